@@ -71,6 +71,10 @@ func (m *Machine) Apply(entries []engine.Entry, replies *engine.Replies) {
 		}
 	}
 	m.applied = entries[len(entries)-1].Index
+	m.publish()
+}
+
+func (m *Machine) publish() {
 	m.keys.Store(int64(len(m.pairs.table)))
 	m.memory.Store(m.pairs.memory())
 }
@@ -276,4 +280,10 @@ func appendArray(b []byte, n int) []byte {
 	b = append(b, '*')
 	b = strconv.AppendInt(b, int64(n), 10)
 	return append(b, '\r', '\n')
+}
+
+// Execute carries out one command outside any log and returns its reply: for tests of what sits on top.
+func Execute(m *Machine, cmd []byte) []byte {
+	defer m.publish()
+	return m.execute(cmd, nil, true)
 }
