@@ -90,7 +90,7 @@ var replyCases = []struct{ cmd, two, three string }{
 	{"TYPE a", "+string\r\n", ""},
 	{"TYPE no", "+none\r\n", ""},
 	{"DBSIZE", ":4\r\n", ""},
-	{"INFO keyspace", "$45\r\n# Keyspace\r\ndb0:keys=4,…", "=49\r\ntxt:…"},
+	{"INFO keyspace", "$44\r\n# Keyspace\r\ndb0:keys=4,…", "=48\r\ntxt:…"},
 	{"GETDEL a", "$4\r\n1xyz\r\n", ""},
 	{"GETDEL a", "$-1\r\n", "_\r\n"},
 	{"RAFT.DIGEST", "*6\r\n$13\r\napplied_index\r\n…", "%3\r\n$13\r\napplied_index\r\n…"},

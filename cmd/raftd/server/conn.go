@@ -3,11 +3,11 @@ package server
 // socket is what a connection needs of the network. Calls are made by the owning loop, once per batch.
 type socket interface {
 	// Write sends b, which the caller may use again afterwards.
-	Write(b []byte) (int, error)
+	Write(b []byte) error
 	// Outbound is how many bytes wait to be taken by the peer.
 	Outbound() int
 	// Close ends the connection once outbound bytes have left. The handler's Closed follows.
-	Close(err error) error
+	Close(err error)
 }
 
 // conn is one client connection. It belongs to one loop.

@@ -29,6 +29,7 @@ type front struct {
 	args  [][]byte
 	text  []byte // encoded command
 	reply []byte // reply being made
+	local writer // of the local command being run; here so that it does not go to the heap
 	free  [][]byte
 	now   func() int64
 
@@ -60,7 +61,7 @@ type leadership struct {
 
 // leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong road is refused with
 // certainty, so this bounds work lost, not correctness.
-const leadEvery = int64(time.Millisecond)
+const leadEvery = int64(5 * time.Millisecond)
 
 func newFront(s *Server, r road) *front {
 	n := r.Cells()
@@ -99,10 +100,13 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.block(0, nil)
 		return false
 	case d.class == local:
-		w := writer{b: f.reply[:0], resp: c.resp}
-		d.run(f, c, args, &w)
-		f.reply = w.b
+		w := &f.local
+		w.b, w.resp = w.b[:0], c.resp
+		d.run(f, c, args, w)
 		c.immediate(w.b)
+		if cap(w.b) > 64<<10 {
+			w.b = nil
+		}
 	default:
 		if !f.data(c, d, args, raw) {
 			return false
@@ -194,6 +198,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 		return
 	}
 	f.laneUsed = true
+	f.tally.owed++
 	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
 }
 
@@ -218,6 +223,7 @@ func (f *front) completions() {
 		at := &f.cells[done.Request&f.mask]
 		c, place := at.conn, at.place
 		at.conn = nil
+		f.tally.owed--
 		if c == nil || c.closed {
 			continue
 		}

@@ -32,14 +32,15 @@ type Config struct {
 	Client   string // address clients reach this member at, for INFO
 	Machine  *kv.Machine
 	Warnings []string // of unsafe settings, repeated in INFO
-	// Status reports on the engine; any goroutine may call it.
+	// Status reports on the engine; any goroutine may call it. Nil: Serve takes it from the engine that it serves.
 	Status func() engine.Status
 }
 
 // Server is what the fronts of all loops share. Its methods may be called by any goroutine.
 type Server struct {
-	cfg   Config
-	start time.Time
+	cfg    Config
+	start  time.Time
+	source atomic.Pointer[func() engine.Status]
 
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
@@ -63,12 +64,16 @@ type client struct {
 
 // New makes a server; Serve gives it traffic.
 func New(cfg Config) *Server {
-	return &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client)}
+	s := &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client)}
+	if cfg.Status != nil {
+		s.source.Store(&cfg.Status)
+	}
+	return s
 }
 
 func (s *Server) now() int64 { return int64(time.Since(s.start)) }
 
-func (s *Server) status() engine.Status { return s.cfg.Status() }
+func (s *Server) status() engine.Status { return (*s.source.Load())() }
 
 func (s *Server) leadership() leadership {
 	st := s.status()
@@ -150,14 +155,17 @@ type totals struct {
 	refused   atomic.Uint64
 	forwarded atomic.Uint64
 	linksLost atomic.Uint64
+	owed      atomic.Int64 // requests in the lane
 }
 
 // tally is the loop's own side of totals.
 type tally struct {
 	faults, refused, forwarded, linksLost uint64
+	owed                                  int64
 
 	published *totals
 	last      [4]uint64
+	lastOwed  int64
 }
 
 func (s *Server) newTotals() *totals {
@@ -191,6 +199,22 @@ func (f *front) publishCounts() {
 		t.forwarded.Store(now[2])
 		t.linksLost.Store(now[3])
 	}
+	if f.tally.owed != f.tally.lastOwed {
+		f.tally.lastOwed = f.tally.owed
+		t.owed.Store(f.tally.owed)
+	}
+}
+
+// Idle reports whether no request waits in any loop's lane.
+func (s *Server) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.totals {
+		if t.owed.Load() != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Counts is what all loops have counted so far.
