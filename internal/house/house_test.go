@@ -1,0 +1,116 @@
+// Package house holds the rules of the house as a test: who may import whom.
+package house
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ringraft/ringraft/"
+
+// mayImport lists, for each room, the rooms of this module that its
+// production code may import. A room that is missing may import none.
+var mayImport = map[string][]string{
+	"ring":                 {},
+	"ziplist":              {"journal/record"},
+	"journal/record":       {},
+	"journal/device":       {},
+	"journal":              {"journal/record", "journal/device"},
+	"netio":                {},
+	"netio/resp":           {},
+	"engine/raft/quorum":   {},
+	"engine/raft/progress": {},
+	"engine/raft":          {"engine/raft/quorum", "engine/raft/progress"},
+	"engine/wire":          {"engine/raft", "journal/record"},
+	"engine/pipeline":      {"ring", "ziplist", "journal", "journal/record"},
+	"engine/peer":          {"engine/raft", "engine/raft/progress", "engine/wire", "ziplist", "journal", "journal/record"},
+	"engine/replica":       {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record"},
+	"engine":               {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/replica", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
+	"bench":                {"engine", "netio", "netio/resp", "journal"},
+	"cmd/raftbench":        {"bench", "engine", "journal"},
+	"cmd/raftd":            {"engine", "journal", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
+	"cmd/raftd/server":     {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
+	"cmd/raftd/kv":         {"engine"},
+}
+
+// onlyIn lists foreign packages that only some rooms may import.
+var onlyIn = map[string][]string{
+	"github.com/panjf2000/gnet":               {"netio"},
+	"golang.org/x/sys":                        {"netio", "journal/device"},
+	"github.com/HdrHistogram/hdrhistogram-go": {"bench", "engine"},
+}
+
+// coreImports is everything that the pure core may import.
+var coreImports = []string{"errors", "fmt", "math", "math/bits", "slices", "strings",
+	module + "engine/raft/quorum", module + "engine/raft/progress"}
+
+func TestImports(t *testing.T) {
+	files := 0
+	walk(t, func(room, path string, f *ast.File) {
+		files++
+		for _, spec := range f.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, room, path, name)
+		}
+	})
+	if files < 20 {
+		t.Fatalf("looked at %d files only: the walk is broken", files)
+	}
+}
+
+func check(t *testing.T, room, path, name string) {
+	t.Helper()
+	if target, ours := strings.CutPrefix(name, module); ours {
+		if !slices.Contains(mayImport[room], target) {
+			t.Errorf("%s: %s may not import %s", path, room, target)
+		}
+	}
+	for prefix, rooms := range onlyIn {
+		if strings.HasPrefix(name, prefix) && !slices.Contains(rooms, room) {
+			t.Errorf("%s: only %v may import %s", path, rooms, name)
+		}
+	}
+	if strings.HasPrefix(room, "engine/raft") && !slices.Contains(coreImports, name) {
+		t.Errorf("%s: the core is pure; it may not import %s", path, name)
+	}
+	if strings.HasSuffix(name, "engine/sim") {
+		t.Errorf("%s: nothing but tests imports engine/sim", path)
+	}
+}
+
+// walk parses every production file of the module.
+func walk(t *testing.T, visit func(room, path string, f *ast.File)) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || rel == "perf" || rel == "bin") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		visit(filepath.ToSlash(filepath.Dir(rel)), rel, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

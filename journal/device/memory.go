@@ -1,0 +1,157 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+)
+
+// Memory is a directory without a disk: journal mode memory, and the ground
+// that simulated disks build on. It is safe for concurrent use.
+type Memory struct {
+	mu    sync.Mutex
+	files map[string]*memoryFile
+	// OnWrite, when set, sees every write before it happens; its error stops
+	// the write. Tests record, tear and fail writes with it.
+	OnWrite func(name string, b []byte, off int64) error
+}
+
+// NewMemory returns an empty directory.
+func NewMemory() *Memory { return &Memory{files: map[string]*memoryFile{}} }
+
+type memoryFile struct {
+	fs   *Memory
+	name string
+	data []byte
+}
+
+// Align implements FS.
+func (m *Memory) Align() int { return Block }
+
+// Path implements FS.
+func (m *Memory) Path(name string) string { return "memory:" + name }
+
+// Open implements FS.
+func (m *Memory) Open(name string, _ Flags) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.files[name]
+	if f == nil {
+		return nil, fmt.Errorf("open %s: %w", m.Path(name), fs.ErrNotExist)
+	}
+	return f, nil
+}
+
+// Create implements FS.
+func (m *Memory) Create(name string, _ Flags) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := &memoryFile{fs: m, name: name}
+	m.files[name] = f
+	return f, nil
+}
+
+// Rename implements FS.
+func (m *Memory) Rename(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.files[from]
+	if f == nil {
+		return fmt.Errorf("rename %s: %w", from, fs.ErrNotExist)
+	}
+	delete(m.files, from)
+	f.name = to
+	m.files[to] = f
+	return nil
+}
+
+// Remove implements FS.
+func (m *Memory) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.files, name)
+	return nil
+}
+
+// SyncDir implements FS.
+func (m *Memory) SyncDir() error { return nil }
+
+// List implements FS.
+func (m *Memory) List() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	names := make([]string, 0, len(m.files))
+	for n := range m.files {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Lock implements FS.
+func (m *Memory) Lock() (func() error, error) { return func() error { return nil }, nil }
+
+// Clone copies the directory as it is: what a crash leaves.
+func (m *Memory) Clone() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := NewMemory()
+	for n, f := range m.files {
+		c.files[n] = &memoryFile{fs: c, name: n, data: slices.Clone(f.data)}
+	}
+	return c
+}
+
+// Data returns a file's bytes, to look at or to damage; nil if there is none.
+func (m *Memory) Data(name string) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.files[name]; f != nil {
+		return f.data
+	}
+	return nil
+}
+
+// Truncate shortens a file, for tests of damage.
+func (m *Memory) Truncate(name string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files[name].data = m.files[name].data[:n]
+}
+
+func (f *memoryFile) ReadAt(b []byte, off int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if off+int64(len(b)) > int64(len(f.data)) {
+		return errors.New("read beyond the end of the file")
+	}
+	copy(b, f.data[off:])
+	return nil
+}
+
+func (f *memoryFile) WriteAt(b []byte, off int64) error {
+	if h := f.fs.OnWrite; h != nil {
+		if err := h(f.name, b, off); err != nil {
+			return err
+		}
+	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if need := off + int64(len(b)); need > int64(len(f.data)) {
+		f.data = append(f.data, make([]byte, need-int64(len(f.data)))...)
+	}
+	copy(f.data[off:], b)
+	return nil
+}
+
+func (f *memoryFile) Sync() error { return nil }
+
+func (f *memoryFile) Size() (int64, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return int64(len(f.data)), nil
+}
+
+func (f *memoryFile) Close() error { return nil }

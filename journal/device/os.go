@@ -1,0 +1,205 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is a directory of the operating system.
+type Dir struct {
+	path  string
+	align int
+}
+
+// OpenDir makes the directory if needed and finds out what alignment direct
+// I/O needs there.
+func OpenDir(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	d := &Dir{path: path, align: Block}
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BASIC_STATS, &st); err == nil {
+		d.raise(int(st.Blksize))
+	}
+	return d, nil
+}
+
+func (d *Dir) raise(align int) {
+	if align > d.align && align&(align-1) == 0 && align <= 64<<10 {
+		d.align = align
+	}
+}
+
+// Align implements FS.
+func (d *Dir) Align() int { return d.align }
+
+// Path implements FS.
+func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
+
+// Open implements FS.
+func (d *Dir) Open(name string, f Flags) (File, error) { return d.open(name, f, 0) }
+
+// Create implements FS.
+func (d *Dir) Create(name string, f Flags) (File, error) {
+	return d.open(name, f, unix.O_CREAT|unix.O_TRUNC)
+}
+
+func (d *Dir) open(name string, f Flags, extra int) (File, error) {
+	flags := unix.O_RDWR | unix.O_CLOEXEC | extra
+	if f.Direct {
+		flags |= unix.O_DIRECT
+	}
+	if f.Dsync {
+		flags |= unix.O_DSYNC
+	}
+	var fd int
+	var err error
+	for {
+		if fd, err = unix.Open(d.Path(name), flags, 0o600); err != unix.EINTR {
+			break
+		}
+	}
+	if err == unix.EINVAL && f.Direct {
+		return nil, ErrNoDirect
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: d.Path(name), Err: err}
+	}
+	if f.Direct {
+		d.askAlign(fd)
+	}
+	return &osFile{fd: fd, path: d.Path(name), sync: f.Sync}, nil
+}
+
+// askAlign asks the kernel what direct I/O on the file needs.
+func (d *Dir) askAlign(fd int) {
+	var st unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
+	if err == nil && st.Mask&unix.STATX_DIOALIGN != 0 {
+		d.raise(int(max(st.Dio_mem_align, st.Dio_offset_align)))
+	}
+}
+
+// Rename implements FS.
+func (d *Dir) Rename(from, to string) error { return os.Rename(d.Path(from), d.Path(to)) }
+
+// Remove implements FS.
+func (d *Dir) Remove(name string) error { return os.Remove(d.Path(name)) }
+
+// List implements FS.
+func (d *Dir) List() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// SyncDir implements FS.
+func (d *Dir) SyncDir() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Lock implements FS: an advisory lock that dies with the process.
+func (d *Dir) Lock() (func() error, error) {
+	f, err := os.OpenFile(d.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		pid := make([]byte, 16)
+		n, _ := f.ReadAt(pid, 0) // best effort: only for the message
+		return nil, errors.Join(fmt.Errorf("%w: %s (process %s)", ErrLocked, d.path, pid[:n]), f.Close())
+	}
+	if err := f.Truncate(0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := f.WriteAt(fmt.Append(nil, os.Getpid()), 0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f.Close, nil
+}
+
+type osFile struct {
+	fd   int
+	path string
+	sync bool
+}
+
+func (f *osFile) fail(op string, err error) error {
+	return &os.PathError{Op: op, Path: f.path, Err: err}
+}
+
+func (f *osFile) ReadAt(b []byte, off int64) error {
+	for len(b) > 0 {
+		n, err := unix.Pread(f.fd, b, off)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return f.fail("read", err)
+		case n == 0:
+			return f.fail("read", errors.New("beyond the end of the file"))
+		default:
+			b, off = b[n:], off+int64(n)
+		}
+	}
+	return nil
+}
+
+// WriteAt does not go on after a short write: what stopped it would stop the
+// rest, and a retry could report success for bytes already given up.
+func (f *osFile) WriteAt(b []byte, off int64) error {
+	for {
+		n, err := unix.Pwrite(f.fd, b, off)
+		switch {
+		case err == unix.EINTR && n <= 0:
+			continue
+		case err != nil:
+			return f.fail("write", err)
+		case n != len(b):
+			return f.fail("write", fmt.Errorf("%w: %d of %d bytes", ErrShort, n, len(b)))
+		}
+		break
+	}
+	if f.sync {
+		return f.Sync()
+	}
+	return nil
+}
+
+func (f *osFile) Sync() error {
+	for {
+		err := unix.Fdatasync(f.fd)
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return f.fail("fdatasync", err)
+		}
+	}
+}
+
+func (f *osFile) Size() (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return 0, f.fail("stat", err)
+	}
+	return st.Size, nil
+}
+
+func (f *osFile) Close() error { return unix.Close(f.fd) }

@@ -1,0 +1,248 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
+)
+
+var testID = Identity{Cluster: 7, Replica: 3}
+
+// small is a configuration whose journal wraps after a few batches.
+func small(fs device.FS) Config {
+	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096, GroupBytes: 8 << 10,
+		SealAfter: time.Millisecond, FS: fs, Device: inline{}.make(), Metadata: []byte("members")}
+}
+
+// inline is a device that writes at once, in the caller: tests are
+// deterministic and need no waiting.
+type inline struct {
+	tag uint64
+	err error
+}
+
+func (inline) make() device.Device { return &inline{} }
+
+func (d *inline) Submit(ops []device.Op, tag uint64) {
+	if d.err == nil {
+		if d.err = device.Run(ops); d.err == nil {
+			d.tag = tag
+		}
+	}
+}
+func (d *inline) Inline(ops []device.Op, tag uint64) { d.Submit(ops, tag) }
+func (d *inline) Done() (uint64, error)              { return d.tag, d.err }
+func (d *inline) OnDone(func())                      {}
+func (d *inline) Close()                             {}
+
+// writer drives a journal with entries whose content tells index and term.
+type writer struct {
+	t    testing.TB
+	j    *Journal
+	now  int64
+	seq  uint64
+	last uint64
+}
+
+func entry(index, term uint64, size int) []byte {
+	b := fmt.Appendf(nil, "%d/%d ", index, term)
+	return append(b, bytes.Repeat([]byte{byte(index)}, max(0, size-len(b)))...)
+}
+
+func (w *writer) put(term, first uint64, n int, size int) {
+	w.t.Helper()
+	var recs []byte
+	for i := range n {
+		recs = record.AppendCommand(recs, entry(first+uint64(i), term, size))
+	}
+	w.seq++
+	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: max(first, 1) - 1, First: first, Count: uint32(n), Term: term,
+		Sequence: w.seq}
+	for range 2000 {
+		if w.j.Append(&b, recs) {
+			w.last = first + uint64(n) - 1
+			return
+		}
+		w.poll()
+		if w.j.Err() != nil {
+			return
+		}
+	}
+	w.t.Fatal("the journal never took the mutation")
+}
+
+// poll lets the journal work; a segment may be in the making.
+func (w *writer) poll() {
+	w.now++
+	w.j.Poll(w.now, false)
+	w.j.segments.made.Wait()
+}
+
+func (w *writer) flush() {
+	for range 100 {
+		if w.poll(); !w.j.Busy() || w.j.Err() != nil {
+			return
+		}
+	}
+	w.t.Fatal("the journal stays busy")
+}
+
+func (w *writer) seal() {
+	w.flush()
+	w.now += int64(time.Second)
+	w.poll()
+	w.poll()
+	if !w.j.sealed {
+		w.t.Fatal("not sealed when idle")
+	}
+}
+
+func mustOpen(t testing.TB, cfg Config) (*Journal, *Recovery) {
+	t.Helper()
+	j, rec, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j, rec
+}
+
+// check reads every entry back and compares it with what was written: terms
+// are those of runs.
+func check(t testing.TB, j *Journal, first, last uint64) {
+	t.Helper()
+	r := j.NewReader()
+	for i := first; i <= last; {
+		run, err := r.Read(i, 1<<20)
+		if err != nil {
+			t.Fatalf("entry %d: %v", i, err)
+		}
+		b := run.Records
+		for range run.Count {
+			var e record.Entry
+			n, err := record.Parse(b, &e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("%d/%d ", i, run.Term); !bytes.HasPrefix(e.Data, []byte(want)) {
+				t.Fatalf("entry %d holds %.20q, want %q", i, e.Data, want)
+			}
+			b = b[n:]
+			i++
+		}
+	}
+}
+
+func TestWriteReopenRead(t *testing.T) {
+	fs := device.NewMemory()
+	j, rec := mustOpen(t, small(fs))
+	if !rec.Fresh || rec.Last != 0 || rec.Incarnation != 1 {
+		t.Fatalf("fresh journal: %+v", rec)
+	}
+	w := &writer{t: t, j: j}
+	for i := range uint64(60) {
+		w.put(1+i/20, i*3+1, 3, 200+int(i)*13)
+		if i%4 == 0 {
+			w.flush()
+		}
+	}
+	w.put(9, 100, 1, 20) // a conflict: 100 on is overruled
+	w.put(9, 101, 5, 5000)
+	w.flush()
+	if got := j.Durable(); got != w.seq {
+		t.Fatalf("durable %d, want %d", got, w.seq)
+	}
+	check(t, j, 1, 105)
+	j2, rec := mustOpen(t, small(fs)) // a crash: no Close
+	if rec.Last != 105 || rec.Hard != (Hard{9, 1}) || rec.Torn != 0 || string(rec.Metadata) != "members" || rec.Fresh {
+		t.Fatalf("recovered %+v", rec)
+	}
+	want := []TermRun{{1, 1}, {61, 2}, {100, 9}}
+	if fmt.Sprint(rec.Runs) != fmt.Sprint(want) {
+		t.Fatalf("runs %v, want %v", rec.Runs, want)
+	}
+	check(t, j2, 1, 105)
+	w = &writer{t: t, j: j2, seq: 1000}
+	w.put(10, 106, 4, 300)
+	w.flush()
+	check(t, j2, 1, 109)
+	if err := j2.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, rec = mustOpen(t, small(fs))
+	if rec.Last != 109 || rec.Incarnation != 3 {
+		t.Fatalf("recovered %+v", rec)
+	}
+}
+
+func TestEveryModeOnRealFiles(t *testing.T) {
+	for _, name := range Modes() {
+		t.Run(name, func(t *testing.T) {
+			mode, err := ParseMode(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := Config{Dir: t.TempDir(), Mode: mode, Identity: testID, SegmentBytes: 1 << 20}
+			j, _, err := Open(cfg)
+			if errors.Is(err, ErrNoDirect) {
+				t.Skipf("this file system has no direct I/O: %v", err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			wake := make(chan struct{}, 1)
+			j.OnDone(func() {
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			})
+			var recs []byte
+			start := time.Now()
+			for i := range uint64(3000) {
+				recs = record.AppendCommand(recs[:0], entry(i+1, 1, 900))
+				b := Batch{Hard: Hard{1, 1}, First: i + 1, Count: 1, Term: 1, Sequence: i + 1}
+				for !j.Append(&b, recs) {
+					if j.Poll(int64(time.Since(start)), i%2 == 0) == 0 {
+						<-wake
+					}
+				}
+			}
+			for j.Durable() < 3000 {
+				if j.Poll(int64(time.Since(start)), false) == 0 {
+					<-wake
+				}
+			}
+			if mode != Memory {
+				if _, _, err := Open(cfg); !errors.Is(err, ErrLocked) {
+					t.Fatalf("a second opening: %v", err)
+				}
+			}
+			check(t, j, 1, 3000)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if mode == Memory {
+				return
+			}
+			other := cfg
+			other.Identity.Replica = 9
+			var wrong *IdentityError
+			if _, _, err := Open(other); !errors.As(err, &wrong) {
+				t.Fatalf("another member's directory: %v", err)
+			}
+			j, rec, err := Open(cfg)
+			if err != nil || rec.Last != 3000 || rec.Torn != 0 {
+				t.Fatalf("%+v %v", rec, err)
+			}
+			check(t, j, 1, 3000)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

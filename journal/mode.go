@@ -1,0 +1,121 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ringraft/ringraft/journal/device"
+)
+
+// Mode is how the journal writes.
+type Mode int
+
+// Modes. All but the last two are durable when a write returns.
+const (
+	Direct            Mode = iota // O_DIRECT|O_DSYNC: the default
+	DirectFdatasync               // O_DIRECT, then fdatasync
+	BufferedFdatasync             // page cache, then fdatasync
+	BufferedDsync                 // page cache with O_DSYNC
+	BufferedNosync                // page cache only: a power cut loses acknowledged writes
+	Memory                        // nothing on disk: a crash loses everything
+)
+
+var modeNames = [...]string{"direct", "direct-fdatasync", "buffered-fdatasync", "buffered-dsync",
+	"buffered-nosync", "memory"}
+
+func (m Mode) String() string { return modeNames[m] }
+
+// Durable reports whether an acknowledged write survives a power cut.
+func (m Mode) Durable() bool { return m < BufferedNosync }
+
+// Modes lists the names that ParseMode takes.
+func Modes() []string { return modeNames[:] }
+
+// ParseMode reads a mode's name.
+func ParseMode(s string) (Mode, error) {
+	for i, n := range modeNames {
+		if n == s {
+			return Mode(i), nil
+		}
+	}
+	return 0, fmt.Errorf("journal: mode %q is unknown; use one of %s", s, strings.Join(modeNames[:], ", "))
+}
+
+func (m Mode) flags() device.Flags {
+	switch m {
+	case Direct:
+		return device.Flags{Direct: true, Dsync: true}
+	case DirectFdatasync:
+		return device.Flags{Direct: true, Sync: true}
+	case BufferedFdatasync:
+		return device.Flags{Sync: true}
+	case BufferedDsync:
+		return device.Flags{Dsync: true}
+	}
+	return device.Flags{}
+}
+
+// Identity says whose journal a directory is.
+type Identity struct{ Cluster, Replica uint64 }
+
+var (
+	// ErrLocked: another process uses the directory.
+	ErrLocked = device.ErrLocked
+	// ErrNoDirect: the file system refuses O_DIRECT; the message names the
+	// mode to use.
+	ErrNoDirect = device.ErrNoDirect
+	// ErrState: the state file cannot be trusted. Without it nobody knows
+	// what this replica voted for, so it must not go on.
+	ErrState = errors.New("journal: state file")
+	// ErrAmnesia: segments hold data, but the state file is gone.
+	ErrAmnesia = errors.New("journal: state file is missing beside segments with data")
+	// ErrCompacted: the entry is older than the journal's first.
+	ErrCompacted = errors.New("journal: entry was compacted away")
+	// ErrNotYet: the entry is not durable yet.
+	ErrNotYet = errors.New("journal: entry is not durable yet")
+)
+
+// IdentityError: the directory belongs to another member or cluster.
+type IdentityError struct {
+	Dir         string
+	Found, Told Identity
+}
+
+func (e *IdentityError) Error() string {
+	return fmt.Sprintf("journal: %s belongs to member %d of cluster %016x, not to member %d of cluster %016x: "+
+		"give that member its own directory", e.Dir, e.Found.Replica, e.Found.Cluster, e.Told.Replica, e.Told.Cluster)
+}
+
+// Range is a run of log indices whose bytes are lost. Last is the largest
+// uint64 when nobody knows how far it goes.
+type Range struct {
+	First, Last uint64
+	File        string
+	Offset      int64
+	Cause       string
+}
+
+// DamageError: acknowledged bytes are gone or changed. The journal was not
+// opened and nothing in it was touched.
+type DamageError struct {
+	Dir    string
+	Ranges []Range
+}
+
+func (e *DamageError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "journal: %s is damaged", e.Dir)
+	for _, r := range e.Ranges {
+		fmt.Fprintf(&b, "; %s offset %d: %s", r.File, r.Offset, r.Cause)
+		if r.Last >= r.First {
+			last := "the end"
+			if r.Last != ^uint64(0) {
+				last = fmt.Sprint(r.Last)
+			}
+			fmt.Fprintf(&b, " (entries %d to %s)", r.First, last)
+		}
+	}
+	b.WriteString("; restore the directory from a copy, or remove it and join this member anew under a new id")
+	return b.String()
+}

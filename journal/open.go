@@ -1,0 +1,337 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringraft/ringraft/journal/device"
+)
+
+// defaultSegment is the length of a segment file.
+const defaultSegment = 64 << 20
+
+func (c *Config) defaults() error {
+	if c.SegmentBytes == 0 {
+		c.SegmentBytes = defaultSegment
+	}
+	if c.GroupBytes == 0 {
+		c.GroupBytes = 256 << 10
+	}
+	if c.SealAfter == 0 {
+		c.SealAfter = 20 * time.Millisecond
+	}
+	if len(c.Metadata) > metadataMax {
+		return fmt.Errorf("journal: metadata of %d bytes; at most %d", len(c.Metadata), metadataMax)
+	}
+	if c.Identity.Cluster == 0 || c.Identity.Replica == 0 {
+		return errors.New("journal: identity: cluster and replica must not be 0")
+	}
+	return nil
+}
+
+// ReadIdentity tells whose journal a directory is; ok is false when it is
+// nobody's yet.
+func ReadIdentity(dir string) (id Identity, ok bool, err error) {
+	d, err := device.OpenDir(filepath.Join(dir, "journal"))
+	if err != nil {
+		return id, false, err
+	}
+	s, missing, err := readState(d, d.Align())
+	if missing || err != nil {
+		return id, false, err
+	}
+	return s.id, true, nil
+}
+
+// Open locks the directory, recovers what is there and seals it, so that the
+// journal is ready for Append. Errors are ErrLocked, *IdentityError,
+// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, or the file system's.
+func Open(cfg Config) (*Journal, *Recovery, error) {
+	if err := cfg.defaults(); err != nil {
+		return nil, nil, err
+	}
+	j := &Journal{cfg: cfg, fs: cfg.FS, device: cfg.Device, flags: cfg.Mode.flags()}
+	if j.fs == nil && cfg.Mode == Memory {
+		j.fs = device.NewMemory()
+	}
+	if j.fs == nil {
+		d, err := device.OpenDir(filepath.Join(cfg.Dir, "journal"))
+		if err != nil {
+			return nil, nil, fmt.Errorf("journal: %w", err)
+		}
+		j.fs = d
+	}
+	unlock, err := j.fs.Lock()
+	if err != nil {
+		return nil, nil, fmt.Errorf("journal: %w", err)
+	}
+	j.unlock = unlock
+	rec, err := j.recover()
+	if err != nil {
+		return nil, nil, errors.Join(err, j.segments.close(), unlock())
+	}
+	if j.device == nil {
+		j.device = device.NewWriter()
+	}
+	j.quick = true
+	j.metadata = append([]byte(nil), cfg.Metadata...)
+	if len(rec.Metadata) > 0 {
+		j.metadata = append([]byte(nil), rec.Metadata...)
+	}
+	return j, rec, nil
+}
+
+func (j *Journal) recover() (*Recovery, error) {
+	if err := j.probe(); err != nil {
+		return nil, err
+	}
+	s, missing, err := readState(j.fs, j.block)
+	if err != nil {
+		return nil, err
+	}
+	names, err := j.fs.List()
+	if err != nil {
+		return nil, err
+	}
+	j.segments = segments{fs: j.fs, flags: j.flags, bytes: j.cfg.SegmentBytes, block: j.block}
+	if missing {
+		if s, err = j.found(names); err != nil {
+			return nil, err
+		}
+	}
+	if s.id != j.cfg.Identity {
+		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.id, Told: j.cfg.Identity}
+	}
+	j.state = s
+	if j.segments.state, err = j.fs.Open(stateName, j.flags); err != nil {
+		return nil, err
+	}
+	r := &recovery{fs: j.fs, block: j.block, bytes: j.cfg.SegmentBytes, state: &j.state}
+	r.out.First = 1
+	r.index.next = 1
+	if err := j.loadSegments(r, names); err != nil {
+		return nil, err
+	}
+	if len(r.live) > 0 {
+		if err := r.walk(); err != nil {
+			return nil, err
+		}
+	}
+	if lost := r.lost(); len(lost) > 0 {
+		return nil, &DamageError{Dir: j.cfg.Dir, Ranges: lost}
+	}
+	if err := r.settle(); err != nil {
+		return nil, err
+	}
+	return &r.out, j.resume(r)
+}
+
+// probe learns the block size, and whether the mode works here at all.
+func (j *Journal) probe() error {
+	const name = "probe"
+	f, err := j.fs.Create(name, j.flags)
+	if err == nil {
+		b := device.Aligned(j.fs.Align(), j.fs.Align())
+		err = errors.Join(f.WriteAt(b, 0), f.Close())
+	}
+	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct && strings.Contains(err.Error(), "invalid argument") {
+		// The probe exists only to be removed; its own removal may fail too.
+		_ = j.fs.Remove(name)
+		return fmt.Errorf("journal: %w at %s: use journal mode %s there", ErrNoDirect, j.cfg.Dir, BufferedDsync)
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.block = max(blockDefault, j.fs.Align())
+	if j.cfg.SegmentBytes%int64(j.block) != 0 || j.cfg.SegmentBytes < int64(4*j.block) {
+		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of %d, at least four",
+			j.cfg.SegmentBytes, j.block)
+	}
+	j.open = device.Aligned(j.block, j.block)
+	return j.fs.Remove(name)
+}
+
+// found begins a journal in a directory without a state file: a new one, or
+// one whose first opening did not get that far. Segments with data and no
+// state file are amnesia.
+func (j *Journal) found(names []string) (state, error) {
+	for _, n := range names {
+		if !strings.HasSuffix(n, ".seg") {
+			continue
+		}
+		f, err := j.fs.Open(n, device.Flags{})
+		if err != nil {
+			return state{}, err
+		}
+		h, err := openingHeader(f, j.block)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return state{}, err
+		}
+		if h != nil {
+			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; remove the directory and "+
+				"join anew under a new id", ErrAmnesia, j.cfg.Dir)
+		}
+	}
+	s := state{sequence: 1, id: j.cfg.Identity, live: 1}
+	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, j.block, &s)
+}
+
+// openingHeader reads the header at a segment's start, nil if there is none.
+func openingHeader(f device.File, block int) (*header, error) {
+	size, err := f.Size()
+	if err != nil || size < int64(block) {
+		return nil, err
+	}
+	b := device.Aligned(block, block)
+	if err := f.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	if sectors, _, _, ok := readPrefix(b); !ok || sectors*sectorBytes > block {
+		return nil, nil
+	}
+	h, _, err := parseHeader(b, nil)
+	if err != nil || h.flags&flagOpen == 0 || h.epoch != h.number || h.position != 0 {
+		return nil, nil
+	}
+	h.metadata = slices.Clone(h.metadata)
+	return &h, nil
+}
+
+// loadSegments opens the files and sorts them into live ones and spares.
+func (j *Journal) loadSegments(r *recovery, names []string) error {
+	heads := map[uint64]header{}
+	files := map[uint64]*segment{}
+	for _, n := range names {
+		if strings.HasSuffix(n, ".new") {
+			if err := j.fs.Remove(n); err != nil { // a segment that was never finished
+				return err
+			}
+			continue
+		}
+		if !strings.HasSuffix(n, ".seg") {
+			continue
+		}
+		seg, h, err := j.loadSegment(n)
+		if err != nil {
+			return err
+		}
+		if h == nil || h.id != j.state.id || h.ordinal < j.state.live {
+			j.segments.spares = append(j.segments.spares, seg)
+			continue
+		}
+		if old, ok := heads[h.ordinal]; ok && old.number > h.number {
+			j.segments.spares = append(j.segments.spares, seg)
+			continue
+		} else if ok {
+			j.segments.spares = append(j.segments.spares, files[h.ordinal])
+		}
+		seg.ordinal, seg.epoch, seg.first = h.ordinal, h.epoch, h.first
+		heads[h.ordinal], files[h.ordinal] = *h, seg
+	}
+	for _, seg := range files {
+		r.live = append(r.live, seg)
+	}
+	slices.SortFunc(r.live, func(a, b *segment) int { return cmp.Compare(a.ordinal, b.ordinal) })
+	for i, seg := range r.live {
+		r.heads = append(r.heads, heads[seg.ordinal])
+		if seg.ordinal != j.state.live+uint64(i) {
+			return j.missing(r, j.state.live+uint64(i))
+		}
+	}
+	j.segments.live = r.live
+	if n := uint64(len(r.live)); j.state.live+n <= j.state.last {
+		return j.missing(r, j.state.live+n)
+	}
+	return nil
+}
+
+// missing reports a live segment that cannot be found.
+func (j *Journal) missing(r *recovery, ordinal uint64) error {
+	rg := Range{First: 1, Last: ^uint64(0), File: fmt.Sprintf("segment number %d", ordinal), Cause: errGap.Error()}
+	for i, seg := range r.live {
+		if seg.ordinal < ordinal && i < len(r.heads) {
+			rg.First = max(rg.First, r.heads[i].commit+1)
+		} else if seg.ordinal > ordinal && i < len(r.heads) && rg.Last == ^uint64(0) {
+			rg.Last = r.heads[i].first - 1
+		}
+	}
+	return &DamageError{Dir: j.cfg.Dir, Ranges: []Range{rg}}
+}
+
+func (j *Journal) loadSegment(name string) (*segment, *header, error) {
+	f, err := j.fs.Open(name, j.flags)
+	if err != nil {
+		return nil, nil, err
+	}
+	seg := &segment{name: name, file: f}
+	n := 0
+	if _, err := fmt.Sscanf(name, "%06d.seg", &n); err == nil {
+		j.segments.slots = max(j.segments.slots, n)
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	if size != j.cfg.SegmentBytes {
+		return nil, nil, errors.Join(&DamageError{Dir: j.cfg.Dir, Ranges: []Range{{First: 1, Last: 0, File: name,
+			Offset: size, Cause: fmt.Sprintf("the file has %d bytes, every segment has %d", size, j.cfg.SegmentBytes)}}},
+			f.Close())
+	}
+	h, err := openingHeader(f, j.block)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return seg, h, nil
+}
+
+// resume takes recovery's result over: what was read back is synced, the
+// incarnation is raised, and an empty batch with a number never used before is
+// written over whatever stood behind the end.
+func (j *Journal) resume(r *recovery) error {
+	out := &r.out
+	j.index.spans, j.index.next, j.index.low = r.index.spans, r.index.next, r.index.low
+	out.Last, out.Runs, out.Segments = r.index.next-1, r.index.runs(), len(r.live)
+	j.last, j.commit = out.Last, out.Commit
+	j.metadata = append([]byte(nil), out.Metadata...)
+	if len(j.metadata) == 0 {
+		j.metadata = append([]byte(nil), j.cfg.Metadata...)
+	}
+	j.state.incarnation++
+	j.state.hard = out.Hard
+	out.Incarnation = j.state.incarnation
+	out.Fresh = !r.any && out.Hard == Hard{}
+	if len(j.segments.spares) == 0 {
+		j.segments.slots++
+		seg, err := j.segments.create(fmt.Sprintf("%06d.seg", j.segments.slots))
+		if err != nil {
+			return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
+		}
+		j.segments.spares = append(j.segments.spares, seg)
+	}
+	j.ops = j.ops[:0]
+	j.stateOps()
+	if cur := j.segments.current(); cur != nil {
+		// The log ends in segment r.seg, which is the newest one; what was
+		// read may so far be in the drive's cache only.
+		j.position = r.pos
+		j.ops = append(j.ops, device.Op{File: cur.file, Sync: true})
+		j.number, j.chain = r.last.number, r.last.sum
+	}
+	j.number = j.state.incarnation << 40
+	if j.segments.current() == nil || j.position+int64(j.block) > j.cfg.SegmentBytes {
+		if !j.place(j.block, out.Hard) {
+			return errors.New("journal: no segment to go on in")
+		}
+	}
+	j.sealOps()
+	if err := device.Run(j.ops); err != nil {
+		return fmt.Errorf("journal: sealing: %w", err)
+	}
+	j.ops, j.sealed = j.ops[:0], true
+	return nil
+}
