@@ -2,6 +2,7 @@ package bench
 
 import (
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -119,8 +120,12 @@ func ignoreInterrupt(n int, err error) (int, error) {
 }
 
 // doorbell wakes a goroutine that sleeps in epollWait with a precise timeout;
-// a Go timer would be a millisecond coarse. ring may be called by any goroutine.
-type doorbell struct{ epoll, event int }
+// a Go timer would be a millisecond coarse. ring may be called by any
+// goroutine, and is a system call only when somebody sleeps.
+type doorbell struct {
+	epoll, event int
+	rung, asleep atomic.Bool
+}
 
 func newDoorbell() (*doorbell, error) {
 	event, _, e := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, efdFlags, 0)
@@ -143,14 +148,24 @@ func newDoorbell() (*doorbell, error) {
 }
 
 func (d *doorbell) ring() {
-	one := [8]byte{1}
-	_, _ = syscall.Write(d.event, one[:]) // full means: already rung
+	d.rung.Store(true)
+	if d.asleep.Load() {
+		one := [8]byte{1}
+		_, _ = syscall.Write(d.event, one[:]) // full means: already rung
+	}
 }
 
-// wait sleeps for at most t or until rung.
+// wait sleeps for at most t or until rung since the last wait.
 func (d *doorbell) wait(t time.Duration) error {
+	d.asleep.Store(true)
+	if d.rung.Swap(false) {
+		d.asleep.Store(false)
+		return nil
+	}
 	var events [1]syscall.EpollEvent
 	n, err := epollWait(d.epoll, events[:], t)
+	d.asleep.Store(false)
+	d.rung.Store(false) // the caller looks at everything after this
 	if n > 0 {
 		var sink [8]byte
 		_, _ = syscall.Read(d.event, sink[:])
