@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/peer"
+	"github.com/ringraft/ringraft/engine/pipeline"
+	"github.com/ringraft/ringraft/engine/raft"
+	"github.com/ringraft/ringraft/engine/replica"
+	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+// Engine is one running replica. Its methods may be called from any
+// goroutine, except from a front end's handlers where their own
+// documentation forbids it.
+type Engine struct {
+	b          Builder
+	log        *slog.Logger
+	membership membership
+	recovery   journal.Recovery
+	started    time.Time
+
+	journal *journal.Journal
+	store   *ziplist.Store
+	core    *raft.Core
+	apply   *pipeline.Apply
+	replica *replica.Replica
+	net     *netio.Server
+	links   []*link
+	run     runner
+	timing  *timing
+	tick    time.Duration
+
+	fronts    []*front
+	loopLanes [][]*loopLane
+	due       atomic.Bool // a tick has passed
+	lanes     atomic.Pointer[[]*pipeline.Lane]
+	laneMu    sync.Mutex
+	inboxes   inboxes
+
+	status   atomic.Pointer[Status]
+	futures  *futures
+	stopping atomic.Bool
+	done     chan struct{}
+	failure  atomic.Pointer[error]
+	closed   sync.Once
+	closeErr error
+	ticking  chan struct{}
+	ticker   sync.WaitGroup
+	transfer mailbox
+}
+
+func start(ctx context.Context, b Builder) (*Engine, error) {
+	e := &Engine{b: b, log: b.logger, started: time.Now(), timing: newTiming(),
+		done: make(chan struct{}), ticking: make(chan struct{})}
+	e.lanes.Store(&[]*pipeline.Lane{})
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	if err := e.assemble(); err != nil {
+		return nil, errors.Join(err, e.journal.Close())
+	}
+	if err := e.listen(ctx); err != nil {
+		e.run.stop()
+		return nil, errors.Join(err, e.journal.Close())
+	}
+	return e, nil
+}
+
+// open recovers the journal and settles who the members are: what the
+// directory says, or, for a fresh one, what the builder was told.
+func (e *Engine) open() error {
+	told := e.b.members
+	if len(told) == 0 {
+		told = []Member{{ID: e.b.id, Address: e.b.listen}}
+	}
+	e.membership = found(e.b.cluster, told)
+	identity := journal.Identity{Cluster: e.membership.cluster, Replica: e.b.id}
+	if e.b.mode != journal.Memory {
+		known, ok, err := journal.ReadIdentity(e.b.dir)
+		if err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+		if ok {
+			identity.Cluster = known.Cluster
+		}
+	}
+	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
+		SegmentBytes: e.b.segment, Metadata: e.membership.encode()})
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.journal, e.recovery = j, *rec
+	if rec.Fresh {
+		return nil
+	}
+	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
+		return errors.Join(fmt.Errorf("engine: %s: %w", e.b.dir, err), j.Close())
+	}
+	if len(e.b.members) > 0 && found(e.b.cluster, told).cluster != e.membership.cluster {
+		e.log.Warn("the data directory's own membership is used; the members given are ignored",
+			"dir", e.b.dir, "members", e.membership.voters)
+	}
+	j.SetMetadata(rec.Metadata)
+	return nil
+}
+
+// assemble builds core, store, stages and actors over the recovered state.
+func (e *Engine) assemble() error {
+	rec := &e.recovery
+	e.tick = e.b.heartbeat / 2
+	elect := int(e.b.election / e.tick)
+	o := raft.Options{ID: e.b.id, Config: e.membership.configuration(1), First: 1,
+		HeartbeatTicks: 2, ElectionTicks: elect, Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48,
+		Probation: rec.Probation}
+	first := rec.Last + 1
+	if rec.Fresh {
+		o.Hard, o.Last, o.Runs = raft.Hard{Term: 1}, 1, []raft.TermRun{{First: 1, Term: 1}}
+		first = 1
+	} else {
+		o.Hard, o.Last, o.Commit = raft.Hard{Term: rec.Hard.Term, Vote: rec.Hard.Vote}, rec.Last, min(rec.Commit, rec.Last)
+		for _, r := range rec.Runs {
+			o.Runs = append(o.Runs, raft.TermRun{First: r.First, Term: r.Term})
+		}
+	}
+	core, err := raft.New(o)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.core = core
+	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory}, first)
+	e.run.init(e)
+	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.newCatchup(), e.timing)
+	var actors []*peer.Actor
+	for _, m := range e.membership.voters {
+		if m.ID == e.b.id {
+			continue
+		}
+		l := e.newLink(m)
+		e.links = append(e.links, l)
+		actors = append(actors, peer.New(peer.Config{Self: e.b.id, Member: m.ID, Link: l, Store: e.store,
+			Terms: core, Catchup: e.newCatchup(), Retry: int64(10 * e.b.heartbeat)}))
+	}
+	e.replica = replica.New(replica.Config{ID: e.b.id, Core: core, Store: e.store, Journal: e.journal,
+		Actors: actors, Apply: e.apply, Fused: e.b.threads == Fused, Lanes: e.laneTable, Slots: e.b.slots,
+		Serial: e.b.pipeline == Serial, Tick: int64(e.tick), ElectionTicks: elect,
+		OnRole: e.onRole, OnConfig: decodeConfiguration, Timing: e.timing}, rec.Last)
+	e.journal.OnDone(e.run.wake)
+	if rec.Fresh {
+		return e.found()
+	}
+	return nil
+}
+
+func decodeConfiguration(index uint64, data []byte) (raft.Configuration, error) {
+	m, err := decodeMembership(data)
+	if err != nil {
+		return raft.Configuration{}, err
+	}
+	return m.configuration(index), nil
+}
+
+// found writes the founding entry and waits until it is durable: a replica
+// that crashes before has founded nothing.
+func (e *Engine) found() error {
+	e.replica.Found(e.membership.encode())
+	woken := make(chan struct{}, 1)
+	e.journal.OnDone(func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	for e.journal.Durable() == 0 {
+		if _, more := e.replica.Poll(e.clock()); more || e.journal.Durable() > 0 {
+			continue
+		}
+		if err := e.journal.Err(); err != nil {
+			return fmt.Errorf("engine: founding entry: %w", err)
+		}
+		<-woken
+	}
+	e.journal.OnDone(e.run.wake)
+	return nil
+}
+
+// clock is the engine's monotonic time in ns.
+func (e *Engine) clock() int64 { return int64(time.Since(e.started)) + 1 }
+
+func (e *Engine) laneTable() []*pipeline.Lane { return *e.lanes.Load() }
+
+// Lane opens an asynchronous road into the engine, owned by one goroutine.
+// Lanes live as long as the engine; open few and keep them.
+func (e *Engine) Lane(cfg LaneConfig) (*Lane, error) {
+	if e.stopping.Load() {
+		return nil, ErrClosed
+	}
+	return e.newLane(cfg)
+}
+
+func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
+	e.laneMu.Lock()
+	defer e.laneMu.Unlock()
+	old := *e.lanes.Load()
+	if len(old) >= 256 {
+		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
+	}
+	l := pipeline.NewLane(uint16(len(old)), cfg, e.b.maxCommand, e.run.wake, e.clock)
+	table := append(old[:len(old):len(old)], l)
+	e.lanes.Store(&table)
+	return l, nil
+}
+
+// onRole runs in the polling goroutine.
+func (e *Engine) onRole(role raft.Role, leader, term uint64) {
+	e.log.Info("role", "role", role.String(), "leader", leader, "term", term)
+	e.publishStatus()
+}
+
+// Done is closed when the engine has closed, by Close or by itself because
+// its journal failed; Err says why.
+func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// Err is the reason for which the engine closed itself, or nil.
+func (e *Engine) Err() error {
+	if p := e.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail closes the engine because it lost its ground.
+func (e *Engine) fail(err error) {
+	err = fmt.Errorf("ringraft: member %d stops: %w", e.b.id, err)
+	if e.failure.CompareAndSwap(nil, &err) {
+		e.log.Error("stopping", "err", err)
+		go e.Close()
+	}
+}
+
+// Close stops the engine: requests in lanes are refused, those appended and
+// not yet answered are unknown, the journal is sealed. It is idempotent and
+// must not be called from a loop's own handlers.
+func (e *Engine) Close() error {
+	e.closed.Do(func() {
+		e.stopping.Store(true)
+		close(e.ticking)
+		e.ticker.Wait()
+		e.run.stop() // the last poll answers everything
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		for _, l := range e.links {
+			l.close()
+		}
+		e.closeErr = errors.Join(e.net.Close(ctx), e.journal.Close())
+		e.futures.closeAll()
+		close(e.done)
+	})
+	<-e.done
+	return e.closeErr
+}

@@ -1,0 +1,259 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringraft/ringraft/journal"
+)
+
+// counter sums eight-byte numbers and remembers how many commands it saw.
+type counter struct {
+	mu       sync.Mutex
+	sum      uint64
+	commands uint64
+	last     uint64
+}
+
+func (c *counter) Apply(entries []Entry, r *Replies) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range entries {
+		if e.Index <= c.last {
+			panic("applied twice or out of order")
+		}
+		c.last = e.Index
+		c.sum += binary.LittleEndian.Uint64(e.Data)
+		c.commands++
+		if r.Wanted() {
+			r.End(binary.LittleEndian.AppendUint64(r.Begin(), c.sum))
+		}
+	}
+}
+
+func (c *counter) Read(_, dst []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return binary.LittleEndian.AppendUint64(dst, c.sum)
+}
+
+func (c *counter) state() (uint64, uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sum, c.commands
+}
+
+func number(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
+
+// ports picks free loopback addresses.
+func ports(t testing.TB, n int) (out []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out = append(out, l.Addr().String())
+	}
+	return out
+}
+
+type cluster struct {
+	t       testing.TB
+	members []Member
+	dir     string
+	tune    func(*Builder)
+	engines []*Engine
+	sms     []*counter
+}
+
+func newCluster(t testing.TB, n int, tune func(*Builder)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), tune: tune, engines: make([]*Engine, n), sms: make([]*counter, n)}
+	for i, a := range ports(t, n) {
+		c.members = append(c.members, Member{ID: uint64(i + 1), Address: a})
+	}
+	for i := range n {
+		c.start(i)
+	}
+	t.Cleanup(func() {
+		for i := range c.engines {
+			c.stop(i)
+		}
+	})
+	return c
+}
+
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	c.sms[i] = &counter{}
+	b := New().ID(uint64(i + 1)).Dir(filepath.Join(c.dir, fmt.Sprint(i+1))).Members(c.members...).
+		StateMachine(c.sms[i]).Advertise(fmt.Sprintf("client-%d", i+1)).MaxCommand(1 << 20).SegmentBytes(4 << 20)
+	if c.tune != nil {
+		c.tune(b)
+	}
+	e, err := b.Start(context.Background())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.engines[i] = e
+}
+
+func (c *cluster) stop(i int) {
+	if e := c.engines[i]; e != nil {
+		c.engines[i] = nil
+		if err := e.Close(); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+// until waits for a condition that other goroutines bring about.
+func until(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		if <-tick.C; time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func (c *cluster) leader() int {
+	c.t.Helper()
+	leader := -1
+	until(c.t, "a leader", func() bool {
+		for i, e := range c.engines {
+			if e != nil && e.Status().Role == Leader {
+				leader = i
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// add proposes through whoever leads until it is applied; it returns the reply.
+func (c *cluster) add(n uint64) uint64 {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		r, err := c.engines[c.leader()].Propose(ctx, number(n))
+		if err == nil {
+			return binary.LittleEndian.Uint64(r)
+		}
+		if !errors.Is(err, ErrNotApplied) {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+func TestOneMember(t *testing.T) {
+	for _, th := range []Threads{Fused, Threaded} {
+		t.Run(th.String(), func(t *testing.T) {
+			c := newCluster(t, 1, func(b *Builder) { b.Threads(th) })
+			for i := range uint64(100) {
+				if got, want := c.add(i), i*(i+1)/2; got != want {
+					t.Fatalf("sum %d, want %d", got, want)
+				}
+			}
+			r, err := c.engines[0].Read(context.Background(), nil)
+			if err != nil || !bytes.Equal(r, number(4950)) {
+				t.Fatalf("read %v %v", r, err)
+			}
+			c.stop(0)
+			c.start(0)
+			if got := c.add(1); got != 4951 {
+				t.Fatalf("after a restart: sum %d, want 4951", got)
+			}
+		})
+	}
+}
+
+func TestThreeMembers(t *testing.T) {
+	for _, th := range []Threads{Fused, Threaded} {
+		for _, p := range []Pipeline{Parallel, Serial} {
+			t.Run(th.String()+"/"+p.String(), func(t *testing.T) {
+				c := newCluster(t, 3, func(b *Builder) { b.Threads(th).Pipeline(p).Journal(journal.BufferedDsync) })
+				const callers, each = 16, 50
+				var wg sync.WaitGroup
+				c.add(0)
+				e := c.engines[c.leader()]
+				for range callers {
+					wg.Go(func() {
+						for range each {
+							if _, err := e.Propose(context.Background(), number(1)); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				if r, err := e.Read(context.Background(), nil); err != nil || !bytes.Equal(r, number(callers*each)) {
+					t.Fatalf("read %v %v", r, err)
+				}
+				until(t, "all members equal", func() bool {
+					for _, sm := range c.sms {
+						if sum, _ := sm.state(); sum != callers*each {
+							return false
+						}
+					}
+					return true
+				})
+			})
+		}
+	}
+}
+
+func TestFailoverAndCatchUp(t *testing.T) {
+	c := newCluster(t, 3, func(b *Builder) { b.Memory(1 << 20) })
+	sum := c.add(1)
+	for round := range 4 {
+		l := c.leader()
+		c.stop(l)
+		for range 200 {
+			sum++
+			if got := c.add(1); got != sum {
+				t.Fatalf("round %d: sum %d, want %d", round, got, sum)
+			}
+		}
+		c.start(l)
+	}
+	until(t, "all members equal", func() bool {
+		for _, sm := range c.sms {
+			if s, _ := sm.state(); s != sum {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	_, err := New().ID(1).Dir(filepath.Join(c.dir, "1")).Members(c.members...).StateMachine(&counter{}).Start(context.Background())
+	if !errors.Is(err, journal.ErrLocked) {
+		t.Fatalf("a second process on one directory: %v", err)
+	}
+	_, err = New().ID(1).Dir(t.TempDir()).Members(c.members...).StateMachine(&counter{}).Start(context.Background())
+	if err == nil {
+		t.Fatal("a port in use was taken twice")
+	}
+	var bad *ConfigError
+	if _, err := New().ID(7).Dir(t.TempDir()).Members(c.members...).StateMachine(&counter{}).Start(context.Background()); !errors.As(err, &bad) {
+		t.Fatalf("an id outside the members: %v", err)
+	}
+}

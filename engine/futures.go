@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/ringraft/ringraft/engine/pipeline"
+)
+
+// futures is the blocking road, Propose and Read, over one shared lane. A
+// lock makes its callers one owner; the apply goroutine hands results over
+// from Notify.
+type futures struct {
+	e    *Engine
+	mu   sync.Mutex
+	lane *Lane
+	wait []chan result // by request & (cells-1)
+}
+
+type result struct {
+	reply   []byte
+	outcome Outcome
+	reason  Reason
+}
+
+// futureCells bounds the calls of Propose and Read under way at once.
+const futureCells = 4096
+
+func (e *Engine) openFutures() error {
+	f := &futures{e: e, wait: make([]chan result, futureCells)}
+	lane, err := e.newLane(LaneConfig{Cells: futureCells, Notify: f.wake()})
+	if err != nil {
+		return err
+	}
+	f.lane, e.futures = lane, f
+	return nil
+}
+
+// wake returns the lane's Notify: it must not block the apply goroutine, so a
+// goroutine of its own takes the lock.
+func (f *futures) wake() func() {
+	bell := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-bell:
+				f.deliver()
+			case <-f.e.done:
+				return
+			}
+		}
+	}()
+	return func() {
+		select {
+		case bell <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (f *futures) deliver() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for {
+		c, ok := f.lane.Next()
+		if !ok {
+			break
+		}
+		slot := &f.wait[c.Request&uint64(f.lane.Cells()-1)]
+		*slot <- result{append([]byte(nil), c.Reply...), c.Outcome, c.Reason}
+		*slot = nil
+	}
+	f.lane.Release()
+}
+
+// closeAll answers what the last turn could not: the engine is gone.
+func (f *futures) closeAll() {
+	f.deliver()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, ch := range f.wait {
+		if ch != nil {
+			ch <- result{outcome: Unknown, reason: Closing}
+			f.wait[i] = nil
+		}
+	}
+}
+
+func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
+	ch := make(chan result, 1)
+	f.mu.Lock()
+	request, err := add()
+	if err == nil {
+		f.wait[request&uint64(f.lane.Cells()-1)] = ch
+		f.lane.Flush()
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return nil, f.refusal(err)
+	}
+	select {
+	case r := <-ch:
+		if r.outcome == Applied {
+			return r.reply, nil
+		}
+		return nil, f.e.failed(r.outcome, r.reason)
+	case <-ctx.Done():
+		return nil, errors.Join(&Error{Outcome: Unknown, Reason: None}, ctx.Err())
+	}
+}
+
+func (f *futures) refusal(err error) error {
+	switch {
+	case errors.Is(err, pipeline.ErrBusy):
+		return f.e.failed(NotApplied, Busy)
+	case errors.Is(err, pipeline.ErrTooLarge):
+		return f.e.failed(NotApplied, TooLarge)
+	}
+	return f.e.failed(NotApplied, Closing)
+}
+
+func (e *Engine) failed(o Outcome, why Reason) error {
+	s := e.Status()
+	return &Error{Outcome: o, Reason: why, Leader: s.Leader, LeaderAddress: s.LeaderAddress}
+}
+
+// Propose appends a command, waits until it is committed and applied here,
+// and returns the state machine's reply. An error is an *Error (possibly
+// joined with ctx's) that says which outcome it is. Not for a front end's
+// handlers: they use their lane.
+func (e *Engine) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
+	return e.futures.call(ctx, func() (uint64, error) { return e.futures.lane.Write(cmd) })
+}
+
+// Read answers a query linearizably: it sees every write acknowledged before
+// the call. Only the leader answers. Errors as for Propose; a failed read has
+// no effect whatever its outcome.
+func (e *Engine) Read(ctx context.Context, query []byte) ([]byte, error) {
+	return e.futures.call(ctx, func() (uint64, error) { return e.futures.lane.Read(query, 0) })
+}

@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ringraft/ringraft/netio"
+)
+
+// threadedLoops is the number of network loops when stages have goroutines of
+// their own.
+const threadedLoops = 2
+
+// listen opens the sockets and starts polling.
+func (e *Engine) listen(ctx context.Context) error {
+	cfg := netio.Config{Loops: 1, Logger: e.log, OutboundMax: max(8<<20, 2*e.b.grantBytes())}
+	if e.b.threads == Threaded {
+		cfg.Loops = threadedLoops
+	}
+	address := e.b.listen
+	if m, ok := e.membership.member(e.b.id); ok && address == "" {
+		address = m.Address
+	}
+	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.accept})
+	fronts := make([]*front, len(e.b.services))
+	for i, s := range e.b.services {
+		fronts[i] = &front{}
+		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: fronts[i].accept})
+	}
+	cfg.Poll = e.pollLoop
+	e.fronts = fronts
+	if err := e.openFutures(); err != nil {
+		return err
+	}
+	e.publishStatus()
+	net, err := netio.Start(cfg)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.net = net
+	if err := e.openFronts(); err != nil {
+		return err
+	}
+	for _, l := range e.links {
+		l.dial(net.Loops()[0])
+	}
+	e.run.start(net.Loops()[0])
+	e.ticker.Add(1)
+	go e.tickLoop()
+	return ctx.Err()
+}
+
+// front is one service: an acceptor per loop.
+type front struct {
+	perLoop []netio.Acceptor
+}
+
+func (f *front) accept(c *netio.Conn) netio.Handler {
+	i := c.Loop().Index()
+	if i >= len(f.perLoop) || f.perLoop[i] == nil {
+		return nil // still starting
+	}
+	return f.perLoop[i](c)
+}
+
+// openFronts gives each service its lane and acceptor on each loop.
+func (e *Engine) openFronts() error {
+	loops := e.net.Loops()
+	e.loopLanes = make([][]*loopLane, len(loops))
+	for i, s := range e.b.services {
+		perLoop := make([]netio.Acceptor, len(loops))
+		for k, loop := range loops {
+			ll := &loopLane{loop: loop, fused: e.b.threads == Fused}
+			lane, err := e.newLane(LaneConfig{Cells: 1 << 16, Notify: ll.notify})
+			if err != nil {
+				return err
+			}
+			e.loopLanes[k] = append(e.loopLanes[k], ll)
+			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k, completions: &ll.deliver})
+		}
+		e.fronts[i].perLoop = perLoop
+	}
+	return nil
+}
+
+// loopLane is a front end's lane on one loop.
+type loopLane struct {
+	loop    *netio.Loop
+	fused   bool
+	deliver func()
+	waiting flag
+}
+
+// notify runs in the apply goroutine: fused, that is the loop itself.
+func (l *loopLane) notify() {
+	if l.fused {
+		if l.deliver != nil {
+			l.deliver()
+		}
+		return
+	}
+	l.waiting.set()
+	l.loop.Wake()
+}
+
+// pollLoop runs in a network loop after a batch of socket events or a wake-up.
+func (e *Engine) pollLoop(l *netio.Loop) {
+	if e.run.fused {
+		e.run.poll()
+		return
+	}
+	if l.Index() == 0 {
+		for _, k := range e.links {
+			k.drain()
+		}
+	}
+	if e.run.ready.Load() {
+		for _, ll := range e.loopLanes[l.Index()] {
+			if ll.waiting.take() && ll.deliver != nil {
+				ll.deliver()
+			}
+		}
+		e.run.wake()
+	}
+}
+
+// tickLoop wakes the polling goroutine once per tick: a replica without
+// traffic must notice that time passes.
+func (e *Engine) tickLoop() {
+	defer e.ticker.Done()
+	t := time.NewTicker(e.tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			e.due.Store(true)
+			e.run.wake()
+		case <-e.ticking:
+			return
+		}
+	}
+}
+
+// after runs behind every poll, in the polling goroutine.
+func (e *Engine) after() {
+	if err := e.journal.Err(); err != nil {
+		e.fail(err)
+	} else if err := e.apply.Err(); err != nil {
+		e.fail(err)
+	}
+	if e.due.CompareAndSwap(true, false) {
+		e.publishStatus()
+	}
+	e.transfer.serve(e.replica.Transfer)
+}

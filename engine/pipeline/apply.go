@@ -1,0 +1,254 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/ringraft/ringraft/journal/record"
+	"github.com/ringraft/ringraft/ring"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+const (
+	applyBytes   = 256 << 10 // of one read from the store
+	applyEntries = 4096      // of one call into the state machine
+	applyTurn    = 4         // reads of one poll
+)
+
+// Catchup reads entries that the store no longer holds. A request is answered
+// later, by another goroutine; the owner is woken.
+type Catchup interface {
+	// Fetch asks for entries from index on; it does nothing while a request
+	// is under way.
+	Fetch(index uint64)
+	// Result returns the run that was asked for, once; its bytes are the
+	// caller's.
+	Result() (run ziplist.Run, err error, ok bool)
+}
+
+// Timing receives stage times of batches; apply's end of a batch's life.
+type Timing interface {
+	Applied(flushed, claimed, now int64)
+}
+
+// Apply follows one cursor, Ready, and feeds the state machine from the store,
+// in index order, the same on leaders, followers and after a restart. It owns
+// the reply window and writes every completion.
+type Apply struct {
+	store   *ziplist.Store
+	sm      StateMachine
+	lanes   func() []*Lane
+	orders  *ring.Ring[order]
+	taken   ring.Sequence // orders taken; gates their ring
+	ready   ring.Sequence
+	applied ring.Sequence
+	catchup Catchup
+	timing  Timing
+	now     int64
+
+	cursor  ziplist.Cursor
+	window  window
+	entries []Entry
+	replies Replies
+	scratch []byte
+	failed  error
+
+	commands atomic.Uint64
+	reads    atomic.Uint64
+	unknown  atomic.Uint64
+}
+
+// NewApply wires the stage. lanes returns the current lane table.
+func NewApply(store *ziplist.Store, sm StateMachine, lanes func() []*Lane, catchup Catchup, timing Timing) *Apply {
+	a := &Apply{store: store, sm: sm, lanes: lanes, catchup: catchup, timing: timing,
+		entries: make([]Entry, 0, applyEntries)}
+	a.orders = ring.New[order](8192)
+	a.orders.Gate(&a.taken)
+	return a
+}
+
+// Orders is the replica's end of the ring into this stage.
+func (a *Apply) Orders() *Orders { return &Orders{ring: a.orders} }
+
+// Ready is the cursor that the replica publishes: min(commit, stored index).
+func (a *Apply) Ready() *ring.Sequence { return &a.ready }
+
+// Applied is the index of the newest applied entry.
+func (a *Apply) Applied() *ring.Sequence { return &a.applied }
+
+// Counts returns commands applied, reads answered and unknown outcomes.
+func (a *Apply) Counts() (commands, reads, unknown uint64) {
+	return a.commands.Load(), a.reads.Load(), a.unknown.Load()
+}
+
+// Waiting reports whether orders or entries wait for this stage. Any goroutine.
+func (a *Apply) Waiting() bool {
+	return a.orders.Cursor().Load() != a.taken.Load() || a.ready.Load() != a.applied.Load()
+}
+
+// Err is the error that stopped this stage: entries that could not be read.
+func (a *Apply) Err() error { return a.failed }
+
+// Poll applies a bounded amount and returns the work done. more tells that
+// work is left that no one else will announce.
+func (a *Apply) Poll(now int64) (worked int, more bool) {
+	a.now = now
+	ready := a.ready.Load() // before the orders: what covers it is visible
+	worked += a.takeOrders()
+	applied := a.applied.Load()
+	for turn := 0; applied < ready && turn < applyTurn && a.failed == nil; turn++ {
+		run, ok := a.read(applied+1, ready)
+		if !ok {
+			break
+		}
+		a.run(&run)
+		applied = run.First + uint64(run.Count) - 1
+		a.applied.Store(applied)
+		worked += int(run.Count)
+		more = applied < ready
+	}
+	worked += a.answerReads(applied)
+	a.notify()
+	return worked, more
+}
+
+// read takes the next run from the store, or from the journal behind it.
+func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
+	run, err := a.store.Read(&a.cursor, index, ready, applyBytes)
+	if err == nil {
+		return run, true
+	}
+	if !errors.Is(err, ziplist.ErrCompacted) {
+		panic(fmt.Sprintf("pipeline: apply: entry %d is ready but not in the store: %v", index, err))
+	}
+	run, err, ok := a.catchup.Result()
+	if !ok {
+		a.catchup.Fetch(index)
+		return run, false
+	}
+	if err != nil {
+		a.failed = fmt.Errorf("apply: entry %d: %w", index, err)
+		return run, false
+	}
+	if run.First != index {
+		a.catchup.Fetch(index)
+		return run, false
+	}
+	if last := run.First + uint64(run.Count) - 1; last > ready {
+		run = cutRun(run, ready)
+	}
+	return run, run.Count > 0
+}
+
+// cutRun shortens a run to end at index last.
+func cutRun(run ziplist.Run, last uint64) ziplist.Run {
+	run.Count = uint32(last - run.First + 1)
+	at := 0
+	for range run.Count {
+		n, err := record.Skip(run.Records[at:])
+		if err != nil {
+			panic(fmt.Sprintf("pipeline: apply: journal gave a malformed run: %v", err))
+		}
+		at += n
+	}
+	run.Records = run.Records[:at:at]
+	return run
+}
+
+// run applies the entries of one run, in pieces that the reply window cuts.
+func (a *Apply) run(run *ziplist.Run) {
+	b, index := run.Records, run.First
+	last := run.First + uint64(run.Count) - 1
+	for index <= last {
+		end, w := a.window.piece(index, last, run.Term, a)
+		for index <= end {
+			b, index = a.piece(b, index, end, w)
+		}
+	}
+}
+
+// piece parses and applies entries index..end (as many as one call takes).
+// w is the window run that they answer, nil if nobody waits.
+func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64) {
+	a.entries = a.entries[:0]
+	first := index
+	var lane *Lane
+	stop := ^uint64(0) // a pending read stands before this write request
+	if w != nil {
+		lane = a.lanes()[w.lane]
+		if r, _, _, ok := lane.headRead(); ok {
+			stop = r
+		}
+	}
+	var e record.Entry
+	for ; index <= end && len(a.entries) < applyEntries; index++ {
+		if w != nil && lane.writeRequest(w.ordinalOf(index)) > stop {
+			break
+		}
+		n, err := record.Parse(b, &e)
+		if err != nil {
+			panic(fmt.Sprintf("pipeline: apply: entry %d: %v", index, err))
+		}
+		b = b[n:]
+		if e.Kind == record.Command {
+			a.entries = append(a.entries, Entry{Index: index, Data: e.Data})
+		}
+	}
+	if n := len(a.entries); n > 0 {
+		a.replies.reset(w != nil)
+		a.sm.Apply(a.entries, &a.replies)
+		a.commands.Add(uint64(n))
+	}
+	if w == nil {
+		return b, index
+	}
+	for i := first; i < index; i++ {
+		request := lane.writeRequest(w.ordinalOf(i))
+		lane.complete(request, Applied, None, a.replies.reply(int(i-first)))
+		lane.app.lastDone = request
+	}
+	if index <= end && len(a.entries) < applyEntries {
+		// The read at the head was issued before the next write, whose commit
+		// in our own term proves that we still lead: answer it in between.
+		a.scratch = lane.answerHead(a.sm, a.scratch, None)
+		a.reads.Add(1)
+	}
+	if index > w.last {
+		a.timing.Applied(w.flushed, w.claimed, a.now)
+	}
+	return b, index
+}
+
+// answerReads answers reads whose round is confirmed, whose index is applied
+// and whose own earlier write is answered, in lane order.
+func (a *Apply) answerReads(applied uint64) (n int) {
+	for _, l := range a.lanes() {
+		for {
+			_, after, flags, ok := l.headRead()
+			if !ok {
+				break
+			}
+			g := &l.app.groups[0]
+			local := flags&readLocal != 0
+			if !local && (!g.settled || g.reason == None && (g.index > applied || after > l.app.lastDone)) {
+				break
+			}
+			a.scratch = l.answerHead(a.sm, a.scratch, g.reason)
+			n++
+		}
+	}
+	a.reads.Add(uint64(n))
+	return n
+}
+
+func (a *Apply) notify() {
+	for _, l := range a.lanes() {
+		if l.app.dirty {
+			l.publish()
+			if l.cfg.Notify != nil {
+				l.cfg.Notify()
+			}
+		}
+	}
+}

@@ -1,0 +1,327 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/ringraft/ringraft/journal/record"
+	"github.com/ringraft/ringraft/ring"
+)
+
+// Outcome is one of the three things that can be said of a request.
+type Outcome uint8
+
+const (
+	// Applied: the command was committed and executed; the reply is its result.
+	Applied Outcome = iota
+	// NotApplied: the command was certainly not and will certainly not be
+	// executed.
+	NotApplied
+	// Unknown: the command may have been, or may yet be, executed.
+	Unknown
+)
+
+func (o Outcome) String() string {
+	return [...]string{"applied", "not applied", "unknown"}[o]
+}
+
+// Reason says why a request was not applied or is unknown.
+type Reason uint8
+
+const (
+	None           Reason = iota
+	NotLeader             // this replica does not lead; nothing was appended
+	Busy                  // admission: lane or engine full; nothing was appended
+	TooLarge              // command above the configured size; nothing was appended
+	Closing               // the engine is closing
+	Superseded            // another leader's entry was committed at its index
+	LeadershipLost        // appended, then leadership was lost before the answer
+	Poisoned              // the journal failed; see Engine.Err
+)
+
+func (r Reason) String() string {
+	return [...]string{"", "not leader", "busy", "too large", "closing",
+		"superseded", "leadership lost", "journal failed"}[r]
+}
+
+var (
+	// ErrBusy: as many requests are outstanding as the lane admits, or its
+	// byte ring is full. Nothing happened; try again after completions.
+	ErrBusy = errors.New("ringraft: busy: the lane is full, wait for completions")
+	// ErrTooLarge: the command exceeds the size the engine was built with.
+	ErrTooLarge = errors.New("ringraft: command too large")
+	// ErrShut: the engine is closing. Nothing happened.
+	ErrShut = errors.New("ringraft: engine closed")
+)
+
+// Completion answers one request of a lane. Reply is valid until the next
+// Release and must not be written to.
+type Completion struct {
+	Request uint64
+	Reply   []byte
+	Outcome Outcome
+	Reason  Reason
+	pooled  bool // Reply lies in the lane's reply ring
+}
+
+// LaneConfig sizes a lane.
+type LaneConfig struct {
+	// Cells is the most requests that may be outstanding, counted until their
+	// completions are released; rounded up to a power of two. Default 32768.
+	Cells int
+	// Bytes bounds the commands, and again the queries, that wait to be taken
+	// over. Default 4 MiB, at least twice the largest command.
+	Bytes int
+	// Notify is called by the apply goroutine after it has put completions
+	// into the lane, once per batch. It must not block. When that goroutine
+	// owns the lane (threads fused), it may call the lane's methods.
+	Notify func()
+
+	maxCommand int
+	wake       func()
+	clock      func() int64
+}
+
+// Batches of a lane are records of its byte ring:
+//
+//	writes   | count u32 | 0 u32 | ordinal u64 | flushed u64 | encoded records |
+//	reads    | size u32 | flags u32 | request u64 | after u64 | query |
+const (
+	writeHeader = 24
+	readHeader  = 24
+	readLocal   = 1
+
+	batchBytes = 64 << 10 // a write batch, unless one command is larger
+	batchCount = 4096
+)
+
+// Lane is the allocation-free asynchronous road into an engine: requests one
+// way, completions the other, one owner goroutine, no locks. Requests are
+// numbered 1, 2, 3, …
+//
+// A lane is one order of requests. A read is answered after the write that it
+// names and before any later write of the lane; completions of reads and
+// writes may otherwise pass each other.
+type Lane struct {
+	id    uint16
+	cells uint64 // power of two
+	cfg   LaneConfig
+
+	// Owner's.
+	writes   *ring.Bytes
+	reads    *ring.Bytes
+	open     []byte // reserved write batch, nil if none
+	openUsed int
+	openN    uint32
+	openOrd  uint64
+	next     uint64 // number of the next request
+	ordinal  uint64 // ordinal of the next write
+	oldest   uint64 // every request below is released
+	taken    uint64 // completions taken by Next
+	given    uint64 // completions given back by Release
+	pooledTo uint64 // reply ring position to give back at Release
+	done     []uint8
+	flushes  bool
+	nReads   uint64 // reads added
+
+	// Written by the owner, read by apply: request number of a write ordinal.
+	requests []uint64
+
+	readsFlushed ring.Sequence // reads handed over, a count; owner → replica
+
+	// Written by apply, read by the owner.
+	out     []Completion
+	outHead ring.Sequence // completions published
+	replies *ring.Bytes
+
+	closed atomic.Bool
+
+	app laneApply // apply's own
+	rep laneReplica
+}
+
+// laneReplica is what only the replica's goroutine touches.
+type laneReplica struct {
+	readsSeen uint64 // reads already given a round or refused
+}
+
+// NewLane makes a lane; the engine does, and wires it.
+func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func() int64) *Lane {
+	if cfg.Cells <= 0 {
+		cfg.Cells = 32768
+	}
+	cfg.Cells = 1 << bits.Len(uint(cfg.Cells-1))
+	if cfg.Bytes <= 0 {
+		cfg.Bytes = 4 << 20
+	}
+	cfg.Bytes = max(cfg.Bytes, 2*(maxCommand+batchBytes))
+	cfg.Bytes = 1 << bits.Len(uint(cfg.Bytes-1))
+	cfg.maxCommand, cfg.wake, cfg.clock = maxCommand, wake, clock
+	n := uint64(cfg.Cells)
+	return &Lane{
+		id: id, cells: n, cfg: cfg,
+		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(cfg.Bytes),
+		next: 1, oldest: 1, ordinal: 1,
+		done: make([]uint8, n), requests: make([]uint64, n),
+		out: make([]Completion, n), replies: ring.NewBytes(cfg.Bytes),
+	}
+}
+
+// Memory is the sum of the lane's buffers in bytes.
+func (l *Lane) Memory() int { return 3*l.cfg.Bytes + l.cfg.Cells*(1+8+48) }
+
+// Cells is the most requests outstanding. Request&(Cells-1) is unique among
+// the outstanding ones.
+func (l *Lane) Cells() int { return int(l.cells) }
+
+// Outstanding counts requests whose completion was not yet released.
+func (l *Lane) Outstanding() int { return int(l.next - l.oldest) }
+
+// Write adds a command, which is copied. It is handed over by Flush. ErrBusy
+// and ErrTooLarge mean that nothing happened.
+func (l *Lane) Write(cmd []byte) (request uint64, err error) {
+	if l.closed.Load() {
+		return 0, ErrShut
+	}
+	if len(cmd) > l.cfg.maxCommand {
+		return 0, ErrTooLarge
+	}
+	if l.next-l.oldest >= l.cells {
+		return 0, ErrBusy
+	}
+	need := record.SizeCommand(len(cmd))
+	if l.openUsed+need > len(l.open) || l.openN == batchCount {
+		if !l.openBatch(need) {
+			return 0, ErrBusy
+		}
+	}
+	b := record.AppendCommand(l.open[:l.openUsed:len(l.open)], cmd)
+	l.openUsed = len(b)
+	l.openN++
+	request = l.next
+	l.next++
+	l.requests[l.ordinal&(l.cells-1)] = request
+	l.ordinal++
+	return request, nil
+}
+
+// openBatch commits the open write batch and reserves another with room for
+// need more bytes.
+func (l *Lane) openBatch(need int) bool {
+	l.commitBatch()
+	size := writeHeader + max(need, batchBytes)
+	b := l.writes.Reserve(size)
+	if b == nil {
+		if b = l.writes.Reserve(writeHeader + need); b == nil {
+			return false
+		}
+	}
+	l.open, l.openUsed, l.openN, l.openOrd = b, writeHeader, 0, l.ordinal
+	return true
+}
+
+func (l *Lane) commitBatch() {
+	if l.openN > 0 {
+		binary.LittleEndian.PutUint32(l.open, l.openN)
+		binary.LittleEndian.PutUint32(l.open[4:], 0)
+		binary.LittleEndian.PutUint64(l.open[8:], l.openOrd)
+		binary.LittleEndian.PutUint64(l.open[16:], uint64(l.cfg.clock()))
+		l.writes.Commit(l.openUsed)
+		l.flushes = true
+	}
+	l.open, l.openUsed, l.openN = nil, 0, 0
+}
+
+// Read adds a linearizable query, which is copied. after is the number of the
+// write whose effect the answer must contain (0: none); writes acknowledged
+// before this call are contained anyway.
+func (l *Lane) Read(query []byte, after uint64) (request uint64, err error) {
+	return l.read(query, after, 0)
+}
+
+// ReadLocal adds a query against this replica's applied state, which may be
+// stale: for status and checks, on any replica.
+func (l *Lane) ReadLocal(query []byte) (request uint64, err error) {
+	return l.read(query, 0, readLocal)
+}
+
+func (l *Lane) read(query []byte, after uint64, flags uint32) (uint64, error) {
+	if l.closed.Load() {
+		return 0, ErrShut
+	}
+	if len(query) > l.reads.Cap()/4 {
+		return 0, ErrTooLarge
+	}
+	if l.next-l.oldest >= l.cells {
+		return 0, ErrBusy
+	}
+	b := l.reads.Reserve(readHeader + len(query))
+	if b == nil {
+		return 0, ErrBusy
+	}
+	binary.LittleEndian.PutUint32(b, uint32(len(query)))
+	binary.LittleEndian.PutUint32(b[4:], flags)
+	binary.LittleEndian.PutUint64(b[8:], l.next)
+	binary.LittleEndian.PutUint64(b[16:], after)
+	copy(b[readHeader:], query)
+	l.reads.Commit(readHeader + len(query))
+	l.nReads++
+	l.next++
+	return l.next - 1, nil
+}
+
+// Flush hands over every request added since the last one, with at most one
+// wake-up. Reads are published before writes, so that whoever sees a write
+// also sees the reads numbered below it.
+func (l *Lane) Flush() {
+	l.commitBatch()
+	if n := l.nReads; n != l.readsFlushed.Load() {
+		l.reads.Publish()
+		l.readsFlushed.Store(n)
+		l.flushes = true
+	}
+	if !l.flushes {
+		return
+	}
+	l.flushes = false
+	l.writes.Publish()
+	l.cfg.wake()
+}
+
+// Next takes the next completion, if there is one.
+func (l *Lane) Next() (Completion, bool) {
+	if l.taken == l.outHead.Load() {
+		return Completion{}, false
+	}
+	c := l.out[l.taken&(l.cells-1)]
+	l.taken++
+	if c.pooled {
+		rec, pos, ok := l.replies.Next()
+		if !ok {
+			panic("pipeline: lane: a reply was completed before its bytes were published")
+		}
+		c.Reply, l.pooledTo = rec, pos
+	}
+	l.done[c.Request&(l.cells-1)] = 1
+	return c, true
+}
+
+// Release gives back the completions that Next returned, and with them their
+// places: from now on their replies must not be looked at.
+func (l *Lane) Release() {
+	if l.given == l.taken {
+		return
+	}
+	if l.pooledTo != 0 {
+		l.replies.Release(l.pooledTo)
+		l.pooledTo = 0
+	}
+	for ; l.given < l.taken; l.given++ {
+		l.out[l.given&(l.cells-1)].Reply = nil
+	}
+	for m := l.cells - 1; l.oldest < l.next && l.done[l.oldest&m] != 0; l.oldest++ {
+		l.done[l.oldest&m] = 0
+	}
+}

@@ -1,0 +1,84 @@
+package pipeline
+
+import "encoding/binary"
+
+// laneApply is what only the apply goroutine touches.
+type laneApply struct {
+	head     uint64 // completions written; published by publish
+	lastDone uint64 // request number of the newest answered write
+	reads    uint64 // reads answered, a count
+	groups   []readGroup
+	dirty    bool
+}
+
+// readGroup is a run of a lane's reads under one read round.
+type readGroup struct {
+	upto    uint64 // count of reads flushed when the round began
+	ctx     uint64 // the round; 0: refused
+	index   uint64 // once confirmed: the index that must be applied first
+	settled bool   // confirmed, or refused
+	reason  Reason
+}
+
+// complete answers one request. The bytes of reply are copied.
+func (l *Lane) complete(request uint64, o Outcome, why Reason, reply []byte) {
+	a := &l.app
+	c := &l.out[a.head&(l.cells-1)]
+	*c = Completion{Request: request, Outcome: o, Reason: why}
+	if n := len(reply); n > 0 {
+		if b := l.replies.Reserve(n); b != nil {
+			copy(b, reply)
+			l.replies.Commit(n)
+			c.pooled = true
+		} else { // the owner is behind, or one huge reply: never block
+			c.Reply = append([]byte(nil), reply...)
+		}
+	}
+	a.head++
+	a.dirty = true
+}
+
+// publish makes the completions visible to the owner.
+func (l *Lane) publish() {
+	l.replies.Publish()
+	l.outHead.Store(l.app.head)
+	l.app.dirty = false
+}
+
+// writeRequest is the request number of a write ordinal still outstanding.
+func (l *Lane) writeRequest(ordinal uint64) uint64 { return l.requests[ordinal&(l.cells-1)] }
+
+// headRead is the lane's oldest unanswered read among those already given a
+// group.
+func (l *Lane) headRead() (request, after uint64, flags uint32, ok bool) {
+	if len(l.app.groups) == 0 {
+		return 0, 0, 0, false
+	}
+	rec, ok := l.reads.Peek()
+	if !ok {
+		return 0, 0, 0, false
+	}
+	return binary.LittleEndian.Uint64(rec[8:]), binary.LittleEndian.Uint64(rec[16:]),
+		binary.LittleEndian.Uint32(rec[4:]), true
+}
+
+// answerHead answers the oldest read, from the state machine or with a
+// refusal, and gives its bytes back.
+func (l *Lane) answerHead(sm StateMachine, scratch []byte, refused Reason) []byte {
+	rec, pos, _ := l.reads.Next()
+	n := binary.LittleEndian.Uint32(rec)
+	request := binary.LittleEndian.Uint64(rec[8:])
+	local := binary.LittleEndian.Uint32(rec[4:])&readLocal != 0
+	if refused != None && !local {
+		l.complete(request, NotApplied, refused, nil)
+	} else {
+		scratch = sm.Read(rec[readHeader:readHeader+int(n)], scratch[:0])
+		l.complete(request, Applied, None, scratch)
+	}
+	l.reads.Release(pos)
+	l.app.reads++
+	for len(l.app.groups) > 0 && l.app.groups[0].upto <= l.app.reads {
+		l.app.groups = l.app.groups[:copy(l.app.groups, l.app.groups[1:])]
+	}
+	return scratch
+}

@@ -1,0 +1,54 @@
+package pipeline
+
+import "encoding/binary"
+
+// Number is the lane's place in the engine's lane table.
+func (l *Lane) Number() uint16 { return l.id }
+
+// TakeWrites takes the next write batch. The replica's goroutine only. The
+// bytes stay until stage 1 has stored or the replica has dropped them
+// (ReleaseWrites).
+func (l *Lane) TakeWrites(b *WriteBatch) bool {
+	off, rec, pos, ok := l.writes.NextAt()
+	if !ok {
+		return false
+	}
+	*b = WriteBatch{
+		Lane:    l,
+		Count:   binary.LittleEndian.Uint32(rec),
+		Ordinal: binary.LittleEndian.Uint64(rec[8:]),
+		Flushed: int64(binary.LittleEndian.Uint64(rec[16:])),
+		Off:     off + writeHeader,
+		Len:     uint32(len(rec) - writeHeader),
+		Pos:     pos,
+	}
+	return true
+}
+
+// HasWrites reports whether a batch waits.
+func (l *Lane) HasWrites() bool {
+	_, ok := l.writes.Peek()
+	return ok
+}
+
+// At returns the encoded records of a batch not yet released.
+func (l *Lane) At(off uint64, n int) []byte { return l.writes.At(off, n) }
+
+// ReleaseWrites gives the bytes up to pos back to the owner.
+func (l *Lane) ReleaseWrites(pos uint64) { l.writes.Release(pos) }
+
+// TakeReads returns the count of reads flushed so far when some of them have
+// not yet been given a round.
+func (l *Lane) TakeReads() (upto uint64, ok bool) {
+	n := l.readsFlushed.Load()
+	if n == l.rep.readsSeen {
+		return 0, false
+	}
+	l.rep.readsSeen = n
+	return n, true
+}
+
+// Shut makes every later Write and Read of the owner fail with ErrShut. Any
+// goroutine; requests added before and flushed later are still answered by
+// nobody, so the owner must look at the engine's Done too.
+func (l *Lane) Shut(Reason) { l.closed.Store(true) }

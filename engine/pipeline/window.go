@@ -1,0 +1,169 @@
+package pipeline
+
+// windowRun is a run of lane writes that wait for their entries to be
+// applied: the reply window's unit. Runs replace cells per entry, because a
+// claim is a run of consecutive indices, write ordinals and one term.
+type windowRun struct {
+	first, last uint64 // indices
+	term        uint64
+	ordinal     uint64 // write ordinal of first
+	flushed     int64
+	claimed     int64
+	lane        uint16
+}
+
+func (w *windowRun) ordinalOf(index uint64) uint64 { return w.ordinal + index - w.first }
+
+// window is the reply window: runs in index order, without overlap. It is
+// apply's alone. A run is judged when its indices are applied: the same term
+// is success, another term proves that the run's entries never will be. A
+// truncation proves nothing and does not touch it.
+type window struct {
+	runs []windowRun
+	head int
+}
+
+func (w *window) compact() {
+	if w.head == len(w.runs) {
+		w.runs, w.head = w.runs[:0], 0
+	} else if w.head >= 1024 && w.head*2 >= len(w.runs) {
+		w.runs = w.runs[:copy(w.runs, w.runs[w.head:])]
+		w.head = 0
+	}
+}
+
+// push adds a run. Older runs whose place it takes can no longer be judged
+// one by one; they are unknown.
+func (w *window) push(r windowRun, a *Apply) {
+	for len(w.runs) > w.head {
+		t := &w.runs[len(w.runs)-1]
+		if t.last < r.first {
+			break
+		}
+		from := max(t.first, r.first)
+		a.settle(t, from, t.last, Unknown, LeadershipLost)
+		if from > t.first {
+			t.last = from - 1
+			break
+		}
+		w.runs = w.runs[:len(w.runs)-1]
+	}
+	w.compact()
+	w.runs = append(w.runs, r)
+}
+
+// piece returns how far entries index..last of term can be applied in one
+// go, and the run that they answer. Runs of another term on the way are
+// settled: their entries certainly were not applied.
+func (w *window) piece(index, last, term uint64, a *Apply) (end uint64, r *windowRun) {
+	for w.head < len(w.runs) {
+		t := &w.runs[w.head]
+		switch {
+		case t.last < index: // answered
+			w.head++
+			continue
+		case t.first > last:
+			return last, nil
+		case t.first > index:
+			return t.first - 1, nil
+		case t.term == term:
+			return min(last, t.last), t
+		}
+		end := min(last, t.last)
+		a.settle(t, index, end, NotApplied, Superseded)
+		return end, nil
+	}
+	w.compact()
+	return last, nil
+}
+
+// settle answers part of a run without the state machine.
+func (a *Apply) settle(t *windowRun, first, last uint64, o Outcome, why Reason) {
+	lane := a.lanes()[t.lane]
+	for i := first; i <= last; i++ {
+		request := lane.writeRequest(t.ordinalOf(i))
+		lane.complete(request, o, why, nil)
+		lane.app.lastDone = max(lane.app.lastDone, request)
+	}
+	if o == Unknown {
+		a.unknown.Add(last - first + 1)
+	}
+}
+
+// expire makes every run up to term unknown.
+func (w *window) expire(term uint64, why Reason, applied uint64, a *Apply) {
+	kept := w.runs[:w.head]
+	for i := w.head; i < len(w.runs); i++ {
+		t := w.runs[i]
+		if t.term > term {
+			kept = append(kept, t)
+			continue
+		}
+		if from := max(t.first, applied+1); from <= t.last {
+			a.settle(&t, from, t.last, Unknown, why)
+		}
+	}
+	w.runs = kept
+	w.compact()
+}
+
+// takeOrders carries out what the replica asked for.
+func (a *Apply) takeOrders() (n int) {
+	from, to := a.taken.Load(), a.orders.Cursor().Load()
+	for seq := from + 1; seq <= to; seq++ {
+		a.take(a.orders.At(seq))
+	}
+	if to != from {
+		a.taken.Store(to)
+	}
+	return int(to - from)
+}
+
+func (a *Apply) take(o *order) {
+	lanes := a.lanes()
+	switch o.kind {
+	case orderRun:
+		a.window.push(windowRun{first: o.first, last: o.first + uint64(o.count) - 1, term: o.term,
+			ordinal: o.ordinal, lane: o.lane, flushed: o.flushed, claimed: o.claimed}, a)
+	case orderRefuse:
+		l := lanes[o.lane]
+		for i := range uint64(o.count) {
+			request := l.writeRequest(o.ordinal + i)
+			l.complete(request, NotApplied, o.reason, nil)
+			l.app.lastDone = max(l.app.lastDone, request)
+		}
+	case orderReads:
+		l := lanes[o.lane]
+		l.app.groups = append(l.app.groups, readGroup{upto: o.ordinal, ctx: o.ctx,
+			settled: o.reason != None, reason: o.reason})
+	case orderConfirm:
+		a.eachGroup(func(g *readGroup) {
+			if !g.settled && g.ctx <= o.ctx {
+				g.settled, g.index = true, o.first
+			}
+		})
+	case orderRefuseReads:
+		a.eachGroup(func(g *readGroup) {
+			if !g.settled {
+				g.settled, g.reason = true, o.reason
+			}
+		})
+	case orderExpire:
+		a.window.expire(o.term, o.reason, a.applied.Load(), a)
+	case orderClose:
+		a.window.expire(^uint64(0), o.reason, a.applied.Load(), a)
+		a.eachGroup(func(g *readGroup) {
+			if g.reason == None {
+				g.settled, g.reason = true, o.reason
+			}
+		})
+	}
+}
+
+func (a *Apply) eachGroup(f func(*readGroup)) {
+	for _, l := range a.lanes() {
+		for i := range l.app.groups {
+			f(&l.app.groups[i])
+		}
+	}
+}

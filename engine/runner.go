@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/ring"
+)
+
+// runner maps the stages to goroutines.
+//
+//	fused     the network loop polls replica and apply, after each batch of
+//	          socket events and after a wake-up
+//	threaded  one goroutine polls the replica, another apply; the loops only
+//	          move bytes
+//
+// A wake-up costs nothing unless the other side sleeps: signal says that
+// there is something to look at, asleep that somebody must be told.
+type runner struct {
+	e       *Engine
+	fused   bool
+	loop    *netio.Loop // fused: the loop that polls
+	ready   atomic.Bool // loops run
+	signal  atomic.Bool
+	asleep  atomic.Bool
+	stopped atomic.Bool
+	halted  chan struct{} // fused: closed after the last poll
+
+	replica *ring.Parker
+	apply   *ring.Parker
+	done    sync.WaitGroup
+}
+
+func (r *runner) init(e *Engine) {
+	r.e, r.fused = e, e.b.threads == Fused
+	r.halted = make(chan struct{})
+	r.replica, r.apply = ring.NewParker(), ring.NewParker()
+	r.asleep.Store(true)
+}
+
+// start begins polling; loops are running.
+func (r *runner) start(loop *netio.Loop) {
+	r.loop = loop
+	r.ready.Store(true)
+	if !r.fused {
+		r.done.Add(2)
+		go r.replicaLoop()
+		go r.applyLoop()
+	}
+	r.wake()
+}
+
+// wake makes the polling side look at its inputs again. Any goroutine.
+func (r *runner) wake() {
+	r.signal.Store(true)
+	if r.asleep.Load() && r.asleep.CompareAndSwap(true, false) && r.ready.Load() {
+		if r.fused {
+			r.loop.Wake()
+		} else {
+			r.replica.Unpark()
+		}
+	}
+}
+
+// poll is the fused loop's turn.
+func (r *runner) poll() {
+	if !r.ready.Load() || r.stopped.Load() {
+		return
+	}
+	r.asleep.Store(false)
+	for range 4 {
+		r.signal.Store(false)
+		_, more := r.e.replica.Poll(r.e.clock())
+		r.e.after()
+		if r.e.stopping.Load() {
+			r.last()
+			return
+		}
+		if more {
+			r.loop.Wake() // sockets first, then the rest
+			return
+		}
+		if r.signal.Load() {
+			continue
+		}
+		r.asleep.Store(true)
+		if !r.signal.Load() || !r.asleep.CompareAndSwap(true, false) {
+			return
+		}
+	}
+	r.loop.Wake()
+}
+
+// last is the final turn: everything left is answered.
+func (r *runner) last() {
+	if r.stopped.CompareAndSwap(false, true) {
+		r.e.replica.Close(r.e.clock())
+		close(r.halted)
+	}
+}
+
+func (r *runner) replicaLoop() {
+	defer r.done.Done()
+	for !r.e.stopping.Load() {
+		r.signal.Store(false)
+		worked, more := r.e.replica.Poll(r.e.clock())
+		r.e.after()
+		if r.e.apply.Waiting() {
+			r.apply.Unpark()
+		}
+		if worked > 0 || more || r.signal.Load() {
+			continue
+		}
+		r.asleep.Store(true)
+		r.replica.Park(func() bool { return r.signal.Load() || r.e.stopping.Load() })
+		r.asleep.Store(false)
+	}
+}
+
+func (r *runner) applyLoop() {
+	defer r.done.Done()
+	for !r.stopped.Load() {
+		worked, more := r.e.apply.Poll(r.e.clock())
+		if worked > 0 || more {
+			if worked > 0 {
+				r.wakeIfWaiting()
+			}
+			continue
+		}
+		r.apply.Park(func() bool {
+			return r.e.apply.Waiting() || r.stopped.Load()
+		})
+	}
+}
+
+// wakeIfWaiting tells the replica that apply made room or progress.
+func (r *runner) wakeIfWaiting() {
+	if r.e.replica.Blocked() {
+		r.wake()
+	}
+}
+
+// stop ends polling after one last turn that answers everything.
+func (r *runner) stop() {
+	if !r.ready.Load() {
+		return
+	}
+	r.wake()
+	if r.fused {
+		r.loop.Wake()
+		<-r.halted
+		return
+	}
+	r.replica.Unpark()
+	// The replica's goroutine ends first, then apply's, then the last turn
+	// runs here: one goroutine at a time owns each part.
+	r.stopped.Store(true)
+	r.apply.Unpark()
+	r.done.Wait()
+	r.e.replica.Close(r.e.clock())
+}

@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/ringraft/ringraft/engine/raft"
+)
+
+// Role is what a replica is in its term.
+type Role = raft.Role
+
+// Roles.
+const (
+	Follower     = raft.Follower
+	PreCandidate = raft.PreCandidate
+	Candidate    = raft.Candidate
+	Leader       = raft.Leader
+)
+
+// Status is a snapshot of a replica. It is renewed on every tick and role
+// change; Commit and Applied are read when asked for.
+type Status struct {
+	ID, Cluster   uint64
+	Incarnation   uint64 // grows with every start of this directory
+	Role          Role
+	Leader        uint64 // 0: none known
+	LeaderAddress string // what the leader advertised to clients
+	Term          uint64
+	Last          uint64 // newest log entry
+	Durable       uint64 // newest entry on this replica's disk
+	Commit        uint64
+	Applied       uint64
+	Members       []MemberStatus
+	Stages        []StageStatus
+	Counters      Counters
+
+	Journal        string
+	JournalDurable bool
+	Pipeline       string
+	Threads        string
+	Uptime         time.Duration
+}
+
+// MemberStatus is one member as this replica sees it. Match, Mode and Sent*
+// are known to a leader only.
+type MemberStatus struct {
+	ID         uint64
+	Address    string // for peers
+	Advertised string // for clients, "" until it said so
+	Connected  bool
+	Match      uint64
+	Mode       string
+	SentBytes  uint64
+	Restarts   uint64 // times replication began anew after a lost answer
+}
+
+// Counters count since the start.
+type Counters struct {
+	Commands, Reads, Unknown         uint64 // applied, answered, outcomes unknown
+	Proposals, Batches, Refused      uint64
+	Frames, BadFrames, DroppedFrames uint64
+	Elections                        uint64 // won
+	StoreEntries, StoreBytes         uint64
+	JournalWrites, JournalBytes      uint64
+}
+
+// Status returns a snapshot. It never waits; any goroutine may call it.
+func (e *Engine) Status() Status {
+	s := *e.status.Load()
+	s.Applied = e.apply.Applied().Load()
+	s.Commit = max(s.Commit, e.apply.Ready().Load())
+	s.Counters.Commands, s.Counters.Reads, s.Counters.Unknown = e.apply.Counts()
+	s.Stages = e.timing.status()
+	s.Uptime = time.Since(e.started)
+	return s
+}
+
+// ResetStages forgets the stage times so far, for a measurement that starts
+// after a warm-up.
+func (e *Engine) ResetStages() { e.timing.reset() }
+
+// publishStatus renews the snapshot, in the goroutine that polls the replica.
+func (e *Engine) publishStatus() {
+	role, leader, term := e.replica.Role()
+	hard := e.core.Hard()
+	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
+		Role: role, Leader: leader, Term: max(term, hard.Term), Last: e.core.Last(), Commit: e.core.Commit(),
+		Durable: e.replica.DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
+		Pipeline: e.b.pipeline.String(), Threads: e.b.threads.String()}
+	st := e.replica.Stats()
+	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused, Frames: st.Frames,
+		BadFrames: st.BadFrames, Elections: st.Elections}
+	zs := e.store.Stats()
+	s.Counters.StoreEntries, s.Counters.StoreBytes = uint64(zs.Entries), uint64(zs.Bytes)
+	js := e.journal.Stats()
+	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
+	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise, Connected: true,
+		Match: s.Durable, Mode: "self"})
+	if m, ok := e.membership.member(e.b.id); ok {
+		s.Members[0].Address = m.Address
+	}
+	for _, l := range e.links {
+		s.Members = append(s.Members, e.memberStatus(l, role == Leader))
+	}
+	for _, m := range s.Members {
+		if m.ID == leader {
+			s.LeaderAddress = m.Advertised
+		}
+	}
+	e.status.Store(s)
+}
+
+func (e *Engine) memberStatus(l *link, leads bool) MemberStatus {
+	up, _ := l.State()
+	m := MemberStatus{ID: l.member.ID, Address: l.member.Address, Advertised: l.advertised(), Connected: up != 0}
+	if leads {
+		p := e.core.Member(l.member.ID)
+		m.Match, m.Mode = p.Match, p.Mode.String()
+	}
+	m.SentBytes, _, m.Restarts = e.replica.Sent(l.member.ID)
+	return m
+}

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Stages of a batch's way through the leader, in order. Each batch is stamped
+// a handful of times; there is no clock read per command.
+const (
+	stageQueue   = iota // left the lane → claimed a slot
+	stageJournal        // claimed → durable here
+	stageCommit         // claimed → durable on a majority
+	stageTotal          // left the lane → applied and answered
+	stageCount
+)
+
+var stageNames = [stageCount]string{"queue", "journal", "commit", "total"}
+
+// StageStatus is the distribution of one stage's time over batches.
+type StageStatus struct {
+	Name                     string
+	Count                    uint64
+	P50, P90, P99, P999, Max time.Duration
+}
+
+// timing collects stage times. Its lock is taken once per batch and stage,
+// and is contended only while somebody asks for the figures.
+type timing struct {
+	mu    sync.Mutex
+	stage [stageCount]*hdrhistogram.Histogram
+}
+
+func newTiming() *timing {
+	t := &timing{}
+	for i := range t.stage {
+		t.stage[i] = hdrhistogram.New(1, int64(time.Minute/time.Microsecond)*10, 2) // unit: 100 ns
+	}
+	return t
+}
+
+func (t *timing) record(stage int, ns int64) {
+	v := min(max(ns/100, 1), t.stage[stage].HighestTrackableValue())
+	t.mu.Lock()
+	_ = t.stage[stage].RecordValue(v) // v is in range
+	t.mu.Unlock()
+}
+
+func (t *timing) Claimed(flushed, claimed int64)     { t.record(stageQueue, claimed-flushed) }
+func (t *timing) Durable(claimed, durable int64)     { t.record(stageJournal, durable-claimed) }
+func (t *timing) Committed(claimed, committed int64) { t.record(stageCommit, committed-claimed) }
+func (t *timing) Applied(flushed, _, now int64)      { t.record(stageTotal, now-flushed) }
+
+func (t *timing) status() []StageStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]StageStatus, 0, stageCount)
+	for i, h := range t.stage {
+		at := func(q float64) time.Duration { return time.Duration(h.ValueAtQuantile(q)) * 100 }
+		out = append(out, StageStatus{Name: stageNames[i], Count: uint64(h.TotalCount()),
+			P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: time.Duration(h.Max()) * 100})
+	}
+	return out
+}
+
+func (t *timing) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, h := range t.stage {
+		h.Reset()
+	}
+}

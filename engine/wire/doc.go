@@ -1,0 +1,15 @@
+// Package wire is the form in which replicas speak to each other.
+//
+// A frame on a link is netio's frame header and one protobuf message:
+//
+//	+--------------------+------------------------------+----------------------+
+//	| netio frame header | Frame fields 1..16, non-zero | field 17: EntryRun   |
+//	| length, checksum   | only, written by hand        | bytes of the store   |
+//	+--------------------+------------------------------+----------------------+
+//
+// The run stands last so that a sender writes the small front from a scratch
+// buffer and the entries straight from the store, in one writev. Readers
+// alias: nothing is copied and nothing is allocated.
+package wire
+
+//go:generate protoc --go_out=. --go_opt=paths=source_relative wire.proto
