@@ -109,7 +109,8 @@ func (r *Result) warn(shared bool) {
 		add("measured for %v only; runs under %v vary more", r.Config.Duration, shortRun)
 	}
 	if r.Config.Rate > 0 {
-		if got := (float64(r.Ops) + float64(r.failures())) / r.Seconds; got < behindShare*r.Config.Rate || r.Late > 0 {
+		got := (float64(r.Ops) + float64(r.failures())) / r.Seconds
+		if got < behindShare*r.Config.Rate || float64(r.Late) > (1-behindShare)*r.Config.Rate*r.Seconds {
 			add("fell behind the rate: %s/s of %s/s answered, %s requests never left",
 				grouped(int64(got)), grouped(int64(r.Config.Rate)), grouped(int64(r.Late)))
 		}
