@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// httpServer is the side door for operators. A nil one does nothing.
+type httpServer struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
+}
+
+// listenHTTP takes the address before the member starts, so that a port in use is found early.
+func listenHTTP(address string) (*httpServer, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return &httpServer{listener: l}, nil
+}
+
+func (h *httpServer) serve(d *daemon) {
+	if h == nil {
+		return
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{d})
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/healthz", d.healthz)
+	mux.HandleFunc("/readyz", d.readyz)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := h.server.Serve(h.listener); err != http.ErrServerClosed {
+			d.log.Error("http stopped", "err", err)
+		}
+	}()
+}
+
+func (h *httpServer) close() {
+	switch {
+	case h == nil:
+	case h.server == nil:
+		h.listener.Close()
+	default:
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if h.server.Shutdown(ctx) != nil {
+			h.server.Close()
+		}
+	}
+}
+
+// healthz: the process is alive and its journal is sound.
+func (d *daemon) healthz(w http.ResponseWriter, _ *http.Request) {
+	if err := d.engine.Err(); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}
+
+// readyLag is how many committed entries may wait to be applied on a member that calls itself ready. Under load there
+// are always some.
+const readyLag = 10000
+
+// readyz: a leader is known and this member has applied what it knows to be committed.
+func (d *daemon) readyz(w http.ResponseWriter, _ *http.Request) {
+	st := d.engine.Status()
+	switch {
+	case d.engine.Err() != nil:
+		http.Error(w, d.engine.Err().Error(), http.StatusServiceUnavailable)
+	case st.Leader == 0:
+		http.Error(w, "no leader is known", http.StatusServiceUnavailable)
+	case st.Applied == 0 || st.Applied+readyLag < st.Commit:
+		http.Error(w, fmt.Sprintf("applying: %d of %d", st.Applied, st.Commit), http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
+	}
+}
+
+// collector reads everything at the moment of the scrape; nothing is kept up to date in between.
+type collector struct{ d *daemon }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("raftd_"+name, help, labels, nil)
+}
+
+var (
+	descRole       = desc("raft_role", "1 for the role this member has.", "role")
+	descLeader     = desc("raft_leader_id", "Id of the leader this member knows; 0 when none.")
+	descTerm       = desc("raft_term", "Current term.")
+	descCommit     = desc("raft_commit_index", "Newest index known to be committed.")
+	descApplied    = desc("raft_applied_index", "Newest index applied.")
+	descLast       = desc("raft_last_index", "Newest index in the log.")
+	descDurable    = desc("raft_durable_index", "Newest index on this member's disk.")
+	descMatch      = desc("raft_member_match_index", "Newest index a member is known to hold, as its leader sees it.", "member")
+	descConnected  = desc("raft_member_connected", "1 when a member is connected.", "member")
+	descStoreBytes = desc("store_bytes", "Log entries in memory.")
+	descWrites     = desc("journal_writes_total", "Durable writes of the journal.")
+	descWritten    = desc("journal_bytes_total", "Bytes written to the journal.")
+	descElections  = desc("raft_elections_won_total", "Elections won by this member.")
+	descJournal    = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
+	descStage      = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
+	descKeys       = desc("keys", "Keys in the machine.")
+	descMemory     = desc("dataset_bytes", "Estimated memory of keys and values.")
+	descClients    = desc("connections", "Client connections now.")
+	descAccepted   = desc("connections_total", "Client connections so far.")
+	descCommands   = desc("commands_total", "Commands by name.", "command")
+	descRefused    = desc("refused_total", "Commands refused by reason.", "reason")
+	descForwarded  = desc("forwarded_total", "Commands forwarded to the leader.")
+)
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descApplied, descLast, descDurable,
+		descMatch, descConnected, descStoreBytes, descWrites, descWritten, descElections, descJournal, descStage,
+		descKeys, descMemory, descClients, descAccepted, descCommands, descRefused, descForwarded} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	st := c.d.engine.Status()
+	gauge(descRole, 1, st.Role.String())
+	gauge(descLeader, float64(st.Leader))
+	gauge(descTerm, float64(st.Term))
+	gauge(descCommit, float64(st.Commit))
+	gauge(descApplied, float64(st.Applied))
+	gauge(descLast, float64(st.Last))
+	gauge(descDurable, float64(st.Durable))
+	for _, m := range st.Members {
+		id := fmt.Sprint(m.ID)
+		gauge(descMatch, float64(m.Match), id)
+		gauge(descConnected, truth(m.Connected), id)
+	}
+	gauge(descStoreBytes, float64(st.Counters.StoreBytes))
+	count(descWrites, st.Counters.JournalWrites)
+	count(descWritten, st.Counters.JournalBytes)
+	count(descElections, st.Counters.Elections)
+	gauge(descJournal, truth(st.JournalDurable), st.Journal)
+	for _, s := range st.Stages {
+		out <- prometheus.MustNewConstSummary(descStage, s.Count, 0, map[float64]float64{
+			0.5: s.P50.Seconds(), 0.9: s.P90.Seconds(), 0.99: s.P99.Seconds(), 0.999: s.P999.Seconds()}, s.Name)
+	}
+	gauge(descKeys, float64(c.d.machine.Keys()))
+	gauge(descMemory, float64(c.d.machine.Memory()))
+	now, all := c.d.server.Connections()
+	gauge(descClients, float64(now))
+	count(descAccepted, all)
+	counts := c.d.server.Counts()
+	for name, n := range counts.Commands {
+		count(descCommands, n, name)
+	}
+	count(descRefused, counts.Faults, "fault")
+	count(descRefused, counts.Refused, "state")
+	count(descForwarded, counts.Forwarded)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,68 @@
+// Command raftd is a replicated, durable, linearizable key-value server that speaks the Redis protocol.
+//
+// Without flags it is a cluster of one member on the loopback address with its data in ./raftd-data. Exit status: 0
+// after a clean stop, 1 when it could not start or lost its journal, 2 for a mistake on the command line.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringraft/ringraft/engine"
+)
+
+func main() {
+	os.Exit(execute(os.Args[1:]))
+}
+
+// execute runs the command line and returns the exit status.
+func execute(args []string) int {
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "raftd: "+explain(err))
+	var usage *usageError
+	var config *engine.ConfigError
+	if errors.As(err, &usage) || errors.As(err, &config) {
+		return 2
+	}
+	return 1
+}
+
+func newCommand() *cobra.Command {
+	o := defaults()
+	cmd := &cobra.Command{
+		Use:   "raftd",
+		Short: "Replicated, durable, linearizable key-value server speaking the Redis protocol",
+		Long: `raftd is one member of a replicated key-value store. Any Redis client can talk to it:
+
+  raftd                                  a cluster of one, data in ./raftd-data
+  redis-cli -p 7379 set greeting hello
+
+A cluster of three, each member with its own --id and --data and the same --members:
+
+  raftd --id 1 --data d1 --client 127.0.0.1:7379 --peer 127.0.0.1:7380 --http 127.0.0.1:7381 \
+        --members 1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580`,
+		Example:       "  raftd --id 1 --data d1 --members 1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Errorf("unexpected argument %q; see raftd --help", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(o, cmd.OutOrStdout()) },
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
+	})
+	o.bind(cmd.Flags())
+	return cmd
+}

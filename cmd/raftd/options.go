@@ -1,0 +1,192 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ringraft/ringraft/cmd/raftd/server"
+	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/journal"
+)
+
+// options are the flags as typed.
+type options struct {
+	id        uint64
+	data      string
+	client    string
+	advertise string
+	peer      string
+	http      string
+	members   string
+	journal   string
+	pipeline  string
+	threads   string
+	follower  string
+	logLevel  string
+	maxValue  int
+	heartbeat time.Duration
+	election  time.Duration
+	insecure  bool
+}
+
+// plan is what the options mean.
+type plan struct {
+	*options
+	members  []engine.Member
+	journal  journal.Mode
+	pipeline engine.Pipeline
+	threads  engine.Threads
+	follower server.Follower
+	level    slog.Level
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+func defaults() *options {
+	return &options{id: 1, data: "raftd-data", client: "127.0.0.1:7379", peer: "127.0.0.1:7380",
+		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused", follower: "proxy",
+		logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond, election: 250 * time.Millisecond}
+}
+
+func (o *options) bind(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.Uint64Var(&o.id, "id", o.id, "this member's id; never changes for a data directory")
+	f.StringVar(&o.data, "data", o.data, "data directory; created when missing")
+	f.StringVar(&o.client, "client", o.client, "address for Redis clients")
+	f.StringVar(&o.peer, "peer", o.peer, "address for the other members")
+	f.StringVar(&o.http, "http", o.http, "address for /metrics, /healthz, /readyz and /debug/pprof; empty: none")
+	f.StringVar(&o.members, "members", o.members,
+		"founding members as ID=HOST:PORT,…, the same list for each; a directory that belongs to a cluster keeps its own")
+	f.StringVar(&o.advertise, "advertise", o.advertise,
+		"address told to clients and members in place of --client, when that is not reachable from elsewhere")
+	f.StringVar(&o.journal, "journal", o.journal,
+		"direct | direct-fdatasync | buffered-fdatasync | buffered-dsync, which are durable; buffered-nosync | memory, which lose data")
+	f.StringVar(&o.pipeline, "pipeline", o.pipeline,
+		"parallel: replicate beside the own disk write | serial: after it")
+	f.StringVar(&o.threads, "threads", o.threads, "fused: one loop does all, best on few cores | threaded")
+	f.StringVar(&o.follower, "follower", o.follower,
+		"what a member that does not lead does with data commands: proxy to the leader | redirect with -MOVED")
+	f.IntVar(&o.maxValue, "max-value", o.maxValue, "longest value in bytes")
+	f.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "interval of the leader's heartbeats")
+	f.DurationVar(&o.election, "election-timeout", o.election,
+		"shortest time without a leader before a member campaigns; the real one is random up to twice this")
+	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
+	f.BoolVar(&o.insecure, "insecure", o.insecure,
+		"allow addresses other than loopback although there is no authentication yet")
+}
+
+// maxCommandLimit is the largest command that the engine takes.
+const maxCommandLimit = 32 << 20
+
+// commandRoom is what a command may take beside its longest value.
+const commandRoom = 1 << 20
+
+// resolve checks the options and says what they mean.
+func (o *options) resolve() (*plan, error) {
+	p := &plan{options: o}
+	var err error
+	if p.journal, err = journal.ParseMode(o.journal); err != nil {
+		return nil, usagef("--journal: %v", err)
+	}
+	if p.pipeline, err = engine.ParsePipeline(o.pipeline); err != nil {
+		return nil, usagef("--pipeline: %q is neither parallel nor serial", o.pipeline)
+	}
+	if p.threads, err = engine.ParseThreads(o.threads); err != nil {
+		return nil, usagef("--threads: %q is neither fused nor threaded", o.threads)
+	}
+	switch o.follower {
+	case "proxy":
+		p.follower = server.Proxy
+	case "redirect":
+		p.follower = server.Redirect
+	default:
+		return nil, usagef("--follower: %q is neither proxy nor redirect", o.follower)
+	}
+	if err = p.level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return nil, usagef("--log-level: %q is none of debug, info, warn, error", o.logLevel)
+	}
+	if o.id == 0 {
+		return nil, usagef("--id: must not be 0")
+	}
+	if o.maxValue < 1 || o.maxValue > maxCommandLimit-commandRoom {
+		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue, maxCommandLimit-commandRoom)
+	}
+	if p.members, err = parseMembers(o.members); err != nil {
+		return nil, err
+	}
+	if len(p.members) == 0 {
+		p.members = []engine.Member{{ID: o.id, Address: o.peer}}
+	}
+	if err = o.checkOwn(p.members); err != nil {
+		return nil, err
+	}
+	return p, o.checkAddresses()
+}
+
+// checkOwn makes sure that this member is among the founders.
+func (o *options) checkOwn(members []engine.Member) error {
+	for _, m := range members {
+		if m.ID == o.id {
+			return nil
+		}
+	}
+	return usagef("--members has no member %d; add %d=%s, or give another --id", o.id, o.id, o.peer)
+}
+
+func parseMembers(s string) ([]engine.Member, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var members []engine.Member
+	for part := range strings.SplitSeq(s, ",") {
+		id, address, found := strings.Cut(strings.TrimSpace(part), "=")
+		n, err := strconv.ParseUint(id, 10, 64)
+		if !found || err != nil || n == 0 {
+			return nil, usagef("--members: %q is not ID=HOST:PORT", part)
+		}
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return nil, usagef("--members: %q is not ID=HOST:PORT", part)
+		}
+		members = append(members, engine.Member{ID: n, Address: address})
+	}
+	return members, nil
+}
+
+// checkAddresses refuses what strangers could reach, since there is nothing yet that keeps them out.
+func (o *options) checkAddresses() error {
+	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer}, {"--http", o.http}} {
+		if a.address == "" && a.flag == "--http" {
+			continue
+		}
+		tcp, err := net.ResolveTCPAddr("tcp", a.address)
+		if err != nil {
+			return usagef("%s: %q is not HOST:PORT: %v", a.flag, a.address, err)
+		}
+		if !o.insecure && !tcp.IP.IsLoopback() {
+			return usagef("%s %s can be reached from other machines, and raftd has no authentication yet; "+
+				"use a loopback address, or type --insecure if the network is yours alone", a.flag, a.address)
+		}
+	}
+	if o.advertise == "" {
+		o.advertise = o.client
+		if tcp, err := net.ResolveTCPAddr("tcp", o.client); err == nil && tcp.IP.IsUnspecified() || strings.HasPrefix(o.client, ":") {
+			return usagef("--client %s names no machine; say with --advertise HOST:PORT how clients reach it", o.client)
+		}
+	}
+	if _, port, err := net.SplitHostPort(o.advertise); err != nil || port == "" {
+		return usagef("--advertise: %q is not HOST:PORT", o.advertise)
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func parse(t *testing.T, args ...string) (*plan, error) {
+	t.Helper()
+	o := defaults()
+	f := pflag.NewFlagSet("raftd", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	o.bind(f)
+	if err := f.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return o.resolve()
+}
+
+func TestNoFlagsMeanAClusterOfOneOnLoopback(t *testing.T) {
+	p, err := parse(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.members) != 1 || p.members[0].ID != 1 || p.members[0].Address != "127.0.0.1:7380" ||
+		p.client != "127.0.0.1:7379" || p.advertise != p.client || !p.journal.Durable() || len(p.warnings()) != 0 {
+		t.Fatalf("%+v", p)
+	}
+}
+
+func TestMistakesAreExplained(t *testing.T) {
+	for _, x := range []struct{ args, says string }{
+		{"--id 4 --members 1=127.0.0.1:1,2=127.0.0.1:2", "--members has no member 4"},
+		{"--members 1:127.0.0.1", "is not ID=HOST:PORT"},
+		{"--members 1=127.0.0.1", "is not ID=HOST:PORT"},
+		{"--client 0.0.0.0:7379", "--insecure"},
+		{"--client :7379", "--insecure"},
+		{"--peer 10.1.2.3:7380", "--insecure"},
+		{"--http 10.1.2.3:80", "--insecure"},
+		{"--client nonsense", "is not HOST:PORT"},
+		{"--insecure --client 0.0.0.0:7379", "--advertise"},
+		{"--journal fast", "--journal"},
+		{"--pipeline round", "--pipeline"},
+		{"--threads many", "--threads"},
+		{"--follower ask", "--follower"},
+		{"--id 0", "--id"},
+		{"--max-value 99999999", "--max-value"},
+		{"--log-level loud", "--log-level"},
+	} {
+		_, err := parse(t, strings.Fields(x.args)...)
+		var usage *usageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), x.says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", x.args, err)
+		}
+	}
+}
+
+func TestUnsafeChoicesAreWarnedOf(t *testing.T) {
+	p, err := parse(t, "--journal", "memory", "--insecure", "--client", "0.0.0.0:7379", "--advertise", "example.org:7379")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := strings.Join(p.warnings(), "\n"); !strings.Contains(w, "NOT durable") || !strings.Contains(w, "authentication") {
+		t.Fatal(w)
+	}
+	if status := execute([]string{"--nonsense"}); status != 2 {
+		t.Fatalf("exit status %d for an unknown flag", status)
+	}
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
+	"github.com/ringraft/ringraft/cmd/raftd/server"
+	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/journal"
+)
+
+// startLimit bounds recovery and listening.
+const startLimit = 10 * time.Minute
+
+// run is a member's life, from options to the last signal.
+func run(o *options, out io.Writer) error {
+	p, err := o.resolve()
+	if err != nil {
+		return err
+	}
+	setProcessors(p)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+
+	d, err := start(p)
+	if err != nil {
+		return err
+	}
+	d.announce(out)
+	select {
+	case s := <-signals:
+		d.log.Info("stopping", "signal", s.String())
+		go func() {
+			<-signals
+			fmt.Fprintln(os.Stderr, "raftd: second signal: exiting at once")
+			os.Exit(1)
+		}()
+		return d.stop()
+	case <-d.engine.Done():
+		d.closeHTTP()
+		if err := d.engine.Err(); err != nil {
+			return err
+		}
+		return errors.New("the engine closed itself without saying why")
+	}
+}
+
+// setProcessors gives each goroutine that blocks in the kernel (network loops in epoll, the journal's writer) a
+// processor to lose, and two to work with. The runtime takes a blocked processor back only after some time.
+func setProcessors(p *plan) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return
+	}
+	blocking := 2
+	if p.threads == engine.Threaded {
+		blocking = 3
+	}
+	if n := blocking + 2; n > runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(n)
+	}
+}
+
+// daemon is a running member.
+type daemon struct {
+	plan    *plan
+	log     *slog.Logger
+	machine *kv.Machine
+	server  *server.Server
+	engine  *engine.Engine
+	http    *httpServer
+}
+
+func start(p *plan) (*daemon, error) {
+	d := &daemon{plan: p, machine: kv.New()}
+	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: p.level}))
+	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue, Client: p.client,
+		Machine: d.machine, Warnings: p.warnings()})
+	web, err := listenHTTP(p.http)
+	if err != nil {
+		return nil, fmt.Errorf("--http %s: %w", p.http, err)
+	}
+	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).Journal(p.journal).
+		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
+		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
+		MaxCommand(p.maxValue + commandRoom).Logger(d.log)
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	if d.engine, err = b.Start(ctx); err != nil {
+		web.close()
+		return nil, err
+	}
+	d.http = web
+	web.serve(d)
+	return d, nil
+}
+
+// warnings are told at each start and in INFO.
+func (p *plan) warnings() (list []string) {
+	if !p.journal.Durable() {
+		list = append(list, fmt.Sprintf("journal %s is NOT durable: acknowledged writes can be lost when this machine "+
+			"stops; for measurements and tests only", p.journal))
+	}
+	if p.insecure {
+		list = append(list, "--insecure: there is no authentication; everybody who reaches these addresses can read and write")
+	}
+	return list
+}
+
+// announce prints what somebody who just started it wants to see.
+func (d *daemon) announce(out io.Writer) {
+	p, st := d.plan, d.engine.Status()
+	durable := "every acknowledged write is on disk on a majority"
+	if !st.JournalDurable {
+		durable = "NOT durable"
+	}
+	fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster, len(st.Members))
+	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
+	fmt.Fprintf(out, "  members   %s\n", p.peer)
+	if p.http != "" {
+		fmt.Fprintf(out, "  http      http://%s/metrics  /readyz  /healthz  /debug/pprof\n", p.http)
+	}
+	fmt.Fprintf(out, "  data      %s, incarnation %d\n", p.data, st.Incarnation)
+	fmt.Fprintf(out, "  journal   %s: %s\n", st.Journal, durable)
+	fmt.Fprintf(out, "  pipeline  %s, threads %s, GOMAXPROCS %d, not the leader: %s\n",
+		st.Pipeline, st.Threads, runtime.GOMAXPROCS(0), p.follower)
+	fmt.Fprintf(out, "  limits    value %s\n", size(int64(p.maxValue)))
+	for _, w := range p.warnings() {
+		fmt.Fprintf(out, "  WARNING   %s\n", w)
+	}
+}
+
+func size(n int64) string {
+	if n >= 1<<20 {
+		return fmt.Sprintf("%.4g MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
+// Times of a clean stop.
+const (
+	transferLimit = 3 * time.Second
+	drainLimit    = 2 * time.Second
+)
+
+// stop hands leadership over, lets commands under way finish, and closes.
+func (d *daemon) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), transferLimit)
+	defer cancel()
+	if st := d.engine.Status(); st.Role == engine.Leader && len(st.Members) > 1 {
+		if err := d.engine.Transfer(ctx, 0); err != nil {
+			d.log.Warn("leadership was not handed over; the others will elect", "err", err)
+		}
+	}
+	d.drain()
+	d.closeHTTP()
+	if err := d.engine.Close(); err != nil {
+		return fmt.Errorf("closing: %w", err)
+	}
+	return d.engine.Err()
+}
+
+// drain waits until what was committed is applied and answered.
+func (d *daemon) drain() {
+	deadline := time.NewTimer(drainLimit)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if st := d.engine.Status(); st.Applied >= st.Commit && d.server.Idle() {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return
+		case <-d.engine.Done():
+			return
+		}
+	}
+}
+
+func (d *daemon) closeHTTP() { d.http.close() }
+
+// explain turns an error into one line that says what to do.
+func explain(err error) string {
+	var config *engine.ConfigError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return err.Error() + "; another process uses the port: stop it, or choose other --client, --peer and --http addresses"
+	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
+		return err.Error() + "; check who owns the --data directory and whether the port is above 1023"
+	case errors.Is(err, journal.ErrLocked):
+		return err.Error() + "; another raftd uses this directory: stop it, or choose another --data"
+	case errors.Is(err, journal.ErrNoDirect):
+		return err.Error() + "; use --journal buffered-fdatasync, or another file system for --data"
+	case errors.As(err, &config):
+		return config.Problem + " (" + config.Option + "); see raftd --help"
+	}
+	return explainIdentity(err)
+}
+
+func explainIdentity(err error) string {
+	var identity *journal.IdentityError
+	if errors.As(err, &identity) {
+		return err.Error() + "; the directory belongs to another member or cluster: give its own --id, or another --data"
+	}
+	return err.Error()
+}

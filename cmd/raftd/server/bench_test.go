@@ -1,0 +1,59 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
+	"github.com/ringraft/ringraft/engine"
+)
+
+// laneEcho answers everything with OK at the next Flush and keeps nothing.
+type laneEcho struct {
+	next, taken, flushed uint64
+}
+
+var ok = []byte("+OK\r\n")
+
+func (l *laneEcho) Write([]byte) (uint64, error)        { l.next++; return l.next, nil }
+func (l *laneEcho) Read([]byte, uint64) (uint64, error) { l.next++; return l.next, nil }
+func (l *laneEcho) ReadLocal([]byte) (uint64, error)    { l.next++; return l.next, nil }
+func (l *laneEcho) Flush()                              { l.flushed = l.next }
+func (l *laneEcho) Release()                            {}
+func (l *laneEcho) Cells() int                          { return 1 << 15 }
+func (l *laneEcho) Next() (engine.Completion, bool) {
+	if l.taken == l.flushed {
+		return engine.Completion{}, false
+	}
+	l.taken++
+	return engine.Completion{Request: l.taken, Reply: ok}, true
+}
+
+type nowhere struct{ wire }
+
+func (nowhere) Write(b []byte) error { return nil }
+
+func newEcho() (*front, *conn) {
+	st := engine.Status{Role: engine.Leader, Leader: 1}
+	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st }}),
+		road{script: &laneEcho{}})
+	return f, f.accept(&nowhere{}, "", "")
+}
+
+func BenchmarkSetPipelined64(b *testing.B) {
+	f, c := newEcho()
+	input := []byte(strings.Repeat(array("SET", "key:000000000001", strings.Repeat("v", 64)), 64))
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += 64 {
+		c.input(input)
+		f.completions()
+	}
+}
+
+func TestNoAllocationPerCommand(t *testing.T) {
+	f, c := newEcho()
+	input := []byte(strings.Repeat(array("SET", "k", "v")+array("GET", "k")+array("PING")+array("INCR", "n"), 32))
+	if n := testing.AllocsPerRun(200, func() { c.input(input); f.completions() }); n > 0.5 {
+		t.Errorf("%v allocations per batch of 128 commands", n)
+	}
+}

@@ -1,0 +1,226 @@
+package server
+
+// socket is what a connection needs of the network. Calls are made by the owning loop, once per batch.
+type socket interface {
+	// Write sends b, which the caller may use again afterwards.
+	Write(b []byte) error
+	// Outbound is how many bytes wait to be taken by the peer.
+	Outbound() int
+	// Close ends the connection once outbound bytes have left. The handler's Closed follows.
+	Close(err error)
+}
+
+// conn is one client connection. It belongs to one loop.
+//
+// Its commands take one of two roads at a time: the loop's lane (link is nil), or a link to the leader. Answers of
+// one road may not overtake effects on the other, so the road changes only when nothing is owed; until then input
+// waits.
+type conn struct {
+	front  *front
+	sock   socket
+	client *client // what others may see of it
+
+	queue queue
+	out   []byte // answers of this batch
+	dirty bool   // listed in front.dirty
+
+	held    []byte // input that waits, when blocked or behind input that waited
+	blocked bool   // listed in front.blocked
+	wakeAt  int    // blocked until no more replies than this are owed
+	waits   *link  // blocked until this link is open or lost; nil: no link
+
+	link      *link  // road of the commands owed
+	lastWrite uint64 // newest write in the lane; reads must see it
+	resp      int    // 2 or 3
+	proxied   bool   // the peer is another member that forwards its clients' commands
+	closing   bool   // no more input; close when nothing is owed
+	closed    bool
+}
+
+const (
+	// pendingMax bounds the replies owed to one connection; more input waits. A client that pipelines further is
+	// not refused but slowed down.
+	pendingMax = 512
+	// proxiedPendingMax is the same for a link of another member, which carries many clients.
+	proxiedPendingMax = 8192
+	// heldMax bounds the input that waits on one connection.
+	heldMax = 64 << 20
+	// outboundMax: a client that has not taken this many bytes gets no more commands done. netio closes it later.
+	outboundMax = 4 << 20
+)
+
+func (c *conn) pendingMax() int {
+	if c.proxied {
+		return proxiedPendingMax
+	}
+	return pendingMax
+}
+
+// input takes bytes from the peer and returns how many were consumed. What it leaves is an incomplete command, to
+// be given again with more behind it.
+func (c *conn) input(b []byte) (n int) {
+	f := c.front
+	switch {
+	case c.closing || c.closed:
+		return len(b)
+	case len(c.held) > 0:
+		if len(c.held)+len(b) > heldMax {
+			c.fail("ERR too much pipelined input waits")
+			break
+		}
+		c.held = append(c.held, b...)
+		if !c.blocked {
+			c.drainHeld()
+		}
+		n = len(b)
+	default:
+		n = c.run(b)
+		if c.blocked && n < len(b) {
+			c.held = append(c.held, b[n:]...)
+			n = len(b)
+		}
+	}
+	f.finish()
+	if c.closing || c.closed {
+		return len(b)
+	}
+	return n
+}
+
+// drainHeld works through input that waited.
+func (c *conn) drainHeld() {
+	n := c.run(c.held)
+	c.held = c.held[n:]
+	if len(c.held) == 0 {
+		c.held = nil
+	}
+}
+
+// run carries out complete commands and returns how many bytes they took. It stops early when the connection has to
+// wait.
+func (c *conn) run(b []byte) (n int) {
+	f := c.front
+	for n < len(b) {
+		if c.queue.len() >= c.pendingMax() {
+			c.block(c.pendingMax()/2, nil)
+			return n
+		}
+		size, err := f.parse(c, b[n:])
+		if err != nil {
+			c.fail("ERR Protocol error: " + err.Error())
+			return len(b)
+		}
+		if size == 0 {
+			return n
+		}
+		if len(f.args) > 0 && !f.execute(c, f.args, b[n:n+size]) {
+			return n
+		}
+		n += size
+		if c.closing || c.closed {
+			return len(b)
+		}
+	}
+	return n
+}
+
+// block stops input until at most wakeAt replies are owed and the link is no longer opening.
+func (c *conn) block(wakeAt int, waits *link) {
+	c.wakeAt, c.waits = wakeAt, waits
+	if !c.blocked {
+		c.blocked = true
+		c.front.blocked = append(c.front.blocked, c)
+	}
+}
+
+func (c *conn) mayResume() bool {
+	return c.queue.len() <= c.wakeAt && (c.waits == nil || c.waits.state != linkOpening)
+}
+
+// immediate answers the newest command at once, behind all that is owed before it.
+func (c *conn) immediate(reply []byte) {
+	if !c.queue.empty() {
+		c.queue.early(c.queue.push(owesRead), reply)
+		return
+	}
+	c.output()
+	c.out = append(c.out, reply...)
+}
+
+// fault answers the newest command with an error.
+func (c *conn) fault(text string) {
+	w := writer{b: c.front.reply[:0]}
+	w.fault(text)
+	c.front.reply = w.b
+	c.immediate(w.b)
+}
+
+// fail answers with an error and ends the connection once everything owed has left.
+func (c *conn) fail(text string) {
+	c.fault(text)
+	c.end()
+}
+
+// end takes no more input and closes once everything owed has left.
+func (c *conn) end() {
+	c.closing, c.held = true, nil
+	c.output()
+}
+
+// answer settles the debt at a place with bytes in the connection's own protocol.
+func (c *conn) answer(place uint64, reply []byte) {
+	if c.closed {
+		return
+	}
+	if place != c.queue.head {
+		c.queue.early(place, reply)
+		return
+	}
+	c.output()
+	c.out = c.queue.pass(append(c.out, reply...))
+}
+
+// answerMachine settles the debt at a place with a reply of the state machine.
+func (c *conn) answerMachine(place uint64, reply []byte) {
+	if c.closed {
+		return
+	}
+	if c.resp == 3 {
+		f := c.front
+		f.reply = appendReply(f.reply[:0], reply, c.resp, c.queue.at(place).kind == owesMap)
+		reply = f.reply
+	}
+	c.answer(place, reply)
+}
+
+// output makes sure that out is there and will be written at the end of the batch.
+func (c *conn) output() {
+	if c.dirty {
+		return
+	}
+	c.dirty = true
+	c.front.dirty = append(c.front.dirty, c)
+	if c.out == nil {
+		c.out = c.front.buffer()
+	}
+}
+
+// write sends what has gathered. It is the only place that writes to the socket.
+func (c *conn) write() {
+	c.dirty = false
+	if !c.closed && len(c.out) > 0 {
+		c.sock.Write(c.out) // an error closes the connection, and Closed says so
+	}
+	c.front.giveBack(c.out)
+	c.out = nil
+	if c.closing && !c.closed && c.queue.empty() {
+		c.sock.Close(nil)
+	}
+}
+
+// gone forgets the connection. What it still has in the lane or on a link is answered into the void.
+func (c *conn) gone() {
+	c.closed, c.held = true, nil
+	c.front.server.leave(c.client)
+	c.queue = queue{}
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
+	"github.com/ringraft/ringraft/engine"
+)
+
+// laneScript is a lane whose completions the test gives, in any order.
+type laneScript struct {
+	t       *testing.T
+	machine *kv.Machine
+	sent    []request // in request order; numbers start at 1
+	flushes int
+	flushed int
+	done    []engine.Completion
+	taken   int
+	full    bool
+	auto    bool // every Flush completes all it hands over
+}
+
+type request struct {
+	bytes []byte
+	after uint64
+	kind  string
+}
+
+func (l *laneScript) add(kind string, b []byte, after uint64) (uint64, error) {
+	if l.full {
+		return 0, engine.ErrBusy
+	}
+	l.sent = append(l.sent, request{append([]byte(nil), b...), after, kind})
+	return uint64(len(l.sent)), nil
+}
+
+func (l *laneScript) Write(b []byte) (uint64, error)          { return l.add("write", b, 0) }
+func (l *laneScript) Read(b []byte, a uint64) (uint64, error) { return l.add("read", b, a) }
+func (l *laneScript) ReadLocal(b []byte) (uint64, error)      { return l.add("local", b, 0) }
+func (l *laneScript) Cells() int                              { return 1024 }
+
+func (l *laneScript) Flush() {
+	l.flushes++
+	if l.auto {
+		for ; l.flushed < len(l.sent); l.flushed++ {
+			l.complete(uint64(l.flushed + 1))
+		}
+	}
+	l.flushed = len(l.sent)
+}
+
+// complete carries a request out on the machine and makes its completion available.
+func (l *laneScript) complete(n uint64) {
+	r := l.sent[n-1]
+	var reply []byte
+	if r.kind == "write" {
+		reply = kv.Execute(l.machine, r.bytes)
+	} else {
+		reply = l.machine.Read(r.bytes, nil)
+	}
+	l.done = append(l.done, engine.Completion{Request: n, Reply: reply})
+}
+
+func (l *laneScript) refuse(n uint64, o engine.Outcome, why engine.Reason) {
+	l.done = append(l.done, engine.Completion{Request: n, Outcome: o, Reason: why})
+}
+
+func (l *laneScript) Next() (engine.Completion, bool) {
+	if l.taken == len(l.done) {
+		return engine.Completion{}, false
+	}
+	l.taken++
+	return l.done[l.taken-1], true
+}
+
+func (l *laneScript) Release() {
+	for i := range l.done[:l.taken] { // replies are not valid after this
+		b := l.done[i].Reply
+		for j := range b {
+			b[j] = 'X'
+		}
+	}
+}
+
+// wire is the far end of a connection.
+type wire struct {
+	got    strings.Builder
+	writes int
+	closed bool
+	stuck  int // what Outbound says
+}
+
+func (w *wire) Write(b []byte) error { w.writes++; w.got.Write(b); return nil }
+func (w *wire) Outbound() int        { return w.stuck }
+func (w *wire) Close(error)          { w.closed = true }
+
+// take returns what arrived since the last take.
+func (w *wire) take() string {
+	s := w.got.String()
+	w.got.Reset()
+	return s
+}
+
+// rig is one front on a scripted lane.
+type rig struct {
+	t      *testing.T
+	lane   *laneScript
+	front  *front
+	status engine.Status
+	dialed []*link
+}
+
+func newRig(t *testing.T, change func(*Config)) *rig {
+	r := &rig{t: t, lane: &laneScript{t: t, machine: kv.New()}}
+	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader, LeaderAddress: "127.0.0.1:7379", Term: 3}
+	r.status.Members = []engine.MemberStatus{{ID: 1}, {ID: 2, Address: "127.0.0.1:7382", Connected: true}}
+	cfg := Config{MaxValue: 1 << 20, Client: "127.0.0.1:7379", Machine: r.lane.machine,
+		Status: func() engine.Status { return r.status }}
+	if change != nil {
+		change(&cfg)
+	}
+	r.front = newFront(New(cfg), road{script: r.lane})
+	r.front.dial = func(f *front, address string, resp int) *link {
+		l := &link{front: f, key: linkKey{address, resp}, stop: func() {}}
+		r.dialed = append(r.dialed, l)
+		return l
+	}
+	return r
+}
+
+func (r *rig) connect() (*conn, *wire) {
+	w := &wire{}
+	return r.front.accept(w, "10.0.0.1:999", "10.0.0.2:7379"), w
+}
+
+// follow makes member 2 the leader.
+func (r *rig) follow(address string) {
+	r.status.Role, r.status.Leader, r.status.LeaderAddress = engine.Follower, 2, address
+	r.front.leadUntil = 0
+}
+
+// send gives input to a connection in the way netio does: what is not consumed comes back in front.
+func (r *rig) send(c *conn, input string) {
+	r.t.Helper()
+	if n := c.input([]byte(input)); n != len(input) {
+		r.t.Fatalf("%d of %d bytes of complete commands consumed", n, len(input))
+	}
+}
+
+// array writes a command the way clients do.
+func array(args ...string) string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "*%d\r\n", len(args))
+	for _, a := range args {
+		fmt.Fprintf(&s, "$%d\r\n%s\r\n", len(a), a)
+	}
+	return s.String()
+}
+
+func expect(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Fatalf("%s: got %q, want %q", what, got, want)
+	}
+}

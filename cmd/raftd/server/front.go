@@ -1,0 +1,337 @@
+package server
+
+import (
+	"errors"
+	"time"
+
+	"github.com/ringraft/ringraft/engine"
+)
+
+// front is the RESP front end of one loop. Everything in it is touched by that loop only.
+//
+//	socket ─► parse ─► execute ─┬─► immediate reply ───────────────┐
+//	                            ├─► lane ──────► completions ──────┤─► queue of the connection ─► one write
+//	                            └─► link to the leader ─► replies ─┘
+//
+// Whatever the road, a reply finds its way back by a place in its connection's queue, and the queue lets replies
+// leave in request order only. The lane is flushed and sockets are written once per batch, in finish.
+type front struct {
+	server *Server
+	road   road
+	dial   func(f *front, address string, resp int) *link
+
+	lead      leadership
+	leadUntil int64 // monotonic ns; then lead is looked up again
+
+	cells []cell // of the lane's requests, by request & mask
+	mask  uint64
+
+	args  [][]byte
+	text  []byte // encoded command
+	reply []byte // reply being made
+	local writer // of the local command being run; here so that it does not go to the heap
+	free  [][]byte
+	now   func() int64
+
+	dirty      []*conn
+	dirtyLinks []*link
+	blocked    []*conn
+	links      map[linkKey]*link
+	laneUsed   bool
+	finishing  bool
+
+	counts  []uint64 // by command, of this loop
+	touched []int    // commands counted in this batch
+	tally   tally
+	parser  parser
+}
+
+// cell remembers who sent a request of the lane.
+type cell struct {
+	conn  *conn
+	place uint64
+}
+
+// leadership is who leads, as far as this member knows.
+type leadership struct {
+	leading bool
+	known   bool
+	address string // client address of the leader, "" when not known
+}
+
+// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong road is refused with
+// certainty, so this bounds work lost, not correctness.
+const leadEvery = int64(5 * time.Millisecond)
+
+func newFront(s *Server, r road) *front {
+	n := r.Cells()
+	return &front{
+		server: s, road: r, cells: make([]cell, n), mask: uint64(n - 1),
+		now: s.now, links: make(map[linkKey]*link), counts: make([]uint64, len(commands)),
+		tally: tally{published: s.newTotals()},
+	}
+}
+
+// refresh looks up who leads when the last answer is old.
+func (f *front) refresh() {
+	now := f.now()
+	if now < f.leadUntil {
+		return
+	}
+	f.leadUntil = now + leadEvery
+	lead := f.server.leadership()
+	if lead != f.lead {
+		f.lead = lead
+		f.retireLinks()
+	}
+}
+
+// execute starts one command. False: it must wait, and the connection is blocked.
+func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
+	d := lookup(args[0])
+	switch {
+	case d == nil:
+		f.tally.faults++
+		c.fault(unknownFault(args))
+	case !d.arityFits(len(args)):
+		f.tally.faults++
+		c.fault(arityFault(d.name))
+	case d.alone && !c.queue.empty():
+		c.block(0, nil)
+		return false
+	case d.class == local:
+		w := &f.local
+		w.b, w.resp = w.b[:0], c.resp
+		d.run(f, c, args, w)
+		c.immediate(w.b)
+		if cap(w.b) > 64<<10 {
+			w.b = nil
+		}
+	default:
+		if !f.data(c, d, args, raw) {
+			return false
+		}
+	}
+	if d != nil {
+		f.count(d)
+	}
+	return true
+}
+
+// data sends a data command down its road.
+func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
+	f.refresh()
+	var to *link
+	if d.class != stale && !f.lead.leading {
+		var refused string
+		if to, refused = f.roadToLeader(c, d, args); refused != "" {
+			c.fault(refused)
+			return true
+		}
+		if to.state == linkOpening {
+			c.block(c.pendingMax(), to)
+			return false
+		}
+	}
+	if to != c.link {
+		if !c.queue.empty() {
+			c.block(0, nil)
+			return false
+		}
+		c.link = to
+	}
+	if to != nil {
+		to.forward(c, d, args, raw)
+		return true
+	}
+	f.submit(c, d, args)
+	return true
+}
+
+// roadToLeader finds the link to the leader, or says why there is none.
+func (f *front) roadToLeader(c *conn, d *command, args [][]byte) (to *link, refused string) {
+	switch {
+	case c.proxied:
+		return nil, "TRYAGAIN not applied: this member does not lead, and the command was forwarded once already"
+	case !f.lead.known:
+		return nil, "CLUSTERDOWN No raft leader"
+	case f.lead.address == "":
+		return nil, "TRYAGAIN not applied: the leader's client address is not known yet"
+	case f.server.cfg.Follower == Redirect:
+		return nil, moved(d, args, f.lead.address)
+	}
+	to = f.linkTo(f.lead.address, c.resp)
+	if to.state == linkLost || to.crowded() {
+		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
+	}
+	return to, ""
+}
+
+// submit puts a data command into the lane.
+func (f *front) submit(c *conn, d *command, args [][]byte) {
+	cmd, refused := d.encode(f.text[:0], args, f.server.cfg.MaxValue)
+	if refused != "" {
+		f.tally.faults++
+		c.fault(refused)
+		return
+	}
+	if cap(cmd) <= 1<<20 {
+		f.text = cmd
+	}
+	var request uint64
+	var err error
+	kind := owesRead
+	switch d.class {
+	case write:
+		kind = owesWrite
+		request, err = f.road.Write(cmd)
+		c.lastWrite = max(c.lastWrite, request)
+	case read:
+		request, err = f.road.Read(cmd, c.lastWrite)
+	default:
+		kind = owesMap
+		request, err = f.road.ReadLocal(cmd)
+	}
+	if err != nil {
+		f.tally.refused++
+		c.fault(laneFault(err))
+		return
+	}
+	f.laneUsed = true
+	f.tally.owed++
+	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
+}
+
+// laneFault words an error of the lane. All of them mean that nothing happened.
+func laneFault(err error) string {
+	switch {
+	case errors.Is(err, engine.ErrTooLarge):
+		return "ERR command is larger than the cluster accepts (--max-value)"
+	case errors.Is(err, engine.ErrBusy):
+		return "TRYAGAIN busy: not applied, too many commands wait"
+	}
+	return "TRYAGAIN not applied: " + printable([]byte(err.Error()), 200)
+}
+
+// completions takes the lane's answers, in whatever order they come.
+func (f *front) completions() {
+	for {
+		done, ok := f.road.Next()
+		if !ok {
+			break
+		}
+		at := &f.cells[done.Request&f.mask]
+		c, place := at.conn, at.place
+		at.conn = nil
+		f.tally.owed--
+		if c == nil || c.closed {
+			continue
+		}
+		if done.Outcome == engine.Applied {
+			c.answerMachine(place, done.Reply)
+			continue
+		}
+		f.tally.refused++
+		f.leadUntil = 0
+		w := writer{b: f.reply[:0]}
+		w.fault(outcomeFault(done, c.queue.at(place).kind))
+		f.reply = w.b
+		c.answer(place, w.b)
+	}
+	f.road.Release()
+	f.finish()
+}
+
+const unknownResult = "UNKNOWNRESULT the outcome of this command is unknown: it may have been applied"
+
+// outcomeFault words an outcome other than applied. A read has no effect, so it can always be tried again.
+func outcomeFault(done engine.Completion, kind debtKind) string {
+	if done.Outcome == engine.Unknown && kind == owesWrite {
+		return unknownResult
+	}
+	switch done.Reason {
+	case engine.NotLeader:
+		return "TRYAGAIN not applied: this member does not lead"
+	case engine.Busy:
+		return "TRYAGAIN busy: not applied, too many commands wait"
+	case engine.TooLarge:
+		return "ERR command is larger than the cluster accepts (--max-value)"
+	case engine.Closing:
+		return "TRYAGAIN not applied: this member is shutting down"
+	case engine.Superseded:
+		return "TRYAGAIN not applied: another leader's command took its place"
+	case engine.Poisoned:
+		return "TRYAGAIN not applied: the journal of this member failed"
+	}
+	return "TRYAGAIN not applied: leadership changed"
+}
+
+// finish ends a batch: hands the lane over, sends to links, lets waiting input go on where it may, writes sockets.
+func (f *front) finish() {
+	if f.finishing { // the lane or a socket called back from inside
+		return
+	}
+	f.finishing = true
+	for {
+		if f.laneUsed {
+			f.laneUsed = false
+			f.road.Flush()
+		}
+		for _, l := range f.dirtyLinks {
+			l.write()
+		}
+		f.dirtyLinks = f.dirtyLinks[:0]
+		if !f.resume() {
+			break
+		}
+	}
+	for i := 0; i < len(f.dirty); i++ { // a write may close a connection and make others dirty
+		f.dirty[i].write()
+		f.dirty[i] = nil
+	}
+	f.dirty = f.dirty[:0]
+	f.publishCounts()
+	f.finishing = false
+}
+
+// resume lets blocked connections go on, and reports whether one did.
+func (f *front) resume() (went bool) {
+	waiting := f.blocked
+	f.blocked = nil
+	kept := waiting[:0]
+	for _, c := range waiting {
+		switch {
+		case c.closed || c.closing:
+			c.blocked = false
+		case c.mayResume():
+			c.blocked = false
+			went = true
+			c.drainHeld()
+		default:
+			kept = append(kept, c)
+		}
+	}
+	f.blocked = append(kept, f.blocked...)
+	return went
+}
+
+// buffer and giveBack lend output buffers to connections with something to say; idle ones hold none.
+func (f *front) buffer() []byte {
+	if n := len(f.free); n > 0 {
+		b := f.free[n-1]
+		f.free = f.free[:n-1]
+		return b
+	}
+	return make([]byte, 0, 4096)
+}
+
+func (f *front) giveBack(b []byte) {
+	if b != nil && cap(b) <= 256<<10 && len(f.free) < 256 {
+		f.free = append(f.free, b[:0])
+	}
+}
+
+// accept makes the connection of a socket.
+func (f *front) accept(sock socket, address, local string) *conn {
+	return &conn{front: f, sock: sock, client: f.server.join(address, local), resp: 2}
+}

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ringraft/ringraft/engine"
+)
+
+const handshake = "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n2\r\n"
+
+// feed gives bytes from the leader to a link.
+func feed(t *testing.T, l *link, b string) {
+	t.Helper()
+	if n, err := l.input([]byte(b)); n != len(b) || err != nil {
+		t.Fatalf("link consumed %d of %d bytes: %v", n, len(b), err)
+	}
+}
+
+func TestCommandsAreForwardedToTheLeader(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	one, w1 := r.connect()
+	two, w2 := r.connect()
+	r.send(one, array("SET", "k", "v")+array("PING"))
+	r.send(two, "get k\r\n")
+	if len(r.dialed) != 1 || r.dialed[0].key != (linkKey{"127.0.0.1:9000", 2}) {
+		t.Fatalf("dialed %v", r.dialed)
+	}
+	l, far := r.dialed[0], &wire{}
+	expect(t, "nothing before the link is there", w1.take()+w2.take(), "")
+	l.opened(far)
+	expect(t, "forwarded", far.take(), handshake+array("SET", "k", "v")+array("get", "k"))
+	if n, err := l.input([]byte("+OK\r\n+OK\r\n$1\r")); n != 10 || err != nil {
+		t.Fatalf("%d %v", n, err)
+	}
+	expect(t, "first client", w1.take(), "+OK\r\n+PONG\r\n")
+	feed(t, l, "$1\r\nv\r\n")
+	expect(t, "second client", w2.take(), "$1\r\nv\r\n")
+	if len(r.lane.sent) != 0 {
+		t.Fatal("a forwarded command also went into the lane")
+	}
+}
+
+func TestEachProtocolHasItsLink(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("HELLO", "3")+array("GET", "k"))
+	w.take()
+	l, far := r.dialed[0], &wire{}
+	l.opened(far)
+	expect(t, "forwarded", far.take(), strings.Replace(handshake, "\r\n2\r\n", "\r\n3\r\n", 1)+array("GET", "k"))
+	feed(t, l, "+OK\r\n_\r\n")
+	expect(t, "reply", w.take(), "_\r\n")
+}
+
+func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
+	r := newRig(t, nil)
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "1"))
+	r.follow("127.0.0.1:9000")
+	r.send(c, array("GET", "k"))
+	r.send(c, array("PING"))
+	if len(r.dialed) != 1 {
+		t.Fatalf("%d links", len(r.dialed))
+	}
+	l, far := r.dialed[0], &wire{}
+	l.opened(far)
+	expect(t, "the read waits for the write's answer", far.take(), handshake)
+	r.lane.complete(1)
+	r.front.completions()
+	expect(t, "then it goes", far.take(), array("GET", "k"))
+	expect(t, "write's reply", w.take(), "+OK\r\n")
+
+	r.status.Role, r.front.leadUntil = engine.Leader, 0
+	r.send(c, array("GET", "k"))
+	if len(r.lane.sent) != 1 {
+		t.Fatal("went into the lane while the link owes a reply")
+	}
+	feed(t, l, "+OK\r\n$1\r\n1\r\n")
+	expect(t, "replies", w.take(), "$1\r\n1\r\n+PONG\r\n")
+	if len(r.lane.sent) != 2 {
+		t.Fatal("did not go back to the lane")
+	}
+}
+
+func TestLostLinkTellsWhatIsUnknown(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "v")+array("GET", "k")+array("PING"))
+	l := r.dialed[0]
+	l.opened(&wire{})
+	l.lost()
+	got := strings.Split(w.take(), "\r\n")
+	if len(got) != 4 || got[0] != "-"+unknownResult || !strings.HasPrefix(got[1], "-TRYAGAIN ") || got[2] != "+PONG" {
+		t.Fatalf("got %q", got)
+	}
+	r.send(c, array("GET", "k"))
+	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestWaitingForALinkThatNeverOpens(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "v"))
+	r.dialed[0].lost()
+	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied") {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestForwardedCommandsAreNotForwardedAgain(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("RAFT.PROXY", "2")+array("SET", "k", "v"))
+	got := w.take()
+	if !strings.HasPrefix(got, "+OK\r\n-TRYAGAIN not applied: this member does not lead") || len(r.dialed) != 0 {
+		t.Fatalf("got %q", got)
+	}
+}
+
+func TestRedirectAndNoLeader(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Follower = Redirect })
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("SET", "foo", "v")+array("GET", "{foo}bar")+array("DBSIZE")+array("RAFT.DIGEST"))
+	expect(t, "redirected", w.take(),
+		"-MOVED 12182 127.0.0.1:9000\r\n-MOVED 12182 127.0.0.1:9000\r\n-MOVED 0 127.0.0.1:9000\r\n")
+	if len(r.lane.sent) != 1 || r.lane.sent[0].kind != "local" {
+		t.Fatal("the digest of this member's own state is asked here")
+	}
+	r.status.Leader, r.status.LeaderAddress, r.front.leadUntil = 0, "", 0
+	c, w = r.connect()
+	r.send(c, array("GET", "k"))
+	expect(t, "no leader", w.take(), "-CLUSTERDOWN No raft leader\r\n")
+}
+
+func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("GET", "k"))
+	l, stopped := r.dialed[0], false
+	l.stop = func() { stopped = true }
+	l.opened(&wire{})
+	r.follow("127.0.0.1:9001")
+	other, _ := r.connect()
+	r.send(other, array("GET", "k"))
+	if stopped || len(r.dialed) != 2 {
+		t.Fatal("closed while it owes a reply")
+	}
+	feed(t, l, "+OK\r\n$-1\r\n")
+	expect(t, "reply of the old leader", w.take(), "$-1\r\n")
+	if !stopped {
+		t.Fatal("not closed")
+	}
+}
+
+func TestSlotOfKey(t *testing.T) {
+	for key, want := range map[string]int{"foo": 12182, "123456789": 12739, "{foo}x": 12182, "{}foo": 9500, "": 0} {
+		if got := slotOf([]byte(key)); got != want {
+			t.Errorf("%q: %d, want %d", key, got, want)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio"
+)
+
+// Serve opens the front of one loop: it is what engine.Builder.Serve wants.
+func (s *Server) Serve(env engine.Env) netio.Acceptor {
+	if s.source.Load() == nil {
+		status := env.Engine.Status
+		s.source.Store(&status)
+	}
+	f := newFront(s, road{lane: env.Lane})
+	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
+	env.OnCompletions(f.completions)
+	return func(c *netio.Conn) netio.Handler {
+		return &clientHandler{f.accept(c, c.RemoteAddr().String(), s.cfg.Client)}
+	}
+}
+
+// clientHandler is a client's connection as netio sees it.
+type clientHandler struct{ conn *conn }
+
+// Data implements netio.Handler.
+func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) { return h.conn.input(b), nil }
+
+// Closed implements netio.Handler.
+func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }
+
+// dialLink makes a link that netio keeps connected until stop.
+func dialLink(loop *netio.Loop, f *front, address string, resp int) *link {
+	l := &link{front: f, key: linkKey{address, resp}}
+	up := loop.Dial(netio.LinkConfig{Address: address, Handler: func(c *netio.Conn) netio.Handler {
+		l.opened(c)
+		return &linkHandler{l}
+	}})
+	l.stop = up.Close
+	return l
+}
+
+// linkHandler is a link's connection as netio sees it.
+type linkHandler struct{ link *link }
+
+// Data implements netio.Handler.
+func (h *linkHandler) Data(c *netio.Conn, b []byte) (n int, err error) { return h.link.input(b) }
+
+// Closed implements netio.Handler.
+func (h *linkHandler) Closed(*netio.Conn, error) { h.link.lost() }

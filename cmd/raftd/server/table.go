@@ -1,0 +1,241 @@
+package server
+
+import (
+	"strings"
+
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
+)
+
+// class says what becomes of a command.
+type class uint8
+
+const (
+	local class = iota // answered by this server at once
+	write              // goes through the log
+	read               // linearizable query
+	stale              // query against this replica's own state
+)
+
+// command is one row of the table: what the server does with the command and what COMMAND tells about it.
+type command struct {
+	name  string // lower case
+	arity int    // number of arguments with the name; negative: at least that many
+	class class
+	alone bool     // waits until nothing is owed: it changes what replies look like
+	flags []string // as COMMAND reports them
+
+	firstKey, lastKey, keyStep int // places of keys among the arguments, as COMMAND reports them
+
+	// encode appends the machine's form of a data command, or says why it cannot (an error reply without the
+	// leading minus sign and the line end).
+	encode func(dst []byte, args [][]byte, limit int) (cmd []byte, fault string)
+	// run answers a local command by appending to w.
+	run func(f *front, c *conn, args [][]byte, w *writer)
+
+	group, since, summary string
+
+	place int // in the table, for counters
+}
+
+// commands is the table, in the order of COMMAND's output, and byName its index. They are filled in init because some
+// commands report on the table that they are in.
+var (
+	commands []*command
+	byName   *index
+)
+
+func init() {
+	commands = joined(dataCommands(), connectionCommands(), serverCommands())
+	byName = newIndex()
+}
+
+func joined(lists ...[]*command) (all []*command) {
+	for _, list := range lists {
+		for _, d := range list {
+			d.place = len(all)
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// Names of at most eight bytes, which are nearly all that matter, are looked up by one multiplication in a small
+// table of packed names; longer ones in a map.
+const shortBits = 9
+
+type shortName struct {
+	packed uint64
+	d      *command
+}
+
+type index struct {
+	short [1 << shortBits]shortName
+	long  map[string]*command
+}
+
+func newIndex() *index {
+	x := &index{long: make(map[string]*command)}
+	for _, d := range commands {
+		x.long[d.name] = d
+		if len(d.name) > 8 {
+			continue
+		}
+		p := pack([]byte(d.name))
+		at := place(p)
+		for x.short[at].d != nil {
+			at = (at + 1) % len(x.short)
+		}
+		x.short[at] = shortName{p, d}
+	}
+	return x
+}
+
+// pack folds letters to lower case and packs at most eight bytes into a number.
+func pack(name []byte) (p uint64) {
+	for _, c := range name {
+		if c-'A' < 26 {
+			c |= 0x20
+		}
+		p = p<<8 | uint64(c)
+	}
+	return p
+}
+
+func place(p uint64) int { return int(p * 0x9e3779b97f4a7c15 >> (64 - shortBits)) }
+
+// lookup finds a command by its name in any case; nil when there is none.
+func lookup(name []byte) *command {
+	if len(name) > 8 {
+		return lookupLong(name)
+	}
+	p := pack(name)
+	for at := place(p); ; at = (at + 1) % (1 << shortBits) {
+		s := &byName.short[at]
+		if s.packed == p && s.d != nil {
+			return s.d
+		}
+		if s.d == nil {
+			return nil
+		}
+	}
+}
+
+func lookupLong(name []byte) *command {
+	var low [32]byte
+	if len(name) > len(low) {
+		return nil
+	}
+	for i, c := range name {
+		if c-'A' < 26 {
+			c |= 0x20
+		}
+		low[i] = c
+	}
+	return byName.long[string(low[:len(name)])]
+}
+
+// arityFits reports whether n arguments, the name among them, are a right number.
+func (d *command) arityFits(n int) bool {
+	return n == d.arity || d.arity < 0 && n >= -d.arity
+}
+
+func arityFault(name string) string {
+	return "ERR wrong number of arguments for '" + name + "' command"
+}
+
+func unknownFault(args [][]byte) string {
+	var s strings.Builder
+	s.WriteString("ERR unknown command '")
+	s.WriteString(printable(args[0], 128))
+	s.WriteString("', with args beginning with: ")
+	for _, a := range args[1:] {
+		if s.Len() > 256 {
+			break
+		}
+		s.WriteString("'" + printable(a, 128) + "' ")
+	}
+	return s.String()
+}
+
+// printable is at most limit bytes of b as they may stand in an error line.
+func printable(b []byte, limit int) string {
+	b = b[:min(len(b), limit)]
+	return strings.Map(func(r rune) rune {
+		if r == '\r' || r == '\n' {
+			return ' '
+		}
+		return r
+	}, string(b))
+}
+
+const (
+	faultSyntax  = "ERR syntax error"
+	faultInteger = "ERR value is not an integer or out of range"
+)
+
+func dataCommands() []*command {
+	keyOp := func(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
+		return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
+			return kv.AppendKey(dst, op, args[1]), ""
+		}
+	}
+	rowOp := func(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
+		return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
+			return kv.Append(dst, op, args[1:]...), ""
+		}
+	}
+	readonly, fast := []string{"readonly"}, []string{"readonly", "fast"}
+	denyoom, quick := []string{"write", "denyoom"}, []string{"write", "denyoom", "fast"}
+	return []*command{
+		{name: "get", arity: 2, class: read, flags: fast, firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpGet),
+			group: "string", since: "1.0.0", summary: "Get the value of a key"},
+		{name: "set", arity: -3, class: write, flags: denyoom, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeSet,
+			group: "string", since: "1.0.0", summary: "Set the string value of a key (NX, XX, GET, KEEPTTL)"},
+		{name: "setnx", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeSetNX,
+			group: "string", since: "1.0.0", summary: "Set the value of a key, only if the key does not exist"},
+		{name: "getset", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeGetSet,
+			group: "string", since: "1.0.0", summary: "Set the string value of a key and return its old value"},
+		{name: "getdel", arity: 2, class: write, flags: []string{"write", "fast"}, firstKey: 1, lastKey: 1, keyStep: 1,
+			encode: keyOp(kv.OpGetDel), group: "string", since: "6.2.0", summary: "Get the value of a key and delete the key"},
+		{name: "mget", arity: -2, class: read, flags: fast, firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpMGet),
+			group: "string", since: "1.0.0", summary: "Get the values of all the given keys"},
+		{name: "mset", arity: -3, class: write, flags: denyoom, firstKey: 1, lastKey: -1, keyStep: 2,
+			encode: encodePairs("mset", kv.OpMSet), group: "string", since: "1.0.1",
+			summary: "Set multiple keys to multiple values"},
+		{name: "msetnx", arity: -3, class: write, flags: denyoom, firstKey: 1, lastKey: -1, keyStep: 2,
+			encode: encodePairs("msetnx", kv.OpMSetNX), group: "string", since: "1.0.1",
+			summary: "Set multiple keys to multiple values, only if none of the keys exist"},
+		{name: "append", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeAppend,
+			group: "string", since: "2.0.0", summary: "Append a value to a key"},
+		{name: "strlen", arity: 2, class: read, flags: fast, firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpStrlen),
+			group: "string", since: "2.2.0", summary: "Get the length of the value stored in a key"},
+		{name: "getrange", arity: 4, class: read, flags: readonly, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeGetRange,
+			group: "string", since: "2.4.0", summary: "Get a part of the string stored at a key"},
+		{name: "incr", arity: 2, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeStep(1),
+			group: "string", since: "1.0.0", summary: "Increment the integer value of a key by one"},
+		{name: "decr", arity: 2, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeStep(-1),
+			group: "string", since: "1.0.0", summary: "Decrement the integer value of a key by one"},
+		{name: "incrby", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeIncrBy,
+			group: "string", since: "1.0.0", summary: "Increment the integer value of a key by the given amount"},
+		{name: "decrby", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeDecrBy,
+			group: "string", since: "1.0.0", summary: "Decrement the integer value of a key by the given number"},
+		{name: "del", arity: -2, class: write, flags: []string{"write"}, firstKey: 1, lastKey: -1, keyStep: 1,
+			encode: rowOp(kv.OpDel), group: "generic", since: "1.0.0", summary: "Delete keys"},
+		{name: "unlink", arity: -2, class: write, flags: []string{"write", "fast"}, firstKey: 1, lastKey: -1, keyStep: 1,
+			encode: rowOp(kv.OpDel), group: "generic", since: "4.0.0", summary: "Delete keys (the same as DEL here)"},
+		{name: "exists", arity: -2, class: read, flags: fast, firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpExists),
+			group: "generic", since: "1.0.0", summary: "Determine how many of the keys exist"},
+		{name: "touch", arity: -2, class: read, flags: fast, firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpExists),
+			group: "generic", since: "3.2.1", summary: "Count existing keys (there is no access time to alter)"},
+		{name: "type", arity: 2, class: read, flags: fast, firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpType),
+			group: "generic", since: "1.0.0", summary: "Determine the type stored at a key"},
+		{name: "dbsize", arity: 1, class: read, flags: fast, encode: rowOp(kv.OpDBSize),
+			group: "server", since: "1.0.0", summary: "Return the number of keys"},
+		{name: "flushall", arity: -1, class: write, flags: []string{"write"}, encode: encodeFlush,
+			group: "server", since: "1.0.0", summary: "Remove all keys"},
+		{name: "flushdb", arity: -1, class: write, flags: []string{"write"}, encode: encodeFlush,
+			group: "server", since: "1.0.0", summary: "Remove all keys (there is one database)"},
+		{name: "raft.digest", arity: 1, class: stale, flags: []string{"readonly", "admin"}, encode: rowOp(kv.OpDigest),
+			group: "raft", since: "0.1.0", summary: "Digest of this member's own state, with its applied index"},
+	}
+}
