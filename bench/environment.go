@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+)
+
+// Environment is where a run happened, saved beside every result.
+type Environment struct {
+	CPU        string    `json:"cpu"`
+	Cores      int       `json:"cores"`
+	Kernel     string    `json:"kernel"`
+	Go         string    `json:"go"`
+	MaxProcs   int       `json:"gomaxprocs"`
+	Filesystem string    `json:"filesystem"`
+	Revision   string    `json:"revision,omitempty"`
+	Disk       DiskProbe `json:"disk_probe"`
+
+	ClientCPU float64  `json:"client_cpu_s,omitempty"`
+	ServerCPU float64  `json:"servers_cpu_s,omitempty"`
+	Warnings  []string `json:"warnings"`
+}
+
+// fingerprint looks at the machine, and probes the disk of dir ("" probes
+// none, because the servers' disk may be elsewhere).
+func fingerprint(dir string) Environment {
+	e := Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(), Go: runtime.Version(),
+		MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(), Warnings: []string{}}
+	if dir == "" {
+		e.Filesystem, e.Disk.Error = "unknown", "not probed: the servers' directories are not known"
+		return e
+	}
+	e.Filesystem, e.Disk = filesystemName(dir), probeDisk(dir)
+	return e
+}
+
+func processorName() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(b)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func kernelName() string {
+	sys, _ := os.ReadFile("/proc/sys/kernel/ostype")
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.TrimSpace(strings.TrimSpace(string(sys)) + " " + strings.TrimSpace(string(release)))
+}
+
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	var rev, dirty string
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			rev = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				dirty = "+changes"
+			}
+		}
+	}
+	return rev[:min(len(rev), 12)] + dirty
+}
+
+var filesystems = map[int64]string{0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x01021994: "tmpfs",
+	0x794c7630: "overlay", 0x6969: "nfs", 0x2fc12fc1: "zfs", 0xf2f52010: "f2fs"}
+
+func filesystemName(dir string) string {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return "unknown"
+	}
+	if name, ok := filesystems[int64(st.Type)]; ok {
+		return name
+	}
+	return fmt.Sprintf("type %#x", int64(st.Type))
+}

@@ -1,0 +1,67 @@
+package bench
+
+import (
+	"os"
+	"slices"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// DiskProbe is what one aligned durable write costs on a directory's disk:
+// 4 KiB with O_DIRECT|O_DSYNC over a file written before, one at a time.
+type DiskProbe struct {
+	Writes int     `json:"writes"`
+	P50    float64 `json:"p50_us"`
+	P99    float64 `json:"p99_us"`
+	Error  string  `json:"error,omitempty"`
+}
+
+const (
+	probeBlock  = 4096
+	probeBlocks = 256
+	probeWrites = 512
+	probeTime   = 150 * time.Millisecond
+)
+
+// probeDisk measures a directory's disk for a moment.
+func probeDisk(dir string) DiskProbe {
+	f, err := os.CreateTemp(dir, "raftbench-probe-")
+	if err != nil {
+		return DiskProbe{Error: err.Error()}
+	}
+	defer func() {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+	}()
+	if _, err = f.Write(make([]byte, probeBlock*probeBlocks)); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return DiskProbe{Error: err.Error()}
+	}
+	fd, err := syscall.Open(f.Name(), syscall.O_WRONLY|syscall.O_DIRECT|syscall.O_DSYNC|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return DiskProbe{Error: "no O_DIRECT here: " + err.Error()}
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	block := aligned(probeBlock)
+	times := make([]int64, 0, probeWrites)
+	for began := clock(); len(times) < probeWrites && clock()-began < int64(probeTime); {
+		at := clock()
+		if _, err = syscall.Pwrite(fd, block, int64(len(times)%probeBlocks)*probeBlock); err != nil {
+			return DiskProbe{Error: err.Error()}
+		}
+		times = append(times, clock()-at)
+	}
+	slices.Sort(times)
+	us := func(q float64) float64 { return microseconds(times[int(q*float64(len(times)-1))]) }
+	return DiskProbe{Writes: len(times), P50: us(0.5), P99: us(0.99)}
+}
+
+// aligned is a zeroed buffer that begins at a multiple of its size.
+func aligned(n int) []byte {
+	b := make([]byte, 2*n)
+	skip := (n - int(uintptr(unsafe.Pointer(&b[0]))%uintptr(n))) % n
+	return b[skip : skip+n : skip+n]
+}

@@ -1,0 +1,232 @@
+package bench
+
+import (
+	"io"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Latencies are recorded in nanoseconds, from latencyMin to latencyMax, to
+// three digits. A longer one is recorded as latencyMax.
+const (
+	latencyMin    = 100
+	latencyMax    = int64(10 * time.Minute)
+	latencyDigits = 3
+)
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(latencyMin, latencyMax, latencyDigits)
+}
+
+var epoch = time.Now()
+
+// clock is monotonic time in nanoseconds since the process began.
+func clock() int64 { return int64(time.Since(epoch)) }
+
+// window is the measured part of a run in clock time; before it lies the
+// warm-up, after it the answers still owed are awaited.
+type window struct{ start, end int64 }
+
+func (w window) seconds() float64 { return float64(w.end-w.start) / 1e9 }
+
+// Recorder keeps what one driver measures. One goroutine at a time records;
+// any may read the atomics. Nothing is allocated per command.
+//
+// Goodput counts answers that arrived within the window. Latencies count from
+// the beginning of the window on, also those of answers that came after its
+// end, so that the slowest are not cut away.
+type Recorder struct {
+	window   window
+	interval int64 // length of an interval histogram, 0: one for the whole run
+
+	current *hdrhistogram.Histogram
+	number  int64 // of the current interval
+	lag     *hdrhistogram.Histogram
+	ops     uint64
+	bytes   uint64
+	late    uint64 // requests due in the window that never left
+	errors  map[string]uint64
+
+	shown  atomic.Uint64 // answers so far, warm-up included, for the progress line
+	failed atomic.Uint64
+
+	mu   sync.Mutex
+	full []interval
+	free []*hdrhistogram.Histogram
+}
+
+// interval is the histogram of the n-th interval of the window.
+type interval struct {
+	number int64
+	h      *hdrhistogram.Histogram
+}
+
+func newRecorder(w window, every time.Duration) *Recorder {
+	return &Recorder{window: w, interval: int64(every), current: newHistogram(), errors: make(map[string]uint64)}
+}
+
+// good counts n verified successes with their payload bytes, received at now.
+func (r *Recorder) good(now int64, n, bytes int) {
+	if n == 0 {
+		return
+	}
+	r.shown.Store(r.shown.Load() + uint64(n))
+	if now >= r.window.start && now < r.window.end {
+		r.ops += uint64(n)
+		r.bytes += uint64(bytes)
+	}
+}
+
+// latency records n requests that took the same time and were answered at now.
+func (r *Recorder) latency(now, took int64, n int) {
+	if now < r.window.start {
+		return
+	}
+	if r.interval > 0 {
+		if number := (now - r.window.start) / r.interval; number != r.number {
+			r.roll(number)
+		}
+	}
+	// In range by clamping, so that the error is impossible.
+	_ = r.current.RecordValues(min(max(took, latencyMin), latencyMax), int64(n))
+}
+
+// scheduled records how long after its intended time a request left.
+func (r *Recorder) scheduled(now, late int64) {
+	if now < r.window.start {
+		return
+	}
+	if r.lag == nil {
+		r.lag = newHistogram()
+	}
+	_ = r.lag.RecordValue(min(max(late, latencyMin), latencyMax))
+}
+
+// failure counts n errors of a class; those of the warm-up are only shown.
+func (r *Recorder) failure(now int64, class string, n int) {
+	r.failed.Store(r.failed.Load() + uint64(n))
+	if now >= r.window.start {
+		r.errors[class] += uint64(n)
+	}
+}
+
+// roll puts the current interval away and begins another.
+func (r *Recorder) roll(number int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.current.TotalCount() > 0 {
+		r.full = append(r.full, interval{r.number, r.current})
+		r.current = nil
+		if n := len(r.free); n > 0 {
+			r.current, r.free = r.free[n-1], r.free[:n-1]
+		}
+	}
+	if r.current == nil {
+		r.current = newHistogram()
+	}
+	r.number = number
+}
+
+// take hands over the intervals that are complete.
+func (r *Recorder) take() []interval {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	full := r.full
+	r.full = nil
+	return full
+}
+
+func (r *Recorder) giveBack(h *hdrhistogram.Histogram) {
+	h.Reset()
+	r.mu.Lock()
+	r.free = append(r.free, h)
+	r.mu.Unlock()
+}
+
+// collector merges what several recorders measured, while they run, and
+// writes the interval log. One goroutine uses it.
+type collector struct {
+	recorders []*Recorder
+	total     *hdrhistogram.Histogram
+	waiting   map[int64]*hdrhistogram.Histogram // intervals not yet logged
+	log       *hdrhistogram.HistogramLogWriter
+	began     time.Time // wall time at the start of the window
+	tag       string
+	err       error
+}
+
+func newCollector(recorders []*Recorder) *collector {
+	return &collector{recorders: recorders, total: newHistogram(), waiting: make(map[int64]*hdrhistogram.Histogram)}
+}
+
+// logTo makes the collector write an HDR interval log (format 1.3, V2
+// compressed histograms in nanoseconds, maxima in milliseconds).
+func (c *collector) logTo(w io.Writer, began time.Time, tag string) error {
+	c.log, c.began, c.tag = hdrhistogram.NewHistogramLogWriter(w), began, tag
+	c.log.SetBaseTime(began.UnixMilli())
+	if tag != "" {
+		return nil // a later cell of the same file: the header is written
+	}
+	for _, err := range []error{
+		c.log.OutputComment("[raftbench: latencies in ns, one interval a second]"),
+		c.log.OutputLogFormatVersion(),
+		c.log.OutputStartTime(began.UnixMilli()),
+		c.log.OutputLegend(),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gather merges complete intervals and logs those older than before.
+func (c *collector) gather(before int64) {
+	for _, r := range c.recorders {
+		for _, iv := range r.take() {
+			c.total.Merge(iv.h)
+			if c.log == nil {
+				r.giveBack(iv.h)
+			} else if have := c.waiting[iv.number]; have != nil {
+				have.Merge(iv.h)
+				r.giveBack(iv.h)
+			} else {
+				c.waiting[iv.number] = iv.h
+			}
+		}
+	}
+	if c.log == nil {
+		return
+	}
+	var due []int64
+	for number := range c.waiting {
+		if number < before {
+			due = append(due, number)
+		}
+	}
+	sort.Slice(due, func(i, j int) bool { return due[i] < due[j] })
+	for _, number := range due {
+		h := c.waiting[number]
+		delete(c.waiting, number)
+		at := c.began.Add(time.Duration(number) * time.Second).UnixMilli()
+		h.SetStartTimeMs(at)
+		h.SetEndTimeMs(at + 1000)
+		h.SetTag(c.tag)
+		if err := c.log.OutputIntervalHistogram(h); err != nil && c.err == nil {
+			c.err = err
+		}
+	}
+}
+
+// finish merges the rest. The recorders must have stopped.
+func (c *collector) finish() error {
+	for _, r := range c.recorders {
+		r.roll(r.number + 1)
+	}
+	c.gather(1 << 62)
+	return c.err
+}
