@@ -20,6 +20,7 @@ type store struct {
 	spoil func(n int) (answer string, keep bool)
 	// digest of a member, by number; "" is the same for all.
 	digest func(member int) string
+	settle time.Duration
 }
 
 func (s *store) member(number int) func(args []string) string {
@@ -65,7 +66,10 @@ func (s *store) member(number int) func(args []string) string {
 func runCheck(t *testing.T, s *store) (string, error) {
 	t.Helper()
 	s.values = make(map[string]string)
-	cfg := CheckConfig{Writers: 3, Depth: 4, Duration: 150 * time.Millisecond, Settle: 300 * time.Millisecond}
+	cfg := CheckConfig{Writers: 3, Depth: 4, Duration: 150 * time.Millisecond, Settle: 5 * time.Second}
+	if s.settle > 0 {
+		cfg.Settle = s.settle
+	}
 	for i := range 3 {
 		cfg.Addrs = append(cfg.Addrs, newFake(t, s.member(i)).address)
 	}
@@ -112,7 +116,7 @@ func TestCheckFindsEachBrokenPromise(t *testing.T) {
 			}
 			return "", true
 		}}, " 1 refused but executed"},
-		"members differ": {&store{digest: func(m int) string { return fmt.Sprint(m) }}, "NONE: the members did not agree"},
+		"members differ": {&store{digest: func(m int) string { return fmt.Sprint(m) }, settle: 300 * time.Millisecond}, "NONE: the members did not agree"},
 		"nothing works":  {&store{spoil: func(int) (string, bool) { return "-ERR no\r\n", false }}, "0 acknowledged"},
 	} {
 		text, err := runCheck(t, c.store)
