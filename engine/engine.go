@@ -59,8 +59,9 @@ type Engine struct {
 }
 
 func start(ctx context.Context, b Builder) (*Engine, error) {
-	e := &Engine{b: b, log: b.logger, started: time.Now(), timing: newTiming(),
+	e := &Engine{b: b, log: b.logger, started: time.Now(),
 		done: make(chan struct{}), ticking: make(chan struct{})}
+	e.timing = newTiming(e.clock)
 	e.lanes.Store(&[]*pipeline.Lane{})
 	if err := e.open(); err != nil {
 		return nil, err
@@ -152,10 +153,15 @@ func (e *Engine) assemble() error {
 	e.replica = replica.New(replica.Config{ID: e.b.id, Core: core, Store: e.store, Journal: e.journal,
 		Actors: actors, Apply: e.apply, Fused: e.b.threads == Fused, Lanes: e.laneTable, Slots: e.b.slots,
 		Serial: e.b.pipeline == Serial, Tick: int64(e.tick), ElectionTicks: elect,
-		OnRole: e.onRole, OnConfig: decodeConfiguration, Timing: e.timing}, rec.Last)
+		OnRole: e.onRole, OnConfig: decodeConfiguration, Timing: e.timing, Clock: e.clock}, rec.Last)
 	e.journal.OnDone(e.run.wake)
 	if rec.Fresh {
-		return e.found()
+		if err := e.found(); err != nil {
+			return err
+		}
+	}
+	if len(e.membership.voters) == 1 {
+		e.replica.Campaign() // there is nobody to wait for
 	}
 	return nil
 }
@@ -243,6 +249,15 @@ func (e *Engine) fail(err error) {
 	if e.failure.CompareAndSwap(nil, &err) {
 		e.log.Error("stopping", "err", err)
 		go e.Close()
+	}
+}
+
+// finish is the replica's last turn.
+func (e *Engine) finish() {
+	if e.Err() != nil {
+		e.replica.Fail()
+	} else {
+		e.replica.Close()
 	}
 }
 

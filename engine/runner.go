@@ -95,7 +95,7 @@ func (r *runner) poll() {
 // last is the final turn: everything left is answered.
 func (r *runner) last() {
 	if r.stopped.CompareAndSwap(false, true) {
-		r.e.replica.Close(r.e.clock())
+		r.e.finish()
 		close(r.halted)
 	}
 }
@@ -121,7 +121,7 @@ func (r *runner) replicaLoop() {
 func (r *runner) applyLoop() {
 	defer r.done.Done()
 	for !r.stopped.Load() {
-		worked, more := r.e.apply.Poll(r.e.clock())
+		worked, more := r.e.apply.Poll()
 		if worked > 0 || more {
 			if worked > 0 {
 				r.wakeIfWaiting()
@@ -158,5 +158,5 @@ func (r *runner) stop() {
 	r.stopped.Store(true)
 	r.apply.Unpark()
 	r.done.Wait()
-	r.e.replica.Close(r.e.clock())
+	r.e.finish()
 }

@@ -29,12 +29,13 @@ type StageStatus struct {
 // timing collects stage times. Its lock is taken once per batch and stage,
 // and is contended only while somebody asks for the figures.
 type timing struct {
+	clock func() int64
 	mu    sync.Mutex
 	stage [stageCount]*hdrhistogram.Histogram
 }
 
-func newTiming() *timing {
-	t := &timing{}
+func newTiming(clock func() int64) *timing {
+	t := &timing{clock: clock}
 	for i := range t.stage {
 		t.stage[i] = hdrhistogram.New(1, int64(time.Minute/time.Microsecond)*10, 2) // unit: 100 ns
 	}
@@ -51,7 +52,7 @@ func (t *timing) record(stage int, ns int64) {
 func (t *timing) Claimed(flushed, claimed int64)     { t.record(stageQueue, claimed-flushed) }
 func (t *timing) Durable(claimed, durable int64)     { t.record(stageJournal, durable-claimed) }
 func (t *timing) Committed(claimed, committed int64) { t.record(stageCommit, committed-claimed) }
-func (t *timing) Applied(flushed, _, now int64)      { t.record(stageTotal, now-flushed) }
+func (t *timing) Applied(flushed int64)              { t.record(stageTotal, t.clock()-flushed) }
 
 func (t *timing) status() []StageStatus {
 	t.mu.Lock()

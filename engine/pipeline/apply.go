@@ -29,7 +29,7 @@ type Catchup interface {
 
 // Timing receives stage times of batches; apply's end of a batch's life.
 type Timing interface {
-	Applied(flushed, claimed, now int64)
+	Applied(flushed int64)
 }
 
 // Apply follows one cursor, Ready, and feeds the state machine from the store,
@@ -45,7 +45,6 @@ type Apply struct {
 	applied ring.Sequence
 	catchup Catchup
 	timing  Timing
-	now     int64
 
 	cursor  ziplist.Cursor
 	window  window
@@ -92,8 +91,7 @@ func (a *Apply) Err() error { return a.failed }
 
 // Poll applies a bounded amount and returns the work done. more tells that
 // work is left that no one else will announce.
-func (a *Apply) Poll(now int64) (worked int, more bool) {
-	a.now = now
+func (a *Apply) Poll() (worked int, more bool) {
 	ready := a.ready.Load() // before the orders: what covers it is visible
 	worked += a.takeOrders()
 	applied := a.applied.Load()
@@ -215,7 +213,7 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 		a.reads.Add(1)
 	}
 	if index > w.last {
-		a.timing.Applied(w.flushed, w.claimed, a.now)
+		a.timing.Applied(w.flushed)
 	}
 	return b, index
 }

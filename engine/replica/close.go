@@ -5,19 +5,19 @@ import "github.com/ringraft/ringraft/engine/pipeline"
 // Close is the last turn: requests still in lanes are refused, requests in
 // the log without an answer are unknown, unconfirmed reads are refused. The
 // caller owns every stage by now; nothing polls any more.
-func (r *Replica) Close(now int64) { r.shut(now, pipeline.Closing) }
+func (r *Replica) Close() { r.shut(pipeline.Closing) }
 
 // Fail is Close after the journal lost its ground: nothing that is gated
 // leaves, and nobody is told that something certainly did not happen which
 // may have.
-func (r *Replica) Fail(now int64) { r.shut(now, pipeline.Poisoned) }
+func (r *Replica) Fail() { r.shut(pipeline.Poisoned) }
 
-func (r *Replica) shut(now int64, why pipeline.Reason) {
+func (r *Replica) shut(why pipeline.Reason) {
 	lanes := r.cfg.Lanes()
 	for i, l := range lanes {
 		l.Shut(why)
 		for {
-			r.cfg.Apply.Poll(now) // makes room for orders, answers what is ready
+			r.cfg.Apply.Poll() // makes room for orders, answers what is ready
 			b := pipeline.WriteBatch{}
 			if i < len(r.held) && r.held[i].Count > 0 {
 				b, r.held[i].Count = r.held[i], 0
@@ -34,7 +34,7 @@ func (r *Replica) shut(now int64, why pipeline.Reason) {
 	}
 	r.orders.Close(why)
 	r.orders.Publish()
-	r.cfg.Apply.Poll(now)
+	r.cfg.Apply.Poll()
 }
 
 // Blocked reports that the replica waits for apply to make room. Any

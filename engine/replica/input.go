@@ -270,17 +270,21 @@ func (r *Replica) refuse(b *pipeline.WriteBatch, why pipeline.Reason) {
 }
 
 func (r *Replica) timeDurable(seq uint64) {
-	for r.flightAt < len(r.flights) && r.flights[r.flightAt].seq <= seq {
-		r.cfg.Timing.Durable(r.flights[r.flightAt].claimed, r.now)
-		r.flightAt++
+	if r.flightAt == len(r.flights) {
+		return
+	}
+	for now := r.cfg.Clock(); r.flightAt < len(r.flights) && r.flights[r.flightAt].seq <= seq; r.flightAt++ {
+		r.cfg.Timing.Durable(r.flights[r.flightAt].claimed, now)
 	}
 	r.trimFlights()
 }
 
 func (r *Replica) timeCommitted(index uint64) {
-	for r.flightCm < len(r.flights) && r.flights[r.flightCm].last <= index {
-		r.cfg.Timing.Committed(r.flights[r.flightCm].claimed, r.now)
-		r.flightCm++
+	if r.flightCm == len(r.flights) {
+		return
+	}
+	for now := r.cfg.Clock(); r.flightCm < len(r.flights) && r.flights[r.flightCm].last <= index; r.flightCm++ {
+		r.cfg.Timing.Committed(r.flights[r.flightCm].claimed, now)
 	}
 	r.trimFlights()
 }

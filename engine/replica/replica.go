@@ -46,8 +46,11 @@ type Config struct {
 	OnRole func(role raft.Role, leader, term uint64)
 	// OnConfig decodes a configuration entry that a leader sent.
 	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
-	// Timing receives stage times, one call per batch.
+	// Timing receives stage times, one call per batch. Clock is the time, in
+	// the terms of Poll's argument, at which it calls: a write done inline
+	// takes longer than a turn. Nothing but measurement depends on it.
 	Timing Timing
+	Clock  func() int64
 }
 
 // Timing receives the times of batches, in ns; all calls come from the
@@ -142,7 +145,7 @@ func New(cfg Config, last uint64) *Replica {
 	r.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
 	r.ring = ring.New[pipeline.Slot](cfg.Slots)
 	r.journal = pipeline.NewJournal(r.ring, cfg.Store, cfg.Journal)
-	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.journal.Durable(), r.bytesOf)
+	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())
 	r.ring.Gate(r.journal.Durable())
 	r.orders = cfg.Apply.Orders()
@@ -196,7 +199,7 @@ func (r *Replica) cycle(first bool) (n int) {
 	n += r.journal.Poll(r.now, r.lone())
 	n += r.takeDurable()
 	if r.cfg.Fused {
-		k, more := r.cfg.Apply.Poll(r.now)
+		k, more := r.cfg.Apply.Poll()
 		n += k
 		if more {
 			n++
@@ -268,6 +271,9 @@ func (r *Replica) takeDurable() int {
 	}
 	r.timeDurable(seq)
 	r.cfg.Store.Evict(r.durable.index())
+	// Actors hand their frames over before they return, so apply is the only
+	// reader whose place matters.
+	r.cfg.Store.Retire(seq, r.cfg.Apply.Applied().Load())
 	return 1
 }
 
@@ -360,4 +366,13 @@ func (r *Replica) Transfer(to uint64) error {
 	err := r.core.Transfer(to, &r.effects)
 	r.carry()
 	return err
+}
+
+// Campaign begins an election now, instead of after an election timeout.
+// Poll's goroutine only, or before polling starts.
+func (r *Replica) Campaign() {
+	if !r.pending() {
+		r.core.Campaign(&r.effects)
+		r.carry()
+	}
 }

@@ -1,5 +1,7 @@
 package server
 
+import "github.com/ringraft/ringraft/netio/resp"
+
 // socket is what a connection needs of the network. Calls are made by the owning loop, once per batch.
 type socket interface {
 	// Write sends b, which the caller may use again afterwards.
@@ -24,6 +26,7 @@ type conn struct {
 	out   []byte // answers of this batch
 	dirty bool   // listed in front.dirty
 
+	parser  resp.Parser
 	held    []byte // input that waits, when blocked or behind input that waited
 	blocked bool   // listed in front.blocked
 	wakeAt  int    // blocked until no more replies than this are owed

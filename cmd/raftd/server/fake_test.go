@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // laneScript is a lane whose completions the test gives, in any order.
@@ -164,4 +165,13 @@ func expect(t *testing.T, what, got, want string) {
 	if got != want {
 		t.Fatalf("%s: got %q, want %q", what, got, want)
 	}
+}
+
+// replySize is the length of the first reply in b, 0 when it is incomplete.
+func replySize(b []byte) int {
+	n, err := resp.ReplySize(b)
+	if err != nil {
+		return -1
+	}
+	return n
 }

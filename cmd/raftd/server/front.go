@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // front is the RESP front end of one loop. Everything in it is touched by that loop only.
@@ -43,7 +44,7 @@ type front struct {
 	counts  []uint64 // by command, of this loop
 	touched []int    // commands counted in this batch
 	tally   tally
-	parser  parser
+	command resp.Command
 }
 
 // cell remembers who sent a request of the lane.

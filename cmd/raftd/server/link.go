@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // link is a connection of this loop to the leader, shared by all of the loop's clients that speak one protocol
@@ -18,6 +19,7 @@ type link struct {
 	state linkState
 
 	owed    []owed // FIFO from head on
+	scanner resp.Scanner
 	head    int
 	out     []byte
 	dirty   bool

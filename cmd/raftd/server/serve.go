@@ -23,7 +23,11 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 type clientHandler struct{ conn *conn }
 
 // Data implements netio.Handler.
-func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) { return h.conn.input(b), nil }
+func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
+	n = h.conn.input(b)
+	c.Expect(h.conn.need())
+	return n, nil
+}
 
 // Closed implements netio.Handler.
 func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }

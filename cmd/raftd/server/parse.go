@@ -1,0 +1,36 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/ringraft/ringraft/netio/resp"
+)
+
+// parse reads the first request of b into f.args; 0 means that it is
+// incomplete. Each connection remembers how far it got with a large one.
+// Bulks a little over the value limit are read, so that the command can be
+// refused in words; far larger ones end the connection.
+func (f *front) parse(c *conn, b []byte) (int, error) {
+	c.parser.MaxBulk = 2 * max(f.server.cfg.MaxValue, 1<<20)
+	n, err := c.parser.Parse(b, &f.command)
+	f.args = f.command.Args
+	if err != nil {
+		return 0, protocolText(err)
+	}
+	return n, nil
+}
+
+// protocolText is the error without the words that the caller adds.
+func protocolText(err error) error {
+	var p resp.ProtocolError
+	if errors.As(err, &p) {
+		return errors.New(string(p))
+	}
+	return err
+}
+
+// need is how many bytes the request under way takes in all.
+func (c *conn) need() int { return c.parser.Need() }
+
+// parseReply measures the next reply of a link.
+func (f *front) parseReply(l *link, b []byte) (int, error) { return l.scanner.Scan(b) }
