@@ -188,7 +188,7 @@ func TestBrokenConnectionsAreErrorsAndAreMadeAnew(t *testing.T) {
 		return plain(args)
 	})
 	cfg := testConfig(s.address)
-	cfg.Warmup, cfg.Depth, cfg.Duration = 0, 1, 400*time.Millisecond
+	cfg.Warmup, cfg.Depth, cfg.Duration = 0, 1, 300*time.Millisecond
 	r, err := Run(t.Context(), cfg, Options{})
 	if err != nil {
 		t.Fatal(err)

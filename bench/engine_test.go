@@ -67,11 +67,12 @@ func checkDrive(t *testing.T, c *cluster, cfg Config) {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
-	if r.Ops == 0 || len(r.Errors) != 0 || len(r.Stages) == 0 {
-		t.Errorf("%d successes, errors %v, stages %v", r.Ops, r.Errors, r.Stages)
-	}
+	// On a busy machine answers may all come after the window: still recorded.
 	n := uint64(r.Latency.TotalCount())
-	if n < r.Ops || n > r.Ops+uint64(cfg.Outstanding) {
+	if n == 0 || len(r.Errors) != 0 || len(r.Stages) == 0 {
+		t.Errorf("%d successes, errors %v, stages %v, %q", r.Ops, r.Errors, r.Stages, r.Environment.Warnings)
+	}
+	if n < r.Ops || cfg.Rate == 0 && n > r.Ops+uint64(cfg.Outstanding) {
 		t.Errorf("%d latencies for %d successes", n, r.Ops)
 	}
 	if r.Durability.OK || r.Durability.Text != "NO: memory" {
