@@ -39,6 +39,9 @@ func TestEngineIsDrivenEachWay(t *testing.T) {
 		"rate":      func(c *Config) { c.Rate, c.Outstanding = 2000, 256 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && (name == "goroutine" || name == "reads") {
+				t.Skip("two ways are enough")
+			}
 			cfg := cfg
 			change(&cfg)
 			checkDrive(t, c, cfg)

@@ -129,6 +129,9 @@ func runRESP(ctx context.Context, cfg Config, opt Options) (*Result, error) {
 	}
 	r.Stages = s.stages()
 	r.warn(s.local)
+	if len(s.faults) > 0 {
+		r.Environment.Warnings = append(r.Environment.Warnings, "not answering at the start: "+strings.Join(s.faults, "; "))
+	}
 	if r.Errors["MOVED"] > 0 {
 		r.Environment.Warnings = append(r.Environment.Warnings,
 			"answers were redirects: put the leader's address first in --addrs")
@@ -156,13 +159,14 @@ type servers struct {
 	nodes      []*node
 	addresses  []string // those that answer first
 	durability Durability
-	telling    int // how many tell their processor time
+	telling    int      // how many tell their processor time
+	faults     []string // those that do not answer, and why
 	local      bool
 }
 
 func findServers(addresses []string) (*servers, error) {
 	s := &servers{}
-	var faults, silent []string
+	var silent []string
 	for _, a := range addresses {
 		n, err := dialNode(a, dialTimeout)
 		if err == nil {
@@ -171,14 +175,14 @@ func findServers(addresses []string) (*servers, error) {
 			}
 		}
 		if err != nil {
-			faults, silent = append(faults, fmt.Sprintf("%s: %v", a, err)), append(silent, a)
+			s.faults, silent = append(s.faults, fmt.Sprintf("%s: %v", a, err)), append(silent, a)
 			continue
 		}
 		s.nodes, s.addresses = append(s.nodes, n), append(s.addresses, a)
 		s.local = s.local || isLocal(a)
 	}
 	if len(s.nodes) == 0 {
-		return nil, fmt.Errorf("no server answers: %s", strings.Join(faults, "; "))
+		return nil, fmt.Errorf("no server answers: %s", strings.Join(s.faults, "; "))
 	}
 	s.addresses = append(s.addresses, silent...)
 	s.durability = Durability{false, "unknown: the server does not tell"}
