@@ -37,10 +37,10 @@ func (c *cluster) drive(ctx context.Context, cfg Config, opt Options) (r *Result
 		}
 	}
 	s.start()
-	var cpu [2]time.Duration
+	var cpu, all [2]time.Duration
 	err = watch(ctx, s.window, col, &opt,
-		func() { cpu[0] = processCPU(); s.resetStages() },
-		func() { cpu[1] = processCPU() })
+		func() { cpu[0], all[0] = processCPU(), machineCPU(); s.resetStages() },
+		func() { cpu[1], all[1] = processCPU(), machineCPU() })
 	status := c.engines[s.active()].Status()
 	s.stop(err == nil)
 	if err != nil {
@@ -50,6 +50,7 @@ func (c *cluster) drive(ctx context.Context, cfg Config, opt Options) (r *Result
 		return nil, err
 	}
 	r.CPU, r.Environment, r.Stages, r.Durability = cpu[1]-cpu[0], environment, stagesOf(status), durabilityOf(status)
+	r.Foreign = all[1] - all[0] - r.CPU
 	r.warn(true)
 	if s.changes.Load() > 1 {
 		r.Environment.Warnings = append(r.Environment.Warnings, "the leader changed during the run")

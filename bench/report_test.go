@@ -128,6 +128,7 @@ func TestWarnings(t *testing.T) {
 		"volatile":  {func(r *Result) { r.Durability = Durability{false, "NO: memory"} }, "does not mean durable"},
 		"behind":    {func(r *Result) { r.Config.Rate = 2000 }, "fell behind the rate"},
 		"saturated": {func(r *Result) { r.Config.Rate, r.Saturated = 0, 0.95 }, "the client was the bottleneck"},
+		"disturbed": {func(r *Result) { r.Foreign = 4 * time.Second }, "other processes used 20 %"},
 		"nothing":   {func(r *Result) { r.Ops = 0 }, "nothing succeeded"},
 	} {
 		r := sample()

@@ -101,10 +101,10 @@ func runRESP(ctx context.Context, cfg Config, opt Options) (*Result, error) {
 	for _, k := range clients {
 		running.Go(func() { k.run(stop) })
 	}
-	var own, servers [2]time.Duration
+	var own, servers, all [2]time.Duration
 	err = watch(ctx, win, c, &opt,
-		func() { own[0], servers[0] = processCPU(), s.cpu() },
-		func() { own[1], servers[1] = processCPU(), s.cpu() })
+		func() { own[0], all[0], servers[0] = processCPU(), machineCPU(), s.cpu() },
+		func() { own[1], all[1], servers[1] = processCPU(), machineCPU(), s.cpu() })
 	if err != nil {
 		close(stop)
 	}
@@ -123,6 +123,9 @@ func runRESP(ctx context.Context, cfg Config, opt Options) (*Result, error) {
 	}
 	r.Environment, r.Durability = environment, s.durability
 	r.CPU, r.ServersCPU, r.CPUServers = own[1]-own[0], servers[1]-servers[0], s.telling
+	if !s.local || s.telling == len(cfg.Addrs) {
+		r.Foreign = all[1] - all[0] - r.CPU - r.ServersCPU
+	}
 	r.Environment.ClientCPU, r.Environment.ServerCPU = r.CPU.Seconds(), r.ServersCPU.Seconds()
 	for _, k := range clients {
 		r.Saturated = max(r.Saturated, (k.cpu[1]-k.cpu[0]).Seconds()/r.Seconds)
