@@ -1,0 +1,307 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	iovMax         = 1024                  // IOV_MAX of Linux
+	spareMax       = 16                    // leftover buffers a loop keeps
+	spareBytesMax  = 64 << 10              // largest of them
+	drainInterval  = 10 * time.Millisecond // how often a closing connection is looked at
+	drainPatience  = 5 * time.Second       // how long it may take to send its last bytes
+	sweepsPerLimit = 10
+)
+
+// Loop is one goroutine that serves connections. Index, Wake, Do and Dial may be called from any goroutine.
+type Loop struct {
+	server *Server
+	index  int
+	el     gnet.EventLoop
+
+	// The doorbell. rung: written and not yet answered. mu keeps efd open while it is written.
+	rung  atomic.Bool
+	mu    sync.RWMutex
+	muted bool
+	efd   int
+
+	// Of the loop's goroutine.
+	depth    int          // callbacks on the stack
+	closings []*Conn      // closed inside another callback, Closed still to be called
+	resumed  []*Conn      // to be given their unconsumed bytes again
+	spare    [][]byte     // empty leftover buffers
+	iov      []unix.Iovec // of Writev
+	watched  []*Conn      // slow or closing connections
+	sweeping bool         // the timer is armed
+	sweepDue atomic.Bool  // the timer has fired
+	timer    *time.Timer
+}
+
+func newLoop(s *Server, index int) *Loop {
+	return &Loop{server: s, index: index, efd: -1, iov: make([]unix.Iovec, 0, iovMax)}
+}
+
+// Index is the loop's place in Server.Loops.
+func (l *Loop) Index() int { return l.index }
+
+// Wake schedules one Poll, from any goroutine, also from inside Poll: then sockets that are ready are
+// served first. While one is scheduled it costs one atomic load; else one write of eight bytes.
+func (l *Loop) Wake() {
+	if l.rung.Load() || !l.rung.CompareAndSwap(false, true) {
+		return
+	}
+	l.mu.RLock()
+	if !l.muted {
+		ring(l.efd)
+	}
+	l.mu.RUnlock()
+}
+
+var one = [8]byte{1}
+
+func ring(efd int) {
+	for {
+		// EAGAIN would mean that the counter is full, and then the bell rings anyway.
+		_, err := unix.Write(efd, one[:])
+		if err == nil || err == unix.EAGAIN {
+			return
+		}
+		if err != unix.EINTR {
+			panic(fmt.Sprintf("netio: ringing the doorbell: %v", err))
+		}
+	}
+}
+
+// Do runs f in the loop, soon, and schedules a Poll after it. It allocates: for control, not for
+// commands. ErrShutdown when the server is closing; then f will not run.
+func (l *Loop) Do(f func()) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.muted {
+		return ErrShutdown
+	}
+	return l.el.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
+		l.enter()
+		f()
+		l.leave()
+		l.Wake()
+		return nil
+	}))
+}
+
+// answer is the doorbell's event: the end of a batch.
+func (l *Loop) answer() {
+	// Cleared first: whatever is published from here on rings again.
+	l.rung.Store(false)
+	l.enter()
+	if l.sweepDue.Load() {
+		l.sweepDue.Store(false)
+		l.sweep(time.Now())
+	}
+	for len(l.resumed) > 0 {
+		c := l.resumed[0]
+		l.resumed = append(l.resumed[:0], l.resumed[1:]...)
+		c.resume()
+	}
+	if l.server.cfg.Poll != nil {
+		l.server.cfg.Poll(l)
+	}
+	l.leave()
+}
+
+// enter and leave bracket every callback. Handlers hear of connections closed meanwhile at the end of
+// the outermost, so that Closed never interrupts anything.
+func (l *Loop) enter() { l.depth++ }
+
+func (l *Loop) leave() {
+	if l.depth == 1 {
+		for len(l.closings) > 0 {
+			last := len(l.closings) - 1
+			c := l.closings[last]
+			l.closings[last] = nil
+			l.closings = l.closings[:last]
+			c.sayClosed()
+		}
+	}
+	l.depth--
+}
+
+// hangDoorbell puts an eventfd into the loop's epoll set. gnet enrolls sockets only and tells them by
+// their Go type, and net.FileConn refuses anything else. So a socket pair's end is enrolled whose
+// descriptor has been replaced by the eventfd: to gnet it is a connection from which eight bytes can
+// be read when it was rung. It also is how the loop's handle is got, which gnet gives to connections only.
+func (l *Loop) hangDoorbell(client *gnet.Client) error {
+	efd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	conn, err := disguise(efd)
+	if err == nil {
+		l.efd = efd
+		_, err = client.EnrollContext(conn, l)
+	}
+	if err != nil {
+		l.efd = -1
+		return errors.Join(err, os.NewSyscallError("close", unix.Close(efd)))
+	}
+	return nil
+}
+
+// disguise returns a *net.UnixConn whose descriptor is a duplicate of fd.
+func disguise(fd int) (net.Conn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[1]) //nolint:errcheck // never used
+	file := os.NewFile(uintptr(pair[0]), "doorbell")
+	defer file.Close() //nolint:errcheck // FileConn has its own duplicate
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		var dupErr error
+		err = raw.Control(func(target uintptr) { dupErr = unix.Dup3(fd, int(target), unix.O_CLOEXEC) })
+		err = errors.Join(err, os.NewSyscallError("dup3", dupErr))
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// mute makes Wake and Do do nothing, before the loops stop.
+func (l *Loop) mute() {
+	l.mu.Lock()
+	l.muted = true
+	l.mu.Unlock()
+}
+
+// unhang gives the doorbell back, after the loops stopped.
+func (l *Loop) unhang() {
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	if l.efd >= 0 {
+		_ = unix.Close(l.efd) // an eventfd has nothing to lose
+	}
+}
+
+// enroll puts a connection into the loop and returns when its acceptor has been called. nc must not be
+// used afterwards, whatever the result. Not to be called in a loop.
+func (l *Loop) enroll(nc net.Conn, c *Conn) error {
+	// gnet returns the zone string of an address to a pool of byte slices it may write to later.
+	for _, addr := range []net.Addr{nc.LocalAddr(), nc.RemoteAddr()} {
+		if tcp, ok := addr.(*net.TCPAddr); ok {
+			tcp.Zone = ""
+		}
+	}
+	result, err := l.el.Enroll(gnet.NewContext(context.Background(), c), nc)
+	if err != nil {
+		closeQuietly(nc)
+		return err
+	}
+	if r := <-result; r.Err != nil {
+		return r.Err
+	}
+	if !c.opened {
+		return errors.New("netio: epoll refused the connection")
+	}
+	return nil
+}
+
+// takeSpare returns an empty buffer for leftover bytes, nil when there is none.
+func (l *Loop) takeSpare() []byte {
+	n := len(l.spare)
+	if n == 0 {
+		return nil
+	}
+	b := l.spare[n-1]
+	l.spare[n-1] = nil
+	l.spare = l.spare[:n-1]
+	return b
+}
+
+func (l *Loop) giveSpare(b []byte) {
+	if cap(b) > 0 && cap(b) <= spareBytesMax && len(l.spare) < spareMax {
+		l.spare = append(l.spare, b[:0])
+	}
+}
+
+// watch has the sweep look at c until it is neither slow nor closing.
+func (l *Loop) watch(c *Conn) {
+	if c.watched {
+		if c.draining {
+			l.armSweep(drainInterval)
+		}
+		return
+	}
+	c.watched, c.since = true, time.Now()
+	l.watched = append(l.watched, c)
+	if c.draining {
+		l.armSweep(drainInterval)
+	} else {
+		l.armSweep(l.sweepInterval())
+	}
+}
+
+func (l *Loop) sweepInterval() time.Duration {
+	return min(max(l.server.cfg.OutboundPatience/sweepsPerLimit, drainInterval), time.Second)
+}
+
+// armSweep has the sweep run after d at the latest. There is no timer while nobody is watched.
+func (l *Loop) armSweep(d time.Duration) {
+	switch {
+	case l.timer == nil:
+		l.timer = time.AfterFunc(d, func() {
+			l.sweepDue.Store(true)
+			l.Wake()
+		})
+	case !l.sweeping || d == drainInterval:
+		l.timer.Reset(d)
+	}
+	l.sweeping = true
+}
+
+// sweep closes watched connections that used up their patience.
+func (l *Loop) sweep(now time.Time) {
+	l.sweeping = false
+	kept, interval := l.watched[:0], l.sweepInterval()
+	all := l.watched
+	for _, c := range all {
+		switch {
+		case c.closed:
+			continue
+		case c.draining:
+			if c.gc.OutboundBuffered() == 0 || now.Sub(c.since) >= drainPatience {
+				c.hangUp()
+				continue
+			}
+			interval = drainInterval
+		case c.gc.OutboundBuffered() <= l.server.cfg.OutboundSoft:
+			c.watched = false
+			continue
+		case now.Sub(c.since) >= l.server.cfg.OutboundPatience:
+			c.fail(ErrSlow)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	clear(all[len(kept):])
+	l.watched = kept
+	if len(kept) > 0 {
+		l.armSweep(interval)
+	}
+}
