@@ -161,7 +161,7 @@ func (p *Parser) arguments(b []byte, cmd *Command) (int, error) {
 		end := s.off + s.len
 		cmd.Args = append(cmd.Args, b[s.off:end:end])
 	}
-	p.spans, p.started, p.need = spans[:0], false, 0
+	p.spans, p.started, p.pos, p.need = spans[:0], false, 0, 0
 	if cap(spans) > spansKept {
 		p.spans = nil
 	}
