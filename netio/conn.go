@@ -17,7 +17,7 @@ import (
 // rest of a read is then given in place, so that a pipelining client costs no copy of whole reads.
 const joinStep = 4 << 10
 
-// Conn is one connection. Its methods may be called in its loop only, except ID, Loop and the addresses.
+// Conn is one connection. Its methods may be called in its loop only, except ID, Loop, Link and the addresses.
 type Conn struct {
 	loop     *Loop
 	gc       gnet.Conn
@@ -27,7 +27,8 @@ type Conn struct {
 	remote   net.Addr
 	acceptor Acceptor
 	handler  Handler
-	down     chan struct{} // closed after Closed, for a link; else nil
+	link     *Link         // that made the connection; nil when it was accepted
+	down     chan struct{} // closed after Closed, for a link
 	counted  bool          // of Server.accepted
 
 	rest   []byte // bytes received and not consumed
@@ -64,6 +65,9 @@ func copyAddr(a net.Addr) net.Addr {
 
 // Loop is the loop the connection belongs to.
 func (c *Conn) Loop() *Loop { return c.loop }
+
+// Link is the link that made the connection, nil when it was accepted.
+func (c *Conn) Link() *Link { return c.link }
 
 // ID is a number no other connection of the server has or had.
 func (c *Conn) ID() uint64 { return c.id }

@@ -129,7 +129,7 @@ func (k *Link) once(dialer *net.Dialer) error {
 		return err
 	}
 	c := k.loop.server.newConn(k.loop, nc, k.cfg.Handler)
-	c.down = make(chan struct{})
+	c.link, c.down = k, make(chan struct{})
 	k.update(func(s *LinkState) { s.Connected, k.conn = true, c })
 	defer k.update(func(*LinkState) { k.conn = nil })
 	if err := k.loop.enroll(nc, c); err != nil {
