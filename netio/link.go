@@ -40,7 +40,6 @@ type Link struct {
 	established atomic.Bool // the connection of now
 	mu          sync.Mutex
 	state       LinkState
-	conn        *Conn
 }
 
 // Dial starts a Link whose connections belong to l. It does not wait for the connection.
@@ -64,7 +63,7 @@ func (k *Link) Address() string { return k.cfg.Address }
 // shortest pause. Call it when the handshake has succeeded.
 func (k *Link) Established() {
 	k.mu.Lock()
-	k.state.Established, k.state.Attempts = true, 0
+	k.state.Connected, k.state.Established, k.state.Attempts = true, true, 0
 	k.mu.Unlock()
 	k.established.Store(true)
 }
@@ -78,15 +77,7 @@ func (k *Link) State() LinkState {
 
 // Close ends the link. An open connection is closed in its loop; its handler gets Closed with
 // ErrLinkClosed. It does not wait.
-func (k *Link) Close() {
-	k.cancel()
-	k.mu.Lock()
-	c := k.conn
-	k.mu.Unlock()
-	if c != nil {
-		_ = k.loop.Do(func() { c.Close(ErrLinkClosed) }) // refused when the server closes it anyway
-	}
-}
+func (k *Link) Close() { k.cancel() }
 
 func (k *Link) run() {
 	defer k.cancel()
@@ -130,18 +121,17 @@ func (k *Link) once(dialer *net.Dialer) error {
 	}
 	c := k.loop.server.newConn(k.loop, nc, k.cfg.Handler)
 	c.link, c.down = k, make(chan struct{})
-	k.update(func(s *LinkState) { s.Connected, k.conn = true, c })
-	defer k.update(func(*LinkState) { k.conn = nil })
 	if err := k.loop.enroll(nc, c); err != nil {
 		return err
 	}
-	if k.ctx.Err() != nil {
-		_ = k.loop.Do(func() { c.Close(ErrLinkClosed) }) // Close may have come before the connection
-	}
+	k.update(func(s *LinkState) { s.Connected = true })
 	select {
 	case <-c.down:
 		return c.cause
 	case <-k.ctx.Done():
+		if k.loop.server.ctx.Err() == nil { // else the server closes it, with its own reason
+			_ = k.loop.Do(func() { c.Close(ErrLinkClosed) }) // refused when that has begun meanwhile
+		}
 		return ErrLinkClosed
 	}
 }

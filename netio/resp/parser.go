@@ -103,6 +103,9 @@ func (p *Parser) Parse(b []byte, cmd *Command) (n int, err error) {
 		if count <= 0 {
 			return next, nil
 		}
+		if n := p.whole(b, next, count, cmd); n > 0 {
+			return n, nil
+		}
 		p.started, p.pos, p.left, p.bulk = true, next, count, -1
 		p.spans = p.spans[:0]
 	} else if len(b) < p.pos {
@@ -112,6 +115,33 @@ func (p *Parser) Parse(b []byte, cmd *Command) (n int, err error) {
 		return p.Parse(b, cmd)
 	}
 	return p.arguments(b, cmd)
+}
+
+// whole reads the arguments of a command that has arrived entirely, nearly every command. It gives up with 0
+// at the first thing that is missing or wrong; arguments then finds out which, from the start, once.
+func (p *Parser) whole(b []byte, pos, left int, cmd *Command) int {
+	args, maxBulk := cmd.Args, p.maxBulk()
+	for ; left > 0; left-- {
+		if pos >= len(b) || b[pos] != '$' {
+			break
+		}
+		length, next, verdict := parseLength(b, pos+1)
+		if verdict != lengthOK || uint(length) > uint(maxBulk) {
+			break
+		}
+		end := next + length
+		if end+2 > len(b) || b[end] != '\r' || b[end+1] != '\n' {
+			break
+		}
+		args = append(args, b[next:end:end])
+		pos = end + 2
+	}
+	if left > 0 {
+		cmd.Args = args[:0]
+		return 0
+	}
+	cmd.Args = args
+	return pos
 }
 
 // arguments reads the arguments of an array command from p.pos on.
