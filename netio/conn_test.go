@@ -202,7 +202,7 @@ func TestLeftoversAreJoined(t *testing.T) {
 			// The loop receives directly, so that the pieces are those of the test.
 			s := start(t, Config{}, func(*Conn) Handler { return h })
 			l := s.Loops()[0]
-			c := &Conn{loop: l, handler: h, opened: true}
+			c := &Conn{loop: l, handler: h, opened: true, watched: true}
 			result := make(chan struct{})
 			if err := l.Do(func() {
 				for b := sent; len(b) > 0; {
@@ -239,6 +239,24 @@ func TestUnconsumedBytesAreBounded(t *testing.T) {
 	go func() { _, _ = nc.Write(make([]byte, 1<<20)) }() // fails when the server closes
 	if err := await(t, "close", closed); !errors.Is(err, ErrInbound) {
 		t.Fatal(err)
+	}
+}
+
+func TestStalledCommandIsClosed(t *testing.T) {
+	closed := make(chan error, 1)
+	h := items{got: make(chan int, 10), calls: new(int), expect: true}
+	s := start(t, Config{InboundPatience: 50 * time.Millisecond}, func(*Conn) Handler {
+		return testHandler{data: h.Data, closed: func(_ *Conn, err error) { closed <- err }}
+	})
+	nc := dial(t, s)
+	if _, err := nc.Write(append([]byte{0, 1}, pattern(999)...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := await(t, "close", closed); !errors.Is(err, ErrStalled) {
+		t.Fatal(err)
+	}
+	if len(h.got) != 1 {
+		t.Fatal("the command before it was lost")
 	}
 }
 
@@ -361,7 +379,7 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+	for deadline := time.Now().Add(waitMax); ; runtime.Gosched() {
 		left := ourGoroutines() // the last ones may still be on their way out
 		if len(left) == 0 {
 			break
@@ -399,7 +417,7 @@ func TestPanicIsNotSwallowed(t *testing.T) {
 		}
 		select {}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=TestPanicIsNotSwallowed")
 	cmd.Env = append(os.Environ(), "NETIO_PANIC=1")

@@ -21,8 +21,9 @@
 // # Bounds
 //
 // gnet cannot pause reading and buffers what it cannot write without limit. So each connection has
-// bounds of its own: bytes received and not consumed (InboundMax and what Expect announced), bytes
-// written and not sent (OutboundMax at once, OutboundSoft for OutboundPatience). Beyond them it is closed.
+// bounds of its own: bytes received and not consumed (InboundMax and what Expect announced, and
+// InboundPatience without progress), bytes written and not sent (OutboundMax at once, OutboundSoft
+// for OutboundPatience). Beyond them it is closed.
 //
 // # Bytes
 //

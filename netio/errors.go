@@ -12,6 +12,7 @@ var (
 	ErrShutdown   = errors.New("netio: server is shutting down")
 	ErrSlow       = errors.New("netio: the peer does not read what it asked for")
 	ErrInbound    = errors.New("netio: too many bytes received and not consumed")
+	ErrStalled    = errors.New("netio: the peer began something and did not finish it")
 	ErrLinkClosed = errors.New("netio: link closed")
 )
 

@@ -24,7 +24,8 @@ import (
 // Senders reserve FrameHeaderSize bytes in front of the payload, so that a frame is built in place.
 const FrameHeaderSize = 16
 
-// Why a frame was refused. Use errors.Is; the connection is closed, since its stream has no known boundary any more.
+// Why a frame was refused, for errors.Is. The connection is closed, since no later boundary in its
+// stream can be trusted.
 var (
 	ErrFrameChecksum = errors.New("checksum does not match")
 	ErrFrameLength   = errors.New("length is not acceptable")

@@ -181,7 +181,10 @@ func (f *Frames) finish(c *Conn) error {
 	_, _ = f.digest.Write(payload)
 	if f.digest.Sum64() != f.sum {
 		f.Stats.Corrupt++
-		return &FrameError{Length: uint32(f.length), Flags: f.flags, Max: or(f.FrameMax, DefaultFrameMax), Err: ErrFrameChecksum}
+		limit := or(f.FrameMax, DefaultFrameMax)
+		return &FrameError{
+			Length: uint32(f.length), Flags: f.flags, Max: limit, Err: ErrFrameChecksum,
+		}
 	}
 	if kind == frameToSink {
 		f.Sink.Commit(f.length)

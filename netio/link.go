@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -37,9 +36,8 @@ type Link struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	established atomic.Bool // the connection of now
-	mu          sync.Mutex
-	state       LinkState
+	mu    sync.Mutex
+	state LinkState
 }
 
 // Dial starts a Link whose connections belong to l. It does not wait for the connection.
@@ -65,7 +63,6 @@ func (k *Link) Established() {
 	k.mu.Lock()
 	k.state.Connected, k.state.Established, k.state.Attempts = true, true, 0
 	k.mu.Unlock()
-	k.established.Store(true)
 }
 
 // State tells what the link is doing.
@@ -84,15 +81,16 @@ func (k *Link) run() {
 	dialer := net.Dialer{Timeout: k.cfg.DialTimeout}
 	var pause time.Duration
 	for k.sleep(pause) {
-		k.established.Store(false)
 		err := k.once(&dialer)
 		if k.ctx.Err() != nil {
 			err = ErrLinkClosed
 		}
-		k.update(func(s *LinkState) { s.Connected, s.Established, s.Err = false, false, err })
-		if k.established.Load() {
-			pause = 0
-		}
+		k.update(func(s *LinkState) {
+			if s.Established {
+				pause = 0
+			}
+			s.Connected, s.Established, s.Err = false, false, err
+		})
 		pause = min(max(2*pause, k.cfg.BackoffMin), k.cfg.BackoffMax)
 	}
 }

@@ -68,7 +68,7 @@ func TestLinkBacksOff(t *testing.T) {
 	}
 	client := start(t, Config{}, nil)
 	link := client.Loops()[0].Dial(LinkConfig{Address: addr, Handler: echo, BackoffMin: time.Hour, BackoffMax: time.Hour})
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitMax)
 	for link.State().Err == nil { // one refused dial on loopback
 		if time.Now().After(deadline) {
 			t.Fatal("no error")

@@ -15,12 +15,9 @@ import (
 )
 
 const (
-	iovMax         = 1024                  // IOV_MAX of Linux
-	spareMax       = 16                    // leftover buffers a loop keeps
-	spareBytesMax  = 64 << 10              // largest of them
-	drainInterval  = 10 * time.Millisecond // how often a closing connection is looked at
-	drainPatience  = 5 * time.Second       // how long it may take to send its last bytes
-	sweepsPerLimit = 10
+	iovMax        = 1024     // IOV_MAX of Linux
+	spareMax      = 16       // leftover buffers a loop keeps
+	spareBytesMax = 64 << 10 // largest of them
 )
 
 // Loop is one goroutine that serves connections. Index, Wake, Do and Dial may be called from any goroutine.
@@ -36,14 +33,14 @@ type Loop struct {
 	efd   int
 
 	// Of the loop's goroutine.
-	depth    int          // callbacks on the stack
-	closings []*Conn      // closed inside another callback, Closed still to be called
-	resumed  []*Conn      // to be given their unconsumed bytes again
-	spare    [][]byte     // empty leftover buffers
-	iov      []unix.Iovec // of Writev
-	watched  []*Conn      // slow or closing connections
-	sweeping bool         // the timer is armed
-	sweepDue atomic.Bool  // the timer has fired
+	depth    int           // callbacks on the stack
+	closings []*Conn       // closed inside another callback, Closed still to be called
+	resumed  []*Conn       // to be given their unconsumed bytes again
+	spare    [][]byte      // empty leftover buffers
+	iov      []unix.Iovec  // of Writev
+	watched  []*Conn       // slow, stalled or closing connections
+	sweepIn  time.Duration // the timer is armed to this; 0: it is not
+	sweepDue atomic.Bool   // the timer has fired
 	timer    *time.Timer
 }
 
@@ -237,71 +234,5 @@ func (l *Loop) takeSpare() []byte {
 func (l *Loop) giveSpare(b []byte) {
 	if cap(b) > 0 && cap(b) <= spareBytesMax && len(l.spare) < spareMax {
 		l.spare = append(l.spare, b[:0])
-	}
-}
-
-// watch has the sweep look at c until it is neither slow nor closing.
-func (l *Loop) watch(c *Conn) {
-	if c.watched {
-		if c.draining {
-			l.armSweep(drainInterval)
-		}
-		return
-	}
-	c.watched, c.since = true, time.Now()
-	l.watched = append(l.watched, c)
-	if c.draining {
-		l.armSweep(drainInterval)
-	} else {
-		l.armSweep(l.sweepInterval())
-	}
-}
-
-func (l *Loop) sweepInterval() time.Duration {
-	return min(max(l.server.cfg.OutboundPatience/sweepsPerLimit, drainInterval), time.Second)
-}
-
-// armSweep has the sweep run after d at the latest. There is no timer while nobody is watched.
-func (l *Loop) armSweep(d time.Duration) {
-	switch {
-	case l.timer == nil:
-		l.timer = time.AfterFunc(d, func() {
-			l.sweepDue.Store(true)
-			l.Wake()
-		})
-	case !l.sweeping || d == drainInterval:
-		l.timer.Reset(d)
-	}
-	l.sweeping = true
-}
-
-// sweep closes watched connections that used up their patience.
-func (l *Loop) sweep(now time.Time) {
-	l.sweeping = false
-	kept, interval := l.watched[:0], l.sweepInterval()
-	all := l.watched
-	for _, c := range all {
-		switch {
-		case c.closed:
-			continue
-		case c.draining:
-			if c.gc.OutboundBuffered() == 0 || now.Sub(c.since) >= drainPatience {
-				c.hangUp()
-				continue
-			}
-			interval = drainInterval
-		case c.gc.OutboundBuffered() <= l.server.cfg.OutboundSoft:
-			c.watched = false
-			continue
-		case now.Sub(c.since) >= l.server.cfg.OutboundPatience:
-			c.fail(ErrSlow)
-			continue
-		}
-		kept = append(kept, c)
-	}
-	clear(all[len(kept):])
-	l.watched = kept
-	if len(kept) > 0 {
-		l.armSweep(interval)
 	}
 }

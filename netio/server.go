@@ -27,6 +27,7 @@ type Config struct {
 
 	ReadBufferBytes  int           // bytes one read takes at most, per loop; 512 KiB, which is also the cap
 	InboundMax       int           // bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
+	InboundPatience  time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
 	OutboundMax      int           // bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
 	OutboundSoft     int           // a connection above this for OutboundPatience is closed too; 2 MiB
 	OutboundPatience time.Duration // 10 s
@@ -41,6 +42,7 @@ func (c *Config) fill() {
 	c.Loops = or(c.Loops, 1)
 	c.ReadBufferBytes = min(or(c.ReadBufferBytes, readBufferCap), readBufferCap)
 	c.InboundMax = or(c.InboundMax, 64<<10)
+	c.InboundPatience = or(c.InboundPatience, 30*time.Second)
 	c.OutboundMax = or(c.OutboundMax, 8<<20)
 	c.OutboundSoft = or(c.OutboundSoft, 2<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)

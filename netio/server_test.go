@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const patience = 5 * time.Second
+const waitMax = 5 * time.Second
 
 // testHandler makes a Handler of two functions.
 type testHandler struct {
@@ -45,7 +45,7 @@ func start(t testing.TB, cfg Config, accept Acceptor) *Server {
 
 func stop(t testing.TB, s *Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
@@ -59,7 +59,7 @@ func dial(t testing.TB, s *Server) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(waitMax)); err != nil {
 		t.Fatal(err)
 	}
 	return nc
@@ -71,7 +71,7 @@ func await[T any](t testing.TB, what string, ch <-chan T) T {
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(patience):
+	case <-time.After(waitMax):
 		t.Fatalf("%s did not come", what)
 		panic("unreachable")
 	}

@@ -103,9 +103,9 @@ type ReplyParser struct {
 	attribute [DefaultMaxReplyDepth]bool // the level is an attribute's
 }
 
-// Parse reads the reply at the front of b into r, with everything nested in it. It returns the bytes it takes, or 0
-// when its end has not arrived: then call again with the same bytes and more behind them. What was
-// read is remembered. An error is a ProtocolError; the connection is of no further use.
+// Parse reads the reply at the front of b into r, with everything nested in it. It returns the bytes
+// it takes, or 0 when its end has not arrived: then call again with the same bytes and more behind
+// them. What was read is remembered. An error is a ProtocolError; the connection is of no further use.
 //
 // An attribute in front of a reply is part of Raw and otherwise skipped.
 func (p *ReplyParser) Parse(b []byte, r *Reply) (n int, err error) {
