@@ -52,6 +52,7 @@ type link struct {
 	fronts []byte
 	out    *ring.Bytes
 	queued bool
+	sum    netio.FrameSum
 }
 
 // iovMax keeps one writev within the kernel's limit.
@@ -87,8 +88,8 @@ func (l *link) Send(front, records []byte) {
 		return
 	}
 	at := len(l.fronts)
-	l.fronts = netio.AppendFrameHeader(l.fronts, front, records)
-	l.fronts = append(l.fronts, front...)
+	l.fronts = append(netio.AppendFrameHeader(l.fronts), front...)
+	l.seal(l.fronts[at:], front, records)
 	l.vector = append(l.vector, l.fronts[at:len(l.fronts):len(l.fronts)])
 	if len(records) > 0 {
 		l.vector = append(l.vector, records)
@@ -98,16 +99,25 @@ func (l *link) Send(front, records []byte) {
 	}
 }
 
+// seal fills in the header of a frame whose records lie elsewhere.
+func (l *link) seal(header, front, records []byte) {
+	l.sum.Reset(0)
+	l.sum.Write(front)
+	l.sum.Write(records)
+	l.sum.Seal(header)
+}
+
 // sendAcross copies the frame for the loop that owns the connection. A full
 // ring drops the frame; the actor starts anew when no answer comes.
 func (l *link) sendAcross(front, records []byte) {
-	b := l.out.Reserve(netio.FrameHeaderBytes + len(front) + len(records))
+	b := l.out.Reserve(netio.FrameHeaderSize + len(front) + len(records))
 	if b == nil {
 		return
 	}
-	n := len(netio.AppendFrameHeader(b[:0], front, records))
+	n := netio.FrameHeaderSize
 	n += copy(b[n:], front)
 	n += copy(b[n:], records)
+	netio.SealFrame(b, 0)
 	l.out.Commit(n)
 	l.queued = true
 }
@@ -185,30 +195,38 @@ func (l *link) open(c *netio.Conn) netio.Handler {
 	hello, err := proto.Marshal(&wire.Hello{Version: wire.Version, Cluster: l.e.membership.cluster,
 		From: l.e.b.id, To: l.member.ID, Incarnation: l.e.recovery.Incarnation, Advertised: l.e.b.advertise})
 	if err == nil {
-		err = c.Write(append(netio.AppendFrameHeader(nil, hello, nil), hello...))
+		err = c.Write(netio.AppendFrame(nil, 0, hello))
 	}
 	if err != nil {
 		c.Close(err)
 	}
-	return &netio.Frames{FirstMax: helloMax, Max: helloMax, First: l.welcomed, Down: func(c *netio.Conn, err error) {
-		if l.conn == c || l.conn == nil {
-			l.down(err)
-		}
-	}}
+	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: nothing{}, Hello: l.welcomed,
+		Gone: func(c *netio.Conn, err error) {
+			if l.conn == c || l.conn == nil {
+				l.down(err)
+			}
+		}}
 }
 
+// nothing takes no frame: an acceptor says no more than its welcome.
+type nothing struct{}
+
+func (nothing) Reserve(int) []byte { return nil }
+func (nothing) Commit(int)         {}
+func (nothing) Publish()           {}
+
 // welcomed reads the acceptor's answer.
-func (l *link) welcomed(c *netio.Conn, b []byte) (netio.FrameSink, error) {
+func (l *link) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	var w wire.Welcome
 	if err := proto.Unmarshal(b, &w); err != nil {
-		return nil, fmt.Errorf("engine: member %d at %s does not answer as a replica: %w", l.member.ID, l.member.Address, err)
+		return fmt.Errorf("engine: member %d at %s does not answer as a replica: %w", l.member.ID, l.member.Address, err)
 	}
 	if w.Refused != "" {
 		l.e.log.Warn("refused by member", "member", l.member.ID, "address", l.member.Address, "why", w.Refused)
-		return nil, fmt.Errorf("engine: member %d at %s refuses: %s", l.member.ID, l.member.Address, w.Refused)
+		return fmt.Errorf("engine: member %d at %s refuses: %s", l.member.ID, l.member.Address, w.Refused)
 	}
 	if w.Version != wire.Version || w.Cluster != l.e.membership.cluster || w.From != l.member.ID {
-		return nil, fmt.Errorf("engine: %s is not member %d of this cluster", l.member.Address, l.member.ID)
+		return fmt.Errorf("engine: %s is not member %d of this cluster", l.member.Address, l.member.ID)
 	}
 	l.conn = c
 	l.net.Established()
@@ -216,7 +234,7 @@ func (l *link) welcomed(c *netio.Conn, b []byte) (netio.FrameSink, error) {
 	l.grant.Store(int64(w.Grant))
 	l.connection.Store(c.ID() + 1)
 	l.e.run.wake()
-	return nil, nil
+	return nil
 }
 
 // inboxes are the connections that the others dialed: one per member.
@@ -234,21 +252,23 @@ type inbox struct {
 // accept takes a connection on the peer port.
 func (e *Engine) accept(*netio.Conn) netio.Handler {
 	in := &accepted{e: e}
-	return &netio.Frames{FirstMax: helloMax, Max: e.b.inboxBytes() / 2, First: in.hello, Down: in.down}
+	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: e.b.inboxBytes() / 2, Hello: in.hello, Gone: in.down}
+	return &in.frames
 }
 
 type accepted struct {
 	e      *Engine
+	frames netio.Frames
 	source *replica.Source
 	member uint64
 }
 
 // hello admits a member of this cluster and refuses everybody else, in words.
-func (a *accepted) hello(c *netio.Conn, b []byte) (netio.FrameSink, error) {
+func (a *accepted) hello(c *netio.Conn, _ uint32, b []byte) error {
 	e := a.e
 	var h wire.Hello
 	if err := proto.Unmarshal(b, &h); err != nil {
-		return nil, fmt.Errorf("engine: %s does not speak as a replica: %w", c.RemoteAddr(), err)
+		return fmt.Errorf("engine: %s does not speak as a replica: %w", c.RemoteAddr(), err)
 	}
 	w := &wire.Welcome{Version: wire.Version, Cluster: e.membership.cluster, From: e.b.id, To: h.From,
 		Incarnation: e.recovery.Incarnation, Advertised: e.b.advertise, Grant: uint64(e.b.grantBytes())}
@@ -262,18 +282,19 @@ func (a *accepted) hello(c *netio.Conn, b []byte) (netio.FrameSink, error) {
 	}
 	out, err := proto.Marshal(w)
 	if err == nil {
-		err = c.Write(append(netio.AppendFrameHeader(nil, out, nil), out...))
+		err = c.Write(netio.AppendFrame(nil, 0, out))
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case w.Refused != "":
 		e.log.Warn("refused a connection", "from", c.RemoteAddr().String(), "why", w.Refused)
-		return nil, fmt.Errorf("engine: refused %s: %s", c.RemoteAddr(), w.Refused)
+		return fmt.Errorf("engine: refused %s: %s", c.RemoteAddr(), w.Refused)
 	}
 	e.heard(&h)
+	a.frames.Sink = a.source.Ring
 	e.replica.AddSource(a.source)
-	return a.source.Ring, nil
+	return nil
 }
 
 // stranger says why a hello is not from a member of this cluster, "" if it is.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,13 +35,14 @@ func (e *Engine) listen(ctx context.Context) error {
 		return err
 	}
 	e.publishStatus()
-	net, err := netio.Start(cfg)
-	if err != nil {
-		return fmt.Errorf("engine: %w", err)
+	var wired error
+	cfg.Setup = func(net *netio.Server) {
+		e.net = net
+		wired = e.openFronts()
 	}
-	e.net = net
-	if err := e.openFronts(); err != nil {
-		return err
+	net, err := netio.Start(cfg)
+	if err = errors.Join(err, wired); err != nil {
+		return fmt.Errorf("engine: %w", err)
 	}
 	for _, l := range e.links {
 		l.dial(net.Loops()[0])
@@ -57,11 +59,7 @@ type front struct {
 }
 
 func (f *front) accept(c *netio.Conn) netio.Handler {
-	i := c.Loop().Index()
-	if i >= len(f.perLoop) || f.perLoop[i] == nil {
-		return nil // still starting
-	}
-	return f.perLoop[i](c)
+	return f.perLoop[c.Loop().Index()](c)
 }
 
 // openFronts gives each service its lane and acceptor on each loop.

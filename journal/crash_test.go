@@ -364,13 +364,16 @@ func TestStateFileMatrix(t *testing.T) {
 		for k := range 4 {
 			count[c>>(2*k)&3]++
 		}
-		s, err := chooseState(copies)
+		got, err := chooseState(copies)
+		s := got.state
 		switch {
-		case err == nil && count[1] > 0 && s.sequence < newer.sequence:
-			t.Errorf("case %d: sequence %d may be used again", c, s.sequence)
+		case err == nil && count[1] > 0 && got.seen < newer.sequence:
+			t.Errorf("case %d: sequence %d may be used again", c, newer.sequence)
+		case err == nil && count[1] >= 2 && len(got.bad) != 4-count[1]:
+			t.Errorf("case %d: mends %v", c, got.bad)
 		case count[1] >= 2 && (err != nil || s != newer):
 			t.Errorf("case %d: two new copies: %+v %v", c, s, err)
-		case count[1] < 2 && count[0] >= 2 && (err != nil || s.hard != older.hard):
+		case count[1] < 2 && count[0] >= 2 && (err != nil || s != older):
 			t.Errorf("case %d: two old copies: %+v %v", c, s, err)
 		case count[0] < 2 && count[1] < 2 && err == nil:
 			t.Errorf("case %d: no two agree, yet %+v", c, s)

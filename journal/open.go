@@ -45,7 +45,7 @@ func ReadIdentity(dir string) (id Identity, ok bool, err error) {
 	if missing || err != nil {
 		return id, false, err
 	}
-	return s.id, true, nil
+	return s.state.id, true, nil
 }
 
 // Open locks the directory, recovers what is there and seals it, so that the
@@ -100,14 +100,14 @@ func (j *Journal) recover() (*Recovery, error) {
 	}
 	j.segments = segments{fs: j.fs, flags: j.flags, bytes: j.cfg.SegmentBytes, block: j.block}
 	if missing {
-		if s, err = j.found(names); err != nil {
+		if s.state, err = j.found(names); err != nil {
 			return nil, err
 		}
 	}
-	if s.id != j.cfg.Identity {
-		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.id, Told: j.cfg.Identity}
+	if s.state.id != j.cfg.Identity {
+		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.state.id, Told: j.cfg.Identity}
 	}
-	j.state = s
+	j.state = s.state
 	if j.segments.state, err = j.fs.Open(stateName, j.flags); err != nil {
 		return nil, err
 	}
@@ -128,7 +128,25 @@ func (j *Journal) recover() (*Recovery, error) {
 	if err := r.settle(); err != nil {
 		return nil, err
 	}
+	if err := j.mend(&s); err != nil {
+		return nil, err
+	}
 	return &r.out, j.resume(r)
+}
+
+// mend rewrites the copies of the state file that differ from the record that
+// holds, each by itself.
+func (j *Journal) mend(s *chosen) error {
+	for _, i := range s.bad {
+		b := device.Aligned(j.block, j.block)
+		s.state.encode(b)
+		op := device.Op{File: j.segments.state, Off: int64(i * j.block), Buf: b}
+		if err := device.Run([]device.Op{op}); err != nil {
+			return fmt.Errorf("journal: mending the state file: %w", err)
+		}
+	}
+	j.state.sequence = max(j.state.sequence, s.seen)
+	return nil
 }
 
 // probe learns the block size, and whether the mode works here at all.

@@ -17,7 +17,9 @@ import (
 //	72 sealed: ordinal | 80 position | 88 number | 96 checksum of 0–95
 //
 // A change is written to copies 0 and 1, then to 2 and 3, so that two good
-// copies of one sequence exist at every moment. Opening needs two that agree.
+// copies of one sequence exist at every moment. Opening needs two that agree,
+// and mends the others, one at a time, before anything else is written: a
+// change begun over a half-written one could otherwise lose both.
 // It is the authority for identity, incarnation, term and vote, and it knows
 // which segments must exist and which seal must be found, so that what is
 // lost at the very end is missed.
@@ -58,42 +60,51 @@ func decodeState(b []byte) (s state, ok bool) {
 		last: u(8), sealed: mark{u(9), u(10), u(11)}}, true
 }
 
+// chosen is what the copies of the state file amount to.
+type chosen struct {
+	state state
+	seen  uint64 // highest sequence in any copy; none up to it is used again
+	bad   []int  // copies to mend
+}
+
 // chooseState picks the record that two copies agree on, the newest if there
 // are several. During a change the old pair or the new one is whole.
-func chooseState(copies [][]byte) (state, error) {
-	var found []state
-	for _, b := range copies {
-		if s, ok := decodeState(b); ok {
-			found = append(found, s)
+func chooseState(copies [][]byte) (c chosen, err error) {
+	var found [stateCopies]state
+	var ok [stateCopies]bool
+	readable, agreed := 0, false
+	for i, b := range copies {
+		if found[i], ok[i] = decodeState(b); ok[i] {
+			readable++
+			c.seen = max(c.seen, found[i].sequence)
 		}
 	}
-	best, agreed := state{}, false
-	for i, s := range found {
-		for _, t := range found[i+1:] {
-			if s.sequence != t.sequence {
+	for i := range found {
+		for k := range i {
+			if !ok[i] || !ok[k] || found[i].sequence != found[k].sequence {
 				continue
 			}
-			if s != t {
-				return state{}, fmt.Errorf("%w: two records of sequence %d differ", ErrState, s.sequence)
+			if found[i] != found[k] {
+				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState, found[i].sequence)
 			}
-			if !agreed || s.sequence > best.sequence {
-				best, agreed = s, true
+			if !agreed || found[i].sequence > c.state.sequence {
+				c.state, agreed = found[i], true
 			}
 		}
 	}
 	if !agreed {
-		return state{}, fmt.Errorf("%w: no two of its %d copies agree (%d readable)", ErrState, len(copies), len(found))
+		return c, fmt.Errorf("%w: no two of its %d copies agree (%d readable)", ErrState, len(copies), readable)
 	}
-	// A change that a crash cut short may have left one copy of a higher
-	// sequence. It does not count, but its number must not be used again.
-	for _, s := range found {
-		best.sequence = max(best.sequence, s.sequence)
+	for i := range found {
+		if !ok[i] || found[i] != c.state {
+			c.bad = append(c.bad, i)
+		}
 	}
-	return best, nil
+	return c, nil
 }
 
 // readState reads the state file; missing tells that there is none.
-func readState(fs device.FS, block int) (s state, missing bool, err error) {
+func readState(fs device.FS, block int) (s chosen, missing bool, err error) {
 	names, err := fs.List()
 	if err != nil {
 		return s, false, err

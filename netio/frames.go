@@ -2,159 +2,204 @@ package netio
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 )
 
-// A frame:
-//
-//	+------------------+---------+-----------------------+-----------+
-//	| payload bytes u32| 0 u32   | xxhash64 of payload   | payload … |
-//	+------------------+---------+-----------------------+-----------+
-//
-// little endian. TCP's checksum is too weak for what a replica believes.
-const FrameHeaderBytes = 16
+// Limits of Frames when its fields are zero.
+const (
+	DefaultFrameMax   = 16 << 20 // payload bytes of a frame
+	DefaultControlMax = 64 << 10 // payload bytes of a hello or control frame
+)
 
-// AppendFrameHeader appends the header of a frame whose payload is front
-// followed by records.
-func AppendFrameHeader(dst, front, records []byte) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(front)+len(records)))
-	dst = binary.LittleEndian.AppendUint32(dst, 0)
-	var sum uint64
-	if len(records) == 0 {
-		sum = xxhash.Sum64(front)
-	} else {
-		var d xxhash.Digest
-		d.Reset()
-		_, _ = d.Write(front)   // never fails
-		_, _ = d.Write(records) // never fails
-		sum = d.Sum64()
-	}
-	return binary.LittleEndian.AppendUint64(dst, sum)
-}
-
-// FrameSink takes payloads in place; ring.Bytes is one.
+// FrameSink is where frames are assembled, in place: a byte ring whose producer is the connection's loop.
 type FrameSink interface {
+	// Reserve gives n contiguous bytes to fill, nil when there is no room now. A second Reserve without
+	// Commit forgets the first.
 	Reserve(n int) []byte
+	// Commit keeps the first n reserved bytes as one record.
 	Commit(n int)
+	// Publish makes the committed records visible to the consumer.
 	Publish()
 }
 
-// ErrFrame: the peer does not speak in frames, or bytes were changed on the
-// way. The connection is closed.
-var ErrFrame = errors.New("netio: bad frame")
-
-// Frames is the Handler of a connection that carries frames. The first one is
-// handed to First, which knows the peer by it and returns the sink of all
-// others. Those are assembled in place, verified there, and published once per
-// batch. A frame that finds no room is skipped and counted.
-type Frames struct {
-	FirstMax int // bytes of the first frame
-	Max      int // bytes of any other
-	First    func(c *Conn, payload []byte) (FrameSink, error)
-	Down     func(c *Conn, err error)
-
-	sink    FrameSink
-	known   bool
-	header  [FrameHeaderBytes]byte
-	filled  int // bytes of the header
-	body    []byte
-	need    int // payload bytes still missing
-	size    int
-	skip    bool
-	first   []byte
-	dropped atomic.Uint64
+// FrameStats counts what a Frames has seen.
+type FrameStats struct {
+	Frames       uint64 // committed to the sink
+	Bytes        uint64 // payload bytes of them
+	Dropped      uint64 // frames for which the sink had no room
+	DroppedBytes uint64
+	Corrupt      uint64 // frames whose checksum was wrong
+	Refused      uint64 // frames whose length or flags were not acceptable
 }
 
-// Dropped counts frames that found no room. Any goroutine.
-func (f *Frames) Dropped() uint64 { return f.dropped.Load() }
+// Frames is the Handler of a replica link: it assembles frames into a sink. The first frame of the connection,
+// the hello, goes to Hello instead, and frames with flags go to Control. It consumes all it is given, so
+// a connection with it never holds unconsumed bytes.
+//
+// Bytes go into the sink as they arrive, but no record is committed before the checksum over the reserved
+// bytes has been verified. A frame for which the sink has no room is skipped and counted: its sender
+// was granted less room than it used, or the sink's reader stands still.
+//
+// One Frames serves one connection after the other, never two at a time; its sink has no other
+// producer. All methods in the loop; the zero value with its exported fields set is ready.
+type Frames struct {
+	Sink       FrameSink
+	FrameMax   int // most payload bytes of a frame for the sink; 0 means DefaultFrameMax
+	ControlMax int // most payload bytes of a hello or control frame; 0 means DefaultControlMax
+
+	// Hello gets the first frame. An error closes the connection. payload is valid during the call.
+	Hello func(c *Conn, flags uint32, payload []byte) error
+	// Control gets later frames with flags. nil refuses them.
+	Control func(c *Conn, flags uint32, payload []byte) error
+	// Gone gets Closed, after the part of a frame that had arrived is forgotten. It may be nil.
+	Gone func(c *Conn, err error)
+
+	Stats FrameStats
+
+	greeted  bool // the hello has arrived
+	kind     frameKind
+	header   [FrameHeaderSize]byte
+	have     int // bytes of the header, then of the payload
+	length   int
+	flags    uint32
+	sum      uint64
+	payload  []byte // reserved, or own
+	own      []byte // where hello and control frames are assembled; grows with the bytes that arrive
+	unseen   bool   // something is committed and not published
+	digest   xxhash.Digest
+	flagsRaw [4]byte
+}
+
+type frameKind uint8
+
+const (
+	frameHeader  frameKind = iota // the header is being read
+	frameToSink                   // the payload goes to the sink
+	frameToOwn                    // the payload is a hello's or control frame's
+	frameSkipped                  // the payload has no room
+)
+
+// Data implements Handler.
+func (f *Frames) Data(c *Conn, b []byte) (n int, err error) {
+	n = len(b)
+	for len(b) > 0 && err == nil {
+		if f.kind == frameHeader {
+			took := copy(f.header[f.have:], b)
+			f.have += took
+			b = b[took:]
+			if f.have == FrameHeaderSize {
+				err = f.begin()
+			}
+			continue
+		}
+		b = f.fill(b)
+		if f.have == f.length {
+			err = f.finish(c)
+		}
+		if c != nil && !c.Open() {
+			break // Hello or Control closed the connection: what follows is nobody's
+		}
+	}
+	if f.unseen {
+		f.unseen = false
+		f.Sink.Publish()
+	}
+	return n, err
+}
 
 // Closed implements Handler.
 func (f *Frames) Closed(c *Conn, err error) {
-	if f.Down != nil {
-		f.Down(c, err)
+	f.Reset()
+	if f.Gone != nil {
+		f.Gone(c, err)
 	}
 }
 
-// Data implements Handler; it consumes everything.
-func (f *Frames) Data(c *Conn, b []byte) (int, error) {
-	n, published := len(b), false
-	for len(b) > 0 {
-		if f.filled < FrameHeaderBytes {
-			k := copy(f.header[f.filled:], b)
-			f.filled += k
-			b = b[k:]
-			if f.filled < FrameHeaderBytes {
-				break
-			}
-			if err := f.begin(); err != nil {
-				return n, err
-			}
-		}
-		k := min(f.need, len(b))
-		if !f.skip {
-			copy(f.body[f.size-f.need:], b[:k])
-		}
-		f.need -= k
-		b = b[k:]
-		if f.need > 0 {
-			break
-		}
-		if err := f.end(c); err != nil {
-			return n, err
-		}
-		published = true
-	}
-	if published && f.sink != nil {
-		f.sink.Publish()
-	}
-	return n, nil
+// Reset forgets the part of a frame that has arrived and awaits a hello: a new connection.
+func (f *Frames) Reset() {
+	f.greeted, f.kind, f.have, f.payload, f.own = false, frameHeader, 0, nil, nil
 }
 
-// begin looks at a complete header and finds room for the payload.
+// begin reads a whole header and finds the payload's place.
 func (f *Frames) begin() error {
-	f.size = int(binary.LittleEndian.Uint32(f.header[:]))
-	limit := f.Max
-	if !f.known {
-		limit = f.FirstMax
+	length := binary.LittleEndian.Uint32(f.header[:])
+	f.flags = binary.LittleEndian.Uint32(f.header[4:])
+	f.sum = binary.LittleEndian.Uint64(f.header[8:])
+	control := !f.greeted || f.flags != 0
+	limit := or(f.FrameMax, DefaultFrameMax)
+	if control {
+		limit = or(f.ControlMax, DefaultControlMax)
 	}
-	if f.size == 0 || f.size > limit || binary.LittleEndian.Uint32(f.header[4:]) != 0 {
-		return fmt.Errorf("%w: length %d, at most %d", ErrFrame, f.size, limit)
+	switch {
+	case length == 0 || int64(length) > int64(limit):
+		f.Stats.Refused++
+		return &FrameError{Length: length, Flags: f.flags, Max: limit, Err: ErrFrameLength}
+	case f.greeted && f.flags != 0 && f.Control == nil:
+		f.Stats.Refused++
+		return &FrameError{Length: length, Flags: f.flags, Max: limit, Err: ErrFrameFlags}
 	}
-	f.need, f.skip = f.size, false
-	if !f.known {
-		f.first = make([]byte, f.size)
-		f.body = f.first
+	f.length, f.have = int(length), 0
+	if control {
+		f.kind, f.payload = frameToOwn, f.own[:0]
 		return nil
 	}
-	if f.sink == nil {
-		return fmt.Errorf("%w: nothing more was expected on this connection", ErrFrame)
+	if f.payload = f.Sink.Reserve(f.length); f.payload == nil {
+		f.kind = frameSkipped
+		f.Stats.Dropped++
+		f.Stats.DroppedBytes += uint64(f.length)
+		return nil
 	}
-	if f.body = f.sink.Reserve(f.size); f.body == nil {
-		f.skip = true
-		f.dropped.Add(1)
-	}
+	f.kind = frameToSink
 	return nil
 }
 
-// end verifies a complete payload and hands it over.
-func (f *Frames) end(c *Conn) error {
-	f.filled = 0
-	if f.skip {
+// fill moves bytes of the payload to their place and returns what is behind them.
+func (f *Frames) fill(b []byte) []byte {
+	took := min(f.length-f.have, len(b))
+	switch f.kind {
+	case frameToSink:
+		copy(f.payload[f.have:f.length], b[:took])
+	case frameToOwn:
+		f.payload = append(f.payload, b[:took]...)
+	}
+	f.have += took
+	return b[took:]
+}
+
+// finish verifies a whole payload and hands it over.
+func (f *Frames) finish(c *Conn) error {
+	kind, payload := f.kind, f.payload
+	f.kind, f.have, f.payload = frameHeader, 0, nil
+	if kind == frameSkipped {
 		return nil
 	}
-	if xxhash.Sum64(f.body[:f.size]) != binary.LittleEndian.Uint64(f.header[8:]) {
-		return fmt.Errorf("%w: checksum of a frame of %d bytes", ErrFrame, f.size)
+	payload = payload[:f.length]
+	copy(f.flagsRaw[:], f.header[4:8])
+	f.digest.Reset()
+	_, _ = f.digest.Write(f.flagsRaw[:]) // never fails
+	_, _ = f.digest.Write(payload)
+	if f.digest.Sum64() != f.sum {
+		f.Stats.Corrupt++
+		limit := or(f.FrameMax, DefaultFrameMax)
+		return &FrameError{
+			Length: uint32(f.length), Flags: f.flags, Max: limit, Err: ErrFrameChecksum,
+		}
 	}
-	if f.known {
-		f.sink.Commit(f.size)
+	if kind == frameToSink {
+		f.Sink.Commit(f.length)
+		f.unseen = true
+		f.Stats.Frames++
+		f.Stats.Bytes += uint64(f.length)
 		return nil
 	}
-	f.known = true
-	sink, err := f.First(c, f.first)
-	f.sink, f.first, f.body = sink, nil, nil
-	return err
+	f.own = payload[:0]
+	if f.greeted {
+		return f.Control(c, f.flags, payload)
+	}
+	f.greeted = true
+	if f.Hello == nil {
+		return nil
+	}
+	return f.Hello(c, f.flags, payload)
 }

@@ -4,155 +4,138 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// LinkConfig describes an outgoing connection that is kept alive.
+// LinkConfig says where a Link goes. Zero durations take the defaults given.
 type LinkConfig struct {
-	Address string
-	// Handler serves each new connection, in the loop.
-	Handler    func(c *Conn) Handler
-	Timeout    time.Duration // of one dial; default 1 s
-	BackoffMin time.Duration // default 50 ms
-	BackoffMax time.Duration // default 2 s
+	Address string // host:port, resolved anew for each attempt
+
+	// Handler is called in the loop for each connection made. nil closes that connection.
+	Handler Acceptor
+
+	DialTimeout time.Duration // 1 s
+	BackoffMin  time.Duration // pause after the first failure; 50 ms. It doubles, with jitter,
+	BackoffMax  time.Duration // up to this; 2 s
 }
 
-// Link keeps one connection to an address: when it closes, another is dialed,
-// with growing pauses until one proves itself (Established).
+// LinkState is what a Link is doing.
+type LinkState struct {
+	Connected   bool  // a connection is open
+	Established bool  // and its handshake has succeeded
+	Attempts    int   // dials since the handshake last succeeded
+	Err         error // why the last attempt or connection ended; nil before the first failure
+}
+
+// Link keeps one outgoing connection alive: it dials on a goroutine of its own, gives the connection to its
+// loop, and dials again when it is lost, until Close. Its methods may be called from any goroutine.
 type Link struct {
-	cfg    LinkConfig
 	loop   *Loop
-	closed chan struct{}
-	gone   chan struct{}
-	lost   chan struct{}
-	good   atomic.Bool
-	shut   atomic.Bool
+	cfg    LinkConfig
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	state LinkState
 }
 
-// dialed marks a connection as a link's when it is enrolled.
-type dialed struct{ link *Link }
-
-// Dial keeps a connection whose handlers run in this loop. Dialing itself
-// happens on a goroutine of the link, never in the loop.
+// Dial starts a Link whose connections belong to l. It does not wait for the connection.
 func (l *Loop) Dial(cfg LinkConfig) *Link {
-	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Second
+	cfg.DialTimeout = or(cfg.DialTimeout, time.Second)
+	cfg.BackoffMin = or(cfg.BackoffMin, 50*time.Millisecond)
+	cfg.BackoffMax = max(or(cfg.BackoffMax, 2*time.Second), cfg.BackoffMin)
+	k := &Link{loop: l, cfg: cfg}
+	k.ctx, k.cancel = context.WithCancel(l.server.ctx)
+	if !l.server.goWork(k.run) {
+		k.cancel()
+		k.state.Err = ErrShutdown
 	}
-	if cfg.BackoffMin == 0 {
-		cfg.BackoffMin = 50 * time.Millisecond
-	}
-	if cfg.BackoffMax == 0 {
-		cfg.BackoffMax = 2 * time.Second
-	}
-	k := &Link{cfg: cfg, loop: l, closed: make(chan struct{}), gone: make(chan struct{}), lost: make(chan struct{}, 1)}
-	s := l.server
-	s.mu.Lock()
-	s.links = append(s.links, k)
-	s.mu.Unlock()
-	go k.keep()
 	return k
 }
 
-// Close gives the link up; its connection ends. Any goroutine.
-func (k *Link) Close() {
-	if k.shut.CompareAndSwap(false, true) {
-		close(k.closed)
+// Address is where the link goes.
+func (k *Link) Address() string { return k.cfg.Address }
+
+// Established says that the peer has answered as it should: the next failure is retried after the
+// shortest pause. Call it when the handshake has succeeded.
+func (k *Link) Established() {
+	k.mu.Lock()
+	k.state.Connected, k.state.Established, k.state.Attempts = true, true, 0
+	k.mu.Unlock()
+}
+
+// State tells what the link is doing.
+func (k *Link) State() LinkState {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+// Close ends the link. An open connection is closed in its loop; its handler gets Closed with
+// ErrLinkClosed. It does not wait.
+func (k *Link) Close() { k.cancel() }
+
+func (k *Link) run() {
+	defer k.cancel()
+	dialer := net.Dialer{Timeout: k.cfg.DialTimeout}
+	var pause time.Duration
+	for k.sleep(pause) {
+		err := k.once(&dialer)
+		if k.ctx.Err() != nil {
+			err = ErrLinkClosed
+		}
+		k.update(func(s *LinkState) {
+			if s.Established {
+				pause = 0
+			}
+			s.Connected, s.Established, s.Err = false, false, err
+		})
+		pause = min(max(2*pause, k.cfg.BackoffMin), k.cfg.BackoffMax)
 	}
 }
 
-// Established tells that the peer proved to be the right one: the pauses
-// between dials start small again.
-func (k *Link) Established() { k.good.Store(true) }
-
-func (k *Link) keep() {
-	defer close(k.gone)
-	pause := k.cfg.BackoffMin
-	for {
-		c := k.dial()
-		if k.good.CompareAndSwap(true, false) {
-			pause = k.cfg.BackoffMin
-		}
-		if c != nil {
-			return // closed while connected; the loop ends the connection
-		}
-		wait := pause/2 + rand.N(pause)
-		pause = min(2*pause, k.cfg.BackoffMax)
-		select {
-		case <-time.After(wait):
-		case <-k.closed:
-			return
-		}
+// sleep waits for half to all of d, so that replicas that lost the same peer do not dial in step.
+func (k *Link) sleep(d time.Duration) bool {
+	if d == 0 {
+		return k.ctx.Err() == nil
+	}
+	timer := time.NewTimer(d/2 + rand.N(d/2+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-k.ctx.Done():
+		return false
 	}
 }
 
-// dial makes one connection and waits until it ends; it returns the
-// connection only when the link was closed meanwhile.
-func (k *Link) dial() *Conn {
-	d := net.Dialer{Timeout: k.cfg.Timeout}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-k.closed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	nc, err := d.DialContext(ctx, "tcp", k.cfg.Address)
+// once dials and waits until the connection is lost. It returns why.
+func (k *Link) once(dialer *net.Dialer) error {
+	k.update(func(s *LinkState) { s.Attempts++ })
+	nc, err := dialer.DialContext(k.ctx, "tcp", k.cfg.Address)
 	if err != nil {
-		return nil
+		return err
 	}
-	if t, ok := nc.(*net.TCPConn); ok {
-		_ = t.SetNoDelay(true) // a slower link, not a broken one
+	c := k.loop.server.newConn(k.loop, nc, k.cfg.Handler)
+	c.link, c.down = k, make(chan struct{})
+	if err := k.loop.enroll(nc, c); err != nil {
+		return err
 	}
-	drain(k.lost)
-	result, err := k.loop.events.Enroll(newContext(&dialed{k}), nc)
-	if err != nil {
-		_ = nc.Close() // the engine is shutting down
-		return nil
-	}
-	r, ok := <-result
-	if !ok || r.Err != nil {
-		return nil
-	}
+	k.update(func(s *LinkState) { s.Connected = true })
 	select {
-	case <-k.lost:
-		return nil
-	case <-k.closed:
-		if c, ok := r.Conn.Context().(*Conn); ok {
-			c.Close(nil)
-			return c
+	case <-c.down:
+		return c.cause
+	case <-k.ctx.Done():
+		if k.loop.server.ctx.Err() == nil { // else the server closes it, with its own reason
+			_ = k.loop.Do(func() { c.Close(ErrLinkClosed) }) // refused when that has begun meanwhile
 		}
-		return nil
+		return ErrLinkClosed
 	}
 }
 
-func drain(c chan struct{}) {
-	select {
-	case <-c:
-	default:
-	}
-}
-
-// opened makes the handler of a new connection and notices its end.
-func (k *Link) opened(c *Conn) Handler {
-	h := k.cfg.Handler(c)
-	if h == nil {
-		return nil
-	}
-	return linked{h, k}
-}
-
-type linked struct {
-	Handler
-	link *Link
-}
-
-func (h linked) Closed(c *Conn, err error) {
-	h.Handler.Closed(c, err)
-	select {
-	case h.link.lost <- struct{}{}:
-	default:
-	}
+func (k *Link) update(f func(s *LinkState)) {
+	k.mu.Lock()
+	f(&k.state)
+	k.mu.Unlock()
 }

@@ -3,8 +3,10 @@ package netio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
-	"strconv"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,163 +14,225 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loop is one event loop.
+const (
+	iovMax        = 1024     // IOV_MAX of Linux
+	spareMax      = 16       // leftover buffers a loop keeps
+	spareBytesMax = 64 << 10 // largest of them
+)
+
+// Loop is one goroutine that serves connections. Index, Wake, Do and Dial may be called from any goroutine.
 type Loop struct {
-	server    *Server
-	events    gnet.EventLoop
-	index     int
-	task      *task
-	bell      int // our end of the doorbell
-	scheduled atomic.Bool
-	polling   atomic.Bool
-	silent    atomic.Bool
+	server *Server
+	index  int
+	el     gnet.EventLoop
+
+	// The doorbell. rung: written and not yet answered. mu keeps efd open while it is written.
+	rung  atomic.Bool
+	mu    sync.RWMutex
+	muted bool
+	efd   int
+
+	// Of the loop's goroutine.
+	depth    int           // callbacks on the stack
+	closings []*Conn       // closed inside another callback, Closed still to be called
+	resumed  []*Conn       // to be given their unconsumed bytes again
+	spare    [][]byte      // empty leftover buffers
+	iov      []unix.Iovec  // of Writev
+	watched  []*Conn       // slow, stalled or closing connections
+	sweepIn  time.Duration // the timer is armed to this; 0: it is not
+	sweepDue atomic.Bool   // the timer has fired
+	timer    *time.Timer
 }
 
-// doorbell is the loop's connection to itself.
-type doorbell struct{}
-
-func (doorbell) Data(_ *Conn, b []byte) (int, error) { return len(b), nil }
-func (doorbell) Closed(*Conn, error)                 {}
-
-// task is the scheduled poll.
-type task struct{ l *Loop }
-
-// Run implements gnet's Runnable.
-func (t *task) Run(context.Context) error {
-	l := t.l
-	l.scheduled.Store(false)
-	if l.server.closing.Load() && l.silent.Load() {
-		return nil
-	}
-	l.polling.Store(true)
-	l.server.cfg.Poll(l)
-	l.polling.Store(false)
-	return nil
+func newLoop(s *Server, index int) *Loop {
+	return &Loop{server: s, index: index, efd: -1, iov: make([]unix.Iovec, 0, iovMax)}
 }
 
-// Index is the loop's place among the server's.
+// Index is the loop's place in Server.Loops.
 func (l *Loop) Index() int { return l.index }
 
-// schedule puts the poll behind the socket events of the next look.
-func (l *Loop) schedule() {
-	if err := l.events.Execute(context.Background(), l.task); err != nil {
-		l.scheduled.Store(false) // the engine is shutting down
-	}
-}
-
-// Wake has the loop poll soon. Calls before that poll are one. Any goroutine.
-// From inside a poll, sockets are served first: gnet empties its task queue
-// without looking at them, so the doorbell is rung instead.
+// Wake schedules one Poll, from any goroutine, also from inside Poll: then sockets that are ready are
+// served first. While one is scheduled it costs one atomic load; else one write of eight bytes.
 func (l *Loop) Wake() {
-	if !l.scheduled.CompareAndSwap(false, true) {
+	if l.rung.Load() || !l.rung.CompareAndSwap(false, true) {
 		return
 	}
-	if !l.polling.Load() {
-		l.schedule()
-		return
+	l.mu.RLock()
+	if !l.muted {
+		ring(l.efd)
 	}
-	if _, err := unix.Write(l.bell, []byte{0}); err != nil && err != unix.EAGAIN {
-		l.scheduled.Store(false) // closed: nothing to wake
+	l.mu.RUnlock()
+}
+
+var one = [8]byte{1}
+
+func ring(efd int) {
+	for {
+		// EAGAIN would mean that the counter is full, and then the bell rings anyway.
+		_, err := unix.Write(efd, one[:])
+		if err == nil || err == unix.EAGAIN {
+			return
+		}
+		if err != unix.EINTR {
+			panic(fmt.Sprintf("netio: ringing the doorbell: %v", err))
+		}
 	}
 }
 
-func (l *Loop) silence() {
-	if l.silent.CompareAndSwap(false, true) {
-		_ = unix.Close(l.bell) // the far end is closed already
+// Do runs f in the loop, soon, and schedules a Poll after it. It allocates: for control, not for
+// commands. ErrShutdown when the server is closing; then f will not run.
+func (l *Loop) Do(f func()) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.muted {
+		return ErrShutdown
 	}
+	return l.el.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error {
+		l.enter()
+		f()
+		l.leave()
+		l.Wake()
+		return nil
+	}))
 }
 
-// hangBells dials the first listener until every loop has a doorbell.
-// Connections are dealt round robin, so that is one each.
-func (s *Server) hangBells() error {
-	target, ok := s.addrs[0].(*net.TCPAddr)
-	if !ok {
-		return errors.New("netio: the first listener is not TCP")
+// answer is the doorbell's event: the end of a batch.
+func (l *Loop) answer() {
+	// Cleared first: whatever is published from here on rings again.
+	l.rung.Store(false)
+	l.enter()
+	if l.sweepDue.Load() {
+		l.sweepDue.Store(false)
+		l.sweep(time.Now())
 	}
-	byLoop := map[gnet.EventLoop]*Loop{}
-	for try := 0; len(byLoop) < s.cfg.Loops && try < 8*s.cfg.Loops; try++ {
-		fd, c, err := s.ring(target)
-		if err != nil {
-			return err
-		}
-		if byLoop[c.loop.events] != nil {
-			_ = unix.Close(fd) // this loop has one already
-			continue
-		}
-		c.loop.bell, c.loop.index = fd, len(byLoop)
-		byLoop[c.loop.events] = c.loop
-		s.loops = append(s.loops, c.loop)
+	for len(l.resumed) > 0 {
+		c := l.resumed[0]
+		l.resumed = append(l.resumed[:0], l.resumed[1:]...)
+		c.resume()
 	}
-	if len(byLoop) < s.cfg.Loops {
-		return errors.New("netio: a loop does not answer its doorbell")
+	if l.server.cfg.Poll != nil {
+		l.server.cfg.Poll(l)
+	}
+	l.leave()
+}
+
+// enter and leave bracket every callback. Handlers hear of connections closed meanwhile at the end of
+// the outermost, so that Closed never interrupts anything.
+func (l *Loop) enter() { l.depth++ }
+
+func (l *Loop) leave() {
+	if l.depth == 1 {
+		for len(l.closings) > 0 {
+			last := len(l.closings) - 1
+			c := l.closings[last]
+			l.closings[last] = nil
+			l.closings = l.closings[:last]
+			c.sayClosed()
+		}
+	}
+	l.depth--
+}
+
+// hangDoorbell puts an eventfd into the loop's epoll set. gnet enrolls sockets only and tells them by
+// their Go type, and net.FileConn refuses anything else. So a socket pair's end is enrolled whose
+// descriptor has been replaced by the eventfd: to gnet it is a connection from which eight bytes can
+// be read when it was rung. It also is how the loop's handle is got, which gnet gives to connections only.
+func (l *Loop) hangDoorbell(client *gnet.Client) error {
+	efd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	conn, err := disguise(efd)
+	if err == nil {
+		l.efd = efd
+		_, err = client.EnrollContext(conn, l)
+	}
+	if err != nil {
+		l.efd = -1
+		return errors.Join(err, os.NewSyscallError("close", unix.Close(efd)))
 	}
 	return nil
 }
 
-// ring makes one connection to a listener of our own. The socket is bound
-// first, so that the loop knows it by its address.
-func (s *Server) ring(target *net.TCPAddr) (int, *Conn, error) {
-	ip := target.IP
-	if ip.IsUnspecified() {
-		ip = net.IPv4(127, 0, 0, 1)
-		if target.IP.To4() == nil {
-			ip = net.IPv6loopback
+// disguise returns a *net.UnixConn whose descriptor is a duplicate of fd.
+func disguise(fd int) (net.Conn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[1]) //nolint:errcheck // never used
+	file := os.NewFile(uintptr(pair[0]), "doorbell")
+	defer file.Close() //nolint:errcheck // FileConn has its own duplicate
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		var dupErr error
+		err = raw.Control(func(target uintptr) { dupErr = unix.Dup3(fd, int(target), unix.O_CLOEXEC) })
+		err = errors.Join(err, os.NewSyscallError("dup3", dupErr))
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// mute makes Wake and Do do nothing, before the loops stop.
+func (l *Loop) mute() {
+	l.mu.Lock()
+	l.muted = true
+	l.mu.Unlock()
+}
+
+// unhang gives the doorbell back, after the loops stopped.
+func (l *Loop) unhang() {
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	if l.efd >= 0 {
+		_ = unix.Close(l.efd) // an eventfd has nothing to lose
+	}
+}
+
+// enroll puts a connection into the loop and returns when its acceptor has been called. nc must not be
+// used afterwards, whatever the result. Not to be called in a loop.
+func (l *Loop) enroll(nc net.Conn, c *Conn) error {
+	// gnet returns the zone string of an address to a pool of byte slices it may write to later.
+	for _, addr := range []net.Addr{nc.LocalAddr(), nc.RemoteAddr()} {
+		if tcp, ok := addr.(*net.TCPAddr); ok {
+			tcp.Zone = ""
 		}
 	}
-	family, local, remote := addresses(ip, target.Port)
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	result, err := l.el.Enroll(gnet.NewContext(context.Background(), c), nc)
 	if err != nil {
-		return 0, nil, err
+		closeQuietly(nc)
+		return err
 	}
-	if err := unix.Bind(fd, local); err != nil {
-		return 0, nil, errors.Join(err, unix.Close(fd))
+	if r := <-result; r.Err != nil {
+		return r.Err
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return 0, nil, errors.Join(err, unix.Close(fd))
+	if !c.opened {
+		return errors.New("netio: epoll refused the connection")
 	}
-	key := net.JoinHostPort(ip.String(), strconv.Itoa(port(name)))
-	bell := make(chan *Conn, 1)
-	s.mu.Lock()
-	s.bells[key] = bell
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.bells, key)
-		s.mu.Unlock()
-	}()
-	if err := unix.Connect(fd, remote); err != nil {
-		return 0, nil, errors.Join(err, unix.Close(fd))
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return 0, nil, errors.Join(err, unix.Close(fd))
-	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return 0, nil, errors.Join(err, unix.Close(fd))
-	}
-	select {
-	case c := <-bell:
-		return fd, c, nil
-	case <-time.After(5 * time.Second):
-		return 0, nil, errors.Join(errors.New("netio: a loop does not start"), unix.Close(fd))
-	}
+	return nil
 }
 
-func addresses(ip net.IP, p int) (family int, local, remote unix.Sockaddr) {
-	if v4 := ip.To4(); v4 != nil {
-		a := [4]byte(v4)
-		return unix.AF_INET, &unix.SockaddrInet4{Addr: a}, &unix.SockaddrInet4{Addr: a, Port: p}
+// takeSpare returns an empty buffer for leftover bytes, nil when there is none.
+func (l *Loop) takeSpare() []byte {
+	n := len(l.spare)
+	if n == 0 {
+		return nil
 	}
-	a := [16]byte(ip.To16())
-	return unix.AF_INET6, &unix.SockaddrInet6{Addr: a}, &unix.SockaddrInet6{Addr: a, Port: p}
+	b := l.spare[n-1]
+	l.spare[n-1] = nil
+	l.spare = l.spare[:n-1]
+	return b
 }
 
-func port(s unix.Sockaddr) int {
-	switch a := s.(type) {
-	case *unix.SockaddrInet4:
-		return a.Port
-	case *unix.SockaddrInet6:
-		return a.Port
+func (l *Loop) giveSpare(b []byte) {
+	if cap(b) > 0 && cap(b) <= spareBytesMax && len(l.spare) < spareMax {
+		l.spare = append(l.spare, b[:0])
 	}
-	return 0
 }

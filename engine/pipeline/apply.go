@@ -81,6 +81,12 @@ func (a *Apply) Counts() (commands, reads, unknown uint64) {
 	return a.commands.Load(), a.reads.Load(), a.unknown.Load()
 }
 
+// OrdersLeft is the room in the ring from the replica. Any goroutine.
+func (a *Apply) OrdersLeft() int {
+	taken := a.taken.Load() // first: the cursor may only be ahead of it
+	return a.orders.Cap() - int(a.orders.Cursor().Load()-taken)
+}
+
 // Waiting reports whether orders or entries wait for this stage. Any goroutine.
 func (a *Apply) Waiting() bool {
 	return a.orders.Cursor().Load() != a.taken.Load() || a.ready.Load() != a.applied.Load()

@@ -1,8 +1,9 @@
 package raft
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 )
 
 // termList knows the term of every log index: runs of (first index, term),
@@ -30,7 +31,8 @@ func (t *termList) run(i uint64) int {
 	if n > 0 && t.runs[n-1].First <= i {
 		return n - 1
 	}
-	return sort.Search(n, func(k int) bool { return t.runs[k].First > i }) - 1
+	k, _ := slices.BinarySearchFunc(t.runs, i+1, func(r TermRun, i uint64) int { return cmp.Compare(r.First, i) })
+	return k - 1
 }
 
 // end is the last index of run k.

@@ -39,4 +39,4 @@ func (r *Replica) shut(why pipeline.Reason) {
 
 // Blocked reports that the replica waits for apply to make room. Any
 // goroutine.
-func (r *Replica) Blocked() bool { return r.orders.Room() <= ordersKept*2 }
+func (r *Replica) Blocked() bool { return r.cfg.Apply.OrdersLeft() <= ordersKept*2 }

@@ -48,7 +48,7 @@ var onlyIn = map[string][]string{
 }
 
 // coreImports is everything that the pure core may import.
-var coreImports = []string{"errors", "fmt", "math", "math/bits", "slices", "strings",
+var coreImports = []string{"cmp", "errors", "fmt", "math", "math/bits", "slices", "strings",
 	module + "engine/raft/quorum", module + "engine/raft/progress"}
 
 func TestImports(t *testing.T) {

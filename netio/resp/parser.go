@@ -1,279 +1,358 @@
-// Package resp is the Redis protocol, versions 2 and 3: an incremental request
-// parser with hard limits, append-style reply writers, and a reply scanner for
-// clients and proxies. It is pure: bytes in, bytes out.
+// Package resp reads and writes RESP2 and RESP3, the Redis wire protocol, on plain byte slices.
+//
+// Nothing here knows sockets. Parser reads requests as a server sees them, ReplyParser reads replies
+// as a client sees them, and the Append functions write replies. All of them are incremental and
+// allocate nothing in steady state: what they return aliases the bytes they were given.
+//
+// No length that a peer declares is ever allocated: memory grows with the bytes that have arrived.
 package resp
 
 import "bytes"
 
-// Limits of a request, as Redis has them where it has them.
+// Limits of a request when the Parser's fields are zero.
 const (
-	DefaultMaxArgs   = 1 << 20
-	DefaultMaxBulk   = 16 << 20
-	DefaultMaxInline = 64 << 10
-	lengthMax        = 32 // bytes of a length line
+	DefaultMaxArgs    = 1 << 20  // arguments of one command
+	DefaultMaxBulk    = 16 << 20 // bytes of one argument
+	DefaultMaxInline  = 64 << 10 // bytes of one inline command line
+	DefaultMaxCommand = 64 << 20 // bytes of one command with all its arguments, as sent
+
+	restrictedArgs = 10       // limits before authentication (Parser.Restricted)
+	restrictedBulk = 16 << 10 //
+
+	lengthDigits = 20       // no length needs more digits than this, so a longer line is refused unread
+	spansKept    = 1 << 10  // argument slots kept between commands; a larger command gives them back
+	scratchKept  = 16 << 10 // bytes kept for unquoted inline arguments
+	argBytesMin  = len("$0\r\n\r\n")
 )
 
-// ProtocolError is a request that is not RESP. The connection cannot go on:
-// the reply is "-ERR " and the error's text.
+// ProtocolError says that the peer does not speak RESP. Its text is what Redis answers, without the
+// leading "-ERR ". The connection is of no further use: answer AppendError("ERR "+text) and close it.
 type ProtocolError string
 
-func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
+// Error returns the text.
+func (e ProtocolError) Error() string { return string(e) }
 
-// Command is one request. Args alias the bytes given to Parse.
+// The errors of Parser, with Redis's texts.
+const (
+	ErrMultibulkLength ProtocolError = "Protocol error: invalid multibulk length"
+	ErrBulkLength      ProtocolError = "Protocol error: invalid bulk length"
+	ErrBulkEnd         ProtocolError = "Protocol error: bulk string without its line end"
+	ErrUnauthMultibulk ProtocolError = "Protocol error: unauthenticated multibulk length"
+	ErrUnauthBulk      ProtocolError = "Protocol error: unauthenticated bulk length"
+	ErrInlineTooBig    ProtocolError = "Protocol error: too big inline request"
+	ErrQuotes          ProtocolError = "Protocol error: unbalanced quotes in request"
+	ErrCommandTooBig   ProtocolError = "Protocol error: too big command"
+)
+
+// Command is one parsed request. The zero value is ready for use; reuse it to avoid allocation.
 type Command struct {
-	Args   [][]byte
-	Inline bool
+	// Args are the command's name and arguments. They alias the bytes given to Parse (arguments of an
+	// inline command that were quoted alias memory of the Parser) and are valid until the next call
+	// of Parse or until those bytes are reused, whichever is first. Their capacity is capped.
+	// No arguments means an empty line or array: ignore it, as Redis does.
+	Args [][]byte
 }
 
-// Parser reads requests. The zero value has the default limits. It remembers
-// how far it got with an incomplete request, so that a large one is not read
-// from its start again with every packet.
+// span is where an argument lies, counted from the first byte of its command, because the bytes may
+// have moved when the rest of the command arrives.
+type span struct{ off, len int }
+
+// Parser reads requests from a stream, one command per call. The zero value is ready for use and
+// has the default limits. One goroutine at a time.
 type Parser struct {
-	MaxArgs, MaxBulk, MaxInline int
+	MaxArgs    int  // most arguments of a command; 0 means DefaultMaxArgs
+	MaxBulk    int  // most bytes of an argument; 0 means DefaultMaxBulk
+	MaxInline  int  // most bytes of an inline line; 0 means DefaultMaxInline
+	MaxCommand int  // most bytes of a command as sent; 0 means DefaultMaxCommand
+	Restricted bool // peer not authenticated: at most 10 arguments of 16 KiB
 
-	args  int   // of the request under way, 0: none
-	spans []int // start and end of each argument so far, from its first byte
-	at    int   // where to go on
-	need  int   // bytes that must follow at for anything new
+	// How far the command at the front has been read when its end has not arrived yet.
+	pos     int    // bytes understood, including the headers of the arguments in spans
+	left    int    // arguments still to read
+	bulk    int    // length of the argument at pos whose header is read, -1 when its header is next
+	need    int    // bytes missing for certain
+	started bool   // pos, left and bulk are in use
+	spans   []span // arguments read
+	scratch []byte // unquoted inline arguments
 }
 
-// Need is how many bytes the request under way is known to need in all, 0
-// when nobody knows yet.
-func (p *Parser) Need() int {
-	if p.args == 0 {
-		return 0
-	}
-	return p.at + p.need
-}
-
-// Parse reads the first request of b into cmd and returns its length; 0 means
-// that it is incomplete: call again with the same bytes and more behind them.
-// A request of no arguments has length and no Args. Errors are ProtocolError.
+// Parse reads the command at the front of b. It returns the bytes it takes, or 0 when its end has not
+// arrived: then call again with the same bytes and more behind them (they may have moved). What was
+// read is remembered, so that the work over all calls is that of one. An error is a ProtocolError.
 func (p *Parser) Parse(b []byte, cmd *Command) (n int, err error) {
-	cmd.Args, cmd.Inline = cmd.Args[:0], false
-	if len(b) == 0 {
-		return 0, nil
-	}
-	if p.args == 0 {
+	cmd.Args = cmd.Args[:0]
+	if !p.started {
+		if len(b) == 0 {
+			p.need = 1
+			return 0, nil
+		}
 		if b[0] != '*' {
 			return p.inline(b, cmd)
 		}
-		count, n, err := length(b[1:], "invalid multibulk length")
-		if n == 0 || err != nil {
+		count, next, verdict := parseLength(b, 1)
+		if verdict != lengthOK {
+			if verdict == lengthBad {
+				return 0, ErrMultibulkLength
+			}
+			p.need = 1
+			return 0, nil
+		}
+		if err := p.checkCount(count); err != nil {
 			return 0, err
 		}
-		if count > p.limit(p.MaxArgs, DefaultMaxArgs) {
-			return 0, ProtocolError("invalid multibulk length")
-		}
 		if count <= 0 {
-			return 1 + n, nil
+			return next, nil
 		}
-		p.args, p.at, p.need, p.spans = count, 1+n, 0, p.spans[:0]
-	}
-	if len(b) < p.at+p.need {
-		return 0, nil
-	}
-	if done, err := p.bulks(b); !done || err != nil {
-		if err != nil {
-			p.args = 0
+		if n := p.whole(b, next, count, cmd); n > 0 {
+			return n, nil
 		}
-		return 0, err
+		p.started, p.pos, p.left, p.bulk = true, next, count, -1
+		p.spans = p.spans[:0]
+	} else if len(b) < p.pos {
+		// Not the bytes of the call before: the caller broke the contract. Reading anew is the only
+		// answer that cannot go out of bounds.
+		p.Reset()
+		return p.Parse(b, cmd)
 	}
-	for i := 0; i < len(p.spans); i += 2 {
-		cmd.Args = append(cmd.Args, b[p.spans[i]:p.spans[i+1]:p.spans[i+1]])
-	}
-	p.args = 0
-	return p.at, nil
+	return p.arguments(b, cmd)
 }
 
-func (p *Parser) limit(set, usual int) int {
-	if set > 0 {
-		return set
+// whole reads the arguments of a command that has arrived entirely, nearly every command. It gives up with 0
+// at the first thing that is missing or wrong; arguments then finds out which, from the start, once.
+func (p *Parser) whole(b []byte, pos, left int, cmd *Command) int {
+	args, maxBulk := cmd.Args, p.maxBulk()
+	for ; left > 0; left-- {
+		if pos >= len(b) || b[pos] != '$' {
+			break
+		}
+		length, next, verdict := parseLength(b, pos+1)
+		if verdict != lengthOK || uint(length) > uint(maxBulk) {
+			break
+		}
+		end := next + length
+		if end+2 > len(b) || b[end] != '\r' || b[end+1] != '\n' {
+			break
+		}
+		args = append(args, b[next:end:end])
+		pos = end + 2
 	}
-	return usual
+	if left > 0 {
+		cmd.Args = args[:0]
+		return 0
+	}
+	cmd.Args = args
+	return pos
 }
 
-// bulks reads arguments from where it stopped.
-func (p *Parser) bulks(b []byte) (done bool, err error) {
-	most := p.limit(p.MaxBulk, DefaultMaxBulk)
-	for len(p.spans) < 2*p.args {
-		p.need = 0
-		if p.at >= len(b) {
-			return false, nil
-		}
-		if b[p.at] != '$' {
-			return false, ProtocolError("expected '$', got '" + printable(b[p.at]) + "'")
-		}
-		size, n, err := length(b[p.at+1:], "invalid bulk length")
-		if n == 0 || err != nil {
-			return false, err
-		}
-		if size < 0 || size > most {
-			return false, ProtocolError("invalid bulk length")
-		}
-		start := p.at + 1 + n
-		if len(b) < start+size+2 {
-			p.need = 1 + n + size + 2
-			return false, nil
-		}
-		if b[start+size] != '\r' || b[start+size+1] != '\n' {
-			return false, ProtocolError("bulk is not terminated by CRLF")
-		}
-		p.spans = append(p.spans, start, start+size)
-		p.at = start + size + 2
-	}
-	p.need = 0
-	return true, nil
-}
-
-func printable(c byte) string {
-	if c < ' ' || c > '~' {
-		return "?"
-	}
-	return string(rune(c))
-}
-
-// length reads a decimal line; n counts it with its CRLF, 0 when incomplete.
-func length(b []byte, what string) (v, n int, err error) {
-	for i := 0; i < len(b) && i < lengthMax; i++ {
-		c := b[i]
-		switch {
-		case c == '\r':
-			if i == 0 || i == 1 && b[0] == '-' {
-				return 0, 0, ProtocolError(what)
+// arguments reads the arguments of an array command from p.pos on.
+func (p *Parser) arguments(b []byte, cmd *Command) (int, error) {
+	pos, left, bulk := p.pos, p.left, p.bulk
+	spans := p.spans
+	maxBulk := p.maxBulk()
+	for left > 0 {
+		if bulk < 0 {
+			if pos == len(b) {
+				return p.wait(b, pos, left, -1, spans, 1+argBytesMin)
 			}
-			if i+1 == len(b) {
-				return 0, 0, nil
+			if b[pos] != '$' {
+				p.Reset()
+				return 0, expectedDollar(b[pos])
 			}
-			if b[i+1] != '\n' {
-				return 0, 0, ProtocolError(what)
+			length, next, verdict := parseLength(b, pos+1)
+			if verdict == lengthMore {
+				return p.wait(b, pos, left, -1, spans, 1)
 			}
-			if b[0] == '-' {
-				v = -v
+			if verdict == lengthBad || length < 0 || length > maxBulk {
+				p.Reset()
+				if p.Restricted && verdict == lengthOK && length > maxBulk && length <= p.bulkLimit() {
+					return 0, ErrUnauthBulk
+				}
+				return 0, ErrBulkLength
 			}
-			return v, i + 2, nil
-		case c == '-' && i == 0:
-		case c < '0' || c > '9' || v > 1<<40:
-			return 0, 0, ProtocolError(what)
-		default:
-			v = v*10 + int(c-'0')
+			pos, bulk = next, length
 		}
-	}
-	if len(b) >= lengthMax {
-		return 0, 0, ProtocolError(what)
-	}
-	return 0, 0, nil
-}
-
-// inline reads a request typed by hand: words on a line, quoted as Redis does.
-func (p *Parser) inline(b []byte, cmd *Command) (int, error) {
-	most := p.limit(p.MaxInline, DefaultMaxInline)
-	nl := bytes.IndexByte(b[:min(len(b), most+2)], '\n')
-	if nl < 0 {
-		if len(b) > most {
-			return 0, ProtocolError("too big inline request")
-		}
-		return 0, nil
-	}
-	cmd.Inline = true
-	line := bytes.TrimSuffix(b[:nl], []byte{'\r'})
-	var ok bool
-	if cmd.Args, ok = split(line, cmd.Args); !ok {
-		return 0, ProtocolError("unbalanced quotes in request")
-	}
-	return nl + 1, nil
-}
-
-func space(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f' }
-
-// split cuts a line into words. Words without quotes alias it.
-func split(line []byte, args [][]byte) ([][]byte, bool) {
-	for {
-		for len(line) > 0 && space(line[0]) {
-			line = line[1:]
-		}
-		if len(line) == 0 {
-			return args, true
-		}
-		n := 0
-		for n < len(line) && !space(line[n]) && line[n] != '"' && line[n] != '\'' {
-			n++
-		}
-		if n == len(line) || space(line[n]) {
-			args, line = append(args, line[:n:n]), line[n:]
-			continue
-		}
-		word, rest, ok := quoted(line)
-		if !ok {
-			return args, false
-		}
-		args, line = append(args, word), rest
-	}
-}
-
-// quoted reads a word that contains quotes: "…" with escapes, '…' with \'.
-func quoted(line []byte) (word, rest []byte, ok bool) {
-	word = []byte{}
-	var quote byte
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case quote == 0 && space(c):
-			return word, line[i:], true
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-		case quote == 0:
-			word = append(word, c)
-		case c == quote:
-			if i+1 < len(line) && !space(line[i+1]) {
-				return nil, nil, false
+		end := pos + bulk
+		if end+2 > len(b) {
+			if end > p.maxCommand() {
+				p.Reset()
+				return 0, ErrCommandTooBig
 			}
-			quote = 0
-		case c == '\\' && quote == '"' && i+1 < len(line):
-			v, n := escape(line[i+1:])
-			word = append(word, v)
-			i += n
-		case c == '\\' && quote == '\'' && i+1 < len(line) && line[i+1] == '\'':
-			word = append(word, '\'')
-			i++
-		default:
-			word = append(word, c)
+			return p.wait(b, pos, left, bulk, spans, end+2-len(b))
 		}
+		if b[end] != '\r' || b[end+1] != '\n' {
+			p.Reset()
+			return 0, ErrBulkEnd
+		}
+		spans = append(spans, span{pos, bulk})
+		pos, bulk = end+2, -1
+		left--
 	}
-	return word, nil, quote == 0
+	for _, s := range spans {
+		end := s.off + s.len
+		cmd.Args = append(cmd.Args, b[s.off:end:end])
+	}
+	p.spans, p.started, p.pos, p.need = spans[:0], false, 0, 0
+	if cap(spans) > spansKept {
+		p.spans = nil
+	}
+	return pos, nil
 }
 
-func escape(b []byte) (v byte, n int) {
-	if b[0] == 'x' && len(b) >= 3 {
-		hi, ok1 := hex(b[1])
-		lo, ok2 := hex(b[2])
-		if ok1 && ok2 {
-			return hi<<4 | lo, 3
-		}
+// wait remembers the place of a command whose end is missing.
+func (p *Parser) wait(b []byte, pos, left, bulk int, spans []span, need int) (int, error) {
+	if len(b) > p.maxCommand() {
+		p.Reset()
+		return 0, ErrCommandTooBig
 	}
-	switch b[0] {
-	case 'n':
-		return '\n', 1
-	case 'r':
-		return '\r', 1
-	case 't':
-		return '\t', 1
-	case 'b':
-		return '\b', 1
-	case 'a':
-		return '\a', 1
-	}
-	return b[0], 1
+	p.pos, p.left, p.bulk, p.spans = pos, left, bulk, spans
+	p.need = need + (left-1)*argBytesMin
+	return 0, nil
 }
 
-func hex(c byte) (byte, bool) {
+// Need is how many more bytes, at least, the command at the front needs after Parse returned 0: until
+// that many have arrived another call is pointless. It is a promise of the peer, not a size to allocate.
+func (p *Parser) Need() int { return p.need }
+
+// Reset forgets a partly read command.
+func (p *Parser) Reset() {
+	p.started, p.pos, p.need = false, 0, 0
+	if cap(p.spans) > spansKept {
+		p.spans = nil
+	}
+}
+
+// Trim gives back memory of cmd beyond what usual commands need. Call it after a command with
+// thousands of arguments.
+func (c *Command) Trim() {
+	if cap(c.Args) > spansKept {
+		c.Args = nil
+	}
+}
+
+func (p *Parser) checkCount(count int) error {
+	limit := or(p.MaxArgs, DefaultMaxArgs)
+	if count > limit {
+		return ErrMultibulkLength
+	}
+	if p.Restricted && count > restrictedArgs {
+		return ErrUnauthMultibulk
+	}
+	return nil
+}
+
+func (p *Parser) bulkLimit() int { return or(p.MaxBulk, DefaultMaxBulk) }
+
+func (p *Parser) maxBulk() int {
+	if p.Restricted {
+		return min(restrictedBulk, p.bulkLimit())
+	}
+	return p.bulkLimit()
+}
+
+func (p *Parser) maxCommand() int { return or(p.MaxCommand, DefaultMaxCommand) }
+
+func or(v, otherwise int) int {
+	if v > 0 {
+		return v
+	}
+	return otherwise
+}
+
+func expectedDollar(got byte) error {
+	return ProtocolError("Protocol error: expected '$', got '" + string(rune(got)) + "'")
+}
+
+type lengthVerdict uint8
+
+const (
+	lengthOK lengthVerdict = iota
+	lengthMore
+	lengthBad
+)
+
+// parseLength reads a decimal number and its CRLF at b[i:]. Like Redis it takes no plus sign and no
+// leading zero. next is the index behind the CRLF.
+func parseLength(b []byte, i int) (v, next int, verdict lengthVerdict) {
+	// Nearly all lengths have one or two digits.
+	if i+2 < len(b) && b[i+1] == '\r' && b[i+2] == '\n' {
+		if d := b[i] - '0'; d <= 9 {
+			return int(d), i + 3, lengthOK
+		}
+		return 0, 0, lengthBad
+	}
+	start, negative := i, false
+	if i < len(b) && b[i] == '-' {
+		negative = true
+		i++
+	}
+	digits := i
+	for ; i < len(b); i++ {
+		d := b[i] - '0'
+		if d > 9 {
+			break
+		}
+		if i-start >= lengthDigits-2 { // 18 digits cannot overflow
+			return 0, 0, lengthBad
+		}
+		v = v*10 + int(d)
+	}
 	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
+	case i-digits > 1 && b[digits] == '0', negative && i-digits == 1 && v == 0:
+		return 0, 0, lengthBad
+	case i == len(b):
+		return 0, 0, lengthMore
+	case b[i] != '\r' || i == digits:
+		return 0, 0, lengthBad
+	case i+1 == len(b):
+		return 0, 0, lengthMore
+	case b[i+1] != '\n':
+		return 0, 0, lengthBad
 	}
-	return 0, false
+	if negative {
+		v = -v
+	}
+	return v, i + 2, lengthOK
+}
+
+// inline reads a command that is one line of words. p.pos remembers how far the line was searched.
+func (p *Parser) inline(b []byte, cmd *Command) (int, error) {
+	limit := or(p.MaxInline, DefaultMaxInline)
+	if p.Restricted {
+		limit = min(limit, restrictedBulk)
+	}
+	if p.pos > len(b) {
+		p.pos = 0
+	}
+	at := bytes.IndexByte(b[p.pos:], '\n')
+	if at < 0 {
+		if len(b) > limit {
+			p.Reset()
+			return 0, ErrInlineTooBig
+		}
+		p.pos, p.need = len(b), 1
+		return 0, nil
+	}
+	end := p.pos + at
+	p.pos, p.need = 0, 0
+	if end > limit {
+		return 0, ErrInlineTooBig
+	}
+	line := b[:end]
+	if end > 0 && line[end-1] == '\r' {
+		line = line[:end-1]
+	}
+	var ok bool
+	if cmd.Args, p.scratch, ok = splitLine(cmd.Args, p.scratch[:0], line); !ok {
+		return 0, ErrQuotes
+	}
+	if cap(p.scratch) > scratchKept {
+		p.scratch = nil // the arguments keep it alive
+	}
+	if len(cmd.Args) > or(p.MaxArgs, DefaultMaxArgs) {
+		return 0, ErrMultibulkLength
+	}
+	if p.Restricted && len(cmd.Args) > restrictedArgs {
+		return 0, ErrUnauthMultibulk
+	}
+	return end + 1, nil
 }

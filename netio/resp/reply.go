@@ -1,201 +1,296 @@
 package resp
 
 import (
-	"math"
+	"bytes"
 	"strconv"
 )
 
-// Replies are appended to a slice. proto is 2 or 3, as the connection chose.
+// Kind is the type byte of a reply.
+type Kind byte
 
-// AppendSimple appends a status: +OK. s must not contain CR or LF.
-func AppendSimple(b []byte, s string) []byte {
-	return append(append(append(b, '+'), s...), '\r', '\n')
+// The reply types of RESP2 and RESP3.
+const (
+	Simple    Kind = '+'
+	Error     Kind = '-'
+	Integer   Kind = ':'
+	Bulk      Kind = '$'
+	Array     Kind = '*'
+	Null      Kind = '_'
+	Bool      Kind = '#'
+	Double    Kind = ','
+	BigNumber Kind = '('
+	BulkError Kind = '!'
+	Verbatim  Kind = '='
+	Map       Kind = '%'
+	Set       Kind = '~'
+	Attribute Kind = '|' // precedes the reply it describes; Reply skips it
+	Push      Kind = '>' // out of band: it answers no request
+)
+
+// Limits of a reply when the ReplyParser's fields are zero.
+const (
+	DefaultMaxReplyBulk  = 512 << 20
+	DefaultMaxReplyDepth = 32
+	maxReplyLine         = 64 << 10
+	maxReplyElements     = 1 << 31
+)
+
+// The errors of reply reading.
+const (
+	ErrReplyType   ProtocolError = "Protocol error: unknown reply type"
+	ErrReplyLength ProtocolError = "Protocol error: invalid length in reply"
+	ErrReplyDepth  ProtocolError = "Protocol error: reply nested too deeply"
+	ErrReplyLine   ProtocolError = "Protocol error: bad line in reply"
+)
+
+// Reply is one whole reply. Its bytes alias those it was read from.
+type Reply struct {
+	Kind  Kind
+	Raw   []byte // the whole reply as received, to be forwarded unchanged
+	Body  []byte // text of a line or bulk; of an aggregate its elements, to be walked with Next
+	Count int    // elements of an aggregate, two per pair of a map; else 0
+	Null  bool   // the null of RESP3, or the null bulk or array of RESP2
 }
 
-// AppendError appends an error. CR and LF in s become spaces.
-func AppendError(b []byte, s string) []byte {
-	b = append(b, '-')
-	for i := range len(s) {
-		c := s[i]
-		if c == '\r' || c == '\n' {
-			c = ' '
-		}
-		b = append(b, c)
+// IsError reports whether the reply is an error; Body is its text.
+func (r *Reply) IsError() bool { return r.Kind == Error || r.Kind == BulkError }
+
+// Int reads an integer reply, or a bulk or line of decimal digits.
+func (r *Reply) Int() (int64, bool) { return parseInt(r.Body) }
+
+// Float reads a double reply, or a bulk or line that spells a number.
+func (r *Reply) Float() (float64, bool) {
+	v, err := strconv.ParseFloat(string(r.Body), 64)
+	return v, err == nil
+}
+
+// Text is Body, of a verbatim string without its format.
+func (r *Reply) Text() []byte {
+	if r.Kind == Verbatim && len(r.Body) >= 4 {
+		return r.Body[4:]
 	}
-	return append(b, '\r', '\n')
+	return r.Body
 }
 
-// AppendInt appends an integer.
-func AppendInt(b []byte, n int64) []byte {
-	return append(strconv.AppendInt(append(b, ':'), n, 10), '\r', '\n')
-}
-
-func head(b []byte, c byte, n int) []byte {
-	return append(strconv.AppendInt(append(b, c), int64(n), 10), '\r', '\n')
-}
-
-// AppendBulk appends a bulk string.
-func AppendBulk(b, s []byte) []byte {
-	return append(append(head(b, '$', len(s)), s...), '\r', '\n')
-}
-
-// AppendBulkString appends a bulk string.
-func AppendBulkString(b []byte, s string) []byte {
-	return append(append(head(b, '$', len(s)), s...), '\r', '\n')
-}
-
-// AppendNull appends a missing value.
-func AppendNull(b []byte, proto int) []byte {
-	if proto == 3 {
-		return append(b, "_\r\n"...)
+// Next takes the next element of an aggregate out of r.Body. ok is false at the end.
+func (r *Reply) Next() (element Reply, ok bool) {
+	if r.Count == 0 {
+		return Reply{}, false
 	}
-	return append(b, "$-1\r\n"...)
-}
-
-// AppendArray appends the head of an array of n replies.
-func AppendArray(b []byte, n int) []byte { return head(b, '*', n) }
-
-// AppendMap appends the head of n pairs: a flat array in RESP2.
-func AppendMap(b []byte, proto, n int) []byte {
-	if proto == 3 {
-		return head(b, '%', n)
+	var p ReplyParser
+	n, err := p.Parse(r.Body, &element)
+	if n == 0 || err != nil {
+		return Reply{}, false // not after a successful Parse
 	}
-	return head(b, '*', 2*n)
+	r.Count--
+	r.Body = r.Body[n:]
+	return element, true
 }
 
-// AppendSet appends the head of a set of n replies: an array in RESP2.
-func AppendSet(b []byte, proto, n int) []byte {
-	if proto == 3 {
-		return head(b, '~', n)
-	}
-	return head(b, '*', n)
+// ReplyParser reads replies from a stream, one per call. The zero value is ready for use and has the default
+// limits. One goroutine at a time.
+type ReplyParser struct {
+	MaxBulk  int // most bytes of one string; 0 means DefaultMaxReplyBulk
+	MaxDepth int // most levels of aggregates, up to 32; 0 means DefaultMaxReplyDepth
+
+	pos   int // bytes of whole values at the front, with the headers of open aggregates
+	need  int // bytes missing for certain
+	depth int
+	left  [DefaultMaxReplyDepth]int // elements missing at each level
+	top   Reply                     // header of the outermost value
+	body  int                       // where its body begins
+
+	attribute [DefaultMaxReplyDepth]bool // the level is an attribute's
 }
 
-// AppendBool appends a truth value: an integer in RESP2.
-func AppendBool(b []byte, proto int, v bool) []byte {
-	switch {
-	case proto == 3 && v:
-		return append(b, "#t\r\n"...)
-	case proto == 3:
-		return append(b, "#f\r\n"...)
-	case v:
-		return append(b, ":1\r\n"...)
-	}
-	return append(b, ":0\r\n"...)
-}
-
-// AppendDouble appends a number: a bulk string in RESP2.
-func AppendDouble(b []byte, proto int, v float64) []byte {
-	s := strconv.FormatFloat(v, 'g', 17, 64)
-	if math.IsInf(v, 0) {
-		s = "inf"
-		if v < 0 {
-			s = "-inf"
-		}
-	}
-	if proto == 3 {
-		return append(append(append(b, ','), s...), '\r', '\n')
-	}
-	return AppendBulkString(b, s)
-}
-
-// AppendVerbatim appends text for people: a bulk string in RESP2.
-func AppendVerbatim(b []byte, proto int, s string) []byte {
-	if proto == 3 {
-		return append(append(append(head(b, '=', len(s)+4), "txt:"...), s...), '\r', '\n')
-	}
-	return AppendBulkString(b, s)
-}
-
-// depthMax bounds nested replies.
-const depthMax = 32
-
-// ReplySize returns the length of the first reply in b, nested ones included;
-// 0 when it is incomplete. Errors are ProtocolError. It reads from the start
-// each time: for replies that may be large, see Scanner.
-func ReplySize(b []byte) (int, error) {
-	var s Scanner
-	return s.Scan(b)
-}
-
-// Scanner measures replies incrementally: it remembers how far it got.
-type Scanner struct {
-	at   int
-	left [depthMax]int // replies missing per level
-	deep int
-	busy bool
-}
-
-// Scan returns the length of the first reply in b; 0 when it is incomplete:
-// call again with the same bytes and more behind them.
-func (s *Scanner) Scan(b []byte) (int, error) {
-	if !s.busy {
-		*s = Scanner{busy: true}
-		s.left[0] = 1
+// Parse reads the reply at the front of b into r, with everything nested in it. It returns the bytes
+// it takes, or 0 when its end has not arrived: then call again with the same bytes and more behind
+// them. What was read is remembered. An error is a ProtocolError; the connection is of no further use.
+//
+// An attribute in front of a reply is part of Raw and otherwise skipped.
+func (p *ReplyParser) Parse(b []byte, r *Reply) (n int, err error) {
+	if p.pos > len(b) {
+		p.Reset()
 	}
 	for {
-		n, children, err := replyHead(b[min(s.at, len(b)):])
+		v, next, err := p.value(b, p.pos)
 		if err != nil {
-			s.busy = false
+			p.Reset()
 			return 0, err
 		}
-		if n == 0 || s.at+n > len(b) {
+		if next == 0 {
 			return 0, nil
 		}
-		s.at += n
-		s.left[s.deep]--
-		if children > 0 {
-			if s.deep++; s.deep == depthMax {
-				s.busy = false
-				return 0, ProtocolError("reply is nested too deep")
-			}
-			s.left[s.deep] = children
+		if p.depth == 0 {
+			p.top, p.body = v.reply, v.body
 		}
-		for s.left[s.deep] == 0 {
-			if s.deep == 0 {
-				s.busy = false
-				return s.at, nil
-			}
-			s.deep--
+		p.pos = next
+		done, err := p.count(v)
+		if err != nil {
+			p.Reset()
+			return 0, err
+		}
+		if done {
+			break
 		}
 	}
+	n = p.pos
+	*r = p.top
+	end := n
+	if !isAggregate(r.Kind) {
+		end = p.body + r.Count // Count holds the length of a string until here
+		r.Count = 0
+	}
+	r.Raw, r.Body = b[:n:n], b[p.body:end:end]
+	p.Reset()
+	return n, nil
 }
 
-// replyHead returns the length of one reply without its children, and how
-// many those are; it may be longer than b.
-func replyHead(b []byte) (n, children int, err error) {
-	if len(b) == 0 {
-		return 0, 0, nil
+// Need is how many more bytes, at least, the reply at the front needs after Parse returned 0.
+func (p *ReplyParser) Need() int { return p.need }
+
+// Reset forgets a partly read reply.
+func (p *ReplyParser) Reset() { p.pos, p.need, p.depth = 0, 0, 0 }
+
+// value is one scalar, or the header of an aggregate. reply.Count is the length of a scalar's text.
+type value struct {
+	reply Reply
+	body  int
+}
+
+// count enters a value into the levels and says whether the outermost is complete. An attribute is a level
+// that counts nowhere: the value it describes is still to come.
+func (p *ReplyParser) count(v value) (done bool, err error) {
+	attribute := v.reply.Kind == Attribute
+	if p.depth > 0 && !attribute {
+		p.left[p.depth-1]--
 	}
-	switch b[0] {
-	case '+', '-', ':', '_', '#', ',', '(':
-		for i := 1; i+1 < len(b); i++ {
-			if b[i] == '\r' && b[i+1] == '\n' {
-				return i + 2, 0, nil
-			}
+	if isAggregate(v.reply.Kind) && v.reply.Count > 0 {
+		if p.depth >= min(or(p.MaxDepth, DefaultMaxReplyDepth), len(p.left)) {
+			return false, ErrReplyDepth
 		}
-		return 0, 0, nil
-	case '$', '=', '!':
-		size, n, err := length(b[1:], "invalid bulk length")
-		if n == 0 || err != nil {
-			return 0, 0, err
-		}
-		if size < 0 {
-			return 1 + n, 0, nil
-		}
-		return 1 + n + size + 2, 0, nil
-	case '*', '~', '>', '%', '|':
-		count, n, err := length(b[1:], "invalid multibulk length")
-		if n == 0 || err != nil {
-			return 0, 0, err
-		}
-		if b[0] == '%' || b[0] == '|' {
-			count *= 2
-		}
-		if b[0] == '|' {
-			count++ // an attribute stands in front of the reply it belongs to
-		}
-		return 1 + n, max(count, 0), nil
+		p.left[p.depth], p.attribute[p.depth] = v.reply.Count, attribute
+		p.depth++
+		return false, nil
 	}
-	return 0, 0, ProtocolError("unknown reply type '" + printable(b[0]) + "'")
+	for p.depth > 0 && p.left[p.depth-1] == 0 {
+		p.depth--
+		attribute = p.attribute[p.depth]
+		if attribute {
+			break // the level below still misses the value described
+		}
+	}
+	return p.depth == 0 && !attribute, nil
+}
+
+// value reads what begins at b[i]. next is 0 when it is not all there.
+func (p *ReplyParser) value(b []byte, i int) (v value, next int, err error) {
+	if i == len(b) {
+		p.need = 3
+		return v, 0, nil
+	}
+	v.reply.Kind = Kind(b[i])
+	switch v.reply.Kind {
+	case Bulk, BulkError, Verbatim:
+		return p.text(b, i, v)
+	case Array, Map, Set, Push, Attribute:
+		return p.aggregate(b, i, v)
+	case Simple, Error, Integer, Null, Bool, Double, BigNumber:
+		return p.line(b, i, v)
+	}
+	return v, 0, ErrReplyType
+}
+
+func (p *ReplyParser) line(b []byte, i int, v value) (value, int, error) {
+	at := bytes.IndexByte(b[i+1:], '\n')
+	if at < 0 {
+		if len(b)-i > maxReplyLine {
+			return v, 0, ErrReplyLine
+		}
+		p.need = 1
+		return v, 0, nil
+	}
+	end := i + 1 + at
+	if at == 0 || b[end-1] != '\r' || at > maxReplyLine {
+		return v, 0, ErrReplyLine
+	}
+	v.body, v.reply.Count = i+1, at-1
+	v.reply.Null = v.reply.Kind == Null
+	return v, end + 1, nil
+}
+
+func (p *ReplyParser) text(b []byte, i int, v value) (value, int, error) {
+	length, body, verdict := parseLength(b, i+1)
+	switch {
+	case verdict == lengthMore:
+		p.need = 1
+		return v, 0, nil
+	case verdict == lengthBad, length > or(p.MaxBulk, DefaultMaxReplyBulk), length < -1,
+		length == -1 && v.reply.Kind != Bulk:
+		return v, 0, ErrReplyLength
+	case length == -1:
+		v.reply.Null, v.body = true, body
+		return v, body, nil
+	}
+	end := body + length
+	if end+2 > len(b) {
+		p.need = end + 2 - len(b)
+		return v, 0, nil
+	}
+	if b[end] != '\r' || b[end+1] != '\n' {
+		return v, 0, ErrReplyLine
+	}
+	v.body, v.reply.Count = body, length
+	return v, end + 2, nil
+}
+
+func (p *ReplyParser) aggregate(b []byte, i int, v value) (value, int, error) {
+	count, body, verdict := parseLength(b, i+1)
+	switch {
+	case verdict == lengthMore:
+		p.need = 1
+		return v, 0, nil
+	case verdict == lengthBad, count > maxReplyElements, count < -1, count == -1 && v.reply.Kind != Array:
+		return v, 0, ErrReplyLength
+	case count == -1:
+		v.reply.Null, count = true, 0
+	case v.reply.Kind == Map || v.reply.Kind == Attribute:
+		count *= 2
+	}
+	v.reply.Count, v.body = count, body
+	return v, body, nil
+}
+
+func isAggregate(k Kind) bool {
+	switch k {
+	case Array, Map, Set, Push, Attribute:
+		return true
+	}
+	return false
+}
+
+// parseInt reads a decimal number that fits 64 bits, without allocating.
+func parseInt(b []byte) (int64, bool) {
+	negative := len(b) > 0 && b[0] == '-'
+	if negative || (len(b) > 0 && b[0] == '+') {
+		b = b[1:]
+	}
+	if len(b) == 0 || len(b) > 19 {
+		return 0, false
+	}
+	var v uint64
+	for _, c := range b {
+		d := c - '0'
+		if d > 9 {
+			return 0, false
+		}
+		v = v*10 + uint64(d)
+	}
+	switch {
+	case negative && v <= 1<<63:
+		return -int64(v), true
+	case !negative && v < 1<<63:
+		return int64(v), true
+	}
+	return 0, false
 }

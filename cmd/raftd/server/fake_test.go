@@ -169,7 +169,9 @@ func expect(t *testing.T, what, got, want string) {
 
 // replySize is the length of the first reply in b, 0 when it is incomplete.
 func replySize(b []byte) int {
-	n, err := resp.ReplySize(b)
+	var p resp.ReplyParser
+	var r resp.Reply
+	n, err := p.Parse(b, &r)
 	if err != nil {
 		return -1
 	}

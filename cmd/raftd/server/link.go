@@ -19,7 +19,8 @@ type link struct {
 	state linkState
 
 	owed    []owed // FIFO from head on
-	scanner resp.Scanner
+	replies resp.ReplyParser
+	reply   resp.Reply
 	head    int
 	out     []byte
 	dirty   bool

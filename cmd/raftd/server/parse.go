@@ -2,8 +2,7 @@ package server
 
 import (
 	"errors"
-
-	"github.com/ringraft/ringraft/netio/resp"
+	"strings"
 )
 
 // parse reads the first request of b into f.args; 0 means that it is
@@ -22,15 +21,11 @@ func (f *front) parse(c *conn, b []byte) (int, error) {
 
 // protocolText is the error without the words that the caller adds.
 func protocolText(err error) error {
-	var p resp.ProtocolError
-	if errors.As(err, &p) {
-		return errors.New(string(p))
-	}
-	return err
+	return errors.New(strings.TrimPrefix(err.Error(), "Protocol error: "))
 }
 
 // need is how many bytes the request under way takes in all.
 func (c *conn) need() int { return c.parser.Need() }
 
 // parseReply measures the next reply of a link.
-func (f *front) parseReply(l *link, b []byte) (int, error) { return l.scanner.Scan(b) }
+func (f *front) parseReply(l *link, b []byte) (int, error) { return l.replies.Parse(b, &l.reply) }

@@ -1,0 +1,319 @@
+package netio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+)
+
+// Config says what Start starts. Zero fields take the defaults given.
+type Config struct {
+	Listeners []Listener // none is allowed: a server of outgoing links only
+	Loops     int        // number of loops; 1
+
+	// Poll is called in loop l after the socket events of a batch and after Wake, never concurrently
+	// for one loop. It may run with nothing to do. It must not block.
+	Poll func(l *Loop)
+
+	// Setup is called once, when the loops exist and before the first connection is accepted.
+	Setup func(s *Server)
+
+	ReadBufferBytes  int           // bytes one read takes at most, per loop; 512 KiB, which is also the cap
+	InboundMax       int           // bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
+	InboundPatience  time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
+	OutboundMax      int           // bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
+	OutboundSoft     int           // a connection above this for OutboundPatience is closed too; 2 MiB
+	OutboundPatience time.Duration // 10 s
+	ConnsMax         int           // accepted connections open at once; 16384. Beyond: closed unseen
+
+	Logger *slog.Logger // nil: silent
+}
+
+const readBufferCap = 512 << 10
+
+func (c *Config) fill() {
+	c.Loops = or(c.Loops, 1)
+	c.ReadBufferBytes = min(or(c.ReadBufferBytes, readBufferCap), readBufferCap)
+	c.InboundMax = or(c.InboundMax, 64<<10)
+	c.InboundPatience = or(c.InboundPatience, 30*time.Second)
+	c.OutboundMax = or(c.OutboundMax, 8<<20)
+	c.OutboundSoft = or(c.OutboundSoft, 2<<20)
+	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
+	c.ConnsMax = or(c.ConnsMax, 16384)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func or[T int | time.Duration](v, otherwise T) T {
+	if v > 0 {
+		return v
+	}
+	return otherwise
+}
+
+// Listener is an address to listen on, host:port, and what to do with who comes.
+type Listener struct {
+	Addr   string
+	Accept Acceptor
+}
+
+// Acceptor is called in the loop when a connection opens and gives its handler. nil refuses: the
+// connection is closed after what the acceptor wrote, and Closed is never called.
+type Acceptor func(c *Conn) Handler
+
+// Handler serves one connection. All calls come in the connection's loop, none of them inside another
+// call for the same connection, and none inside Poll.
+type Handler interface {
+	// Data gives bytes that arrived, with the unconsumed rest of earlier calls in front, and takes back
+	// how many were consumed. It must consume all it can: it is called again only when more arrives
+	// (or after Resume). b is valid during the call and must not be changed. An error closes the
+	// connection after what was written to it has been sent.
+	Data(c *Conn, b []byte) (n int, err error)
+
+	// Closed is the last call. err is io.EOF when the peer closed, the error given to Close, the
+	// bound that was exceeded, ErrShutdown, or what the system said; nil after Close(nil).
+	Closed(c *Conn, err error)
+}
+
+// Server is a set of loops with their listeners and links.
+type Server struct {
+	cfg    Config
+	client *gnet.Client
+	loops  []*Loop
+	addrs  []net.Addr
+	lns    []net.Listener
+
+	ctx     context.Context // of accepting and dialing
+	cancel  context.CancelFunc
+	workers sync.WaitGroup // accepting and dialing goroutines
+	mu      sync.Mutex     // orders workers.Add against Close
+	closing bool
+
+	nextID   atomic.Uint64
+	accepted atomic.Int64 // accepted connections open
+	stopping atomic.Bool
+	stopOnce sync.Once
+	stopped  chan struct{}
+}
+
+// Start listens on all addresses and starts the loops. A *ListenError names the address that failed;
+// then nothing is left running.
+func Start(cfg Config) (*Server, error) {
+	cfg.fill()
+	s := &Server{cfg: cfg, stopped: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for _, l := range cfg.Listeners {
+		ln, err := net.Listen("tcp", l.Addr)
+		if err != nil {
+			s.closeListeners()
+			return nil, &ListenError{Addr: l.Addr, Err: err}
+		}
+		s.lns = append(s.lns, ln)
+		s.addrs = append(s.addrs, ln.Addr())
+	}
+	if err := s.startLoops(); err != nil {
+		s.closeListeners()
+		return nil, err
+	}
+	if cfg.Setup != nil {
+		cfg.Setup(s)
+	}
+	for i, ln := range s.lns {
+		s.goWork(func() { s.accept(ln, cfg.Listeners[i].Accept) })
+	}
+	return s, nil
+}
+
+// startLoops starts gnet without listeners. Connections are accepted by goroutines of ours and
+// enrolled: so an address in use is an ordinary error (gnet binds with SO_REUSEPORT or hides the
+// address), port 0 works, and no second epoll thread holds a processor.
+func (s *Server) startLoops() error {
+	client, err := gnet.NewClient(&events{server: s},
+		gnet.WithNumEventLoop(s.cfg.Loops),
+		gnet.WithReadBufferCap(s.cfg.ReadBufferBytes),
+		gnet.WithLogger(gnetLogger{s.cfg.Logger}))
+	if err != nil {
+		return fmt.Errorf("netio: creating loops: %w", err)
+	}
+	if err := client.Start(); err != nil {
+		return fmt.Errorf("netio: starting loops: %w", err)
+	}
+	s.client = client
+	for i := range s.cfg.Loops {
+		l := newLoop(s, i)
+		s.loops = append(s.loops, l)
+		if err := l.hangDoorbell(client); err != nil {
+			s.stopLoops()
+			return fmt.Errorf("netio: doorbell of loop %d: %w", i, err)
+		}
+		for _, other := range s.loops[:i] {
+			if other.el == l.el {
+				panic("netio: gnet gave two doorbells the same loop")
+			}
+		}
+	}
+	return nil
+}
+
+// Loops returns the loops, by index.
+func (s *Server) Loops() []*Loop { return s.loops }
+
+// Addr returns the bound address of listener i, with the port chosen for ":0".
+func (s *Server) Addr(i int) net.Addr { return s.addrs[i] }
+
+// Conns returns the number of accepted connections open now.
+func (s *Server) Conns() int { return int(s.accepted.Load()) }
+
+// Close stops listening, dialing and serving; each open connection's handler gets Closed with
+// ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first its error is
+// returned and closing goes on. It must not be called in a loop.
+func (s *Server) Close(ctx context.Context) error {
+	s.stopOnce.Do(func() {
+		go func() {
+			s.mu.Lock()
+			s.closing = true
+			s.mu.Unlock()
+			s.cancel()
+			s.closeListeners()
+			s.workers.Wait() // no connection is being enrolled from here on
+			s.stopping.Store(true)
+			s.stopLoops()
+			close(s.stopped)
+		}()
+	})
+	select {
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Server) stopLoops() {
+	for _, l := range s.loops {
+		l.mute()
+	}
+	if err := s.client.Stop(); err != nil {
+		s.cfg.Logger.Error("stopping loops", "error", err)
+	}
+	for _, l := range s.loops {
+		l.unhang()
+	}
+}
+
+func (s *Server) closeListeners() {
+	for _, ln := range s.lns {
+		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.cfg.Logger.Error("closing a listener", "error", err)
+		}
+	}
+}
+
+// goWork runs f on a goroutine that Close waits for; false when the server is closing.
+func (s *Server) goWork(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.workers.Add(1)
+	go func() {
+		defer s.workers.Done()
+		f()
+	}()
+	return true
+}
+
+// accept hands the connections of one listener to the loops in turn. It waits until the loop has
+// taken one before it accepts the next: a stalled loop leaves them in the kernel's queue.
+func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
+	var pause time.Duration
+	for next := 0; ; next++ {
+		nc, err := ln.Accept()
+		if err != nil {
+			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.cfg.Logger.Warn("accepting a connection", "addr", ln.Addr(), "error", err, "again in", pause)
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(pause): // out of descriptors, most likely: wait for some to close
+			}
+			continue
+		}
+		pause = 0
+		if s.accepted.Add(1) > int64(s.cfg.ConnsMax) {
+			s.accepted.Add(-1)
+			closeQuietly(nc)
+			continue
+		}
+		c := s.newConn(s.loops[next%len(s.loops)], nc, acceptor)
+		c.counted = true
+		if err := c.loop.enroll(nc, c); err != nil {
+			s.accepted.Add(-1)
+			s.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote, "error", err)
+		}
+	}
+}
+
+// closeQuietly closes a connection whose fate interests nobody any more.
+func closeQuietly(nc net.Conn) { _ = nc.Close() }
+
+// events adapts gnet's callbacks. All but OnBoot and OnShutdown come in a loop.
+type events struct {
+	gnet.BuiltinEventEngine
+	server *Server
+}
+
+// OnOpen meets a connection in its loop.
+func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+	switch x := gc.Context().(type) {
+	case *Loop:
+		x.el = gc.EventLoop()
+	case *Conn:
+		x.loop.enter()
+		x.open(gc)
+		x.loop.leave()
+		x.loop.Wake()
+	}
+	return nil, gnet.None
+}
+
+// OnTraffic gives what one read returned.
+func (e *events) OnTraffic(gc gnet.Conn) gnet.Action {
+	b, err := gc.Next(-1)
+	if err != nil {
+		return gnet.Close
+	}
+	switch x := gc.Context().(type) {
+	case *Conn:
+		x.loop.Wake()
+		x.loop.enter()
+		x.receive(b)
+		x.loop.leave()
+	case *Loop:
+		x.answer()
+	}
+	return gnet.None
+}
+
+// OnClose says goodbye.
+func (e *events) OnClose(gc gnet.Conn, err error) gnet.Action {
+	if c, ok := gc.Context().(*Conn); ok {
+		c.loop.enter()
+		c.onClose(err)
+		c.loop.leave()
+		c.loop.Wake()
+	}
+	return gnet.None
+}
