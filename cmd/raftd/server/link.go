@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
@@ -17,10 +18,11 @@ type link struct {
 	sock  socket // nil while not connected
 	stop  func() // ends dialing and closes
 	state linkState
+	since int64 // monotonic ns when dialing began
 
 	owed    []owed // FIFO from head on
-	scanner resp.Scanner
 	head    int
+	scanner resp.Scanner
 	out     []byte
 	dirty   bool
 	retired bool // not the leader's any more: close once nothing is owed
@@ -46,6 +48,9 @@ const (
 	linkLost // being dialed again
 )
 
+// linkOpeningMax is how long commands wait for the first attempt to reach a leader.
+const linkOpeningMax = int64(time.Second)
+
 const (
 	linkOwedMax     = 64 << 10
 	linkOutboundMax = 16 << 20
@@ -59,9 +64,15 @@ func (f *front) linkTo(address string, resp int) *link {
 	l := f.links[key]
 	if l == nil {
 		l = f.dial(f, address, resp)
+		l.since = f.now()
 		f.links[key] = l
 	}
 	return l
+}
+
+// opening reports whether it is worth waiting for the link.
+func (l *link) opening() bool {
+	return l.state == linkOpening && !l.retired && l.front.now()-l.since < linkOpeningMax
 }
 
 // retireLinks gives up links to members that no longer lead.
