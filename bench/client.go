@@ -45,7 +45,8 @@ type dialled struct {
 
 const (
 	drainMax    = 5 * time.Second
-	redialPause = 100 * time.Millisecond
+	redialPause = 50 * time.Millisecond
+	redialLook  = 5 * time.Millisecond
 )
 
 // newClient connects its share of the connections.
@@ -163,6 +164,9 @@ func (k *client) sleep(now int64) time.Duration {
 	most := time.Duration(k.rec.window.end-now) + time.Microsecond
 	if now < k.rec.window.start {
 		most = time.Duration(k.rec.window.start-now) + time.Microsecond
+	}
+	if k.open < len(k.conns) {
+		most = min(most, redialLook) // connections made anew come through a channel
 	}
 	if k.schedule == nil || k.owed >= k.open*k.depth {
 		return most

@@ -75,14 +75,19 @@ func startCluster(ctx context.Context, cfg *Config) (*cluster, error) {
 	for i, a := range addresses {
 		members = append(members, engine.Member{ID: uint64(i + 1), Address: a})
 	}
-	for _, m := range members {
-		e, err := engine.New().ID(m.ID).Dir(filepath.Join(dir, fmt.Sprint(m.ID))).Listen(m.Address).
-			Members(members...).Journal(mode).Pipeline(pipeline).Threads(threads).
-			MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).StateMachine(nothing{}).Start(ctx)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("replica %d: %w", m.ID, err), c.close())
-		}
-		c.engines = append(c.engines, e)
+	c.engines = make([]*engine.Engine, len(members))
+	faults := make([]error, len(members))
+	var starting sync.WaitGroup
+	for i, m := range members {
+		starting.Go(func() {
+			c.engines[i], faults[i] = engine.New().ID(m.ID).Dir(filepath.Join(dir, fmt.Sprint(m.ID))).
+				Listen(m.Address).Members(members...).Journal(mode).Pipeline(pipeline).Threads(threads).
+				MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).StateMachine(nothing{}).Start(ctx)
+		})
+	}
+	starting.Wait()
+	if err = errors.Join(faults...); err != nil {
+		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
 }
@@ -133,6 +138,9 @@ func (c *cluster) close() error {
 	var first error
 	var closing sync.WaitGroup
 	for _, e := range c.engines {
+		if e == nil {
+			continue
+		}
 		closing.Go(func() {
 			err := e.Close()
 			mu.Lock()

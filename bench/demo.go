@@ -83,6 +83,9 @@ func (p *processes) demo(ctx context.Context, cfg *DemoConfig, out *printer) err
 // strike kills the leader half way and restarts it at three quarters.
 func (p *processes) strike(ctx context.Context, cfg *DemoConfig, c *checker, out *printer) error {
 	pauseFor(ctx, cfg.Duration/2)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	finding, cancel := context.WithTimeout(ctx, bootMax)
 	defer cancel()
 	leader, err := p.leader(finding, nil)

@@ -14,6 +14,8 @@
 //     that makes a latency longer: before a batch is written, and after a
 //     batch was received. Every command is recorded, none is sampled;
 //     commands of one batch that left together share one HDR record call.
+//     (A record costs 5 ns and a clock reading 24 ns on the reference machine:
+//     BenchmarkRecord.)
 //   - Values come from a pool of incompressible bytes.
 //   - The report says in words whether an answer meant durable on a majority,
 //     and warns of whatever weakens the figures.
@@ -21,6 +23,6 @@
 // The map: plan.go says what to run, run.go runs it; lane.go and lane_open.go
 // drive an engine of cluster.go, client.go and conn.go drive sockets;
 // recorder.go holds the histograms; report.go, text.go and environment.go
-// make the report. demo.go, writers.go and processes.go are the lost-ack
+// make the report. demo.go, check.go, writers.go and processes.go are the lost-ack
 // checker.
 package bench

@@ -11,16 +11,17 @@ import (
 
 // runEngine starts three replicas, drives the leader, and reports.
 func runEngine(ctx context.Context, cfg Config, opt Options) (r *Result, err error) {
-	dir := cfg.Dir
 	c, err := startCluster(ctx, &cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	if dir == "" {
-		dir = c.dir
-	}
-	environment := fingerprint(dir)
+	return c.drive(ctx, cfg, opt)
+}
+
+// drive measures one cell on running replicas.
+func (c *cluster) drive(ctx context.Context, cfg Config, opt Options) (r *Result, err error) {
+	environment := fingerprint(c.dir)
 	if _, err = c.waitLeader(ctx); err != nil {
 		return nil, err
 	}
@@ -36,10 +37,10 @@ func runEngine(ctx context.Context, cfg Config, opt Options) (r *Result, err err
 		}
 	}
 	s.start()
-	var cpu [2]time.Duration
+	var cpu, all [2]time.Duration
 	err = watch(ctx, s.window, col, &opt,
-		func() { cpu[0] = processCPU(); s.resetStages() },
-		func() { cpu[1] = processCPU() })
+		func() { cpu[0], all[0] = processCPU(), machineCPU(); s.resetStages() },
+		func() { cpu[1], all[1] = processCPU(), machineCPU() })
 	status := c.engines[s.active()].Status()
 	s.stop(err == nil)
 	if err != nil {
@@ -49,9 +50,9 @@ func runEngine(ctx context.Context, cfg Config, opt Options) (r *Result, err err
 		return nil, err
 	}
 	r.CPU, r.Environment, r.Stages, r.Durability = cpu[1]-cpu[0], environment, stagesOf(status), durabilityOf(status)
-	r.Environment.ClientCPU = 0 // not apart from the replicas'
+	r.Foreign = all[1] - all[0] - r.CPU
 	r.warn(true)
-	if n := s.changes.Load(); n > 1 {
+	if s.changes.Load() > 1 {
 		r.Environment.Warnings = append(r.Environment.Warnings, "the leader changed during the run")
 	}
 	return r, nil

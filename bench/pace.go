@@ -1,7 +1,10 @@
 package bench
 
 import (
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -190,4 +193,24 @@ func usage(who int) time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// machineCPU is the processor time that all of this machine's processes have
+// used, and the time stolen from the machine by its host.
+func machineCPU() time.Duration {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	fields := strings.Fields(line)
+	var ticks int64
+	for i, text := range fields {
+		if i == 0 || i == 4 || i == 5 || i > 8 { // name, idle, waiting for disks, guests
+			continue
+		}
+		n, _ := strconv.ParseInt(text, 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / ticksPerSecond
 }

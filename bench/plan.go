@@ -72,7 +72,8 @@ func (c *Config) bounds() []bound {
 	return append(common, bound{"-c", float64(c.Connections), 1, connectionsMax},
 		bound{"-P", float64(c.Depth), 1, outstandingMax}, bound{"-r", float64(c.Keys), 1, keysMax},
 		bound{"--client-threads", float64(c.ClientThreads), 1, 256},
-		bound{"-c × -P × -d in bytes", float64(c.Connections) * float64(c.Depth) * float64(c.ValueBytes), 1, windowBytesMax})
+		bound{"-c × -P × -d in bytes", float64(c.Connections) * float64(c.Depth) * float64(c.ValueBytes), 1,
+			windowBytesMax})
 }
 
 type bound struct {

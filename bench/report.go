@@ -45,6 +45,7 @@ type Result struct {
 	CPU        time.Duration // of this process within the window
 	ServersCPU time.Duration // of other processes, where known
 	CPUServers int           // how many of them; 0: the replicas are in this process, or not known
+	Foreign    time.Duration // of everything else on this machine, where that can be told
 	Saturated  float64       // busiest client thread's share of a core
 }
 
@@ -95,6 +96,7 @@ const (
 	shortRun       = 10 * time.Second
 	behindShare    = 0.99
 	saturatedShare = 0.9
+	foreignShare   = 0.05
 	lagWarn        = int64(time.Millisecond)
 )
 
@@ -124,6 +126,9 @@ func (r *Result) warn(shared bool) {
 	}
 	if n := r.failures(); n > 0 {
 		add("%s requests failed; they are not in the goodput", grouped(int64(n)))
+	}
+	if share := r.Foreign.Seconds() / r.Seconds / float64(max(r.Environment.Cores, 1)); share > foreignShare {
+		add("the machine was not quiet: other processes used %.0f %% of it", 100*share)
 	}
 	if r.Ops == 0 {
 		add("nothing succeeded")

@@ -101,10 +101,10 @@ func runRESP(ctx context.Context, cfg Config, opt Options) (*Result, error) {
 	for _, k := range clients {
 		running.Go(func() { k.run(stop) })
 	}
-	var own, servers [2]time.Duration
+	var own, servers, all [2]time.Duration
 	err = watch(ctx, win, c, &opt,
-		func() { own[0], servers[0] = processCPU(), s.cpu() },
-		func() { own[1], servers[1] = processCPU(), s.cpu() })
+		func() { own[0], all[0], servers[0] = processCPU(), machineCPU(), s.cpu() },
+		func() { own[1], all[1], servers[1] = processCPU(), machineCPU(), s.cpu() })
 	if err != nil {
 		close(stop)
 	}
@@ -123,12 +123,18 @@ func runRESP(ctx context.Context, cfg Config, opt Options) (*Result, error) {
 	}
 	r.Environment, r.Durability = environment, s.durability
 	r.CPU, r.ServersCPU, r.CPUServers = own[1]-own[0], servers[1]-servers[0], s.telling
+	if !s.local || s.telling == len(cfg.Addrs) {
+		r.Foreign = all[1] - all[0] - r.CPU - r.ServersCPU
+	}
 	r.Environment.ClientCPU, r.Environment.ServerCPU = r.CPU.Seconds(), r.ServersCPU.Seconds()
 	for _, k := range clients {
 		r.Saturated = max(r.Saturated, (k.cpu[1]-k.cpu[0]).Seconds()/r.Seconds)
 	}
 	r.Stages = s.stages()
 	r.warn(s.local)
+	if len(s.faults) > 0 {
+		r.Environment.Warnings = append(r.Environment.Warnings, "not answering at the start: "+strings.Join(s.faults, "; "))
+	}
 	if r.Errors["MOVED"] > 0 {
 		r.Environment.Warnings = append(r.Environment.Warnings,
 			"answers were redirects: put the leader's address first in --addrs")
@@ -156,13 +162,14 @@ type servers struct {
 	nodes      []*node
 	addresses  []string // those that answer first
 	durability Durability
-	telling    int // how many tell their processor time
+	telling    int      // how many tell their processor time
+	faults     []string // those that do not answer, and why
 	local      bool
 }
 
 func findServers(addresses []string) (*servers, error) {
 	s := &servers{}
-	var faults, silent []string
+	var silent []string
 	for _, a := range addresses {
 		n, err := dialNode(a, dialTimeout)
 		if err == nil {
@@ -171,14 +178,14 @@ func findServers(addresses []string) (*servers, error) {
 			}
 		}
 		if err != nil {
-			faults, silent = append(faults, fmt.Sprintf("%s: %v", a, err)), append(silent, a)
+			s.faults, silent = append(s.faults, fmt.Sprintf("%s: %v", a, err)), append(silent, a)
 			continue
 		}
 		s.nodes, s.addresses = append(s.nodes, n), append(s.addresses, a)
 		s.local = s.local || isLocal(a)
 	}
 	if len(s.nodes) == 0 {
-		return nil, fmt.Errorf("no server answers: %s", strings.Join(faults, "; "))
+		return nil, fmt.Errorf("no server answers: %s", strings.Join(s.faults, "; "))
 	}
 	s.addresses = append(s.addresses, silent...)
 	s.durability = Durability{false, "unknown: the server does not tell"}

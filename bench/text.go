@@ -22,6 +22,9 @@ func (r *Result) WriteText(w io.Writer) error {
 		}
 		p.line("", "%-12s%11.1f%11.1f%11.1f%11.1f%11.1f", s.Name, s.P50, s.P90, s.P99, s.P999, s.Max)
 	}
+	if len(r.Config.Addrs) > 0 && len(r.Stages) > 0 {
+		p.line("", "(the server's stages: since it started, in batches)")
+	}
 	p.line("durable", "%s", r.Durability.Text)
 	p.line("clock", "%s", clockText)
 	p.line("machine", "%s", r.Environment.text())

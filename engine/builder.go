@@ -125,7 +125,7 @@ type Builder struct {
 func New() *Builder {
 	return &Builder{id: 1, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, maxCommand: 16 << 20, slots: 1024,
-		memory: 256 << 20, logger: slog.New(slog.DiscardHandler)}
+		memory: 64 << 20, logger: slog.New(slog.DiscardHandler)}
 }
 
 // ID is this replica's member id, not 0. It never changes for a directory.

@@ -62,7 +62,7 @@ func (w *window) at(f device.File, size, off int64, n, block int) ([]byte, error
 		return nil, nil
 	}
 	if w.file != f || off < w.off || off+int64(n) > w.off+int64(w.valid) {
-		want := roundUp(max(n, windowBytes), block)
+		want := roundUp(max(n, int(min(windowBytes, size))), block)
 		if len(w.buf) < want {
 			w.buf = device.Aligned(want, block)
 		}

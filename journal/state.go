@@ -84,6 +84,11 @@ func chooseState(copies [][]byte) (state, error) {
 	if !agreed {
 		return state{}, fmt.Errorf("%w: no two of its %d copies agree (%d readable)", ErrState, len(copies), len(found))
 	}
+	// A change that a crash cut short may have left one copy of a higher
+	// sequence. It does not count, but its number must not be used again.
+	for _, s := range found {
+		best.sequence = max(best.sequence, s.sequence)
+	}
 	return best, nil
 }
 

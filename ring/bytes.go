@@ -43,6 +43,10 @@ type Bytes struct {
 	released  Sequence
 }
 
+// rewindBytes is how far a ring that keeps running empty walks before it
+// starts over: it stays in the cache and touches no new pages.
+const rewindBytes = 256 << 10
+
 // NewBytes returns a ring of at least capacity bytes, rounded up to a power
 // of two. The memory is not touched before it is used.
 func NewBytes(capacity int) *Bytes {
@@ -94,7 +98,7 @@ func (b *Bytes) Reserve(n int) []byte {
 // it stands, published before anything behind it.
 func (b *Bytes) rewind() {
 	place := b.head & b.mask
-	if place < uint64(len(b.buf))/2 || b.freed == b.head && b.published.Load() != b.head {
+	if place < rewindBytes || b.freed == b.head && b.published.Load() != b.head {
 		return
 	}
 	b.freed = b.released.Load()

@@ -25,8 +25,8 @@ type chunk struct {
 	offsets atomic.Pointer[[]uint32]
 }
 
-func newChunk(id uint32, first uint64, size int) *chunk {
-	c := &chunk{id: id, first: first, buf: make([]byte, size)}
+func newChunk(id uint32, first uint64, buf []byte) *chunk {
+	c := &chunk{id: id, first: first, buf: buf}
 	offsets := make([]uint32, 0, 256)
 	c.offsets.Store(&offsets)
 	return c

@@ -49,7 +49,7 @@ type Run struct {
 // Config sizes a store.
 type Config struct {
 	ChunkBytes  int   // default 1 MiB
-	BudgetBytes int64 // what Evict keeps the store below; default 256 MiB
+	BudgetBytes int64 // what Evict keeps the store below; default 64 MiB
 }
 
 // piece is a chunk within its list's logical bounds.
@@ -87,11 +87,19 @@ type Store struct {
 	bytes    int64 // capacity of the chunks held
 	seq      uint64
 	retiring []retired
+	cooling  []cooling // evicted buffers that apply may still read
+	free     [][]byte  // buffers to use again
 }
 
 type retired struct {
-	id  uint32
-	seq uint64
+	chunk *chunk
+	seq   uint64
+	last  uint64 // evicted: newest entry; cut: 0, left to the collector
+}
+
+type cooling struct {
+	buf  []byte
+	last uint64
 }
 
 // New returns an empty store whose next entry is first.
@@ -100,7 +108,7 @@ func New(cfg Config, first uint64) *Store {
 		cfg.ChunkBytes = 1 << 20
 	}
 	if cfg.BudgetBytes <= 0 {
-		cfg.BudgetBytes = 256 << 20
+		cfg.BudgetBytes = 64 << 20
 	}
 	s := &Store{cfg: cfg}
 	s.view.Store(&table{first: first})
@@ -160,7 +168,7 @@ func (s *Store) open(term, first uint64, need int) *chunk {
 		list = s.nextList
 	}
 	s.nextID++
-	c := newChunk(s.nextID, first, max(s.cfg.ChunkBytes, need))
+	c := newChunk(s.nextID, first, s.buffer(need))
 	s.bytes += int64(len(c.buf))
 	pieces := make([]piece, len(t.pieces), len(t.pieces)+1)
 	copy(pieces, t.pieces)
@@ -170,6 +178,17 @@ func (s *Store) open(term, first uint64, need int) *chunk {
 	s.setIDs(func(m map[uint32]*chunk) { m[c.id] = c })
 	s.view.Store(&table{pieces: append(pieces, piece{chunk: c, term: term, list: list}), first: t.first})
 	return c
+}
+
+// buffer returns a chunk's memory: one that was evicted, or new. A fresh page
+// costs more than filling it, so steady state must not touch any.
+func (s *Store) buffer(need int) []byte {
+	if n := len(s.free); n > 0 && need <= s.cfg.ChunkBytes {
+		b := s.free[n-1]
+		s.free = s.free[:n-1]
+		return b
+	}
+	return make([]byte, max(s.cfg.ChunkBytes, need))
 }
 
 // setIDs changes the id table by copy.
@@ -205,7 +224,7 @@ func (s *Store) Truncate(after uint64) {
 			p.end = min(p.last(), after) + 1
 			next.pieces = append(next.pieces, p)
 		default:
-			s.retire(p.chunk)
+			s.retire(p.chunk, 0)
 		}
 	}
 	if len(next.pieces) == 0 {
@@ -218,7 +237,7 @@ func (s *Store) Truncate(after uint64) {
 // Reset drops everything; the next entry is first. Writer only.
 func (s *Store) Reset(first uint64) {
 	for _, p := range s.view.Load().pieces {
-		s.retire(p.chunk)
+		s.retire(p.chunk, 0)
 	}
 	s.lastIdx.Store(first - 1)
 	s.view.Store(&table{first: first})
@@ -234,7 +253,7 @@ func (s *Store) Evict(durable uint64) (dropped uint64) {
 	n := 0
 	for n < len(t.pieces)-1 && s.bytes > s.cfg.BudgetBytes && t.pieces[n].last() <= durable {
 		dropped += t.pieces[n].last() - t.pieces[n].chunk.first + 1
-		s.retire(t.pieces[n].chunk)
+		s.retire(t.pieces[n].chunk, t.pieces[n].last())
 		n++
 	}
 	if n > 0 {
@@ -245,13 +264,26 @@ func (s *Store) Evict(durable uint64) (dropped uint64) {
 
 // retire lets go of a chunk; its id stays until the current mutation is
 // durable, its bytes until the last reader has gone.
-func (s *Store) retire(c *chunk) {
+func (s *Store) retire(c *chunk, last uint64) {
 	s.bytes -= int64(len(c.buf))
-	s.retiring = append(s.retiring, retired{c.id, s.seq})
+	s.retiring = append(s.retiring, retired{c, s.seq, last})
 }
 
-// Retire forgets the ids dropped by mutations up to durable. Writer only.
-func (s *Store) Retire(durable uint64) {
+// Retire forgets the ids dropped by mutations up to durable. Evicted memory is
+// used again once every entry in it is at or below applied, the newest index
+// that no reader will ask for again; readers beside the writer must keep
+// nothing of an entry once it counts as applied. Writer only.
+func (s *Store) Retire(durable, applied uint64) {
+	n := 0
+	for n < len(s.cooling) && s.cooling[n].last <= applied {
+		s.free = append(s.free, s.cooling[n].buf)
+		n++
+	}
+	s.cooling = s.cooling[:copy(s.cooling, s.cooling[n:])]
+	s.forget(durable)
+}
+
+func (s *Store) forget(durable uint64) {
 	n := 0
 	for n < len(s.retiring) && s.retiring[n].seq <= durable {
 		n++
@@ -262,9 +294,14 @@ func (s *Store) Retire(durable uint64) {
 	gone := s.retiring[:n]
 	s.setIDs(func(m map[uint32]*chunk) {
 		for _, r := range gone {
-			delete(m, r.id)
+			delete(m, r.chunk.id)
 		}
 	})
+	for _, r := range gone {
+		if r.last != 0 && len(r.chunk.buf) == s.cfg.ChunkBytes {
+			s.cooling = append(s.cooling, cooling{r.chunk.buf, r.last})
+		}
+	}
 	s.retiring = s.retiring[:copy(s.retiring, s.retiring[n:])]
 }
 

@@ -61,7 +61,8 @@ func (f *runFlags) bind(s *pflag.FlagSet) {
 	s.StringVar(&f.seed, "seed", "1", "seed of keys, values and order")
 	s.IntVar(&f.cfg.ClientThreads, "client-threads", 1, "threads of the client, with --addrs")
 	s.StringVar(&f.cfg.Driver, "driver", "",
-		"loop: submit from the lane's Notify in the engine's loop, as raftd does (default) | goroutine: with the wake-ups that costs")
+		"loop: submit from the lane's Notify in the engine's loop, as raftd does (default) | "+
+			"goroutine: with the wake-ups that costs")
 	s.StringVar(&f.cfg.Journal, "journal", f.cfg.Journal,
 		"direct | direct-fdatasync | buffered-fdatasync | buffered-dsync | buffered-nosync | memory")
 	s.StringVar(&f.cfg.Pipeline, "pipeline", f.cfg.Pipeline, "parallel | serial")
@@ -198,7 +199,8 @@ func (f *runFlags) run(c *cobra.Command) error {
 }
 
 // runCells runs each cell and reports it at once.
-func (f *runFlags) runCells(c *cobra.Command, cells []bench.Config, opt bench.Options, out io.Writer) ([]*bench.Result, error) {
+func (f *runFlags) runCells(c *cobra.Command, cells []bench.Config, opt bench.Options,
+	out io.Writer) ([]*bench.Result, error) {
 	if f.json == "-" {
 		out = io.Discard
 	}

@@ -29,8 +29,6 @@ type Append struct {
 	store   *ziplist.Store
 	stored  ring.Sequence
 	sources func(slot *Slot) Bytes // where the slot's bytes lie
-	durable *ring.Sequence
-
 	// Config is the data of the configuration entry of the slot published
 	// last with SourceConfig. The replica sets it and publishes no second one
 	// before it is stored.
@@ -40,9 +38,9 @@ type Append struct {
 }
 
 // NewAppend wires stage 1. sources names the ring that holds a slot's bytes.
-func NewAppend(r *ring.Ring[Slot], store *ziplist.Store, durable *ring.Sequence,
+func NewAppend(r *ring.Ring[Slot], store *ziplist.Store,
 	sources func(slot *Slot) Bytes) *Append {
-	return &Append{ring: r, store: store, durable: durable, sources: sources}
+	return &Append{ring: r, store: store, sources: sources}
 }
 
 // Stored is the newest mutation that the store holds.
@@ -58,7 +56,6 @@ func (a *Append) Poll() int {
 		a.store1(seq, a.ring.At(seq))
 	}
 	a.stored.Store(to)
-	a.store.Retire(a.durable.Load())
 	return int(to - from)
 }
 

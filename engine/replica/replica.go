@@ -145,7 +145,7 @@ func New(cfg Config, last uint64) *Replica {
 	r.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
 	r.ring = ring.New[pipeline.Slot](cfg.Slots)
 	r.journal = pipeline.NewJournal(r.ring, cfg.Store, cfg.Journal)
-	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.journal.Durable(), r.bytesOf)
+	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())
 	r.ring.Gate(r.journal.Durable())
 	r.orders = cfg.Apply.Orders()
@@ -271,6 +271,9 @@ func (r *Replica) takeDurable() int {
 	}
 	r.timeDurable(seq)
 	r.cfg.Store.Evict(r.durable.index())
+	// Actors hand their frames over before they return, so apply is the only
+	// reader whose place matters.
+	r.cfg.Store.Retire(seq, r.cfg.Apply.Applied().Load())
 	return 1
 }
 

@@ -22,9 +22,16 @@ type Memory struct {
 func NewMemory() *Memory { return &Memory{files: map[string]*memoryFile{}} }
 
 type memoryFile struct {
-	fs   *Memory
-	name string
-	data []byte
+	fs     *Memory
+	name   string
+	data   []byte
+	shared bool // data belongs to a clone too: copied before it is changed
+}
+
+func (f *memoryFile) own() {
+	if f.shared {
+		f.data, f.shared = slices.Clone(f.data), false
+	}
 }
 
 // Align implements FS.
@@ -99,7 +106,8 @@ func (m *Memory) Clone() *Memory {
 	defer m.mu.Unlock()
 	c := NewMemory()
 	for n, f := range m.files {
-		c.files[n] = &memoryFile{fs: c, name: n, data: slices.Clone(f.data)}
+		f.shared = true
+		c.files[n] = &memoryFile{fs: c, name: n, data: f.data, shared: true}
 	}
 	return c
 }
@@ -109,6 +117,7 @@ func (m *Memory) Data(name string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.files[name]; f != nil {
+		f.own()
 		return f.data
 	}
 	return nil
@@ -139,6 +148,7 @@ func (f *memoryFile) WriteAt(b []byte, off int64) error {
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	f.own()
 	if need := off + int64(len(b)); need > int64(len(f.data)) {
 		f.data = append(f.data, make([]byte, need-int64(len(f.data)))...)
 	}

@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// sample is a result with known figures: latencies 1…10000 µs, once each.
+func sample() *Result {
+	w := window{0, int64(10 * time.Second)}
+	rec := newRecorder(w, 0)
+	for us := int64(1); us <= 10_000; us++ {
+		rec.latency(1, us*1000, 1)
+	}
+	rec.good(1, 10_000, 1_280_000)
+	rec.good(w.end, 77, 77) // after the window: not goodput
+	rec.failure(1, "BUSY", 3)
+	rec.failure(-1, "BUSY", 5) // in the warm-up
+	rec.scheduled(1, 2000)
+	cfg := DefaultConfig()
+	cfg.Driver, cfg.Rate = DriverGoroutine, 1001
+	r, err := summarize(cfg, []*Recorder{rec}, newCollector([]*Recorder{rec}))
+	if err != nil {
+		panic(err)
+	}
+	r.CPU = 50 * time.Millisecond
+	r.Stages = []Stage{{Name: "commit", Count: 5, P50: 1, P90: 2, P99: 3, P999: 4, Max: 5}}
+	r.Durability = Durability{true, "on a majority: yes (O_DIRECT|O_DSYNC)"}
+	r.Environment = Environment{CPU: "a processor", Cores: 2, Kernel: "Linux 6", Go: "go1", MaxProcs: 2,
+		Filesystem: "ext4", Revision: "abc", Disk: DiskProbe{Writes: 10, P50: 144, P99: 300}}
+	r.warn(true)
+	return r
+}
+
+func TestReportMaths(t *testing.T) {
+	r := sample()
+	if r.Goodput() != 1000 || r.PerMillion() != 5 || r.failures() != 3 {
+		t.Errorf("goodput %v, CPU %v, errors %v", r.Goodput(), r.PerMillion(), r.Errors)
+	}
+	want := [6]float64{5000, 9000, 9900, 9990, 9999, 10000}
+	for i, got := range quantiles(r.Latency) {
+		if math.Abs(got-want[i]) > want[i]/1000 {
+			t.Errorf("%s: %v, want %v", percentiles[i].name, got, want[i])
+		}
+	}
+}
+
+func TestJSONIsAsBefore(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteJSON(&b, []*Result{sample()}); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/report.json"
+	if *update {
+		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("differs from %s (rewrite with -update):\n%s", golden, b.String())
+	}
+	var m map[string]any
+	if err = json.Unmarshal(b.Bytes(), &m); err != nil {
+		t.Fatal(err)
+	}
+	keys := slices.Sorted(maps.Keys(m))
+	if got := strings.Join(keys, " "); got !=
+		"config cpu_s_per_million durable environment errors goodput_per_s latency_us stages" {
+		t.Errorf("keys: %s", got)
+	}
+	keys = slices.Sorted(maps.Keys(m["latency_us"].(map[string]any)))
+	if got := strings.Join(keys, " "); got != "max p50 p90 p99 p999 p9999" {
+		t.Errorf("latency keys: %s", got)
+	}
+}
+
+func TestSeveralResultsAreAnArray(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteJSON(&b, []*Result{sample(), sample()}); err != nil {
+		t.Fatal(err)
+	}
+	var list []map[string]any
+	if err := json.Unmarshal(b.Bytes(), &list); err != nil || len(list) != 2 {
+		t.Errorf("%d results, %v", len(list), err)
+	}
+}
+
+func TestTextFitsAScreen(t *testing.T) {
+	r := sample()
+	var b bytes.Buffer
+	if err := r.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteTable(&b, []*Result{r}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "\n"); n > 24 {
+		t.Errorf("%d lines", n)
+	}
+	for _, part := range []string{"1,000 ops/s", "BUSY 3", "from the intended time", "5.00 CPU-s per million",
+		"on a majority: yes (O_DIRECT|O_DSYNC)", "schedule", "share this machine", "3 requests failed"} {
+		if !strings.Contains(b.String(), part) {
+			t.Errorf("the text lacks %q:\n%s", part, b.String())
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Result)
+		want   string
+	}{
+		"short":     {func(r *Result) { r.Config.Duration = time.Second }, "measured for 1s only"},
+		"volatile":  {func(r *Result) { r.Durability = Durability{false, "NO: memory"} }, "does not mean durable"},
+		"behind":    {func(r *Result) { r.Config.Rate = 2000 }, "fell behind the rate"},
+		"saturated": {func(r *Result) { r.Config.Rate, r.Saturated = 0, 0.95 }, "the client was the bottleneck"},
+		"disturbed": {func(r *Result) { r.Foreign = 4 * time.Second }, "other processes used 20 %"},
+		"nothing":   {func(r *Result) { r.Ops = 0 }, "nothing succeeded"},
+	} {
+		r := sample()
+		if text := strings.Join(r.Environment.Warnings, "\n"); strings.Contains(text, c.want) {
+			t.Errorf("%s: warned without cause: %s", name, text)
+		}
+		r.Environment.Warnings = nil
+		c.change(r)
+		r.warn(false)
+		if text := strings.Join(r.Environment.Warnings, "\n"); !strings.Contains(text, c.want) {
+			t.Errorf("%s: no warning %q in %q", name, c.want, text)
+		}
+	}
+}
+
+func TestRecorderClampsAndSeparates(t *testing.T) {
+	rec := newRecorder(window{100, 200}, 0)
+	rec.latency(50, 1000, 1) // warm-up
+	rec.latency(150, -5, 1)
+	rec.latency(250, latencyMax*2, 1) // after the window: kept
+	if n := rec.current.TotalCount(); n != 2 {
+		t.Errorf("%d latencies, want 2", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { rec.latency(150, 12345, 7); rec.good(150, 7, 7) }); n != 0 {
+		t.Errorf("%v allocations per record", n)
+	}
+}
+
+func TestEnvironmentKnowsThisMachine(t *testing.T) {
+	e := fingerprint(t.TempDir())
+	if e.Cores < 1 || e.Kernel == "" || e.CPU == "" || e.Filesystem == "unknown" {
+		t.Errorf("%+v", e)
+	}
+	if e.Disk.Error == "" && (e.Disk.Writes == 0 || e.Disk.P50 <= 0 || e.Disk.P99 < e.Disk.P50) {
+		t.Errorf("disk probe %+v", e.Disk)
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	rec := newRecorder(window{0, 1 << 62}, 0)
+	b.Run("one", func(b *testing.B) {
+		for i := range b.N {
+			rec.latency(1, int64(100_000+i&0xffff), 1)
+		}
+	})
+	b.Run("clock", func(b *testing.B) {
+		for range b.N {
+			clock()
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// try runs a command line with its output caught.
+func try(args ...string) (string, error) {
+	root := newRoot()
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&out)
+	root.SetArgs(args)
+	err := root.Execute()
+	return out.String(), err
+}
+
+func TestMistakesAreOneLineAndExitTwo(t *testing.T) {
+	for line, want := range map[string]string{
+		"":                                  "say what to do",
+		"walk":                              "walk",
+		"run fast":                          "fast",
+		"run --speed 9":                     "--speed",
+		"run -d x":                          "-d:",
+		"run -d 0":                          "-d:",
+		"run --outstanding 1,,2":            "--outstanding:",
+		"run --rate fast":                   "--rate:",
+		"run --duration never":              "--duration:",
+		"run --ratio 1":                     "--ratio:",
+		"run --journal paper":               "--journal:",
+		"run --pipeline diagonal":           "--pipeline:",
+		"run --driver loop --rate 10":       "--driver:",
+		"run --addrs a:1 --journal memory":  "--journal",
+		"run --addrs a:1 --outstanding 5":   "--outstanding",
+		"run --addrs nowhere":               "--addrs:",
+		"run --keys 5":                      "--keys",
+		"run --client-threads 2":            "--client-threads",
+		"demo --writers 0":                  "--writers",
+		"demo --duration x":                 "--duration",
+		"demo --journal paper":              "--journal",
+		"check":                             "--addrs",
+		"check --addrs a:1 --settle x":      "--settle",
+		"run --hlog /nonexistent/x.hlog":    "--hlog",
+		"run --cpuprofile /nonexistent/x.p": "--cpuprofile",
+	} {
+		_, err := try(strings.Fields(line)...)
+		var usage *usageError
+		if !errors.As(err, &usage) && line != "walk" {
+			t.Errorf("%q: %v is not a usage error", line, err)
+			continue
+		}
+		if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want one line with %q", line, err, want)
+		}
+	}
+	if code := execute([]string{"run", "-d", "x"}); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	if code := execute([]string{"demo", "--raftd", filepath.Join(t.TempDir(), "raftd")}); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestDryRunPrintsEveryCell(t *testing.T) {
+	out, err := try("run", "--dry-run", "--outstanding", "1,16k", "-d", "16,1KiB")
+	if err != nil || strings.Count(out, "\n") != 4 || !strings.Contains(out, "16,000 outstanding · 1 KiB") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = try("run", "--dry-run", "-c", "50", "-P", "4")
+	if err != nil || !strings.Contains(out, "200 outstanding") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	out, err = try("run", "--dry-run", "--addrs", "127.0.0.1:1", "-c", "7", "-P", "3", "--rate", "10k")
+	if err != nil || !strings.Contains(out, "open loop, 10,000/s, at most 7 connections × 3 outstanding") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestRunWritesItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	out, err := try("run", "--journal", "memory", "--dir", dir, "--outstanding", "8", "--duration", "100ms",
+		"--warmup", "20ms", "--json", file("r.json"), "--hlog", file("r.hlog"), "--cpuprofile", file("cpu"),
+		"--memprofile", file("mem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(out, "goodput") != 1 || !strings.Contains(out, "NO: memory") {
+		t.Errorf("%s", out)
+	}
+	for name, want := range map[string]string{"r.json": "{\n", "r.hlog": "#[", "cpu": "", "mem": ""} {
+		b, err := os.ReadFile(file(name))
+		if err != nil || len(b) == 0 || !strings.HasPrefix(string(b), want) {
+			t.Errorf("%s: %v, %d bytes", name, err, len(b))
+		}
+	}
+	left, err := filepath.Glob(file("raftbench-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}

@@ -1,0 +1,536 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
+)
+
+// tiny is the smallest journal that has several segments.
+func tiny(fs device.FS) Config {
+	c := small(fs)
+	c.SegmentBytes, c.GroupBytes = 4*4096, 3000
+	return c
+}
+
+// entries reads the whole log as "index/term " texts.
+func entries(j *Journal, first, last uint64) (out []string, err error) {
+	r := j.NewReader()
+	for i := first; i <= last; {
+		run, err := r.Read(i, 1<<20)
+		if err != nil {
+			return nil, err
+		}
+		b := run.Records
+		for range run.Count {
+			var e record.Entry
+			n, err := record.Parse(b, &e)
+			if err != nil {
+				return nil, err
+			}
+			text, rest, _ := bytes.Cut(e.Data, []byte{' '})
+			if len(bytes.Trim(rest, string([]byte{byte(i)}))) != 0 {
+				return nil, fmt.Errorf("entry %d has changed bytes", i)
+			}
+			out = append(out, string(text))
+			b = b[n:]
+			i++
+		}
+	}
+	return out, nil
+}
+
+// history is what a workload did: the log after each mutation.
+type history struct {
+	logs [][]string // by caller sequence
+	hard []Hard
+}
+
+func (h *history) mutate(w *writer, term, first uint64, n, size int) {
+	var log []string
+	if k := len(h.logs); k > 0 {
+		log = slices.Clone(h.logs[k-1][:first-1])
+	} else {
+		h.logs, h.hard = append(h.logs, nil), append(h.hard, Hard{})
+	}
+	for i := range uint64(n) {
+		log = append(log, fmt.Sprintf("%d/%d", first+i, term))
+	}
+	h.logs = append(h.logs, log)
+	h.hard = append(h.hard, Hard{term, 1})
+	w.put(term, first, n, size)
+}
+
+// work writes some batches with a conflict among them, over several segments.
+func work(w *writer, h *history, batches int) {
+	for i := range batches {
+		h.mutate(w, uint64(1+i/4), w.last+1, 1+i%3, 100+i*37%900)
+		w.flush()
+		if i%5 == 4 {
+			h.mutate(w, uint64(1+i/4), w.last-1, 1, 60)
+			w.flush()
+		}
+	}
+}
+
+func recovered(cfg Config) (*Journal, *Recovery, []string, error) {
+	j, rec, err := Open(cfg)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	log, err := entries(j, rec.First, rec.Last)
+	return j, rec, log, err
+}
+
+// each runs f for 0..n-1 on all processors.
+func each(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	next := make(chan int, 64)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+func TestEveryBitFlip(t *testing.T) {
+	for _, sealed := range []bool{true, false} {
+		fs := device.NewMemory()
+		j, _ := mustOpen(t, tiny(fs))
+		w, h := &writer{t: t, j: j}, &history{}
+		work(w, h, 4)
+		if sealed {
+			w.seal()
+		}
+		want := h.logs[len(h.logs)-1]
+		prev := h.logs[len(h.logs)-2]
+		names := []string{stateName}
+		for _, seg := range j.segments.live {
+			names = append(names, seg.name)
+		}
+		if !sealed { // the others hold nothing that differs
+			names = names[len(names)-1:]
+		}
+		step := 1
+		if testing.Short() {
+			step = 97
+		}
+		total, damage, shorter := 0, 0, 0
+		for _, name := range names {
+			size := len(fs.Data(name))
+			var mu sync.Mutex
+			each(size*8/step, func(k int) {
+				bit := k * step
+				c := fs.Clone()
+				c.Data(name)[bit/8] ^= 1 << (bit % 8)
+				_, rec, log, err := recovered(tiny(c))
+				mu.Lock()
+				defer mu.Unlock()
+				total++
+				var lost *DamageError
+				switch {
+				case errors.As(err, &lost), errors.Is(err, ErrState):
+					damage++
+				case err != nil:
+					t.Errorf("sealed %v: %s bit %d: %v", sealed, name, bit, err)
+				case slices.Equal(log, want):
+				case !sealed && slices.Equal(log, prev):
+					shorter++ // the residual: the very last batch, not yet promised
+				default:
+					t.Errorf("sealed %v: %s bit %d: recovered %v (%+v), want %v", sealed, name, bit, log, rec, want)
+				}
+			})
+		}
+		t.Logf("sealed %v: %d flips: %d damage verdicts, %d cut the unpromised last batch, the rest harmless",
+			sealed, total, damage, shorter)
+		if damage == 0 || sealed && shorter > 0 {
+			t.Errorf("sealed %v: %d verdicts, %d shorter", sealed, damage, shorter)
+		}
+	}
+}
+
+func TestEveryTruncation(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 4)
+	w.seal()
+	names := []string{stateName}
+	for _, seg := range j.segments.live {
+		names = append(names, seg.name)
+	}
+	step := 1
+	if testing.Short() {
+		step = 31
+	}
+	for _, name := range names {
+		each(len(fs.Data(name))/step, func(k int) {
+			c := fs.Clone()
+			c.Truncate(name, k*step)
+			_, _, log, err := recovered(tiny(c))
+			var lost *DamageError
+			if name == stateName && err == nil && slices.Equal(log, h.logs[len(h.logs)-1]) {
+				return // two good copies are left
+			}
+			if !errors.As(err, &lost) && !errors.Is(err, ErrState) {
+				t.Errorf("%s cut to %d bytes: %v", name, k*step, err)
+			}
+		})
+	}
+}
+
+// write is one recorded write and the disk before it.
+type write struct {
+	before *device.Memory
+	name   string
+	off    int64
+	buf    []byte
+	acked  uint64 // newest mutation acknowledged before it
+	issued uint64 // newest mutation that may be in it
+}
+
+// recording makes every write of a journal a point at which power may go.
+func recording(fs *device.Memory, acked, issued func() uint64) *[]write {
+	out := &[]write{}
+	fs.OnWrite = func(name string, b []byte, off int64) error {
+		*out = append(*out, write{fs.Clone(), name, off, slices.Clone(b), acked(), issued()})
+		return nil
+	}
+	return out
+}
+
+// tear applies a subset of a write's sectors to the disk before it.
+func (w *write) tear(keep func(sector int) bool) *device.Memory {
+	c := w.before.Clone()
+	f, err := c.Open(w.name, device.Flags{})
+	if err != nil {
+		panic(err)
+	}
+	for at := 0; at < len(w.buf); at += sectorBytes {
+		if keep(at / sectorBytes) {
+			if err := f.WriteAt(w.buf[at:at+sectorBytes], w.off+int64(at)); err != nil {
+				panic(err)
+			}
+		}
+	}
+	return c
+}
+
+// tears are the ways to lose parts of a write that are tried for each.
+func tears(rng *rand.Rand, n int) []func(int) bool {
+	at := rng.IntN(max(n, 1))
+	bits := rng.Uint64()
+	return []func(int) bool{
+		func(int) bool { return false },
+		func(s int) bool { return s < at },
+		func(s int) bool { return s >= at },
+		func(s int) bool { return s != at },
+		func(s int) bool { return s == at },
+		func(s int) bool { return bits>>(s%64)&1 == 1 },
+		func(int) bool { return true },
+	}
+}
+
+func TestPowerCutAtEveryWrite(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 12) // some segments before recycling begins
+	writes := recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
+	for range 40 {
+		work(w, h, 3)
+		j.Compact(w.last - 2) // whole segments go round
+		if rng.IntN(2) == 0 {
+			w.seal()
+		}
+	}
+	fs.OnWrite = nil
+	if len(j.segments.live) > 6 {
+		t.Fatalf("%d live segments: nothing was recycled", len(j.segments.live))
+	}
+	cases := 0
+	for i := range *writes {
+		x := &(*writes)[i]
+		for _, keep := range tears(rng, len(x.buf)/sectorBytes) {
+			cases++
+			disk := x.tear(keep)
+			checkCrash(t, h, x, disk, rng, 2)
+		}
+	}
+	t.Logf("%d writes, %d power cuts", len(*writes), cases)
+}
+
+// checkCrash recovers a disk as power left it; while depth lasts, recovery
+// itself loses power at one of its writes, again and again.
+func checkCrash(t *testing.T, h *history, x *write, disk *device.Memory, rng *rand.Rand, depth int) {
+	t.Helper()
+	if depth > 0 {
+		again := disk.Clone()
+		inner := recording(again, func() uint64 { return 0 }, func() uint64 { return 0 })
+		if _, _, err := Open(tiny(again)); err == nil && len(*inner) > 0 {
+			y := (*inner)[rng.IntN(len(*inner))]
+			if y.name != "probe" && y.name != "segment.new" {
+				keep := tears(rng, len(y.buf)/sectorBytes)[rng.IntN(7)]
+				checkCrash(t, h, x, y.tear(keep), rng, depth-1)
+			}
+		}
+	}
+	_, rec, log, err := recovered(tiny(disk))
+	if err != nil {
+		t.Fatalf("%s at %d, acknowledged %d: %v", x.name, x.off, x.acked, err)
+	}
+	if rec.Probation {
+		t.Fatalf("%s at %d: a power cut alone must not cost the vote: %+v", x.name, x.off, rec)
+	}
+	for seq := x.acked; seq <= x.issued; seq++ {
+		want := h.logs[seq]
+		if int(rec.Last) == len(want) && slices.Equal(log, want[rec.First-1:]) {
+			if rec.Hard.Term < h.hard[x.acked].Term {
+				t.Fatalf("hard state went back: %+v, acknowledged %+v", rec.Hard, h.hard[x.acked])
+			}
+			return
+		}
+	}
+	t.Fatalf("%s at %d: recovered %d..%d %v\nacknowledged %d: %v", x.name, x.off, rec.First, rec.Last, log, x.acked, h.logs[x.acked])
+}
+
+// Every way to tear the last batch, with each lost sector holding old bytes,
+// zeros or garbage: it is whole, or it never was.
+func TestEveryTornSubset(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 3)
+	writes := recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
+	h.mutate(w, 9, w.last+1, 1, 700)
+	w.flush()
+	fs.OnWrite = nil
+	x := (*writes)[len(*writes)-1] // the batch; the state file went before
+	n := len(x.buf) / sectorBytes
+
+	whole, cut := h.logs[len(h.logs)-1], h.logs[len(h.logs)-2]
+	for fill := range 3 {
+		each(1<<min(n, 12), func(bits int) {
+			disk := x.tear(func(s int) bool { return bits>>(s%12)&1 == 1 })
+			data := disk.Data(x.name)[x.off:]
+			for s := range n {
+				if bits>>(s%12)&1 == 0 && fill > 0 {
+					sector := data[s*sectorBytes : (s+1)*sectorBytes]
+					clear(sector)
+					if fill == 2 {
+						for i := range sector {
+							sector[i] = byte(bits + i*7)
+						}
+					}
+				}
+			}
+			_, rec, log, err := recovered(tiny(disk))
+			if err != nil || rec.Probation || !slices.Equal(log, whole) && !slices.Equal(log, cut) {
+				t.Errorf("sectors %b, lost ones hold %d: %v %+v %v", bits, fill, err, rec, log)
+			}
+		})
+	}
+}
+
+func TestStateFileMatrix(t *testing.T) {
+	enc := func(s state) []byte {
+		b := make([]byte, stateBytes)
+		s.encode(b)
+		return b
+	}
+	older := state{sequence: 4, id: testID, hard: Hard{3, 1}}
+	newer := state{sequence: 5, id: testID, hard: Hard{4, 2}}
+	torn := slices.Concat(enc(newer)[:50], enc(older)[50:])
+	kinds := [][]byte{enc(older), enc(newer), torn, make([]byte, stateBytes)}
+	for c := range 256 {
+		copies := [][]byte{kinds[c&3], kinds[c>>2&3], kinds[c>>4&3], kinds[c>>6&3]}
+		count := [4]int{}
+		for k := range 4 {
+			count[c>>(2*k)&3]++
+		}
+		s, err := chooseState(copies)
+		switch {
+		case err == nil && count[1] > 0 && s.sequence < newer.sequence:
+			t.Errorf("case %d: sequence %d may be used again", c, s.sequence)
+		case count[1] >= 2 && (err != nil || s != newer):
+			t.Errorf("case %d: two new copies: %+v %v", c, s, err)
+		case count[1] < 2 && count[0] >= 2 && (err != nil || s.hard != older.hard):
+			t.Errorf("case %d: two old copies: %+v %v", c, s, err)
+		case count[0] < 2 && count[1] < 2 && err == nil:
+			t.Errorf("case %d: no two agree, yet %+v", c, s)
+		}
+	}
+	other := newer
+	other.hard.Vote = 3
+	if _, err := chooseState([][]byte{enc(newer), enc(newer), enc(other), enc(other)}); !errors.Is(err, ErrState) {
+		t.Errorf("two different records of one sequence: %v", err)
+	}
+}
+
+func TestRulesDecideEveryCombination(t *testing.T) {
+	count := [verdicts]int{}
+	for c := range 64 {
+		f := facts{c&1 != 0, c&2 != 0, c&4 != 0, c&8 != 0, c&16 != 0, c&32 != 0}
+		v, _ := judge(f)
+		count[v]++
+		whole := f.header && f.sums
+		switch {
+		case whole && f.chain != (v == keep):
+			t.Errorf("%+v: %v", f, v)
+		case !whole && f.promised != (v == damaged):
+			t.Errorf("%+v: %v", f, v)
+		case !whole && !f.promised && !f.allTags && v == rot:
+			t.Errorf("%+v: %v", f, v)
+		}
+	}
+	for v, n := range count {
+		if n == 0 {
+			t.Errorf("no combination is %v", verdict(v))
+		}
+	}
+}
+
+// A client may store bytes that look like a batch; they must not become one.
+func TestPayloadThatLooksLikeABatch(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 2, 300)
+	w.flush()
+	seg := j.segments.current()
+	image := slices.Clone(fs.Data(seg.name)[:8192])
+	for i := range 6 {
+		image = append(image, image[:4096+i*512]...)
+	}
+	var recs []byte
+	recs = record.AppendCommand(recs, image[:7000])
+	b := Batch{Hard: Hard{1, 1}, First: 3, Count: 1, Term: 1, Sequence: 99}
+	if !j.Append(&b, recs) {
+		t.Fatal("refused")
+	}
+	w.flush()
+	before := int64(0)
+	for cut := j.position - 8192; cut < j.position; cut += 512 {
+		c := fs.Clone()
+		clear(c.Data(seg.name)[cut : cut+512]) // a sector of the last batch was never written
+		_, rec, err := Open(small(c))
+		if err != nil || rec.Last != 2 && rec.Last != 3 {
+			t.Fatalf("sector at %d: %+v %v", cut, rec, err)
+		}
+		before++
+	}
+	if before == 0 {
+		t.Fatal("nothing was tried")
+	}
+}
+
+func TestPoisonedByTheFirstError(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 2, 300)
+	w.flush()
+	durable := j.Durable()
+	broken := errors.New("input/output error")
+	fs.OnWrite = func(string, []byte, int64) error { return broken }
+	w.put(1, 3, 2, 300)
+	w.poll()
+	w.poll()
+	fs.OnWrite = nil // the device works again; nobody may believe it
+	for range 5 {
+		w.poll()
+	}
+	if !errors.Is(j.Err(), broken) || j.Durable() != durable {
+		t.Fatalf("durable %d (was %d), error %v", j.Durable(), durable, j.Err())
+	}
+	if b := (Batch{First: 5, Sequence: 7}); j.Append(&b, nil) {
+		t.Fatal("a poisoned journal takes mutations")
+	}
+	_, rec, err := Open(small(fs))
+	if err != nil || rec.Last < 2 {
+		t.Fatalf("%+v %v", rec, err)
+	}
+}
+
+func TestAmnesiaAndMissingSegments(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 10)
+	w.seal()
+	c := fs.Clone()
+	if err := c.Remove(stateName); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(tiny(c)); !errors.Is(err, ErrAmnesia) {
+		t.Fatalf("without a state file: %v", err)
+	}
+	for _, seg := range j.segments.live {
+		c := fs.Clone()
+		if err := c.Remove(seg.name); err != nil {
+			t.Fatal(err)
+		}
+		var lost *DamageError
+		if _, _, err := Open(tiny(c)); !errors.As(err, &lost) {
+			t.Fatalf("without %s: %v", seg.name, err)
+		}
+	}
+}
+
+func TestAppendDoesNotAllocate(t *testing.T) {
+	cfg := small(device.NewMemory())
+	cfg.SegmentBytes, cfg.GroupBytes = 64<<20, 64<<10
+	j, _ := mustOpen(t, cfg)
+	recs := record.AppendCommand(nil, make([]byte, 128))
+	b := Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}
+	now := int64(0)
+	run := func() {
+		for range 100 {
+			b.First, b.Sequence = b.First+1, b.Sequence+1
+			if !j.Append(&b, recs) {
+				t.Fatal("refused")
+			}
+		}
+		now++
+		j.Poll(now, false)
+	}
+	run()
+	run()
+	if n := testing.AllocsPerRun(50, run); n > 1 { // the index of batches grows now and then
+		t.Fatalf("%v allocations per 100 mutations", n)
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	cfg := small(device.NewMemory())
+	cfg.SegmentBytes, cfg.GroupBytes, cfg.Mode = 8<<20, 256<<10, Memory
+	j, _ := mustOpen(b, cfg)
+	recs := record.AppendCommand(nil, make([]byte, 128))
+	m := Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}
+	now := int64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.First, m.Sequence = m.First+1, m.Sequence+1
+		for !j.Append(&m, recs) {
+			now++
+			j.Poll(now, false)
+			j.segments.made.Wait()
+		}
+	}
+}
