@@ -3,13 +3,14 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
 )
 
 // zeroStep is how much is zeroed at once: a larger write would delay a
 // concurrent durable one by more than half a millisecond.
-const zeroStep = 1 << 20
+const zeroStep = 256 << 10
 
 func (s *segments) current() *segment {
 	if len(s.live) == 0 {
@@ -59,7 +60,7 @@ func (s *segments) makeLocked() {
 	name := fmt.Sprintf("%06d.seg", s.slots)
 	go func() {
 		defer s.made.Done()
-		seg, err := s.create(name)
+		seg, err := s.create(name, true)
 		s.mu.Lock()
 		s.making = false
 		if err != nil {
@@ -76,8 +77,9 @@ func (s *segments) makeLocked() {
 }
 
 // create makes a zero-filled segment under another name and renames it when
-// it is whole and synced: a file called *.seg always has its full length.
-func (s *segments) create(name string) (*segment, error) {
+// it is whole and synced: a file called *.seg always has its full length. ahead:
+// nobody waits for it, so it leaves half the disk's time to others.
+func (s *segments) create(name string, ahead bool) (*segment, error) {
 	const tmp = "segment.new"
 	f, err := s.fs.Create(tmp, device.Flags{Direct: s.flags.Direct})
 	if err != nil {
@@ -85,8 +87,12 @@ func (s *segments) create(name string) (*segment, error) {
 	}
 	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
 	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
+		start := time.Now()
 		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
 			return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
+		}
+		if rest := time.Since(start); ahead && rest > 50*time.Microsecond {
+			time.Sleep(rest) // as long as the step took
 		}
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
