@@ -127,10 +127,10 @@ type Builder struct {
 
 // New returns a builder with safe defaults: member 1, journal direct, pipeline
 // parallel, threads fused, heartbeat 50 ms, election timeout 250–500 ms,
-// commands up to 16 MiB.
+// commands up to 1 MiB.
 func New() *Builder {
 	return &Builder{id: 1, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
-		election: 250 * time.Millisecond, maxCommand: 16 << 20, slots: 1024,
+		election: 250 * time.Millisecond, maxCommand: 1 << 20, slots: 1024,
 		memory: 64 << 20, logger: slog.New(slog.DiscardHandler)}
 }
 

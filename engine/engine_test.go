@@ -257,3 +257,93 @@ func TestStrangersAreRefused(t *testing.T) {
 		t.Fatalf("an id outside the members: %v", err)
 	}
 }
+
+// The smallest ring there is: every stage has to wait for every other one, and
+// nothing may stand still for ever.
+func TestTwoSlots(t *testing.T) {
+	for _, th := range []Threads{Fused, Threaded} {
+		t.Run(th.String(), func(t *testing.T) {
+			c := newCluster(t, 3, func(b *Builder) { b.Slots(2).Threads(th).Journal(journal.Memory) })
+			c.add(0)
+			e := c.engines[c.leader()]
+			lane, err := e.Lane(LaneConfig{Cells: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range uint64(300) {
+				if _, err := lane.Write(number(1)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := lane.Write(number(1)); !errors.Is(err, ErrBusy) {
+					t.Fatalf("a second request in one cell: %v", err)
+				}
+				lane.Flush()
+				var done Completion
+				until(t, "a completion", func() (ok bool) { done, ok = lane.Next(); return ok })
+				if done.Outcome != Applied || binary.LittleEndian.Uint64(done.Reply) != i+1 {
+					t.Fatalf("%d: %+v", i, done)
+				}
+				lane.Release()
+			}
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for range 50 {
+						if _, err := e.Propose(context.Background(), number(1)); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			until(t, "all members equal", func() bool {
+				for _, sm := range c.sms {
+					if sum, _ := sm.state(); sum != 700 {
+						return false
+					}
+				}
+				return true
+			})
+		})
+	}
+}
+
+// A lane is one order: a read sees the write it names and no later one.
+func TestReadsKeepTheirPlace(t *testing.T) {
+	c := newCluster(t, 3, func(b *Builder) { b.Journal(journal.Memory) })
+	c.add(0)
+	lane, err := c.engines[c.leader()].Lane(LaneConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[uint64]uint64{}
+	sum, last := uint64(0), uint64(0)
+	for i := range uint64(400) {
+		if i%3 == 0 {
+			if last, err = lane.Write(number(1)); err != nil {
+				t.Fatal(err)
+			}
+			sum++
+			want[last] = sum
+		} else {
+			r, err := lane.Read(nil, last)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[r] = sum
+		}
+		if i%7 == 0 {
+			lane.Flush()
+		}
+	}
+	lane.Flush()
+	for len(want) > 0 {
+		var done Completion
+		until(t, "a completion", func() (ok bool) { done, ok = lane.Next(); return ok })
+		if got := binary.LittleEndian.Uint64(done.Reply); done.Outcome != Applied || got != want[done.Request] {
+			t.Fatalf("request %d: %v %d, want %d", done.Request, done.Outcome, got, want[done.Request])
+		}
+		delete(want, done.Request)
+	}
+	lane.Release()
+}

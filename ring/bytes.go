@@ -43,10 +43,6 @@ type Bytes struct {
 	released  Sequence
 }
 
-// rewindBytes is how far a ring that keeps running empty walks before it
-// starts over: it stays in the cache and touches no new pages.
-const rewindBytes = 256 << 10
-
 // NewBytes returns a ring of at least capacity bytes, rounded up to a power
 // of two. The memory is not touched before it is used.
 func NewBytes(capacity int) *Bytes {
@@ -73,7 +69,7 @@ func (b *Bytes) fit(n int) (at uint64, ok bool) {
 	if at+need-b.freed <= size {
 		return at, true
 	}
-	b.freed = b.released.Load()
+	b.look()
 	return at, at+need-b.freed <= size
 }
 
@@ -95,19 +91,24 @@ func (b *Bytes) Reserve(n int) []byte {
 // rewind restarts at the beginning of the buffer when everything committed
 // was released, so that a lightly used ring stays in the cache. The consumer
 // is not disturbed: positions only grow, it still finds a skip record where
-// it stands, published before anything behind it.
+// it stands, published before anything behind it. Until it has passed that
+// record, only what lies before it is free; so the ring starts over in its
+// second half only, and an empty ring always has room for half of it.
 func (b *Bytes) rewind() {
 	place := b.head & b.mask
-	if place < rewindBytes || b.freed == b.head && b.published.Load() != b.head {
+	if place < uint64(len(b.buf))/2 || b.freed == b.head && b.published.Load() != b.head {
 		return
 	}
-	b.freed = b.released.Load()
+	b.look()
 	if b.freed != b.head {
 		return
 	}
 	binary.LittleEndian.PutUint32(b.buf[place:], skip)
 	b.head += uint64(len(b.buf)) - place
 }
+
+// look learns what the consumer has released.
+func (b *Bytes) look() { b.freed = b.released.Load() }
 
 // Commit keeps the first n reserved bytes as one record, not yet visible.
 // Producer only.
@@ -133,7 +134,7 @@ func (b *Bytes) Publish() { b.published.Store(b.head) }
 
 // Room is the largest Reserve that would succeed now. Producer only.
 func (b *Bytes) Room() int {
-	b.freed = b.released.Load()
+	b.look()
 	size := uint64(len(b.buf))
 	free := size - (b.head - b.freed)
 	place := b.head & b.mask

@@ -194,6 +194,39 @@ func TestBytesAgainstAModel(t *testing.T) {
 	}
 }
 
+// Wherever an empty ring stands, half of it can be filled before the consumer
+// looks again, and the consumer then finds its way.
+func TestAnEmptyRingHasRoomForHalf(t *testing.T) {
+	b := NewBytes(1 << 20)
+	for lap := range 500 {
+		for i := range 7 {
+			rec := b.Reserve(64 << 10)
+			if rec == nil {
+				t.Fatalf("lap %d at %d: full after %d of 7 records", lap, b.head&b.mask, i)
+			}
+			for k := range rec {
+				rec[k] = 0xff // what a skip record looks like
+			}
+			b.Commit(64 << 10)
+		}
+		b.Publish()
+		var last uint64
+		for range 7 {
+			rec, pos, ok := b.Next()
+			if !ok || len(rec) != 64<<10 {
+				t.Fatalf("lap %d: a record is missing", lap)
+			}
+			last = pos
+		}
+		b.Release(last)
+		b.Reserve(1000 * (lap % 37)) // stands elsewhere next time
+		b.Commit(1000 * (lap % 37))
+		b.Publish()
+		_, pos, _ := b.Next()
+		b.Release(pos)
+	}
+}
+
 func TestBytesAcrossGoroutines(t *testing.T) {
 	b := NewBytes(1 << 10)
 	p, back := NewParker(), NewParker()
