@@ -126,10 +126,7 @@ func TestEveryBitFlip(t *testing.T) {
 		if !sealed { // the others hold nothing that differs
 			names = names[len(names)-1:]
 		}
-		step := 1
-		if testing.Short() {
-			step = 97
-		}
+		step := sample(13, 397)
 		total, damage, shorter := 0, 0, 0
 		for _, name := range names {
 			size := len(fs.Data(name))
@@ -174,10 +171,7 @@ func TestEveryTruncation(t *testing.T) {
 	for _, seg := range j.segments.live {
 		names = append(names, seg.name)
 	}
-	step := 1
-	if testing.Short() {
-		step = 31
-	}
+	step := sample(3, 61)
 	for _, name := range names {
 		each(len(fs.Data(name))/step, func(k int) {
 			c := fs.Clone()
@@ -388,15 +382,15 @@ func TestStateFileMatrix(t *testing.T) {
 
 func TestRulesDecideEveryCombination(t *testing.T) {
 	count := [verdicts]int{}
-	for c := range 64 {
-		f := facts{c&1 != 0, c&2 != 0, c&4 != 0, c&8 != 0, c&16 != 0, c&32 != 0}
+	for c := range 128 {
+		f := facts{c&1 != 0, c&2 != 0, c&4 != 0, c&8 != 0, c&16 != 0, c&32 != 0, c&64 != 0}
 		v, _ := judge(f)
 		count[v]++
 		whole := f.header && f.sums
 		switch {
 		case whole && f.chain != (v == keep):
 			t.Errorf("%+v: %v", f, v)
-		case !whole && f.promised != (v == damaged):
+		case !whole && (f.promised || f.unreadable) != (v == damaged):
 			t.Errorf("%+v: %v", f, v)
 		case !whole && !f.promised && !f.allTags && v == rot:
 			t.Errorf("%+v: %v", f, v)

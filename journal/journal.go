@@ -15,7 +15,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +61,7 @@ type group struct {
 	term     uint64
 	sequence uint64
 	metadata []byte
+	full     bool // a mutation was refused: nothing more comes in
 }
 
 // flight is what is being written.
@@ -71,8 +71,10 @@ type flight struct {
 	span     span
 	since    int64
 	seal     bool
+	inline   time.Duration // how long the caller itself took; 0: the writer does it
 	group    *group
-	gone     []*segment // spares once this is durable
+	gone     []*segment  // spares once this is durable
+	ops      []device.Op // its own: the next submission is built meanwhile
 }
 
 // Journal is an open journal.
@@ -88,9 +90,9 @@ type Journal struct {
 	segments segments
 	index    index
 
-	groups  [2]group
+	groups  [3]group // one filling, one in flight, one behind it
 	fill    int
-	flight  flight
+	flights [2]flight // the first is being written; the second is a full group queued behind it
 	ops     []device.Op
 	open    []byte // one block: opening and seal batches
 	scratch []byte
@@ -107,28 +109,67 @@ type Journal struct {
 	sealed   bool
 	idle     int64 // since when nothing is in flight
 	quick    bool  // the last write took less than inlineMax
+	dirty    bool  // the next submission writes the state file
 	durable  atomic.Uint64
-	err      error
+	since    atomic.Int64 // when the write in flight began, 0: none
+	err      error        // the stage's copy of failure
+	failure  atomic.Pointer[error]
 
-	writes, bytes uint64
+	writes, bytes atomic.Uint64
 }
+
+// shrinkMax bounds the payload that is moved to save a block: 16 KiB take less
+// than a microsecond.
+const shrinkMax = 16 << 10
 
 // inlineMax is how fast the last write must have been for the caller itself to
 // do the next one.
-const inlineMax = int64(time.Millisecond)
+const inlineMax = time.Millisecond
 
 // Durable is the sequence of the newest mutation on disk; every earlier one is
 // too. Any goroutine.
 func (j *Journal) Durable() uint64 { return j.durable.Load() }
 
 // Err is the first write or sync error. The journal is poisoned by then: the
-// durable sequence stands still for ever and nothing is tried again.
-func (j *Journal) Err() error { return j.err }
+// durable sequence stands still for ever and nothing is tried again. Any
+// goroutine.
+func (j *Journal) Err() error {
+	if p := j.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (j *Journal) fail(err error) {
+	if j.err == nil {
+		j.err = err
+		j.failure.Store(&err)
+	}
+}
+
+// Space is nil, or why the next segment could not be made: the disk is full.
+// It is known a whole segment before it matters. Making it is tried again by
+// Poll; writing goes on as long as the current segment has room, then Append
+// refuses. Any goroutine.
+func (j *Journal) Space() error { return j.segments.shortage() }
 
 // SetMetadata replaces what later segments begin with; the next batch carries
-// it too.
-func (j *Journal) SetMetadata(b []byte) {
+// it too. It is copied. More than 2 KiB is an error, and changes nothing.
+func (j *Journal) SetMetadata(b []byte) error {
+	if len(b) > metadataMax {
+		return fmt.Errorf("journal: metadata of %d bytes; at most %d", len(b), metadataMax)
+	}
 	j.metadata, j.newMeta = append([]byte(nil), b...), true
+	return nil
+}
+
+// Settle ends probation: what was lost at the end of the log is known to be
+// here again. The next write says so in the state file, before any batch that
+// follows; until then every opening reports Probation again.
+func (j *Journal) Settle() {
+	if j.state.probation {
+		j.state.probation, j.dirty, j.sealed = false, true, false
+	}
 }
 
 // OnDone names what is called, on another goroutine, when a write is done or
@@ -142,14 +183,15 @@ func (j *Journal) OnDone(f func()) {
 type Stats struct{ Writes, Bytes uint64 }
 
 // Stats returns the counts since Open.
-func (j *Journal) Stats() Stats { return Stats{j.writes, j.bytes} }
+func (j *Journal) Stats() Stats { return Stats{j.writes.Load(), j.bytes.Load()} }
 
-// WriteAge is how long the write in flight has taken so far, 0 if there is none.
+// WriteAge is how long the write in flight has taken so far, 0 if there is
+// none. Any goroutine: also a watchdog's while the stage itself is writing.
 func (j *Journal) WriteAge(now int64) time.Duration {
-	if j.flight.tag == 0 {
-		return 0
+	if s := j.since.Load(); s != 0 {
+		return time.Duration(now - s)
 	}
-	return time.Duration(now - j.flight.since)
+	return 0
 }
 
 // Append adds a mutation to the open group: records are copied. False means
@@ -166,6 +208,7 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 	}
 	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 && b.Term != g.term ||
 		g.used+need > g.room) {
+		g.full = true
 		return false
 	}
 	if g.n == 0 {
@@ -187,7 +230,7 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 
 // begin prepares an empty group for a first mutation of need payload bytes.
 func (j *Journal) begin(g *group, b *Batch, need int) {
-	g.first, g.count, g.used, g.term = b.First, 0, 0, b.Term
+	g.first, g.count, g.used, g.term, g.full = b.First, 0, 0, b.Term, false
 	g.metadata = nil
 	if j.newMeta {
 		g.metadata, j.newMeta = j.metadata, false
@@ -199,51 +242,75 @@ func (j *Journal) begin(g *group, b *Batch, need int) {
 	}
 }
 
-// Poll reaps a finished write, submits the open group when the writer is
-// free, and seals when nothing happened for a while. now is monotonic ns.
-// lone: nothing else is coming, so the caller may do the write itself if the
-// last one was quick. It returns the work done.
+// Poll reaps finished writes, submits the open group when the writer is free,
+// and seals when nothing happened for a while. A group that is full already is
+// queued behind the one being written, so that the writer goes on without
+// being woken. now is monotonic ns and never 0. lone: nothing else is coming,
+// so the caller may do the write itself if the last one was quick. It returns
+// the work done.
 func (j *Journal) Poll(now int64, lone bool) (worked int) {
 	worked = j.reap(now)
-	if j.err != nil || j.flight.tag != 0 {
+	if j.err != nil || j.flights[1].tag != 0 {
 		return worked
 	}
-	switch g := &j.groups[j.fill]; {
-	case g.n > 0:
-		if j.submit(g, now, lone && j.quick) {
+	g, idle := &j.groups[j.fill], j.flights[0].tag == 0
+	switch {
+	case g.n > 0 && (idle || g.full):
+		if j.submit(g, now, idle && lone && j.quick) {
 			worked++
 		}
-	case !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):
+	case idle && g.n == 0 && !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):
 		if j.submitSeal(now) {
 			worked++
 		}
 	}
-	if j.flight.tag != 0 {
-		worked += j.reap(now) // an inline write is done already
+	return worked + j.reap(now) // an inline write is done already
+}
+
+// Busy reports whether anything is open or in flight.
+func (j *Journal) Busy() bool { return j.flights[0].tag != 0 || j.groups[j.fill].n > 0 }
+
+// Idle reports that nothing is open or in flight and the last batch is sealed.
+func (j *Journal) Idle() bool { return !j.Busy() && j.sealed }
+
+// NextDeadline is when Poll has something to do even though nothing happens: a
+// seal; 0 if there is nothing.
+func (j *Journal) NextDeadline() int64 {
+	if j.sealed || j.Busy() {
+		return 0
+	}
+	return j.idle + int64(j.cfg.SealAfter)
+}
+
+func (j *Journal) reap(now int64) (worked int) {
+	if j.err == nil {
+		if err := j.segments.tend(now); err != nil {
+			j.fail(err)
+		}
+	}
+	for j.err == nil && j.flights[0].tag != 0 {
+		done, err := j.device.Done()
+		if err != nil {
+			j.fail(fmt.Errorf("journal: %s: poisoned: %w", j.cfg.Dir, err))
+			return worked
+		}
+		if done < j.flights[0].tag {
+			return worked
+		}
+		j.land(now)
+		worked++
 	}
 	return worked
 }
 
-// Busy reports whether anything is open or in flight.
-func (j *Journal) Busy() bool { return j.flight.tag != 0 || j.groups[j.fill].n > 0 }
-
-func (j *Journal) reap(now int64) int {
-	if j.err == nil {
-		j.err = j.segments.failed()
+// land takes note that the first flight is durable.
+func (j *Journal) land(now int64) {
+	f := j.flights[0]
+	took := time.Duration(now - f.since)
+	if f.inline > 0 {
+		took = f.inline
 	}
-	if j.flight.tag == 0 || j.err != nil {
-		return 0
-	}
-	done, err := j.device.Done()
-	if err != nil {
-		j.err = fmt.Errorf("journal: %s: poisoned: %w", j.cfg.Dir, err)
-		return 0
-	}
-	if done < j.flight.tag {
-		return 0
-	}
-	f := &j.flight
-	j.quick = now-f.since < inlineMax
+	j.quick = took < inlineMax
 	j.sealed, j.idle = f.seal, now
 	j.index.add(f.span)
 	j.segments.recycle(f.gone)
@@ -251,18 +318,28 @@ func (j *Journal) reap(now int64) int {
 		f.group.n = 0
 		j.durable.Store(f.sequence)
 	}
-	*f = flight{}
-	return 1
+	j.flights[0], j.flights[1] = j.flights[1], flight{ops: f.ops[:0]}
+	if j.flights[0].tag != 0 {
+		j.flights[0].since = now // until now it was waiting
+	}
+	j.since.Store(j.flights[0].since)
 }
 
 // submit writes a group; false when the next segment is not ready yet.
 func (j *Journal) submit(g *group, now int64, inline bool) bool {
-	size := roundUp(g.sectors*sectorBytes+g.used, j.block)
-	j.ops = j.ops[:0]
-	if !j.place(size, g.hard) {
+	sectors := headerSectors(g.used, len(g.metadata))
+	if g.used > shrinkMax || roundUp(sectors*sectorBytes+g.used, j.block) == roundUp(g.sectors*sectorBytes+g.used, j.block) {
+		sectors = g.sectors
+	}
+	size := roundUp(sectors*sectorBytes+g.used, j.block)
+	if !j.ready(size, g.hard, now) {
 		return false
 	}
-	if g.hard != j.state.hard {
+	if sectors < g.sectors { // the header needs less room than was kept, and that saves a block
+		copy(g.buf[sectors*sectorBytes:], g.buf[g.sectors*sectorBytes:g.sectors*sectorBytes+g.used])
+		g.sectors = sectors
+	}
+	if g.hard != j.state.hard || j.dirty {
 		j.state.hard = g.hard
 		j.stateOps()
 	}
@@ -274,8 +351,23 @@ func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	j.last, j.commit = g.first+uint64(g.count)-1, max(j.commit, g.commit)
 	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
 		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}}, inline)
-	j.fill ^= 1
+	j.fill = (j.fill + 1) % len(j.groups)
 	return true
+}
+
+// ready makes room for size bytes; false while there is none. On a full disk
+// compaction must be able to give the segment that is wanted.
+func (j *Journal) ready(size int, hard Hard, now int64) bool {
+	j.ops = j.ops[:0]
+	if j.place(size, hard) {
+		return true
+	}
+	if j.err == nil && j.flights[0].tag == 0 {
+		if gone := j.compactOps(); gone != nil {
+			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone, span: span{first: j.last + 1}}, false)
+		}
+	}
+	return false
 }
 
 // write finishes one batch and adds it to the ops of this submission.
@@ -291,19 +383,27 @@ func (j *Journal) write(buf []byte, h *header) mark {
 	j.ops = append(j.ops, device.Op{File: seg.file, Off: j.position, Buf: buf})
 	at := mark{ordinal: seg.ordinal, position: h.position, number: j.number}
 	j.position += int64(len(buf))
-	j.writes++
-	j.bytes += uint64(len(buf))
+	j.writes.Add(1)
+	j.bytes.Add(uint64(len(buf)))
 	return at
 }
 
+// fly hands the collected ops to the device. It keeps them until they are done.
 func (j *Journal) fly(f flight, inline bool) {
 	j.tag++
 	f.tag = j.tag
-	j.flight = f
-	if inline {
-		j.device.Inline(j.ops, j.tag)
+	k := 0
+	if j.flights[0].tag != 0 {
+		k = 1
 	} else {
-		j.device.Submit(j.ops, j.tag)
+		j.since.Store(f.since)
+	}
+	f.ops, j.ops = j.ops, j.flights[k].ops
+	j.flights[k] = f
+	if inline {
+		j.flights[k].inline = max(1, j.device.Inline(f.ops, f.tag))
+	} else {
+		j.device.Submit(f.ops, f.tag)
 	}
 }
 
@@ -315,8 +415,8 @@ func (j *Journal) place(size int, hard Hard) bool {
 		return true
 	}
 	if int64(size+j.block) > j.cfg.SegmentBytes {
-		j.err = fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose larger segments",
-			size, j.cfg.SegmentBytes)
+		j.fail(fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose larger segments",
+			size, j.cfg.SegmentBytes))
 		return false
 	}
 	if !j.segments.next(j.state.last + 1) {
@@ -343,6 +443,7 @@ func (j *Journal) openBatch(hard Hard) {
 // stateOps adds the writes of the state record.
 func (j *Journal) stateOps() {
 	j.state.sequence++
+	j.dirty = false
 	b := device.Aligned(stateCopies*j.block, j.block)
 	for i := range stateCopies {
 		j.state.encode(b[i*j.block:])
@@ -355,16 +456,12 @@ func (j *Journal) stateOps() {
 // submitSeal promises the last batch: an empty batch, then the state file
 // that knows of it.
 func (j *Journal) submitSeal(now int64) bool {
-	j.ops = j.ops[:0]
-	if j.segments.current() == nil {
-		j.sealed = true
+	if !j.ready(j.block, j.state.hard, now) {
 		return false
 	}
-	if !j.place(j.block, j.state.hard) {
-		return false
-	}
+	gone := j.compactOps()
 	j.sealOps()
-	j.fly(flight{since: now, seal: true, span: span{first: j.last + 1}}, false)
+	j.fly(flight{since: now, seal: true, gone: gone, span: span{first: j.last + 1}}, false)
 	return true
 }
 
@@ -402,10 +499,14 @@ func (j *Journal) compactOps() (gone []*segment) {
 	return gone
 }
 
+// closeMax bounds how long Close waits for writes.
+const closeMax = 20 * time.Second
+
 // Close writes what is open, seals and lets go of the directory. It waits for
-// the write in flight.
+// the write in flight, but not for a device that hangs: then files and lock
+// stay with the process.
 func (j *Journal) Close() error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(closeMax)
 	wake := make(chan struct{}, 1)
 	j.OnDone(func() {
 		select {
@@ -413,43 +514,23 @@ func (j *Journal) Close() error {
 		default:
 		}
 	})
-	for j.err == nil && (j.Busy() || !j.sealed) {
-		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || !j.Busy() && j.sealed {
+	for j.err == nil && !j.Idle() && j.Space() == nil {
+		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || j.Idle() {
 			continue
 		}
 		select {
 		case <-wake:
 		case <-time.After(time.Until(deadline)):
-			j.err = errors.New("journal: a write did not return within 20 s of closing")
+			j.fail(errHung)
+			return j.err
 		}
 	}
 	err := j.err
+	if err == nil && j.Busy() {
+		err = fmt.Errorf("journal: closed with mutations not written: %w", j.Space())
+	}
 	j.device.Close()
 	return errors.Join(err, j.segments.close(), j.unlock())
 }
 
-// segments are the files: live ones in ordinal order, spares, and the
-// goroutine that makes the next one.
-type segments struct {
-	fs      device.FS
-	flags   device.Flags
-	bytes   int64
-	block   int
-	state   device.File
-	mu      sync.Mutex
-	live    []*segment
-	spares  []*segment
-	making  bool
-	err     error
-	ready   func()
-	made    sync.WaitGroup
-	slots   int
-	closing bool
-}
-
-type segment struct {
-	name           string
-	file           device.File
-	ordinal, epoch uint64
-	first          uint64 // every entry of earlier segments that still counts is below
-}
+var errHung = errors.New("journal: a write did not return within 20 s of closing")
