@@ -54,7 +54,7 @@ func (r *runner) start(loop *netio.Loop) {
 // wake makes the polling side look at its inputs again. Any goroutine.
 func (r *runner) wake() {
 	r.signal.Store(true)
-	if r.asleep.Load() && r.asleep.CompareAndSwap(true, false) && r.ready.Load() {
+	if r.ready.Load() && r.asleep.Load() && r.asleep.CompareAndSwap(true, false) {
 		if r.fused {
 			r.loop.Wake()
 		} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,9 +20,21 @@ func cluster(t *testing.T, args ...string) []*daemon {
 	list := fmt.Sprintf("1=%s,2=%s,3=%s", peers[0], peers[1], peers[2])
 	members := make([]*daemon, 3)
 	for i := range members {
-		members[i] = member(t, t.TempDir(), append([]string{"--id", fmt.Sprint(i + 1), "--peer", peers[i], "--members", list,
+		members[i] = launch(t, t.TempDir(), append([]string{"--id", fmt.Sprint(i + 1), "--peer", peers[i], "--members", list,
 			"--journal", "memory"}, args...)...)
 	}
+	t.Cleanup(func() {
+		var all sync.WaitGroup
+		for _, d := range members {
+			all.Go(func() {
+				if err := d.engine.Close(); err != nil {
+					t.Error(err)
+				}
+				d.closeHTTP()
+			})
+		}
+		all.Wait()
+	})
 	return members
 }
 
@@ -55,8 +68,13 @@ func leader(t *testing.T, members []*daemon) (lead *daemon, others []*daemon) {
 	return nil, nil
 }
 
-func TestFollowersForwardToTheLeader(t *testing.T) {
+func TestThreeMembers(t *testing.T) {
 	members := cluster(t)
+	t.Run("followers forward to the leader", func(t *testing.T) { forward(t, members) })
+	t.Run("leadership moves under a client", func(t *testing.T) { move(t, members) })
+}
+
+func forward(t *testing.T, members []*daemon) {
 	_, others := leader(t, members)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -89,17 +107,7 @@ func TestFollowersForwardToTheLeader(t *testing.T) {
 	}
 }
 
-func TestRedirectNamesTheLeader(t *testing.T) {
-	members := cluster(t, "--follower", "redirect")
-	lead, others := leader(t, members)
-	err := client(t, others[0], 2).Set(context.Background(), "foo", "v", 0).Err()
-	if err == nil || err.Error() != "MOVED 12182 "+lead.plan.client {
-		t.Fatal(err)
-	}
-}
-
-func TestLeadershipMovesUnderClients(t *testing.T) {
-	members := cluster(t)
+func move(t *testing.T, members []*daemon) {
 	lead, others := leader(t, members)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -25,11 +25,11 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// member starts a member of its own cluster in a directory.
-func member(t *testing.T, dir string, args ...string) *daemon {
+// launch starts a member that the caller stops.
+func launch(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
 	p, err := parse(t, append([]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t),
-		"--http", freeAddress(t), "--log-level", "warn"}, args...)...)
+		"--http", freeAddress(t), "--log-level", "error", "--heartbeat", "20ms", "--election-timeout", "100ms"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,11 +37,19 @@ func member(t *testing.T, dir string, args ...string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// member starts a cluster of one and waits until it leads.
+func member(t *testing.T, dir string, args ...string) *daemon {
+	t.Helper()
+	d := launch(t, dir, args...)
 	t.Cleanup(func() {
 		if err := d.stop(); err != nil {
 			t.Error(err)
 		}
 	})
+	leader(t, []*daemon{d})
 	return d
 }
 
@@ -56,12 +64,16 @@ var modes = []string{"memory", "direct"}
 
 func TestClientWorksUnmodified(t *testing.T) {
 	for _, mode := range modes {
-		for _, protocol := range []int{2, 3} {
-			t.Run(fmt.Sprintf("%s/RESP%d", mode, protocol), func(t *testing.T) {
-				d := member(t, t.TempDir(), "--journal", mode)
-				exercise(t, client(t, d, protocol))
-			})
-		}
+		t.Run(mode, func(t *testing.T) {
+			d := member(t, t.TempDir(), "--journal", mode)
+			for _, protocol := range []int{2, 3} {
+				c := client(t, d, protocol)
+				exercise(t, c)
+				if err := c.FlushAll(t.Context()).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
@@ -152,14 +164,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 		}
 		return fmt.Sprint(reply[3:])
 	}
-	p, err := parse(t, "--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t), "--http", "", "--log-level", "warn")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := start(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := launch(t, dir)
+	leader(t, []*daemon{d})
 	c := client(t, d, 2)
 	for i := range 500 {
 		if err := c.Set(ctx, fmt.Sprint("k", i%100), i, 0).Err(); err != nil {
@@ -170,7 +176,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	d = member(t, dir, "--peer", p.peer)
+	d = member(t, dir)
 	if after := digest(d); after != before {
 		t.Fatalf("digest %s after the restart, %s before", after, before)
 	}
@@ -207,9 +213,9 @@ func TestStartFailuresSayWhatToDo(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--data", t.TempDir(), "--client", d.plan.client, "--peer", freeAddress(t), "--http", ""}, "uses the port"},
-		{[]string{"--data", t.TempDir(), "--client", freeAddress(t), "--peer", freeAddress(t), "--http", d.plan.http}, "uses the port"},
-		{[]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t), "--http", ""}, "uses this directory"},
+		{[]string{"--data", t.TempDir(), "--client", d.plan.client, "--peer", freeAddress(t), "--http", ""}, "or stop that process"},
+		{[]string{"--data", t.TempDir(), "--client", freeAddress(t), "--peer", freeAddress(t), "--http", d.plan.http}, "or stop that process"},
+		{[]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t), "--http", ""}, "stop that raftd"},
 	} {
 		p, err := parse(t, x.args...)
 		if err != nil {

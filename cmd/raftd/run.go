@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/journal"
 )
+
+// logMemory bounds the log entries that are kept in memory for members that are behind.
+const logMemory = 256 << 20
 
 // startLimit bounds recovery and listening.
 const startLimit = 10 * time.Minute
@@ -92,7 +96,7 @@ func start(p *plan) (*daemon, error) {
 	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
-		MaxCommand(p.maxValue + commandRoom).Logger(d.log)
+		MaxCommand(p.maxValue + commandRoom).Memory(logMemory).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
@@ -133,7 +137,9 @@ func (d *daemon) announce(out io.Writer) {
 	fmt.Fprintf(out, "  journal   %s: %s\n", st.Journal, durable)
 	fmt.Fprintf(out, "  pipeline  %s, threads %s, GOMAXPROCS %d, not the leader: %s\n",
 		st.Pipeline, st.Threads, runtime.GOMAXPROCS(0), p.follower)
-	fmt.Fprintf(out, "  limits    value %s\n", size(int64(p.maxValue)))
+	lanes := d.server.LaneMemory()
+	fmt.Fprintf(out, "  memory    log entries %s + client lanes %s = at most %s beside keys and values; longest value %s\n",
+		size(logMemory), size(lanes), size(logMemory+lanes), size(int64(p.maxValue)))
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)
 	}
@@ -191,28 +197,20 @@ func (d *daemon) drain() {
 
 func (d *daemon) closeHTTP() { d.http.close() }
 
-// explain turns an error into one line that says what to do.
+// explain turns an error into one line that says what to do, where the error itself does not.
 func explain(err error) string {
 	var config *engine.ConfigError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return err.Error() + "; another process uses the port: stop it, or choose other --client, --peer and --http addresses"
-	case errors.Is(err, syscall.EACCES), errors.Is(err, os.ErrPermission):
-		return err.Error() + "; check who owns the --data directory and whether the port is above 1023"
+		return fmt.Sprintf("%v; choose another with --client, --peer or --http, or stop that process", err)
 	case errors.Is(err, journal.ErrLocked):
-		return err.Error() + "; another raftd uses this directory: stop it, or choose another --data"
+		return fmt.Sprintf("%v; stop that raftd, or choose another --data", err)
 	case errors.Is(err, journal.ErrNoDirect):
-		return err.Error() + "; use --journal buffered-fdatasync, or another file system for --data"
+		return fmt.Sprintf("%v (--journal), or choose another file system for --data", err)
 	case errors.As(err, &config):
-		return config.Problem + " (" + config.Option + "); see raftd --help"
-	}
-	return explainIdentity(err)
-}
-
-func explainIdentity(err error) string {
-	var identity *journal.IdentityError
-	if errors.As(err, &identity) {
-		return err.Error() + "; the directory belongs to another member or cluster: give its own --id, or another --data"
+		return fmt.Sprintf("--%s: %s; see raftd --help", strings.ReplaceAll(config.Option, " ", "-"), config.Problem)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Sprintf("%v; check who owns the --data directory, and that ports are above 1023", err)
 	}
 	return err.Error()
 }

@@ -48,8 +48,6 @@ const (
 	proxiedPendingMax = 8192
 	// heldMax bounds the input that waits on one connection.
 	heldMax = 64 << 20
-	// outboundMax: a client that has not taken this many bytes gets no more commands done. netio closes it later.
-	outboundMax = 4 << 20
 )
 
 func (c *conn) pendingMax() int {
@@ -137,7 +135,7 @@ func (c *conn) block(wakeAt int, waits *link) {
 }
 
 func (c *conn) mayResume() bool {
-	return c.queue.len() <= c.wakeAt && (c.waits == nil || c.waits.state != linkOpening)
+	return c.queue.len() <= c.wakeAt && (c.waits == nil || !c.waits.opening())
 }
 
 // immediate answers the newest command at once, behind all that is owed before it.

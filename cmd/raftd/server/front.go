@@ -129,7 +129,7 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 			c.fault(refused)
 			return true
 		}
-		if to.state == linkOpening {
+		if to.opening() {
 			c.block(c.pendingMax(), to)
 			return false
 		}
@@ -162,7 +162,7 @@ func (f *front) roadToLeader(c *conn, d *command, args [][]byte) (to *link, refu
 		return nil, moved(d, args, f.lead.address)
 	}
 	to = f.linkTo(f.lead.address, c.resp)
-	if to.state == linkLost || to.crowded() {
+	if to.state != linkOpen && !to.opening() || to.crowded() {
 		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
 	}
 	return to, ""
@@ -297,6 +297,10 @@ func (f *front) finish() {
 
 // resume lets blocked connections go on, and reports whether one did.
 func (f *front) resume() (went bool) {
+	if len(f.blocked) == 0 {
+		return false
+	}
+	f.refresh() // may give up links that somebody waits for
 	waiting := f.blocked
 	f.blocked = nil
 	kept := waiting[:0]

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
@@ -17,6 +18,7 @@ type link struct {
 	sock  socket // nil while not connected
 	stop  func() // ends dialing and closes
 	state linkState
+	since int64 // monotonic ns when dialing began
 
 	owed    []owed // FIFO from head on
 	replies resp.ReplyParser
@@ -47,6 +49,9 @@ const (
 	linkLost // being dialed again
 )
 
+// linkOpeningMax is how long commands wait for the first attempt to reach a leader.
+const linkOpeningMax = int64(time.Second)
+
 const (
 	linkOwedMax     = 64 << 10
 	linkOutboundMax = 16 << 20
@@ -60,9 +65,15 @@ func (f *front) linkTo(address string, resp int) *link {
 	l := f.links[key]
 	if l == nil {
 		l = f.dial(f, address, resp)
+		l.since = f.now()
 		f.links[key] = l
 	}
 	return l
+}
+
+// opening reports whether it is worth waiting for the link.
+func (l *link) opening() bool {
+	return l.state == linkOpening && !l.retired && l.front.now()-l.since < linkOpeningMax
 }
 
 // retireLinks gives up links to members that no longer lead.

@@ -114,6 +114,23 @@ func TestWaitingForALinkThatNeverOpens(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForALinkOfAFormerLeader(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "v"))
+	r.follow("127.0.0.1:9001")
+	r.front.finish() // whatever happens next in the loop
+	if len(r.dialed) != 2 {
+		t.Fatalf("%d links dialed", len(r.dialed))
+	}
+	r.dialed[1].since -= linkOpeningMax
+	r.front.finish()
+	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
+		t.Fatalf("got %q", got)
+	}
+}
+
 func TestForwardedCommandsAreNotForwardedAgain(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")

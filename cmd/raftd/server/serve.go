@@ -12,6 +12,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.source.Store(&status)
 	}
 	f := newFront(s, road{lane: env.Lane})
+	s.laneMemory.Add(int64(env.Lane.Memory()))
 	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
 	env.OnCompletions(f.completions)
 	return func(c *netio.Conn) netio.Handler {
