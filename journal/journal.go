@@ -31,6 +31,7 @@ type Config struct {
 	GroupBytes   int           // payload of a group, unless one mutation is larger; 256 KiB
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
+	Foreground   bool          // prepare segments in the stage's own goroutine: simulations
 	FS           device.FS     // tests; nil: the directory Dir
 	Device       device.Device // tests; nil: a Writer
 }

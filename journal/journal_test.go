@@ -57,6 +57,10 @@ func entry(index, term uint64, size int) []byte {
 	return append(b, bytes.Repeat([]byte{byte(index)}, max(0, size-len(b)))...)
 }
 
+func recordsOf(index, term uint64, size int) []byte {
+	return record.AppendCommand(nil, entry(index, term, size))
+}
+
 func (w *writer) put(term, first uint64, n int, size int) {
 	w.t.Helper()
 	var recs []byte

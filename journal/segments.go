@@ -31,6 +31,7 @@ type segments struct {
 	space   error // no space: tried again at retry
 	retry   int64
 	wanted  bool // the stage waits for a segment, or wants one ahead
+	here    bool // make segments in the caller
 	ready   func()
 	made    sync.WaitGroup
 	slots   int
@@ -113,27 +114,37 @@ func (s *segments) makeLocked() {
 	s.making, s.retry = true, 0
 	s.made.Add(1)
 	name := fmt.Sprintf("%06d.seg", s.slots+1)
+	if s.here {
+		defer s.made.Done()
+		s.madeLocked(s.create(name))
+		return
+	}
 	go func() {
 		defer s.made.Done()
 		seg, err := s.create(name)
 		s.mu.Lock()
-		s.making = false
-		switch {
-		case err == nil:
-			s.slots++
-			s.space, s.wanted = nil, false
-			s.spares = append(s.spares, seg)
-		case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
-			s.space = fmt.Errorf("journal: no space for the next segment of %d bytes: %w", s.bytes, err)
-		default:
-			s.err = fmt.Errorf("journal: the next segment cannot be made: %w", err)
-		}
+		s.madeLocked(seg, err)
 		f := s.ready
 		s.mu.Unlock()
 		if f != nil {
 			f()
 		}
 	}()
+}
+
+// madeLocked takes over what create returned.
+func (s *segments) madeLocked(seg *segment, err error) {
+	s.making = false
+	switch {
+	case err == nil:
+		s.slots++
+		s.space, s.wanted = nil, false
+		s.spares = append(s.spares, seg)
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		s.space = fmt.Errorf("journal: no space for the next segment of %d bytes: %w", s.bytes, err)
+	default:
+		s.err = fmt.Errorf("journal: the next segment cannot be made: %w", err)
+	}
 }
 
 // create makes a zero-filled segment under another name and renames it when
