@@ -70,28 +70,34 @@ func (s *Sim) hook(kind, name string, off int64, n int) error {
 // Crash returns the disk as power leaves it now. keep is asked for every
 // unsynced sector, and for directory changes until it says no.
 func (s *Sim) Crash(keep func() bool) *Sim {
+	return s.CrashWith(keep, func(string, int64) bool { return keep() })
+}
+
+// CrashWith is Crash with a choice for each: names is asked for directory
+// changes, sector for every unsynced sector.
+func (s *Sim) CrashWith(names func() bool, sector func(name string, off int64) bool) *Sim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := NewSim()
 	copies := map[*inode]*inode{}
-	names := map[string]*inode{}
+	left := map[string]*inode{}
 	for n, f := range s.durable {
-		names[n] = f
+		left[n] = f
 	}
 	for _, change := range s.pending {
-		if !keep() {
+		if !names() {
 			break
 		}
-		change(names)
+		change(left)
 	}
-	for _, n := range sortedNames(names) {
-		f := names[n]
+	for _, n := range sortedNames(left) {
+		f := left[n]
 		if copies[f] == nil {
 			b := slices.Clone(f.safe)
 			for i := range f.unsynced {
 				e := &f.unsynced[i]
 				for at := 0; at < len(e.b); at += Sector {
-					if keep() {
+					if sector(n, e.off+int64(at)) {
 						b = e.apply(b, at, min(at+Sector, len(e.b)))
 					}
 				}
