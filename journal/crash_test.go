@@ -509,7 +509,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	}
 	run()
 	run()
-	if n := testing.AllocsPerRun(50, run); n > 1 { // the index of batches grows now and then
+	if n := testing.AllocsPerRun(200, run); n > 0 { // averaged: the index of batches doubles now and then
 		t.Fatalf("%v allocations per 100 mutations", n)
 	}
 }

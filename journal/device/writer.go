@@ -46,7 +46,8 @@ func (w *Writer) run(ops []Op, tag uint64) {
 		return // never retried
 	}
 	if err := Run(ops); err != nil {
-		w.failed.CompareAndSwap(nil, &err)
+		first := err // only here, so that a good write allocates nothing
+		w.failed.CompareAndSwap(nil, &first)
 		return
 	}
 	w.tag.Store(tag)
