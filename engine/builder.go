@@ -80,11 +80,17 @@ type Env struct {
 	Index int
 
 	completions *func()
+	tick        *func()
 }
 
 // OnCompletions names the function that is called in the loop after
 // completions arrived in Lane.
 func (e Env) OnCompletions(f func()) { *e.completions = f }
+
+// OnTick names a function that is called in the loop once per tick (half a
+// heartbeat), whether or not there is traffic: for what nobody else
+// announces, such as a socket that has drained.
+func (e Env) OnTick(f func()) { *e.tick = f }
 
 // service is a front end that Serve registered.
 type service struct {

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,6 +23,10 @@ import (
 //	Hello(version, cluster, from, to, incarnation, advertised)  ─►
 //	            ◄─  Welcome(the same of its side, grant)  or  Welcome(refused)
 //	append frames within the grant, votes, acks, heartbeats     ─►
+
+// redialMax is the longest pause between dials of a member. A member that
+// comes back hears the leader before it would campaign.
+const redialMax = 200 * time.Millisecond
 
 // helloMax bounds the first frame of a connection.
 const helloMax = 4 << 10
@@ -187,7 +192,7 @@ func (l *link) close() {
 
 // dial keeps a connection to the member; in loop.
 func (l *link) dial(loop *netio.Loop) {
-	l.net = loop.Dial(netio.LinkConfig{Address: l.member.Address, Handler: l.open})
+	l.net = loop.Dial(netio.LinkConfig{Address: l.member.Address, Handler: l.open, BackoffMax: redialMax})
 }
 
 // open begins a connection: hello, then the welcome.

@@ -75,7 +75,7 @@ func (e *Engine) openFronts() error {
 				return err
 			}
 			e.loopLanes[k] = append(e.loopLanes[k], ll)
-			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k, completions: &ll.deliver})
+			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k, completions: &ll.deliver, tick: &ll.tick})
 		}
 		e.fronts[i].perLoop = perLoop
 	}
@@ -87,7 +87,16 @@ type loopLane struct {
 	loop    *netio.Loop
 	fused   bool
 	deliver func()
+	tick    func()
 	waiting flag
+	due     flag
+}
+
+// ticked calls the front end's tick if one is due; in the loop.
+func (l *loopLane) ticked() {
+	if l.due.take() && l.tick != nil {
+		l.tick()
+	}
 }
 
 // notify runs in the apply goroutine: fused, that is the loop itself.
@@ -118,6 +127,7 @@ func (e *Engine) pollLoop(l *netio.Loop) {
 			if ll.waiting.take() && ll.deliver != nil {
 				ll.deliver()
 			}
+			ll.ticked()
 		}
 		e.run.wake()
 	}
@@ -133,9 +143,21 @@ func (e *Engine) tickLoop() {
 		select {
 		case <-t.C:
 			e.due.Store(true)
+			e.tickFronts()
 			e.run.wake()
 		case <-e.ticking:
 			return
+		}
+	}
+}
+
+// tickFronts makes a tick due on every loop that serves.
+func (e *Engine) tickFronts() {
+	for _, lanes := range e.loopLanes {
+		for _, ll := range lanes {
+			if ll.due.set(); !ll.fused {
+				ll.loop.Wake()
+			}
 		}
 	}
 }
@@ -149,6 +171,11 @@ func (e *Engine) after() {
 	}
 	if e.due.CompareAndSwap(true, false) {
 		e.publishStatus()
+	}
+	if e.run.fused && len(e.loopLanes) > 0 {
+		for _, ll := range e.loopLanes[0] {
+			ll.ticked()
+		}
 	}
 	e.transfer.serve(e.replica.Transfer)
 }

@@ -120,3 +120,37 @@ func (e *Engine) memberStatus(l *link, leads bool) MemberStatus {
 	m.SentBytes, _, m.Restarts = e.replica.Sent(l.member.ID)
 	return m
 }
+
+// Leadership is who leads, as far as this replica knows: cheap enough to ask
+// for every batch. address is what the leader advertised to clients, "" if
+// that is not known yet; leader is 0 when nobody is known to lead.
+func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
+	s := e.status.Load()
+	return s.Role == Leader, s.Leader, s.LeaderAddress
+}
+
+// Memory is the sum of the buffers that the engine has set aside, in bytes:
+// what they may grow to, most of it untouched while there is little load.
+func (e *Engine) Memory() (total int64, parts []MemoryPart) {
+	var lanes int64
+	for _, l := range e.laneTable() {
+		lanes += int64(l.Memory())
+	}
+	parts = []MemoryPart{
+		{"entries", e.b.memory},
+		{"lanes", lanes},
+		{"member inboxes", int64(len(e.links) * e.b.inboxBytes())},
+		{"mutation ring", int64(e.b.slots * 64)},
+		{"journal groups", 2 * (256 << 10)},
+	}
+	for _, p := range parts {
+		total += p.Bytes
+	}
+	return total, parts
+}
+
+// MemoryPart is one term of the sum.
+type MemoryPart struct {
+	Name  string
+	Bytes int64
+}

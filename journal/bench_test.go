@@ -19,7 +19,7 @@ func BenchmarkRaw(b *testing.B) {
 				b.Fatal(err)
 			}
 			s := segments{fs: dir, flags: Direct.flags(), bytes: 64 << 20, block: 4096}
-			seg, err := s.create("raw")
+			seg, err := s.create("raw", false)
 			if err != nil {
 				b.Skip(err)
 			}

@@ -334,7 +334,7 @@ func (j *Journal) resume(r *recovery) error {
 	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{}
 	if len(j.segments.spares) == 0 {
 		j.segments.slots++
-		seg, err := j.segments.create(fmt.Sprintf("%06d.seg", j.segments.slots))
+		seg, err := j.segments.create(fmt.Sprintf("%06d.seg", j.segments.slots), false)
 		if err != nil {
 			return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
 		}

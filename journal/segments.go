@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 // zeroStep is how much is zeroed at once: a larger write would delay a
 // concurrent durable one by more than half a millisecond.
-const zeroStep = 1 << 20
+const zeroStep = 256 << 10
 
 // segments are the files: live ones in ordinal order, spares, and the
 // goroutine that makes the next one.
@@ -30,8 +31,9 @@ type segments struct {
 	err     error // an error that poisons
 	space   error // no space: tried again at retry
 	retry   int64
-	wanted  bool // the stage waits for a segment, or wants one ahead
-	here    bool // make segments in the caller
+	hurry   atomic.Bool // the stage waits now
+	wanted  bool        // the stage waits for a segment, or wants one ahead
+	here    bool        // make segments in the caller
 	ready   func()
 	made    sync.WaitGroup
 	slots   int
@@ -92,6 +94,7 @@ func (s *segments) next(ordinal uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ok := len(s.spares) > 0
+	s.hurry.Store(!ok)
 	if ok {
 		seg := s.spares[0]
 		s.spares = s.spares[1:]
@@ -116,12 +119,12 @@ func (s *segments) makeLocked() {
 	name := fmt.Sprintf("%06d.seg", s.slots+1)
 	if s.here {
 		defer s.made.Done()
-		s.madeLocked(s.create(name))
+		s.madeLocked(s.create(name, false))
 		return
 	}
 	go func() {
 		defer s.made.Done()
-		seg, err := s.create(name)
+		seg, err := s.create(name, true)
 		s.mu.Lock()
 		s.madeLocked(seg, err)
 		f := s.ready
@@ -148,8 +151,9 @@ func (s *segments) madeLocked(seg *segment, err error) {
 }
 
 // create makes a zero-filled segment under another name and renames it when
-// it is whole and synced: a file called *.seg always has its full length.
-func (s *segments) create(name string) (*segment, error) {
+// it is whole and synced: a file called *.seg always has its full length. ahead:
+// nobody waits for it, so it leaves half the disk's time to others.
+func (s *segments) create(name string, ahead bool) (*segment, error) {
 	const tmp = "segment.new"
 	f, err := s.fs.Create(tmp, device.Flags{Direct: s.flags.Direct})
 	if err != nil {
@@ -157,8 +161,12 @@ func (s *segments) create(name string) (*segment, error) {
 	}
 	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
 	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
+		start := time.Now()
 		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
 			return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
+		}
+		if rest := time.Since(start); ahead && rest > 50*time.Microsecond && !s.hurry.Load() {
+			time.Sleep(rest) // as long as the step took
 		}
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {

@@ -119,7 +119,7 @@ func TestPowerCutAtEveryOperation(t *testing.T) {
 		rounds, gentle = 1, 1
 	}
 	if long {
-		rounds, gentle = 40, 5
+		rounds, gentle = 12, 5
 	}
 	points, states := 0, 0
 	for seed := range uint64(rounds) {

@@ -20,7 +20,7 @@ import (
 )
 
 // logMemory bounds the log entries that are kept in memory for members that are behind.
-const logMemory = 256 << 20
+const logMemory = 64 << 20
 
 // startLimit bounds recovery and listening.
 const startLimit = 10 * time.Minute
@@ -137,9 +137,13 @@ func (d *daemon) announce(out io.Writer) {
 	fmt.Fprintf(out, "  journal   %s: %s\n", st.Journal, durable)
 	fmt.Fprintf(out, "  pipeline  %s, threads %s, GOMAXPROCS %d, not the leader: %s\n",
 		st.Pipeline, st.Threads, runtime.GOMAXPROCS(0), p.follower)
-	lanes := d.server.LaneMemory()
-	fmt.Fprintf(out, "  memory    log entries %s + client lanes %s = at most %s beside keys and values; longest value %s\n",
-		size(logMemory), size(lanes), size(logMemory+lanes), size(int64(p.maxValue)))
+	total, parts := d.engine.Memory()
+	var sum []string
+	for _, part := range parts {
+		sum = append(sum, part.Name+" "+size(part.Bytes))
+	}
+	fmt.Fprintf(out, "  memory    %s = at most %s beside keys and values; longest value %s\n",
+		strings.Join(sum, " + "), size(total), size(int64(p.maxValue)))
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)
 	}

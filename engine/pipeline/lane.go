@@ -71,8 +71,8 @@ type LaneConfig struct {
 	// Cells is the most requests that may be outstanding, counted until their
 	// completions are released; rounded up to a power of two. Default 32768.
 	Cells int
-	// Bytes bounds the commands, and again the queries, that wait to be taken
-	// over. Default 4 MiB, at least twice the largest command.
+	// Bytes bounds the commands that wait to be taken over. Default 4 MiB, at
+	// least twice the largest command.
 	Bytes int
 	// Notify is called by the apply goroutine after it has put completions
 	// into the lane, once per batch. It must not block. When that goroutine
@@ -95,6 +95,9 @@ const (
 
 	batchBytes = 64 << 10 // a write batch, unless one command is larger
 	batchCount = 4096
+
+	readsBytes   = 4 << 20 // queries that wait; one may have a quarter
+	repliesBytes = 4 << 20 // replies that wait; beyond that they are allocated
 )
 
 // Lane is the allocation-free asynchronous road into an engine: requests one
@@ -162,15 +165,15 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 	n := uint64(cfg.Cells)
 	return &Lane{
 		id: id, cells: n, cfg: cfg,
-		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(cfg.Bytes),
+		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(readsBytes),
 		next: 1, oldest: 1, ordinal: 1,
 		done: make([]uint8, n), requests: make([]uint64, n),
-		out: make([]Completion, n), replies: ring.NewBytes(cfg.Bytes),
+		out: make([]Completion, n), replies: ring.NewBytes(repliesBytes),
 	}
 }
 
 // Memory is the sum of the lane's buffers in bytes.
-func (l *Lane) Memory() int { return 3*l.cfg.Bytes + l.cfg.Cells*(1+8+48) }
+func (l *Lane) Memory() int { return l.cfg.Bytes + readsBytes + repliesBytes + l.cfg.Cells*(1+8+48) }
 
 // Cells is the most requests outstanding. Request&(Cells-1) is unique among
 // the outstanding ones.

@@ -12,9 +12,9 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.source.Store(&status)
 	}
 	f := newFront(s, road{lane: env.Lane})
-	s.laneMemory.Add(int64(env.Lane.Memory()))
 	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
 	env.OnCompletions(f.completions)
+	env.OnTick(f.finish)
 	return func(c *netio.Conn) netio.Handler {
 		return &clientHandler{f.accept(c, c.RemoteAddr().String(), s.cfg.Client)}
 	}

@@ -42,9 +42,8 @@ type Server struct {
 	start  time.Time
 	source atomic.Pointer[func() engine.Status]
 
-	lastID     atomic.Uint64
-	accepted   atomic.Uint64
-	laneMemory atomic.Int64
+	lastID   atomic.Uint64
+	accepted atomic.Uint64
 
 	mu      sync.Mutex
 	clients map[uint64]*client
@@ -111,9 +110,6 @@ func (s *Server) Connections() (now int, all uint64) {
 	defer s.mu.Unlock()
 	return len(s.clients), s.accepted.Load()
 }
-
-// LaneMemory is the bytes that the lanes of all loops may take.
-func (s *Server) LaneMemory() int64 { return s.laneMemory.Load() }
 
 // clientList is CLIENT LIST, of all clients or of those named by ID.
 func (s *Server) clientList(args [][]byte) string {
