@@ -17,7 +17,7 @@ import (
 // tiny is the smallest journal that has several segments.
 func tiny(fs device.FS) Config {
 	c := small(fs)
-	c.SegmentBytes, c.GroupBytes = 4*4096, 3000
+	c.SegmentBytes, c.GroupBytes, c.Foreground = 4*4096, 3000, true // nothing beside the stage
 	return c
 }
 
@@ -123,7 +123,7 @@ func TestEveryBitFlip(t *testing.T) {
 		if err != nil || len(j.segments.live) < 3 {
 			t.Fatalf("%d live segments, %v", len(j.segments.live), err)
 		}
-		step := sample(53, 797)
+		step := sample(101, 797)
 		total, damage, shorter := 0, 0, 0
 		for _, name := range names {
 			size := len(fs.Data(name))

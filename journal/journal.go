@@ -189,9 +189,12 @@ func (j *Journal) Close() error {
 		default:
 		}
 	})
-	for j.err == nil && !j.Idle() && j.Space() == nil {
+	for j.err == nil && !j.Idle() {
 		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || j.Idle() {
 			continue
+		}
+		if j.flights[0].tag == 0 && j.Space() != nil {
+			break // what is left needs a segment that cannot be made
 		}
 		select {
 		case <-wake:

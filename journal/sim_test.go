@@ -15,7 +15,7 @@ import (
 // onSim is the smallest journal, on a disk that loses what was not synced.
 func onSim(fs device.FS, mode Mode) Config {
 	c := tiny(fs)
-	c.Mode, c.Foreground = mode, true
+	c.Mode = mode
 	return c
 }
 
@@ -114,7 +114,7 @@ func (c *crashes) verify(disk *device.Sim, where string, depth int) {
 }
 
 func TestPowerCutAtEveryOperation(t *testing.T) {
-	rounds, gentle := 3, 2
+	rounds, gentle := 2, 2
 	if testing.Short() {
 		rounds, gentle = 1, 1
 	}
