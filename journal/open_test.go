@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,6 +114,47 @@ func TestCloseOnAFullDiskWritesWhatFits(t *testing.T) {
 	}
 	fs.OnWrite = nil
 	if _, rec := mustOpen(t, tiny(fs)); rec.Last != 1 {
+		t.Fatalf("%+v", rec)
+	}
+}
+
+// What recovery cut stays cut, even when the missing sectors turn up later, as
+// from a cache that was slow to give them: the seal stands over the beginning.
+func TestWhatWasCutStaysCut(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 2, 300)
+	w.flush()
+	at, name := j.position, j.segments.current().name
+	w.put(1, 3, 1, 5000)
+	w.flush()
+	second := fs.Data(name)[at+4096 : at+8192]
+	late := slices.Clone(second)
+	clear(second)
+	if _, rec := mustOpen(t, small(fs)); rec.Last != 2 || rec.Torn != 1 {
+		t.Fatalf("%+v", rec)
+	}
+	copy(fs.Data(name)[at+4096:], late)
+	if _, rec := mustOpen(t, small(fs)); rec.Last != 2 || rec.Probation {
+		t.Fatalf("a cut batch came back: %+v", rec)
+	}
+}
+
+// A vote survives the batch that carried it: the state file had it first.
+func TestVoteSurvivesItsBatch(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 2, 300)
+	w.flush()
+	at, name := j.position, j.segments.current().name
+	if b := (Batch{Hard: Hard{Term: 7, Vote: 2}, First: 3, Sequence: 2}); !j.Append(&b, nil) {
+		t.Fatal("refused")
+	}
+	w.flush()
+	clear(fs.Data(name)[at : at+4096])
+	if _, rec := mustOpen(t, small(fs)); rec.Hard != (Hard{7, 2}) || rec.Last != 2 {
 		t.Fatalf("%+v", rec)
 	}
 }
