@@ -14,14 +14,14 @@ const stride = 16
 //	buf      | rec | rec | … 16 … | rec | …                  | free |
 //	offsets    0                    n16      one u32 per 16 entries
 //
-// Bytes below the published count are never written again. count is stored
-// last, so whoever loads it sees the bytes and offsets that it covers.
+// Committed bytes are never written again. Entry count and byte count are one
+// word, stored last: a reader must never see the end of one append with the
+// entries of another.
 type chunk struct {
 	id      uint32
-	first   uint64 // index of the first entry
-	buf     []byte // all of it; bytes below used are committed
-	count   atomic.Uint32
-	used    atomic.Uint32 // committed bytes, as readers see them
+	first   uint64        // index of the first entry
+	buf     []byte        // all of it; bytes below used are committed
+	filled  atomic.Uint64 // entries << 32 | bytes
 	offsets atomic.Pointer[[]uint32]
 }
 
@@ -32,8 +32,20 @@ func newChunk(id uint32, first uint64, buf []byte) *chunk {
 	return c
 }
 
+// state returns the committed entries and bytes.
+func (c *chunk) state() (count, used uint32) {
+	v := c.filled.Load()
+	return uint32(v >> 32), uint32(v)
+}
+
+// used is the number of committed bytes.
+func (c *chunk) used() int {
+	_, used := c.state()
+	return int(used)
+}
+
 // last is the index of the newest committed entry; first-1 when empty.
-func (c *chunk) last() uint64 { return c.first + uint64(c.count.Load()) - 1 }
+func (c *chunk) last() uint64 { return c.first + c.filled.Load()>>32 - 1 }
 
 // bytes returns n committed bytes at off, for any reader.
 func (c *chunk) bytes(off, n uint32) []byte {
@@ -44,7 +56,7 @@ func (c *chunk) bytes(off, n uint32) []byte {
 // It returns false when the records are not n whole entries.
 func (c *chunk) note(off uint32, n uint32, records []byte) bool {
 	offsets := *c.offsets.Load()
-	count := c.count.Load()
+	count, _ := c.state()
 	for range n {
 		size, err := record.Skip(records)
 		if err != nil {
@@ -70,8 +82,8 @@ func (c *chunk) note(off uint32, n uint32, records []byte) bool {
 // past the last.
 func (c *chunk) locate(index uint64) uint32 {
 	k := uint32(index - c.first)
-	if k >= c.count.Load() {
-		return c.used.Load()
+	if count, used := c.state(); k >= count {
+		return used
 	}
 	off := (*c.offsets.Load())[k/stride]
 	for range k % stride {

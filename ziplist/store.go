@@ -135,13 +135,12 @@ func (s *Store) Append(term, first uint64, n uint32, records []byte) (Ref, error
 		return Ref{}, fmt.Errorf("ziplist: append at %d behind %d", first, s.Last())
 	}
 	c := s.open(term, first, len(records))
-	off := c.used.Load()
+	count, off := c.state()
 	if !c.note(off, n, records) {
 		return Ref{}, ErrMalformed
 	}
 	copy(c.buf[off:], records)
-	c.used.Store(off + uint32(len(records)))
-	c.count.Add(n)
+	c.filled.Store(uint64(count+n)<<32 | uint64(off+uint32(len(records))))
 	s.lastIdx.Store(first + uint64(n) - 1)
 	return Ref{Chunk: c.id, Off: off, Len: uint32(len(records))}, nil
 }
@@ -157,7 +156,7 @@ func (s *Store) open(term, first uint64, need int) *chunk {
 			panic(fmt.Sprintf("ziplist: term %d behind term %d", term, p.term))
 		}
 		if p.end == 0 && p.term == term {
-			if int(p.chunk.used.Load())+need <= len(p.chunk.buf) {
+			if p.chunk.used()+need <= len(p.chunk.buf) {
 				return p.chunk
 			}
 			list = p.list
@@ -414,7 +413,7 @@ func (s *Store) Stats() Stats {
 	list := uint32(0)
 	for i := range t.pieces {
 		p := &t.pieces[i]
-		st.Bytes += int64(p.chunk.used.Load())
+		st.Bytes += int64(p.chunk.used())
 		st.Offsets += int64(4 * len(*p.chunk.offsets.Load()))
 		if p.list != list {
 			st.Lists, list = st.Lists+1, p.list

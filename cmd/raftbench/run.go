@@ -34,6 +34,11 @@ const runExamples = `  raftbench run --outstanding 1,64,1024,16384 -d 128
   raftbench run --rate 200k -d 1KiB --json result.json
   raftbench run --addrs 127.0.0.1:7379 -c 50 -P 16 --ratio 1:10`
 
+// inProcess is GOMAXPROCS for three replicas in one process: a goroutine that
+// blocks in epoll_wait or in a write holds a processor until the runtime takes
+// it back, and each replica has one of each; two more are for the rest.
+const inProcess = 3*2 + 2
+
 func newRun() *cobra.Command {
 	f := &runFlags{cfg: bench.DefaultConfig()}
 	c := &cobra.Command{
@@ -171,6 +176,9 @@ func (f *runFlags) run(c *cobra.Command) error {
 			}
 		}
 		return nil
+	}
+	if len(cells[0].Addrs) == 0 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), inProcess))
 	}
 	opt := bench.Options{}
 	if !f.noProgress && onTerminal(os.Stderr) {
