@@ -17,7 +17,7 @@ import (
 // tiny is the smallest journal that has several segments.
 func tiny(fs device.FS) Config {
 	c := small(fs)
-	c.SegmentBytes, c.GroupBytes = 4*4096, 3000
+	c.SegmentBytes, c.GroupBytes, c.Foreground = 4*4096, 3000, true // nothing beside the stage
 	return c
 }
 
@@ -113,23 +113,17 @@ func TestEveryBitFlip(t *testing.T) {
 		fs := device.NewMemory()
 		j, _ := mustOpen(t, tiny(fs))
 		w, h := &writer{t: t, j: j}, &history{}
-		work(w, h, 4)
+		work(w, h, 6)
 		if sealed {
 			w.seal()
 		}
 		want := h.logs[len(h.logs)-1]
 		prev := h.logs[len(h.logs)-2]
-		names := []string{stateName}
-		for _, seg := range j.segments.live {
-			names = append(names, seg.name)
+		names, err := fs.List() // all: state, live segments and spares, sealed or not
+		if err != nil || len(j.segments.live) < 3 {
+			t.Fatalf("%d live segments, %v", len(j.segments.live), err)
 		}
-		if !sealed { // the others hold nothing that differs
-			names = names[len(names)-1:]
-		}
-		step := 1
-		if testing.Short() {
-			step = 97
-		}
+		step := sample(101, 797)
 		total, damage, shorter := 0, 0, 0
 		for _, name := range names {
 			size := len(fs.Data(name))
@@ -149,15 +143,15 @@ func TestEveryBitFlip(t *testing.T) {
 				case err != nil:
 					t.Errorf("sealed %v: %s bit %d: %v", sealed, name, bit, err)
 				case slices.Equal(log, want):
-				case !sealed && slices.Equal(log, prev):
-					shorter++ // the residual: the very last batch, not yet promised
+				case !sealed && slices.Equal(log, prev) && rec.Probation:
+					shorter++ // the very last batch, not yet promised: not silently
 				default:
 					t.Errorf("sealed %v: %s bit %d: recovered %v (%+v), want %v", sealed, name, bit, log, rec, want)
 				}
 			})
 		}
-		t.Logf("sealed %v: %d flips: %d damage verdicts, %d cut the unpromised last batch, the rest harmless",
-			sealed, total, damage, shorter)
+		t.Logf("sealed %v: %d files, %d flips: %d damage verdicts, %d cut the unpromised last batch, the rest harmless",
+			sealed, len(names), total, damage, shorter)
 		if damage == 0 || sealed && shorter > 0 {
 			t.Errorf("sealed %v: %d verdicts, %d shorter", sealed, damage, shorter)
 		}
@@ -168,16 +162,13 @@ func TestEveryTruncation(t *testing.T) {
 	fs := device.NewMemory()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
-	work(w, h, 4)
+	work(w, h, 6)
 	w.seal()
 	names := []string{stateName}
 	for _, seg := range j.segments.live {
 		names = append(names, seg.name)
 	}
-	step := 1
-	if testing.Short() {
-		step = 31
-	}
+	step := sample(3, 61)
 	for _, name := range names {
 		each(len(fs.Data(name))/step, func(k int) {
 			c := fs.Clone()
@@ -318,19 +309,26 @@ func TestEveryTornSubset(t *testing.T) {
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 3)
 	writes := recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
-	h.mutate(w, 9, w.last+1, 1, 700)
+	h.mutate(w, 9, w.last+1, 1, 4200) // two blocks
 	w.flush()
 	fs.OnWrite = nil
 	x := (*writes)[len(*writes)-1] // the batch; the state file went before
 	n := len(x.buf) / sectorBytes
 
+	free := 10 // sectors that vary; the rest follows them
+	if long {
+		free = n
+	}
+	if n != 16 {
+		t.Fatalf("%d sectors", n)
+	}
 	whole, cut := h.logs[len(h.logs)-1], h.logs[len(h.logs)-2]
 	for fill := range 3 {
-		each(1<<min(n, 12), func(bits int) {
-			disk := x.tear(func(s int) bool { return bits>>(s%12)&1 == 1 })
+		each(1<<free, func(bits int) {
+			disk := x.tear(func(s int) bool { return bits>>(s%free)&1 == 1 })
 			data := disk.Data(x.name)[x.off:]
 			for s := range n {
-				if bits>>(s%12)&1 == 0 && fill > 0 {
+				if bits>>(s%free)&1 == 0 && fill > 0 {
 					sector := data[s*sectorBytes : (s+1)*sectorBytes]
 					clear(sector)
 					if fill == 2 {
@@ -388,15 +386,15 @@ func TestStateFileMatrix(t *testing.T) {
 
 func TestRulesDecideEveryCombination(t *testing.T) {
 	count := [verdicts]int{}
-	for c := range 64 {
-		f := facts{c&1 != 0, c&2 != 0, c&4 != 0, c&8 != 0, c&16 != 0, c&32 != 0}
+	for c := range 128 {
+		f := facts{c&1 != 0, c&2 != 0, c&4 != 0, c&8 != 0, c&16 != 0, c&32 != 0, c&64 != 0}
 		v, _ := judge(f)
 		count[v]++
 		whole := f.header && f.sums
 		switch {
 		case whole && f.chain != (v == keep):
 			t.Errorf("%+v: %v", f, v)
-		case !whole && f.promised != (v == damaged):
+		case !whole && (f.promised || f.unreadable) != (v == damaged):
 			t.Errorf("%+v: %v", f, v)
 		case !whole && !f.promised && !f.allTags && v == rot:
 			t.Errorf("%+v: %v", f, v)
@@ -515,7 +513,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	}
 	run()
 	run()
-	if n := testing.AllocsPerRun(50, run); n > 1 { // the index of batches grows now and then
+	if n := testing.AllocsPerRun(200, run); n > 0 { // averaged: the index of batches doubles now and then
 		t.Fatalf("%v allocations per 100 mutations", n)
 	}
 }

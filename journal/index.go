@@ -23,7 +23,6 @@ type index struct {
 	mu    sync.RWMutex
 	spans []span // in index order, without overlap
 	next  uint64 // one past the newest durable entry
-	low   uint64 // entries below are compacted
 }
 
 // add enters a durable batch: what it overrules goes.
@@ -31,9 +30,15 @@ type index struct {
 //	spans   [1..9][10..19][20..24]
 //	add          first=15 count=3
 //	        [1..9][10..14][15..17]
+//
+// One that begins behind the end, as after a restored snapshot, leaves a gap:
+// the log begins anew there, and everything before it goes.
 func (x *index) add(s span) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if s.first > x.next {
+		x.spans = x.spans[:0]
+	}
 	n := len(x.spans)
 	for n > 0 && x.spans[n-1].first >= s.first {
 		n--

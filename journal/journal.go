@@ -1,26 +1,12 @@
-// Package journal makes log mutations durable.
-//
-// It is a sequence of batches in preallocated, zero-filled or recycled
-// segment files of a fixed length, each batch one aligned write; see format.go
-// for the bytes and recover.go for what is believed of them after a crash.
-//
-//	Append ─► open group ─┐ full, or the writer is free
-//	                      └─► one write ─► Durable ─► (idle) seal
-//
-// One goroutine, the stage, calls Append, Poll and everything else without
-// another note. The group after the one being written is filled meanwhile;
-// there is no timer: what gathered during a write is the next group.
 package journal
 
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
-	"github.com/ringraft/ringraft/journal/record"
 )
 
 // Config opens a journal.
@@ -32,6 +18,7 @@ type Config struct {
 	GroupBytes   int           // payload of a group, unless one mutation is larger; 256 KiB
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
+	Foreground   bool          // prepare segments in the stage's own goroutine: simulations
 	FS           device.FS     // tests; nil: the directory Dir
 	Device       device.Device // tests; nil: a Writer
 }
@@ -62,6 +49,7 @@ type group struct {
 	term     uint64
 	sequence uint64
 	metadata []byte
+	full     bool // a mutation was refused: nothing more comes in
 }
 
 // flight is what is being written.
@@ -71,8 +59,10 @@ type flight struct {
 	span     span
 	since    int64
 	seal     bool
+	inline   time.Duration // how long the caller itself took; 0: the writer does it
 	group    *group
-	gone     []*segment // spares once this is durable
+	gone     []*segment  // spares once this is durable
+	ops      []device.Op // its own: the next submission is built meanwhile
 }
 
 // Journal is an open journal.
@@ -88,9 +78,9 @@ type Journal struct {
 	segments segments
 	index    index
 
-	groups  [2]group
+	groups  [3]group // one filling, one in flight, one behind it
 	fill    int
-	flight  flight
+	flights [2]flight // the first is being written; the second is a full group queued behind it
 	ops     []device.Op
 	open    []byte // one block: opening and seal batches
 	scratch []byte
@@ -107,28 +97,59 @@ type Journal struct {
 	sealed   bool
 	idle     int64 // since when nothing is in flight
 	quick    bool  // the last write took less than inlineMax
+	dirty    bool  // the next submission writes the state file
 	durable  atomic.Uint64
-	err      error
+	since    atomic.Int64 // when the write in flight began, 0: none
+	err      error        // the stage's copy of failure
+	failure  atomic.Pointer[error]
 
-	writes, bytes uint64
+	writes, bytes atomic.Uint64
 }
-
-// inlineMax is how fast the last write must have been for the caller itself to
-// do the next one.
-const inlineMax = int64(time.Millisecond)
 
 // Durable is the sequence of the newest mutation on disk; every earlier one is
 // too. Any goroutine.
 func (j *Journal) Durable() uint64 { return j.durable.Load() }
 
 // Err is the first write or sync error. The journal is poisoned by then: the
-// durable sequence stands still for ever and nothing is tried again.
-func (j *Journal) Err() error { return j.err }
+// durable sequence stands still for ever and nothing is tried again. Any
+// goroutine.
+func (j *Journal) Err() error {
+	if p := j.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (j *Journal) fail(err error) {
+	if j.err == nil {
+		j.err = err
+		j.failure.Store(&err)
+	}
+}
+
+// Space is nil, or why the next segment could not be made: the disk is full.
+// It is known a whole segment before it matters. Making it is tried again by
+// Poll; writing goes on as long as the current segment has room, then Append
+// refuses. Any goroutine.
+func (j *Journal) Space() error { return j.segments.shortage() }
 
 // SetMetadata replaces what later segments begin with; the next batch carries
-// it too.
-func (j *Journal) SetMetadata(b []byte) {
+// it too. It is copied. More than 2 KiB is an error, and changes nothing.
+func (j *Journal) SetMetadata(b []byte) error {
+	if len(b) > metadataMax {
+		return fmt.Errorf("journal: metadata of %d bytes; at most %d", len(b), metadataMax)
+	}
 	j.metadata, j.newMeta = append([]byte(nil), b...), true
+	return nil
+}
+
+// Settle ends probation: what was lost at the end of the log is known to be
+// here again. The next write says so in the state file, before any batch that
+// follows; until then every opening reports Probation again.
+func (j *Journal) Settle() {
+	if j.state.probation {
+		j.state.probation, j.dirty, j.sealed = false, true, false
+	}
 }
 
 // OnDone names what is called, on another goroutine, when a write is done or
@@ -142,270 +163,25 @@ func (j *Journal) OnDone(f func()) {
 type Stats struct{ Writes, Bytes uint64 }
 
 // Stats returns the counts since Open.
-func (j *Journal) Stats() Stats { return Stats{j.writes, j.bytes} }
+func (j *Journal) Stats() Stats { return Stats{j.writes.Load(), j.bytes.Load()} }
 
-// WriteAge is how long the write in flight has taken so far, 0 if there is none.
+// WriteAge is how long the write in flight has taken so far, 0 if there is
+// none. Any goroutine: also a watchdog's while the stage itself is writing.
 func (j *Journal) WriteAge(now int64) time.Duration {
-	if j.flight.tag == 0 {
-		return 0
+	if s := j.since.Load(); s != 0 {
+		return time.Duration(now - s)
 	}
-	return time.Duration(now - j.flight.since)
+	return 0
 }
 
-// Append adds a mutation to the open group: records are copied. False means
-// that it does not fit behind what the group holds: call again after Poll has
-// made room.
-func (j *Journal) Append(b *Batch, records []byte) bool {
-	if j.err != nil {
-		return false
-	}
-	g := &j.groups[j.fill]
-	need := len(records)
-	if g.used == 0 {
-		need += record.RunHeaderMax
-	}
-	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 && b.Term != g.term ||
-		g.used+need > g.room) {
-		return false
-	}
-	if g.n == 0 {
-		j.begin(g, b, need)
-	}
-	payload := g.buf[g.sectors*sectorBytes:]
-	if b.Count > 0 {
-		if g.count == 0 {
-			g.used = len(record.AppendRunHeader(payload[:0], b.Term, b.First))
-			g.term = b.Term
-		}
-		g.used += copy(payload[g.used:], records)
-		g.count += b.Count
-	}
-	g.n++
-	g.hard, g.commit, g.sequence = b.Hard, b.Commit, b.Sequence
-	return true
-}
-
-// begin prepares an empty group for a first mutation of need payload bytes.
-func (j *Journal) begin(g *group, b *Batch, need int) {
-	g.first, g.count, g.used, g.term = b.First, 0, 0, b.Term
-	g.metadata = nil
-	if j.newMeta {
-		g.metadata, j.newMeta = j.metadata, false
-	}
-	g.room = max(j.cfg.GroupBytes, need)
-	g.sectors = headerSectors(g.room, len(g.metadata))
-	if size := roundUp(g.sectors*sectorBytes+g.room, j.block); size > len(g.buf) {
-		g.buf = device.Aligned(size, j.block)
-	}
-}
-
-// Poll reaps a finished write, submits the open group when the writer is
-// free, and seals when nothing happened for a while. now is monotonic ns.
-// lone: nothing else is coming, so the caller may do the write itself if the
-// last one was quick. It returns the work done.
-func (j *Journal) Poll(now int64, lone bool) (worked int) {
-	worked = j.reap(now)
-	if j.err != nil || j.flight.tag != 0 {
-		return worked
-	}
-	switch g := &j.groups[j.fill]; {
-	case g.n > 0:
-		if j.submit(g, now, lone && j.quick) {
-			worked++
-		}
-	case !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):
-		if j.submitSeal(now) {
-			worked++
-		}
-	}
-	if j.flight.tag != 0 {
-		worked += j.reap(now) // an inline write is done already
-	}
-	return worked
-}
-
-// Busy reports whether anything is open or in flight.
-func (j *Journal) Busy() bool { return j.flight.tag != 0 || j.groups[j.fill].n > 0 }
-
-func (j *Journal) reap(now int64) int {
-	if j.err == nil {
-		j.err = j.segments.failed()
-	}
-	if j.flight.tag == 0 || j.err != nil {
-		return 0
-	}
-	done, err := j.device.Done()
-	if err != nil {
-		j.err = fmt.Errorf("journal: %s: poisoned: %w", j.cfg.Dir, err)
-		return 0
-	}
-	if done < j.flight.tag {
-		return 0
-	}
-	f := &j.flight
-	j.quick = now-f.since < inlineMax
-	j.sealed, j.idle = f.seal, now
-	j.index.add(f.span)
-	j.segments.recycle(f.gone)
-	if f.group != nil {
-		f.group.n = 0
-		j.durable.Store(f.sequence)
-	}
-	*f = flight{}
-	return 1
-}
-
-// submit writes a group; false when the next segment is not ready yet.
-func (j *Journal) submit(g *group, now int64, inline bool) bool {
-	size := roundUp(g.sectors*sectorBytes+g.used, j.block)
-	j.ops = j.ops[:0]
-	if !j.place(size, g.hard) {
-		return false
-	}
-	if g.hard != j.state.hard {
-		j.state.hard = g.hard
-		j.stateOps()
-	}
-	gone := j.compactOps()
-	clear(g.buf[g.sectors*sectorBytes+g.used : size])
-	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: g.first,
-		count: g.count, entryTrm: g.term, metadata: g.metadata}
-	at := j.write(g.buf[:size], &h)
-	j.last, j.commit = g.first+uint64(g.count)-1, max(j.commit, g.commit)
-	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
-		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}}, inline)
-	j.fill ^= 1
-	return true
-}
-
-// write finishes one batch and adds it to the ops of this submission.
-func (j *Journal) write(buf []byte, h *header) mark {
-	seg := j.segments.current()
-	j.number++
-	h.id, h.epoch, h.ordinal, h.live = j.cfg.Identity, seg.epoch, seg.ordinal, j.state.live
-	if h.flags&flagOpen != 0 {
-		seg.epoch, h.epoch = j.number, j.number
-	}
-	h.position, h.number, h.promise, h.chain = uint64(j.position), j.number, j.number-1, j.chain
-	j.chain, j.scratch = sealBatch(buf, h, j.scratch)
-	j.ops = append(j.ops, device.Op{File: seg.file, Off: j.position, Buf: buf})
-	at := mark{ordinal: seg.ordinal, position: h.position, number: j.number}
-	j.position += int64(len(buf))
-	j.writes++
-	j.bytes += uint64(len(buf))
-	return at
-}
-
-func (j *Journal) fly(f flight, inline bool) {
-	j.tag++
-	f.tag = j.tag
-	j.flight = f
-	if inline {
-		j.device.Inline(j.ops, j.tag)
-	} else {
-		j.device.Submit(j.ops, j.tag)
-	}
-}
-
-// place makes room for size bytes in the current segment, or opens the next:
-// opening batch, then state, then data, so that a segment that was lost is
-// missed. False while no segment is ready.
-func (j *Journal) place(size int, hard Hard) bool {
-	if seg := j.segments.current(); seg != nil && j.position+int64(size) <= j.cfg.SegmentBytes {
-		return true
-	}
-	if int64(size+j.block) > j.cfg.SegmentBytes {
-		j.err = fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose larger segments",
-			size, j.cfg.SegmentBytes)
-		return false
-	}
-	if !j.segments.next(j.state.last + 1) {
-		return false
-	}
-	j.position = 0
-	j.openBatch(hard)
-	j.state.last++
-	j.state.hard = hard
-	j.stateOps()
-	return true
-}
-
-// openBatch writes the first batch of the current segment: hard state and
-// metadata, so that any older segment may go.
-func (j *Journal) openBatch(hard Hard) {
-	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard, commit: j.commit,
-		first: j.last + 1, metadata: j.metadata}
-	j.segments.current().first = h.first
-	buf := device.Aligned(roundUp(h.sectors*sectorBytes, j.block), j.block)
-	j.write(buf, &h)
-}
-
-// stateOps adds the writes of the state record.
-func (j *Journal) stateOps() {
-	j.state.sequence++
-	b := device.Aligned(stateCopies*j.block, j.block)
-	for i := range stateCopies {
-		j.state.encode(b[i*j.block:])
-	}
-	half := stateCopies / 2 * j.block
-	f := j.segments.state
-	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]}, device.Op{File: f, Off: int64(half), Buf: b[half:]})
-}
-
-// submitSeal promises the last batch: an empty batch, then the state file
-// that knows of it.
-func (j *Journal) submitSeal(now int64) bool {
-	j.ops = j.ops[:0]
-	if j.segments.current() == nil {
-		j.sealed = true
-		return false
-	}
-	if !j.place(j.block, j.state.hard) {
-		return false
-	}
-	j.sealOps()
-	j.fly(flight{since: now, seal: true, span: span{first: j.last + 1}}, false)
-	return true
-}
-
-func (j *Journal) sealOps() {
-	clear(j.open)
-	h := header{flags: flagSeal, sectors: headerSectors(0, 0), hard: j.state.hard, commit: j.commit, first: j.last + 1}
-	j.state.sealed = j.write(j.open, &h)
-	j.stateOps()
-}
-
-// Compact lets whole segments go whose entries are all below index. Their
-// files become spares once the state file says so durably.
-func (j *Journal) Compact(index uint64) { j.compact = max(j.compact, index) }
-
-// memoryKept is how many segments mode memory keeps for members that are
-// behind.
-const memoryKept = 4
-
-func (j *Journal) compactOps() (gone []*segment) {
-	live := j.segments.live
-	if n := len(live); j.cfg.Mode == Memory && n > memoryKept {
-		j.compact = max(j.compact, live[n-memoryKept].first)
-	}
-	keep := 0
-	for keep+1 < len(live) && live[keep+1].first <= j.compact {
-		keep++
-	}
-	if keep == 0 {
-		return nil
-	}
-	j.state.live = live[keep].ordinal
-	gone = j.segments.retire(j.state.live)
-	j.index.drop(j.state.live)
-	j.stateOps()
-	return gone
-}
+// closeMax bounds how long Close waits for writes.
+const closeMax = 20 * time.Second
 
 // Close writes what is open, seals and lets go of the directory. It waits for
-// the write in flight.
+// the write in flight, but not for a device that hangs: then files and lock
+// stay with the process.
 func (j *Journal) Close() error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(closeMax)
 	wake := make(chan struct{}, 1)
 	j.OnDone(func() {
 		select {
@@ -413,43 +189,26 @@ func (j *Journal) Close() error {
 		default:
 		}
 	})
-	for j.err == nil && (j.Busy() || !j.sealed) {
-		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || !j.Busy() && j.sealed {
+	for j.err == nil && !j.Idle() {
+		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || j.Idle() {
 			continue
+		}
+		if j.flights[0].tag == 0 && j.Space() != nil {
+			break // what is left needs a segment that cannot be made
 		}
 		select {
 		case <-wake:
 		case <-time.After(time.Until(deadline)):
-			j.err = errors.New("journal: a write did not return within 20 s of closing")
+			j.fail(errHung)
+			return j.err
 		}
 	}
 	err := j.err
+	if err == nil && j.Busy() {
+		err = fmt.Errorf("journal: closed with mutations not written: %w", j.Space())
+	}
 	j.device.Close()
 	return errors.Join(err, j.segments.close(), j.unlock())
 }
 
-// segments are the files: live ones in ordinal order, spares, and the
-// goroutine that makes the next one.
-type segments struct {
-	fs      device.FS
-	flags   device.Flags
-	bytes   int64
-	block   int
-	state   device.File
-	mu      sync.Mutex
-	live    []*segment
-	spares  []*segment
-	making  bool
-	err     error
-	ready   func()
-	made    sync.WaitGroup
-	slots   int
-	closing bool
-}
-
-type segment struct {
-	name           string
-	file           device.File
-	ordinal, epoch uint64
-	first          uint64 // every entry of earlier segments that still counts is below
-}
+var errHung = errors.New("journal: a write did not return within 20 s of closing")

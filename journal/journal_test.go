@@ -35,10 +35,13 @@ func (d *inline) Submit(ops []device.Op, tag uint64) {
 		}
 	}
 }
-func (d *inline) Inline(ops []device.Op, tag uint64) { d.Submit(ops, tag) }
-func (d *inline) Done() (uint64, error)              { return d.tag, d.err }
-func (d *inline) OnDone(func())                      {}
-func (d *inline) Close()                             {}
+func (d *inline) Inline(ops []device.Op, tag uint64) time.Duration {
+	d.Submit(ops, tag)
+	return 0
+}
+func (d *inline) Done() (uint64, error) { return d.tag, d.err }
+func (d *inline) OnDone(func())         {}
+func (d *inline) Close()                {}
 
 // writer drives a journal with entries whose content tells index and term.
 type writer struct {
@@ -52,6 +55,10 @@ type writer struct {
 func entry(index, term uint64, size int) []byte {
 	b := fmt.Appendf(nil, "%d/%d ", index, term)
 	return append(b, bytes.Repeat([]byte{byte(index)}, max(0, size-len(b)))...)
+}
+
+func recordsOf(index, term uint64, size int) []byte {
+	return record.AppendCommand(nil, entry(index, term, size))
 }
 
 func (w *writer) put(term, first uint64, n int, size int) {

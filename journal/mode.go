@@ -72,6 +72,8 @@ var (
 	ErrAmnesia = errors.New("journal: state file is missing beside segments with data")
 	// ErrCompacted: the entry is older than the journal's first.
 	ErrCompacted = errors.New("journal: entry was compacted away")
+	// ErrClosed: the journal is closed.
+	ErrClosed = errors.New("journal: closed")
 	// ErrNotYet: the entry is not durable yet.
 	ErrNotYet = errors.New("journal: entry is not durable yet")
 )

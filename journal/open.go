@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,11 +39,15 @@ func (c *Config) defaults() error {
 // ReadIdentity tells whose journal a directory is; ok is false when it is
 // nobody's yet.
 func ReadIdentity(dir string) (id Identity, ok bool, err error) {
-	d, err := device.OpenDir(filepath.Join(dir, "journal"))
+	path := filepath.Join(dir, "journal")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return id, false, nil // and looking at it does not make it
+	}
+	d, err := device.OpenDir(path)
 	if err != nil {
 		return id, false, err
 	}
-	s, missing, err := readState(d, d.Align())
+	s, missing, err := readState(d)
 	if missing || err != nil {
 		return id, false, err
 	}
@@ -90,7 +96,7 @@ func (j *Journal) recover() (*Recovery, error) {
 	if err := j.probe(); err != nil {
 		return nil, err
 	}
-	s, missing, err := readState(j.fs, j.block)
+	s, missing, err := readState(j.fs)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +104,6 @@ func (j *Journal) recover() (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.segments = segments{fs: j.fs, flags: j.flags, bytes: j.cfg.SegmentBytes, block: j.block}
 	if missing {
 		if s.state, err = j.found(names); err != nil {
 			return nil, err
@@ -107,7 +112,9 @@ func (j *Journal) recover() (*Recovery, error) {
 	if s.state.id != j.cfg.Identity {
 		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.state.id, Told: j.cfg.Identity}
 	}
-	j.state = s.state
+	if err := j.adopt(&s.state); err != nil {
+		return nil, err
+	}
 	if j.segments.state, err = j.fs.Open(stateName, j.flags); err != nil {
 		return nil, err
 	}
@@ -118,9 +125,7 @@ func (j *Journal) recover() (*Recovery, error) {
 		return nil, err
 	}
 	if len(r.live) > 0 {
-		if err := r.walk(); err != nil {
-			return nil, err
-		}
+		r.walk()
 	}
 	if lost := r.lost(); len(lost) > 0 {
 		return nil, &DamageError{Dir: j.cfg.Dir, Ranges: lost}
@@ -149,6 +154,20 @@ func (j *Journal) mend(s *chosen) error {
 	return nil
 }
 
+// adopt takes the directory's own sizes over, whatever the configuration
+// says.
+func (j *Journal) adopt(s *state) error {
+	if j.fs.Align() > s.block {
+		return fmt.Errorf("journal: %s was written in blocks of %d bytes, the device now needs %d: copy it to a "+
+			"device that takes the smaller ones", j.cfg.Dir, s.block, j.fs.Align())
+	}
+	j.state, j.block, j.cfg.SegmentBytes = *s, s.block, s.segment
+	j.open = device.Aligned(j.block, j.block)
+	j.segments.fs, j.segments.flags, j.segments.here = j.fs, j.flags, j.cfg.Foreground
+	j.segments.bytes, j.segments.block = s.segment, s.block
+	return nil
+}
+
 // probe learns the block size, and whether the mode works here at all.
 func (j *Journal) probe() error {
 	const name = "probe"
@@ -170,33 +189,21 @@ func (j *Journal) probe() error {
 		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of %d, at least four",
 			j.cfg.SegmentBytes, j.block)
 	}
-	j.open = device.Aligned(j.block, j.block)
 	return j.fs.Remove(name)
 }
 
-// found begins a journal in a directory without a state file: a new one, or
-// one whose first opening did not get that far. Segments with data and no
-// state file are amnesia.
+// found begins a journal in a directory without a state file. That file is
+// made before any segment, so segments without one are amnesia, whatever they
+// hold.
 func (j *Journal) found(names []string) (state, error) {
 	for _, n := range names {
-		if !strings.HasSuffix(n, ".seg") {
-			continue
-		}
-		f, err := j.fs.Open(n, device.Flags{})
-		if err != nil {
-			return state{}, err
-		}
-		h, err := openingHeader(f, j.block)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return state{}, err
-		}
-		if h != nil {
+		if strings.HasSuffix(n, ".seg") {
 			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; remove the directory and "+
 				"join anew under a new id", ErrAmnesia, j.cfg.Dir)
 		}
 	}
-	s := state{sequence: 1, id: j.cfg.Identity, live: 1}
-	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, j.block, &s)
+	s := state{sequence: 1, id: j.cfg.Identity, live: 1, segment: j.cfg.SegmentBytes, block: j.block}
+	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, &s)
 }
 
 // openingHeader reads the header at a segment's start, nil if there is none.
@@ -312,17 +319,19 @@ func (j *Journal) loadSegment(name string) (*segment, *header, error) {
 // written over whatever stood behind the end.
 func (j *Journal) resume(r *recovery) error {
 	out := &r.out
-	j.index.spans, j.index.next, j.index.low = r.index.spans, r.index.next, r.index.low
+	j.index.spans, j.index.next = r.index.spans, r.index.next
 	out.Last, out.Runs, out.Segments = r.index.next-1, r.index.runs(), len(r.live)
 	j.last, j.commit = out.Last, out.Commit
 	j.metadata = append([]byte(nil), out.Metadata...)
 	if len(j.metadata) == 0 {
 		j.metadata = append([]byte(nil), j.cfg.Metadata...)
 	}
+	j.state.probation = j.state.probation || out.Probation
+	out.Probation = j.state.probation
 	j.state.incarnation++
 	j.state.hard = out.Hard
 	out.Incarnation = j.state.incarnation
-	out.Fresh = !r.any && out.Hard == Hard{}
+	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{}
 	if len(j.segments.spares) == 0 {
 		j.segments.slots++
 		seg, err := j.segments.create(fmt.Sprintf("%06d.seg", j.segments.slots), false)
@@ -332,14 +341,17 @@ func (j *Journal) resume(r *recovery) error {
 		j.segments.spares = append(j.segments.spares, seg)
 	}
 	j.ops = j.ops[:0]
-	j.stateOps()
-	if cur := j.segments.current(); cur != nil {
-		// The log ends in segment r.seg, which is the newest one; what was
-		// read may so far be in the drive's cache only.
-		j.position = r.pos
-		j.ops = append(j.ops, device.Op{File: cur.file, Sync: true})
-		j.number, j.chain = r.last.number, r.last.sum
+	for _, seg := range j.segments.live {
+		// What was read may so far be in a cache only.
+		j.ops = append(j.ops, device.Op{File: seg.file, Sync: true})
 	}
+	if cur := j.segments.current(); cur != nil {
+		j.position, j.chain = r.pos, r.last.sum
+		// Its opening may have been written just before power went, and the
+		// state file that knows of it not any more.
+		j.state.last = max(j.state.last, cur.ordinal)
+	}
+	j.stateOps()
 	j.number = j.state.incarnation << 40
 	if j.segments.current() == nil || j.position+int64(j.block) > j.cfg.SegmentBytes {
 		if !j.place(j.block, out.Hard) {

@@ -14,11 +14,12 @@ type Recovery struct {
 	Incarnation uint64 // of this opening; grows by one each time
 	First, Last uint64 // bounds of the log; First is 1 for a whole one
 	Runs        []TermRun
-	Commit      uint64 // newest commit that a batch knew of
-	Metadata    []byte // newest
-	Fresh       bool   // nothing was ever written here
-	Torn        int    // unacknowledged batches cut
-	Probation   bool   // the last batch had rotted: it may have been acknowledged
+	Commit      uint64  // newest commit that a batch knew of
+	Metadata    []byte  // newest
+	Fresh       bool    // nothing was ever written here
+	Torn        int     // unacknowledged batches cut
+	Probation   bool    // the last batch had rotted, now or before Settle: it may have been acknowledged
+	Damaged     []Range // lost, but later batches or compaction overruled them: nothing is missing
 	Segments    int
 	Batches     int
 	Bytes       int64
@@ -26,23 +27,23 @@ type Recovery struct {
 
 // recovery walks the live segments in order.
 type recovery struct {
-	fs      device.FS
-	block   int
-	bytes   int64 // of a segment
-	state   *state
-	live    []*segment // by ordinal, without gaps before state.last
-	heads   []header   // their opening headers
-	out     Recovery
-	index   index
-	ranges  []Range
-	last    header // newest believed
-	any     bool   // last is set
-	hard    Hard
-	seg     int // where the log ends
-	pos     int64
-	win     window
-	glued   []byte
-	overrun bool
+	fs     device.FS
+	block  int
+	bytes  int64 // of a segment
+	state  *state
+	live   []*segment // by ordinal, without gaps before state.last
+	heads  []header   // their opening headers
+	out    Recovery
+	index  index
+	ranges []Range
+	last   header // newest believed
+	any    bool   // last is set
+	hard   Hard
+	votes  error // two votes in one term
+	seg    int   // where the log ends
+	pos    int64
+	win    window
+	glued  []byte
 }
 
 // window reads a segment through a large buffer.
@@ -51,15 +52,16 @@ type window struct {
 	buf   []byte
 	off   int64
 	valid int
-	size  int64
 }
 
 const windowBytes = 4 << 20
 
-// at returns n bytes at off; nil beyond the file's end.
-func (w *window) at(f device.File, size, off int64, n, block int) ([]byte, error) {
+// at returns n bytes at off; nil beyond the file's end. When a large read
+// fails, only what is asked for is read, and then block by block: what cannot
+// be read at all is zeros, and bad.
+func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad bool) {
 	if off+int64(n) > size {
-		return nil, nil
+		return nil, false
 	}
 	if w.file != f || off < w.off || off+int64(n) > w.off+int64(w.valid) {
 		want := roundUp(max(n, int(min(windowBytes, size))), block)
@@ -67,13 +69,20 @@ func (w *window) at(f device.File, size, off int64, n, block int) ([]byte, error
 			w.buf = device.Aligned(want, block)
 		}
 		want = int(min(int64(len(w.buf)), size-off))
-		if err := f.ReadAt(w.buf[:want], off); err != nil {
-			return nil, err
-		}
 		w.file, w.off, w.valid = f, off, want
+		if err := f.ReadAt(w.buf[:want], off); err != nil {
+			w.valid = 0
+			for k := 0; k < n; k += block {
+				if err := f.ReadAt(w.buf[k:k+block], off+int64(k)); err != nil {
+					clear(w.buf[k : k+block])
+					bad = true
+				}
+			}
+			return w.buf[:n], bad
+		}
 	}
 	at := int(off - w.off)
-	return w.buf[at : at+n], nil
+	return w.buf[at : at+n], false
 }
 
 // found is one position looked at.
@@ -84,53 +93,71 @@ type found struct {
 }
 
 // look inspects the batch at a position of segment k.
-func (r *recovery) look(k int, pos int64) (f found, err error) {
+func (r *recovery) look(k int, pos int64) (f found) {
 	seg := r.live[k]
-	b, err := r.win.at(seg.file, r.bytes, pos, r.block, r.block)
-	if err != nil || b == nil {
-		return f, err
+	b, bad := r.win.at(seg.file, r.bytes, pos, r.block, r.block)
+	if b == nil {
+		return f
 	}
 	next := r.last.number + 1
-	f.facts.someTags = tagged(b, seg.epoch, next) > 0
-	f.facts.allTags = tagged(b, seg.epoch, next) == len(b)/sectorBytes
+	n := tagged(b, seg.epoch, next)
+	f.facts.someTags, f.facts.allTags, f.facts.unreadable = n > 0, n == len(b)/sectorBytes, bad
 	sectors, payload, _, ok := readPrefix(b)
 	if !ok {
-		return f, nil
+		return f
 	}
 	size := roundUp(sectors*sectorBytes+payload, r.block)
-	if b, err = r.win.at(seg.file, r.bytes, pos, size, r.block); err != nil || b == nil {
-		return f, err
+	if b, bad = r.win.at(seg.file, r.bytes, pos, size, r.block); b == nil {
+		return f
 	}
-	h, tail, err := parseHeader(b, r.glued)
-	if err != nil || h.epoch != seg.epoch || h.position != uint64(pos) || h.ordinal != seg.ordinal || h.id != r.state.id {
+	f.facts.unreadable = f.facts.unreadable || bad
+	h, tail, ok := r.parse(k, pos, b)
+	if !ok {
 		n := tagged(b, seg.epoch, next)
 		f.facts.someTags, f.facts.allTags = n > 0, n == size/sectorBytes
-		return f, nil
+		return f
 	}
 	f.facts.header = true
-	n := tagged(b, seg.epoch, h.number)
+	n = tagged(b, seg.epoch, h.number)
 	f.facts.someTags, f.facts.allTags = n > 0, n == size/sectorBytes
-	f.payload, err = h.restore(b, tail)
+	_, err := h.restore(b, tail)
 	f.facts.sums = err == nil
 	f.facts.chain = !r.any || h.chain == r.last.sum && h.number > r.last.number
 	h.metadata = slices.Clone(h.metadata)
 	f.header = h
-	return f, nil
+	return f
+}
+
+// parse decodes the header in b if it is one of this place: good, of this
+// segment and position, of this member, and written as a header. The last is
+// what tags tell: in the image of a header inside a payload not one sector
+// carries the image's tag.
+func (r *recovery) parse(k int, pos int64, b []byte) (h header, tail []byte, ok bool) {
+	h, tail, err := parseHeader(b, r.glued)
+	ok = err == nil && h.epoch == r.live[k].epoch && h.position == uint64(pos) && h.ordinal == r.live[k].ordinal &&
+		h.id == r.state.id && tagged(b[:r.block], h.epoch, h.number) > 0
+	return h, tail, ok
 }
 
 // believe enters a batch into the log.
 func (r *recovery) believe(h *header, k int, pos int64) {
-	if h.hard.Term > r.hard.Term || h.hard.Term == r.hard.Term && r.hard.Vote == 0 {
+	switch t := h.hard.Term; {
+	case t == r.hard.Term && h.hard.Vote != 0 && r.hard.Vote != 0 && h.hard.Vote != r.hard.Vote:
+		r.votes = twoVotes(t, r.hard.Vote, h.hard.Vote)
+	case t > r.hard.Term || t == r.hard.Term && r.hard.Vote == 0:
 		r.hard = h.hard
 	}
 	r.out.Commit = max(r.out.Commit, h.commit)
 	if len(h.metadata) > 0 {
 		r.out.Metadata = h.metadata
 	}
-	if !r.any {
-		r.index.next = h.first
-		r.index.low = h.first
-		r.out.First = h.first
+	switch {
+	case !r.any:
+		r.index.next, r.out.First = h.first, h.first
+	case h.first > r.index.next && r.lostBefore(h.first):
+		r.index.next = h.first // what lies between is noted as lost; what lies before it still counts
+	case h.first > r.index.next || h.first < r.out.First:
+		r.out.First = h.first // a snapshot was restored, or a tail behind the first live segment was cut
 	}
 	r.index.add(span{first: h.first, count: h.count, term: h.entryTrm, size: uint32(h.total(r.block)),
 		at: mark{h.ordinal, h.position, h.number}})
@@ -147,15 +174,15 @@ func (r *recovery) believe(h *header, k int, pos int64) {
 	r.out.Bytes += int64(h.total(r.block))
 }
 
+func (r *recovery) lostBefore(first uint64) bool {
+	return slices.ContainsFunc(r.ranges, func(g Range) bool { return g.First < first && g.Last >= first-1 })
+}
+
 // walk reads the log to its end.
-func (r *recovery) walk() error {
+func (r *recovery) walk() {
 	k, pos := 0, int64(0)
-	r.seg = 0
 	for {
-		f, err := r.look(k, pos)
-		if err != nil {
-			return r.unreadable(k, pos, err)
-		}
+		f := r.look(k, pos)
 		if f.facts.header && f.facts.sums && f.facts.chain {
 			r.believe(&f.header, k, pos)
 			pos = r.pos
@@ -165,17 +192,15 @@ func (r *recovery) walk() error {
 			k, pos = k+1, 0
 			continue
 		}
-		if f.facts.promised, err = r.promised(k, pos); err != nil {
-			return err
-		}
+		f.facts.promised = r.promised(k, pos)
 		v, cause := judge(f.facts)
 		if v != damaged {
 			r.stop(v)
-			return nil
+			return
 		}
 		var more bool
-		if k, pos, more, err = r.damage(&f, k, pos, cause); err != nil || !more {
-			return err
+		if k, pos, more = r.damage(&f, k, pos, cause); !more {
+			return
 		}
 	}
 }
@@ -197,93 +222,87 @@ func (r *recovery) stop(v verdict) {
 // promised looks ahead for whatever says that something durable stood at or
 // behind a position: a later batch's promise, the state file's seal or its
 // count of segments.
-func (r *recovery) promised(k int, pos int64) (bool, error) {
+func (r *recovery) promised(k int, pos int64) bool {
 	if r.state.sealed.number > r.last.number || r.state.last > r.live[k].ordinal && k+1 == len(r.live) {
-		return true, nil
+		return true
 	}
-	h, _, _, err := r.next(k, pos)
-	return h != nil && h.promise > r.last.number, err
+	h, _, _ := r.next(k, pos)
+	return h != nil && h.promise > r.last.number
 }
 
 // next finds the first good header behind a position.
-func (r *recovery) next(k int, pos int64) (*header, int, int64, error) {
+func (r *recovery) next(k int, pos int64) (*header, int, int64) {
 	for off := pos + int64(r.block); off < r.bytes; off += int64(r.block) {
-		h, err := r.headerAt(k, off)
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		if h != nil && h.number > r.last.number {
-			return h, k, off, nil
+		if h := r.headerAt(k, off); h != nil && h.number > r.last.number {
+			return h, k, off
 		}
 	}
 	if k+1 < len(r.live) {
-		return &r.heads[k+1], k + 1, 0, nil
+		return &r.heads[k+1], k + 1, 0
 	}
-	return nil, 0, 0, nil
+	return nil, 0, 0
 }
 
 // headerAt returns a good header of this segment at a position, or nil.
-func (r *recovery) headerAt(k int, pos int64) (*header, error) {
-	seg := r.live[k]
-	b, err := r.win.at(seg.file, r.bytes, pos, r.block, r.block)
-	if err != nil || b == nil {
-		return nil, err
+func (r *recovery) headerAt(k int, pos int64) *header {
+	b, _ := r.win.at(r.live[k].file, r.bytes, pos, r.block, r.block)
+	if b == nil {
+		return nil
 	}
 	sectors, _, _, ok := readPrefix(b)
 	if !ok {
-		return nil, nil
+		return nil
 	}
-	if b, err = r.win.at(seg.file, r.bytes, pos, roundUp(sectors*sectorBytes, r.block), r.block); err != nil || b == nil {
-		return nil, err
+	b, _ = r.win.at(r.live[k].file, r.bytes, pos, roundUp(sectors*sectorBytes, r.block), r.block)
+	if b == nil {
+		return nil
 	}
-	h, _, err := parseHeader(b, r.glued)
-	if err != nil || h.epoch != seg.epoch || h.position != uint64(pos) || h.id != r.state.id {
-		return nil, nil
+	h, _, ok := r.parse(k, pos, b)
+	if !ok {
+		return nil
 	}
 	h.metadata = slices.Clone(h.metadata)
-	return &h, nil
+	return &h
 }
 
 // damage notes a lost range and finds where the log goes on. When the header
 // survived, its entries are lost; when it did not, the batch may have cut, and
 // everything above the last known commit is in doubt up to the next batch.
-func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool, error) {
+func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool) {
 	rg := Range{First: r.out.Commit + 1, Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header && f.facts.chain {
 		h := f.header
 		r.believe(&h, k, pos)
 		rg.First, rg.Last = h.first, h.first+uint64(h.count)-1
 		r.ranges = append(r.ranges, rg)
-		return k, r.pos, true, nil
+		return k, r.pos, true
 	}
 	if f.facts.header { // good, but what stood before it is lost
 		rg.Last = f.header.first - 1
 		r.ranges = append(r.ranges, rg)
 		r.believe(&f.header, k, pos)
-		return k, r.pos, true, nil
+		return k, r.pos, true
 	}
-	h, nk, npos, err := r.next(k, pos)
-	if err != nil || h == nil {
+	h, nk, npos := r.next(k, pos)
+	if h == nil {
 		r.ranges = append(r.ranges, rg)
-		return 0, 0, false, err
+		return 0, 0, false
 	}
 	rg.Last = h.first - 1
 	r.ranges = append(r.ranges, rg)
 	r.last.sum, r.last.number = h.chain, min(r.last.number, h.number-1)
 	r.any = true
-	return nk, npos, true, nil
+	return nk, npos, true
 }
 
-func (r *recovery) unreadable(k int, pos int64, err error) error {
-	return &DamageError{Dir: r.fs.Path(""), Ranges: []Range{{First: r.out.Commit + 1, Last: ^uint64(0),
-		File: r.live[k].name, Offset: pos, Cause: err.Error()}}}
-}
-
-// lost returns the ranges that nothing later overruled.
+// lost returns the ranges that nothing later overruled; those that are empty
+// by now are only told of.
 func (r *recovery) lost() (out []Range) {
 	for _, rg := range r.ranges {
 		if rg.First <= rg.Last {
 			out = append(out, rg)
+		} else {
+			r.out.Damaged = append(r.out.Damaged, rg)
 		}
 	}
 	return out
@@ -294,14 +313,19 @@ func (r *recovery) lost() (out []Range) {
 func (r *recovery) settle() error {
 	a, b := r.state.hard, r.hard
 	switch {
+	case r.votes != nil:
+		return r.votes
 	case b.Term > a.Term || b.Term == a.Term && a.Vote == 0:
 		a = b
 	case a.Term == b.Term && b.Vote != 0 && a.Vote != b.Vote:
-		return fmt.Errorf("%w: term %d has two votes, for %d and for %d: this replica must not go on", ErrState,
-			a.Term, a.Vote, b.Vote)
+		return twoVotes(a.Term, a.Vote, b.Vote)
 	}
 	r.out.Hard = a
 	return nil
+}
+
+func twoVotes(term, a, b uint64) error {
+	return fmt.Errorf("%w: term %d has two votes, for %d and for %d: this replica must not go on", ErrState, term, a, b)
 }
 
 var errGap = errors.New("a segment is missing")

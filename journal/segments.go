@@ -3,6 +3,9 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -11,6 +14,39 @@ import (
 // zeroStep is how much is zeroed at once: a larger write would delay a
 // concurrent durable one by more than half a millisecond.
 const zeroStep = 256 << 10
+
+// segments are the files: live ones in ordinal order, spares, and the
+// goroutine that makes the next one.
+type segments struct {
+	fs      device.FS
+	flags   device.Flags
+	bytes   int64
+	block   int
+	state   device.File
+	files   sync.RWMutex // readers hold it while they read; closing a file takes it
+	mu      sync.Mutex
+	live    []*segment
+	spares  []*segment
+	making  bool
+	err     error // an error that poisons
+	space   error // no space: tried again at retry
+	retry   int64
+	hurry   atomic.Bool // the stage waits now
+	wanted  bool        // the stage waits for a segment, or wants one ahead
+	here    bool        // make segments in the caller
+	ready   func()
+	made    sync.WaitGroup
+	slots   int
+	closing bool
+}
+
+type segment struct {
+	name           string
+	closed         bool // guarded by segments.files
+	file           device.File
+	ordinal, epoch uint64
+	first          uint64 // every entry of earlier segments that still counts is below
+}
 
 func (s *segments) current() *segment {
 	if len(s.live) == 0 {
@@ -25,9 +61,30 @@ func (s *segments) onReady(f func()) {
 	s.ready = f
 }
 
-func (s *segments) failed() error {
+func (s *segments) shortage() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.space
+}
+
+// retryAfter is how long a full disk is left alone.
+const retryAfter = int64(250 * time.Millisecond)
+
+// sparesMax is how many spares are kept; more are deleted.
+const sparesMax = 8
+
+// tend tries again to make a segment that found no space, and returns an error
+// of the maker that poisons.
+func (s *segments) tend(now int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.space == nil || s.making || !s.wanted:
+	case s.retry == 0:
+		s.retry = now + retryAfter
+	case now >= s.retry:
+		s.makeLocked()
+	}
 	return s.err
 }
 
@@ -36,44 +93,61 @@ func (s *segments) failed() error {
 func (s *segments) next(ordinal uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.spares) == 0 {
-		s.makeLocked()
-		return false
+	ok := len(s.spares) > 0
+	s.hurry.Store(!ok)
+	if ok {
+		seg := s.spares[0]
+		s.spares = s.spares[1:]
+		seg.ordinal, seg.epoch = ordinal, 0
+		s.live = append(s.live, seg)
 	}
-	seg := s.spares[0]
-	s.spares = s.spares[1:]
-	seg.ordinal, seg.epoch = ordinal, 0
-	s.live = append(s.live, seg)
 	if len(s.spares) == 0 {
-		s.makeLocked()
+		s.wanted = true
+		if s.space == nil {
+			s.makeLocked()
+		}
 	}
-	return true
+	return ok
 }
 
 func (s *segments) makeLocked() {
 	if s.making || s.closing || s.err != nil {
 		return
 	}
-	s.making = true
+	s.making, s.retry = true, 0
 	s.made.Add(1)
-	s.slots++
-	name := fmt.Sprintf("%06d.seg", s.slots)
+	name := fmt.Sprintf("%06d.seg", s.slots+1)
+	if s.here {
+		defer s.made.Done()
+		s.madeLocked(s.create(name, false))
+		return
+	}
 	go func() {
 		defer s.made.Done()
 		seg, err := s.create(name, true)
 		s.mu.Lock()
-		s.making = false
-		if err != nil {
-			s.err = fmt.Errorf("journal: the next segment cannot be made (is the disk full?): %w", err)
-		} else {
-			s.spares = append(s.spares, seg)
-		}
+		s.madeLocked(seg, err)
 		f := s.ready
 		s.mu.Unlock()
 		if f != nil {
 			f()
 		}
 	}()
+}
+
+// madeLocked takes over what create returned.
+func (s *segments) madeLocked(seg *segment, err error) {
+	s.making = false
+	switch {
+	case err == nil:
+		s.slots++
+		s.space, s.wanted = nil, false
+		s.spares = append(s.spares, seg)
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		s.space = fmt.Errorf("journal: no space for the next segment of %d bytes: %w", s.bytes, err)
+	default:
+		s.err = fmt.Errorf("journal: the next segment cannot be made: %w", err)
+	}
 }
 
 // create makes a zero-filled segment under another name and renames it when
@@ -91,7 +165,7 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
 			return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
 		}
-		if rest := time.Since(start); ahead && rest > 50*time.Microsecond {
+		if rest := time.Since(start); ahead && rest > 50*time.Microsecond && !s.hurry.Load() {
 			time.Sleep(rest) // as long as the step took
 		}
 	}
@@ -135,11 +209,55 @@ func (s *segments) retire(ordinal uint64) (gone []*segment) {
 }
 
 // recycle makes retired segments spares. Their old content stays: epoch, tags
-// and chain keep it from being believed.
+// and chain keep it from being believed. What is more than will be needed soon
+// is deleted.
 func (s *segments) recycle(gone []*segment) {
+	if len(gone) == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.spares = append(s.spares, gone...)
+	s.space, s.wanted = nil, false
+	if len(s.spares) <= sparesMax || s.closing {
+		return
+	}
+	extra := append([]*segment(nil), s.spares[sparesMax:]...)
+	s.spares = s.spares[:sparesMax]
+	s.made.Add(1)
+	go func() {
+		defer s.made.Done()
+		err := s.shut(extra)
+		for _, seg := range extra {
+			err = errors.Join(err, s.fs.Remove(seg.name))
+		}
+		if err = errors.Join(err, s.fs.SyncDir()); err != nil {
+			s.mu.Lock()
+			s.err = fmt.Errorf("journal: deleting a spare segment: %w", err)
+			s.mu.Unlock()
+		}
+	}()
+}
+
+// shut closes files when no reader uses them.
+func (s *segments) shut(gone []*segment) (err error) {
+	s.files.Lock()
+	defer s.files.Unlock()
+	for _, seg := range gone {
+		seg.closed = true
+		err = errors.Join(err, seg.file.Close())
+	}
+	return err
+}
+
+// read reads from a segment; false when it is closed.
+func (s *segments) read(seg *segment, b []byte, off int64) (bool, error) {
+	s.files.RLock()
+	defer s.files.RUnlock()
+	if seg.closed {
+		return false, nil
+	}
+	return true, seg.file.ReadAt(b, off)
 }
 
 func (s *segments) close() error {
@@ -147,10 +265,7 @@ func (s *segments) close() error {
 	s.closing = true
 	s.mu.Unlock()
 	s.made.Wait()
-	var err error
-	for _, seg := range append(s.live, s.spares...) {
-		err = errors.Join(err, seg.file.Close())
-	}
+	err := s.shut(append(s.live[:len(s.live):len(s.live)], s.spares...))
 	if s.state != nil {
 		err = errors.Join(err, s.state.Close())
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -14,19 +15,25 @@ import (
 //
 //	 0 magic u64 | 8 sequence | 16 cluster | 24 replica | 32 incarnation
 //	40 term | 48 vote | 56 first live ordinal | 64 last ordinal opened
-//	72 sealed: ordinal | 80 position | 88 number | 96 checksum of 0–95
+//	72 sealed: ordinal | 80 position | 88 number
+//	96 segment bytes | 104 block bytes | 112 flags (1: probation) | 120 checksum of 0–119
 //
 // A change is written to copies 0 and 1, then to 2 and 3, so that two good
 // copies of one sequence exist at every moment. Opening needs two that agree,
 // and mends the others, one at a time, before anything else is written: a
 // change begun over a half-written one could otherwise lose both.
+// Sizes are of the directory, not of the configuration: whoever opens it later
+// with other wishes or in another mode finds the same blocks. Probation stays
+// until it is settled, however often the process restarts.
 // It is the authority for identity, incarnation, term and vote, and it knows
 // which segments must exist and which seal must be found, so that what is
 // lost at the very end is missed.
 const (
 	stateName   = "state"
-	stateMagic  = 0x3145544154535252 // "RRSTATE1"
-	stateBytes  = 104
+	stateMagic  = 0x3245544154535252 // "RRSTATE2"
+	stateBytes  = 128
+	stateSum    = 120 // where the checksum stands
+	blockMax    = 64 << 10
 	stateCopies = 4
 )
 
@@ -37,6 +44,9 @@ type state struct {
 	hard        Hard
 	live, last  uint64 // ordinals
 	sealed      mark
+	segment     int64 // bytes of each segment file
+	block       int
+	probation   bool
 }
 
 // mark is where a batch lies.
@@ -44,20 +54,26 @@ type mark struct{ ordinal, position, number uint64 }
 
 func (s *state) encode(b []byte) {
 	le := binary.LittleEndian
+	flags := uint64(0)
+	if s.probation {
+		flags = 1
+	}
 	for i, v := range [...]uint64{stateMagic, s.sequence, s.id.Cluster, s.id.Replica, s.incarnation, s.hard.Term,
-		s.hard.Vote, s.live, s.last, s.sealed.ordinal, s.sealed.position, s.sealed.number} {
+		s.hard.Vote, s.live, s.last, s.sealed.ordinal, s.sealed.position, s.sealed.number,
+		uint64(s.segment), uint64(s.block), flags} {
 		le.PutUint64(b[8*i:], v)
 	}
-	le.PutUint64(b[96:], xxhash.Sum64(b[:96]))
+	le.PutUint64(b[stateSum:], xxhash.Sum64(b[:stateSum]))
 }
 
 func decodeState(b []byte) (s state, ok bool) {
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	if u(0) != stateMagic || u(12) != xxhash.Sum64(b[:96]) {
+	if u(0) != stateMagic || u(15) != xxhash.Sum64(b[:stateSum]) {
 		return s, false
 	}
 	return state{sequence: u(1), id: Identity{u(2), u(3)}, incarnation: u(4), hard: Hard{u(5), u(6)}, live: u(7),
-		last: u(8), sealed: mark{u(9), u(10), u(11)}}, true
+		last: u(8), sealed: mark{u(9), u(10), u(11)}, segment: int64(u(12)), block: int(u(13)),
+		probation: u(14)&1 != 0}, true
 }
 
 // chosen is what the copies of the state file amount to.
@@ -68,7 +84,8 @@ type chosen struct {
 }
 
 // chooseState picks the record that two copies agree on, the newest if there
-// are several. During a change the old pair or the new one is whole.
+// are several. During a change the old pair or the new one is whole. Two pairs
+// of one sequence that differ cannot be: a copied disk, or a second writer.
 func chooseState(copies [][]byte) (c chosen, err error) {
 	var found [stateCopies]state
 	var ok [stateCopies]bool
@@ -81,14 +98,12 @@ func chooseState(copies [][]byte) (c chosen, err error) {
 	}
 	for i := range found {
 		for k := range i {
-			if !ok[i] || !ok[k] || found[i].sequence != found[k].sequence {
-				continue
-			}
-			if found[i] != found[k] {
-				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState, found[i].sequence)
-			}
-			if !agreed || found[i].sequence > c.state.sequence {
+			switch {
+			case !ok[i] || !ok[k] || found[i] != found[k]:
+			case !agreed || found[i].sequence > c.state.sequence:
 				c.state, agreed = found[i], true
+			case found[i].sequence == c.state.sequence && found[i] != c.state:
+				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState, found[i].sequence)
 			}
 		}
 	}
@@ -103,17 +118,14 @@ func chooseState(copies [][]byte) (c chosen, err error) {
 	return c, nil
 }
 
-// readState reads the state file; missing tells that there is none.
-func readState(fs device.FS, block int) (s chosen, missing bool, err error) {
+// readState reads the state file; missing tells that there is none. The
+// copies lie one block apart, and the block is what the record itself says.
+func readState(fs device.FS) (s chosen, missing bool, err error) {
 	names, err := fs.List()
 	if err != nil {
 		return s, false, err
 	}
-	missing = true
-	for _, n := range names {
-		missing = missing && n != stateName
-	}
-	if missing {
+	if !slices.Contains(names, stateName) {
 		return s, true, nil
 	}
 	f, err := fs.Open(stateName, device.Flags{})
@@ -121,11 +133,28 @@ func readState(fs device.FS, block int) (s chosen, missing bool, err error) {
 		return s, false, err
 	}
 	defer f.Close()
-	copies := make([][]byte, stateCopies)
 	size, err := f.Size()
 	if err != nil {
 		return s, false, err
 	}
+	for block := blockDefault; block <= blockMax; block *= 2 {
+		c, wrong := chooseState(readCopies(f, size, block))
+		if wrong == nil && c.state.block == block {
+			return c, false, nil
+		}
+		if err == nil {
+			err = wrong
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: its block size is wrong", ErrState)
+	}
+	return s, false, fmt.Errorf("%s: %w: this replica no longer knows how it voted; restore the file, or remove "+
+		"the directory and join anew under a new id", fs.Path(stateName), err)
+}
+
+func readCopies(f device.File, size int64, block int) [][]byte {
+	copies := make([][]byte, stateCopies)
 	for i := range copies {
 		copies[i] = make([]byte, stateBytes)
 		if off := int64(i * block); off+stateBytes <= size {
@@ -134,24 +163,20 @@ func readState(fs device.FS, block int) (s chosen, missing bool, err error) {
 			}
 		}
 	}
-	s, err = chooseState(copies)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", fs.Path(stateName), err)
-	}
-	return s, false, err
+	return copies
 }
 
 // createState writes the first state file under another name, so that a
 // directory has either a whole one or none.
-func createState(fs device.FS, flags device.Flags, block int, s *state) error {
+func createState(fs device.FS, flags device.Flags, s *state) error {
 	const tmp = stateName + ".new"
 	f, err := fs.Create(tmp, flags)
 	if err != nil {
 		return err
 	}
-	b := device.Aligned(stateCopies*block, block)
+	b := device.Aligned(stateCopies*s.block, s.block)
 	for i := range stateCopies {
-		s.encode(b[i*block:])
+		s.encode(b[i*s.block:])
 	}
 	if err := f.WriteAt(b, 0); err != nil {
 		f.Close() // the write's error is the one to tell

@@ -7,12 +7,13 @@ package journal
 // facts about one position. Tags are those that the batch expected there
 // would carry.
 type facts struct {
-	header   bool // a header with a good checksum, of this segment, at this position
-	sums     bool // its payload matches
-	chain    bool // it follows the batch before, with a larger number
-	allTags  bool // every sector of the batch carries its tag
-	someTags bool // at least one does
-	promised bool // a later batch, or the state file, says that something durable stood here
+	header     bool // a header with a good checksum, of this segment, at this position
+	sums       bool // its payload matches
+	chain      bool // it follows the batch before, with a larger number
+	allTags    bool // every sector of the batch carries its tag
+	someTags   bool // at least one does
+	unreadable bool // the device refuses to read part of it
+	promised   bool // a later batch, or the state file, says that something durable stood here
 }
 
 type verdict uint8
@@ -42,12 +43,13 @@ const (
 func (t tri) fits(b bool) bool { return t == any3 || (t == yes) == b }
 
 var rules = []struct {
-	header, sums, chain, allTags, someTags, promised tri
-	verdict                                          verdict
-	cause                                            string
+	header, sums, chain, allTags, someTags, unreadable, promised tri
+	verdict                                                      verdict
+	cause                                                        string
 }{
 	{header: yes, sums: yes, chain: yes, verdict: keep, cause: "whole"},
 	{header: yes, sums: yes, chain: no, verdict: damaged, cause: "a batch before this one was lost or misdirected"},
+	{unreadable: yes, verdict: damaged, cause: "it cannot be read"},
 	{promised: yes, header: yes, verdict: damaged, cause: "the payload has rotted or was never written"},
 	{promised: yes, verdict: damaged, cause: "a batch that was durable is not there"},
 	{allTags: yes, verdict: rot, cause: "written whole, changed since"},
@@ -59,7 +61,8 @@ var rules = []struct {
 func judge(f facts) (verdict, string) {
 	for _, r := range rules {
 		if r.header.fits(f.header) && r.sums.fits(f.sums) && r.chain.fits(f.chain) &&
-			r.allTags.fits(f.allTags) && r.someTags.fits(f.someTags) && r.promised.fits(f.promised) {
+			r.allTags.fits(f.allTags) && r.someTags.fits(f.someTags) &&
+			r.unreadable.fits(f.unreadable) && r.promised.fits(f.promised) {
 			return r.verdict, r.cause
 		}
 	}

@@ -8,7 +8,10 @@
 // may have left any subset of its 512-byte sectors.
 package device
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Block is the unit in which the journal lays out batches: the larger of this
 // and what the device asks for.
@@ -85,8 +88,9 @@ type Device interface {
 	// Submit queues a group. ops stay untouched until Done reaches tag. At
 	// most two groups may be queued.
 	Submit(ops []Op, tag uint64)
-	// Inline performs a group in the caller. Nothing may be queued.
-	Inline(ops []Op, tag uint64)
+	// Inline performs a group in the caller and tells how long that took, so
+	// that a slow device is not waited for again. Nothing may be queued.
+	Inline(ops []Op, tag uint64) time.Duration
 	// Done is the tag of the newest group written, and the error that ended
 	// the device. Any goroutine.
 	Done() (tag uint64, err error)

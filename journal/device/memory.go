@@ -16,6 +16,9 @@ type Memory struct {
 	// OnWrite, when set, sees every write before it happens; its error stops
 	// the write. Tests record, tear and fail writes with it.
 	OnWrite func(name string, b []byte, off int64) error
+	// OnRead, when set, sees every read before it happens; its error is the
+	// read's.
+	OnRead func(name string, n int, off int64) error
 }
 
 // NewMemory returns an empty directory.
@@ -131,6 +134,11 @@ func (m *Memory) Truncate(name string, n int) {
 }
 
 func (f *memoryFile) ReadAt(b []byte, off int64) error {
+	if h := f.fs.OnRead; h != nil {
+		if err := h(f.name, len(b), off); err != nil {
+			return err
+		}
+	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if off+int64(len(b)) > int64(len(f.data)) {

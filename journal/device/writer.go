@@ -3,6 +3,7 @@ package device
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -45,7 +46,8 @@ func (w *Writer) run(ops []Op, tag uint64) {
 		return // never retried
 	}
 	if err := Run(ops); err != nil {
-		w.failed.CompareAndSwap(nil, &err)
+		first := err // only here, so that a good write allocates nothing
+		w.failed.CompareAndSwap(nil, &first)
 		return
 	}
 	w.tag.Store(tag)
@@ -55,7 +57,11 @@ func (w *Writer) run(ops []Op, tag uint64) {
 func (w *Writer) Submit(ops []Op, tag uint64) { w.jobs <- job{ops, tag} }
 
 // Inline implements Device.
-func (w *Writer) Inline(ops []Op, tag uint64) { w.run(ops, tag) }
+func (w *Writer) Inline(ops []Op, tag uint64) time.Duration {
+	start := time.Now()
+	w.run(ops, tag)
+	return time.Since(start)
+}
 
 // Done implements Device.
 func (w *Writer) Done() (uint64, error) {

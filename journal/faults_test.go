@@ -1,0 +1,356 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
+)
+
+// long asks for the exhaustive forms of the tests that sample otherwise.
+var long = os.Getenv("RINGRAFT_LONG") != ""
+
+// sample is the step of a walk over many cases: all of them when long.
+func sample(normal, short int) int {
+	switch {
+	case long:
+		return 1
+	case testing.Short():
+		return short
+	}
+	return normal
+}
+
+// A crash between a segment's opening batch and the state file that knows of
+// it: the ordinal is taken, also for the process that goes on.
+func TestCrashBetweenOpeningAndState(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 6)
+	writes := *recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
+	n := 0
+	fs.OnWrite = func(name string, b []byte, off int64) error {
+		writes = append(writes, write{before: fs.Clone(), name: name, off: off})
+		return nil
+	}
+	work(w, h, 6)
+	fs.OnWrite = nil
+	for i := 1; i < len(writes); i++ {
+		if x := &writes[i]; x.name != stateName || x.off != 0 || writes[i-1].off != 0 {
+			continue
+		}
+		n++
+		disk, last := writes[i].before.Clone(), uint64(0)
+		for round := range 3 {
+			j, rec, err := Open(tiny(disk))
+			if err != nil || rec.Last < last {
+				t.Fatalf("write %d, opening %d: last %d: %+v %v", i, round, last, rec, err)
+			}
+			w := &writer{t: t, j: j, last: rec.Last}
+			for range 8 {
+				w.put(99, w.last+1, 2, 900)
+				w.flush()
+			}
+			last = w.last
+		}
+	}
+	if n == 0 {
+		t.Fatal("no segment was opened")
+	}
+}
+
+// Power may go after the first opening and before the founding entry: the
+// directory is still nobody's history.
+func TestHalfFoundedIsFresh(t *testing.T) {
+	fs := device.NewMemory()
+	for range 3 {
+		j, rec := mustOpen(t, tiny(fs))
+		if !rec.Fresh {
+			t.Fatalf("a journal without an entry or a vote is not fresh: %+v", rec)
+		}
+		j.SetMetadata([]byte("x"))
+	}
+	j, _ := mustOpen(t, tiny(fs))
+	w := &writer{t: t, j: j}
+	w.seq++
+	if b := (Batch{Hard: Hard{Term: 2, Vote: 3}, First: 1, Sequence: 1}); !j.Append(&b, nil) {
+		t.Fatal("refused")
+	}
+	w.flush()
+	if _, rec := mustOpen(t, tiny(fs)); rec.Fresh || rec.Hard != (Hard{2, 3}) {
+		t.Fatalf("a vote was given: %+v", rec)
+	}
+}
+
+// A full disk stops writing only when the current segment is full, poisons
+// nothing, and is over when there is space, or when compaction gives a segment.
+func TestNoSpace(t *testing.T) {
+	for _, relief := range []string{"space", "compaction"} {
+		t.Run(relief, func(t *testing.T) {
+			fs := device.NewMemory()
+			j, _ := mustOpen(t, tiny(fs))
+			w := &writer{t: t, j: j}
+			for range 10 {
+				w.put(1, w.last+1, 2, 900)
+				w.flush()
+			}
+			full := true
+			fs.OnWrite = func(name string, _ []byte, _ int64) error {
+				if full && name == "segment.new" {
+					return &os.PathError{Op: "write", Path: name, Err: syscall.ENOSPC}
+				}
+				return nil
+			}
+			put := func() bool {
+				recs := record.AppendCommand(nil, entry(w.last+1, 1, 900))
+				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
+				if !j.Append(&b, recs) {
+					return false
+				}
+				w.seq, w.last = w.seq+1, w.last+1
+				return true
+			}
+			for refused := 0; refused < 50; w.poll() {
+				if !put() {
+					refused++
+				}
+			}
+			if j.Err() != nil || !errors.Is(j.Space(), syscall.ENOSPC) {
+				t.Fatalf("error %v, space %v", j.Err(), j.Space())
+			}
+			check(t, j, 1, uint64(j.index.next-1))
+			if relief == "compaction" {
+				j.Compact(w.last - 3)
+			} else {
+				full = false
+				w.now += retryAfter + 1
+				w.poll()
+				w.now += retryAfter + 1
+			}
+			w.flush()
+			if j.Space() != nil || j.Durable() != w.seq {
+				t.Fatalf("space %v, durable %d of %d", j.Space(), j.Durable(), w.seq)
+			}
+			for range 3 {
+				if !put() {
+					t.Fatal("refused")
+				}
+				w.flush()
+			}
+			_, rec := mustOpen(t, tiny(fs))
+			if rec.Last != w.last {
+				t.Fatalf("recovered %d of %d", rec.Last, w.last)
+			}
+		})
+	}
+}
+
+// Probation outlives restarts until it is settled.
+func TestProbationStaysUntilSettled(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 2, 300)
+	w.flush()
+	at := j.position
+	w.put(1, 3, 2, 300)
+	w.flush()
+	fs.Data(j.segments.current().name)[at+sectorBytes+100] ^= 1
+	for k := range 3 {
+		var rec *Recovery
+		j, rec = mustOpen(t, small(fs))
+		if !rec.Probation || rec.Last != 2 {
+			t.Fatalf("opening %d: %+v", k, rec)
+		}
+	}
+	j.Settle()
+	w = &writer{t: t, j: j, last: 2}
+	w.put(2, 3, 2, 300)
+	w.flush()
+	if _, rec := mustOpen(t, small(fs)); rec.Probation || rec.Last != 4 {
+		t.Fatalf("after it was settled: %+v", rec)
+	}
+}
+
+// A payload block that is a perfect image of a later batch's first block, in
+// the very place where that batch could stand, with a promise: it must
+// neither become one nor vouch for anything.
+func TestImageOfAHeaderIsNotBelieved(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 2, 300)
+	w.flush()
+	seg, pos := j.segments.current(), j.position
+	img := make([]byte, 4096)
+	h := header{sectors: 1, id: testID, epoch: seg.epoch, ordinal: seg.ordinal, live: 1, position: uint64(pos) + 4096,
+		number: j.number + 9, promise: j.number + 8, hard: Hard{1, 1}, first: 1}
+	sealBatch(img, &h, nil)
+	var recs []byte
+	for lead := 0; ; lead++ {
+		recs = record.AppendCommand(nil, slices.Concat(make([]byte, lead), img, make([]byte, 99)))
+		if k := len(record.AppendRunHeader(nil, 1, 3)) + len(recs) - len(img) - 99; sectorBytes+k == 4096 {
+			break
+		}
+	}
+	b := Batch{Hard: Hard{1, 1}, First: 3, Count: 1, Term: 1, Sequence: 99}
+	if !j.Append(&b, recs) {
+		t.Fatal("refused")
+	}
+	w.flush()
+	block := fs.Data(seg.name)[pos+4096:][:4096]
+	if got, _, err := parseHeader(block, nil); err != nil || got.number != h.number {
+		t.Fatalf("the image is not in its place: %v", err)
+	}
+	for sectors := 1; sectors <= 8; sectors++ {
+		c := fs.Clone()
+		clear(c.Data(seg.name)[pos:][:sectors*sectorBytes]) // torn: its beginning was never written
+		for range 2 {
+			j, rec, err := Open(small(c))
+			if err != nil || rec.Last != 2 || rec.Probation {
+				t.Fatalf("%d sectors lost: %+v %v", sectors, rec, err)
+			}
+			check(t, j, 1, 2)
+		}
+	}
+}
+
+// One file, bit or block of a promised batch that the device will not read is
+// damage, never a shorter log.
+func TestUnreadableBlockIsDamage(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 6)
+	damage := 0
+	for _, seg := range j.segments.live {
+		for at := int64(0); at < 4*4096; at += 4096 {
+			c := fs.Clone()
+			c.OnRead = func(name string, n int, off int64) error {
+				if name == seg.name && off <= at && at < off+int64(n) {
+					return syscall.EIO
+				}
+				return nil
+			}
+			_, _, log, err := recovered(tiny(c))
+			var lost *DamageError
+			switch {
+			case errors.As(err, &lost), errors.Is(err, syscall.EIO):
+				damage++
+			case err != nil || !slices.Equal(log, h.logs[len(h.logs)-1]):
+				t.Errorf("%s at %d: %v %v", seg.name, at, log, err)
+			}
+		}
+	}
+	if damage < 6 {
+		t.Errorf("%d damage verdicts", damage)
+	}
+}
+
+func TestTwoVotesInOneTermAreRefused(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	for seq, vote := range []uint64{1, 2} {
+		if b := (Batch{Hard: Hard{5, vote}, First: 1, Sequence: uint64(seq + 1)}); !j.Append(&b, nil) {
+			t.Fatal("refused")
+		}
+		w.flush()
+	}
+	if _, _, err := Open(small(fs)); !errors.Is(err, ErrState) {
+		t.Fatal(err)
+	}
+}
+
+// The sizes are the directory's own.
+func TestSizesAreTheDirectorys(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 3, 300)
+	w.flush()
+	cfg := small(fs)
+	cfg.SegmentBytes = 64 * 4096
+	j, rec := mustOpen(t, cfg)
+	if rec.Last != 3 || j.cfg.SegmentBytes != 16*4096 {
+		t.Fatalf("%+v, segments of %d", rec, j.cfg.SegmentBytes)
+	}
+}
+
+func TestReadIdentityMakesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, ok, err := ReadIdentity(dir); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Fatal("looking at a directory made it")
+	}
+}
+
+// Truncation behind the first live segment's opening, and a log that begins
+// anew behind a snapshot.
+func TestFirstFollowsTruncationAndRestore(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 5, 100)
+	w.flush()
+	w.put(2, 100, 0, 0) // a snapshot up to 99 was restored
+	w.flush()
+	if _, err := j.NewReader().Read(3, 1); !errors.Is(err, ErrCompacted) {
+		t.Fatal(err)
+	}
+	w.put(2, 100, 4, 100)
+	w.flush()
+	j, rec := mustOpen(t, small(fs))
+	if want := fmt.Sprint([]TermRun{{100, 2}}); rec.First != 100 || rec.Last != 103 || fmt.Sprint(rec.Runs) != want {
+		t.Fatalf("%+v", rec)
+	}
+	check(t, j, 100, 103)
+}
+
+// A slow inline write is not repeated: the writer takes over.
+func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
+	d := &slowDevice{}
+	cfg := small(device.NewMemory())
+	cfg.Device = d
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	put := func() {
+		w.put(1, w.last+1, 1, 50)
+		w.now++
+		j.Poll(w.now, true)
+		w.poll()
+	}
+	put()
+	put()
+	if d.inlined != 2 {
+		t.Fatalf("%d inline writes of 2", d.inlined)
+	}
+	d.took = 5 * time.Millisecond
+	put()
+	put()
+	if d.inlined != 3 {
+		t.Fatalf("%d inline writes: a slow one was repeated", d.inlined)
+	}
+}
+
+type slowDevice struct {
+	inline
+	inlined int
+	took    time.Duration
+}
+
+func (d *slowDevice) Inline(ops []device.Op, tag uint64) time.Duration {
+	d.inlined++
+	d.inline.Inline(ops, tag)
+	return d.took
+}

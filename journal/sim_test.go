@@ -1,0 +1,325 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringraft/ringraft/journal/device"
+)
+
+// onSim is the smallest journal, on a disk that loses what was not synced.
+func onSim(fs device.FS, mode Mode) Config {
+	c := tiny(fs)
+	c.Mode = mode
+	return c
+}
+
+// crashes enumerates: power goes at every operation of a history of openings,
+// appends, conflicts, recycling, seals, and again during recovery.
+type crashes struct {
+	t      *testing.T
+	mode   Mode
+	rng    *rand.Rand
+	h      *history
+	acked  uint64 // newest mutation acknowledged
+	hard   Hard   // acknowledged
+	points int
+	states int
+	gentle int // states tried at each point
+}
+
+// keeps are ways to lose what was not synced.
+func (c *crashes) keeps() []func() bool {
+	all := []func() bool{
+		func() bool { return false },
+		func() bool { return true },
+		func() bool { return c.rng.IntN(2) == 0 },
+		func() bool { return c.rng.IntN(8) != 0 },
+		func() bool { return c.rng.IntN(8) == 0 },
+	}
+	if c.gentle >= len(all) {
+		return all
+	}
+	c.rng.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+	return all[:c.gentle]
+}
+
+// watch crashes copies of the disk at its every operation.
+func (c *crashes) watch(disk *device.Sim, depth int) {
+	disk.Hook = func(op device.SimOp) error {
+		if op.Kind == "read" || op.Name == "probe" {
+			return nil
+		}
+		if op.Name == "segment.new" && op.Kind == "write" && c.rng.IntN(4) != 0 {
+			return nil // zeros, sixteen times over
+		}
+		c.points++
+		for _, keep := range c.keeps() {
+			c.verify(disk.Crash(keep), fmt.Sprintf("%s %s at %d", op.Kind, op.Name, op.Off), depth)
+		}
+		return nil
+	}
+}
+
+// verify recovers what power left, goes on writing, and recovers that.
+func (c *crashes) verify(disk *device.Sim, where string, depth int) {
+	c.t.Helper()
+	c.states++
+	if depth > 0 && c.rng.IntN(4) == 0 {
+		again := disk.Crash(func() bool { return true })
+		inner := *c
+		inner.gentle, inner.states = 1, 0
+		inner.watch(again, depth-1)
+		if j, _, err := Open(onSim(again, c.mode)); err == nil {
+			j.segments.made.Wait()
+		}
+		c.states += inner.states
+	}
+	j, rec, log, err := recovered(onSim(disk, c.mode))
+	if err != nil {
+		c.t.Fatalf("power cut in %s, acknowledged %d: %v", where, c.acked, err)
+	}
+	if rec.Probation {
+		c.t.Fatalf("power cut in %s: costs the vote: %+v", where, rec)
+	}
+	ok := false
+	for seq := c.acked; seq < uint64(len(c.h.logs)) && !ok; seq++ {
+		want := c.h.logs[seq]
+		ok = int(rec.Last) == len(want) && slices.Equal(log, want[rec.First-1:])
+	}
+	if len(c.h.logs) == 0 {
+		ok = rec.Fresh
+	}
+	if !ok || rec.Hard.Term < c.hard.Term || rec.Hard.Term == c.hard.Term && rec.Hard.Vote != c.hard.Vote {
+		c.t.Fatalf("power cut in %s: recovered %+v %v\nacknowledged %d %+v", where, rec, log, c.acked, c.hard)
+	}
+	if c.rng.IntN(3) != 0 {
+		return
+	}
+	w := &writer{t: c.t, j: j, last: rec.Last}
+	for range 2 + c.rng.IntN(6) { // over the next segment too
+		w.put(rec.Hard.Term+1, w.last+1, 1, 900)
+		w.flush()
+	}
+	lost := disk.Crash(func() bool { return false })
+	if j, rec, err = Open(onSim(lost, c.mode)); err != nil || rec.Last != w.last {
+		c.t.Fatalf("power cut in %s, then %d more: %+v %v", where, w.last, rec, err)
+	}
+	check(c.t, j, max(rec.First, w.last-3), w.last)
+}
+
+func TestPowerCutAtEveryOperation(t *testing.T) {
+	rounds, gentle := 2, 2
+	if testing.Short() {
+		rounds, gentle = 1, 1
+	}
+	if long {
+		rounds, gentle = 12, 5
+	}
+	points, states := 0, 0
+	for seed := range uint64(rounds) {
+		c := &crashes{t: t, mode: Direct, rng: rand.New(rand.NewPCG(seed, 7)), h: &history{}, gentle: gentle}
+		c.run()
+		points, states = points+c.points, states+c.states
+	}
+	t.Logf("%d operations, %d power cuts", points, states)
+}
+
+func (c *crashes) run() {
+	disk := device.NewSim()
+	c.watch(disk, 2)
+	var seq, last uint64
+	for opening := range 3 {
+		j, rec := mustOpen(c.t, onSim(disk, c.mode))
+		if opening > 0 && rec.Last != last {
+			c.t.Fatalf("opening %d: %+v, last was %d", opening, rec, last)
+		}
+		w := &writer{t: c.t, j: j, seq: seq, last: last}
+		for i := range 7 {
+			first, n := w.last+1, 1+c.rng.IntN(3)
+			if c.rng.IntN(4) == 0 && w.last > 4 {
+				first = w.last - uint64(c.rng.IntN(2))
+				n = c.rng.IntN(2)
+			}
+			term := uint64(1 + opening*10 + i)
+			c.h.mutate(w, term, first, n, 60+c.rng.IntN(900))
+			w.flush()
+			c.acked, c.hard = w.seq, Hard{Term: term, Vote: 1}
+			if c.rng.IntN(3) == 0 && w.last > 6 {
+				j.Compact(w.last - 4)
+			}
+			if c.rng.IntN(4) == 0 {
+				w.seal()
+			}
+		}
+		seq, last = w.seq, w.last
+		if err := j.Close(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// The copies of the state file, each one old, new, torn, garbage or another
+// member's: the vote never goes back, and no two that agree are needed to
+// refuse.
+func TestStateFileEveryCombination(t *testing.T) {
+	fs := device.NewMemory()
+	cfg := small(fs)
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 1, 50)
+	w.flush()
+	older := slices.Clone(fs.Data(stateName)[:4096])
+	for range 2 {
+		w.put(2, w.last+1, 1, 50)
+		w.flush()
+		w.seal()
+	}
+	newer := slices.Clone(fs.Data(stateName)[:4096])
+	torn := slices.Concat(newer[:64], older[64:])
+	garbage := slices.Repeat([]byte{0xa5}, 4096)
+	o, _ := decodeState(newer)
+	o.id.Replica = 99
+	other := make([]byte, 4096)
+	o.encode(other)
+	kinds := [5][]byte{older, newer, torn, garbage, other}
+	counts := map[string]int{}
+	for c := range 625 {
+		disk, n := fs.Clone(), [5]int{}
+		for k, v := 0, c; k < 4; k, v = k+1, v/5 {
+			copy(disk.Data(stateName)[k*4096:], kinds[v%5])
+			n[v%5]++
+		}
+		_, rec, err := Open(small(disk))
+		var wrong *IdentityError
+		switch {
+		case n[1] >= 2 && n[4] >= 2:
+			counts["two of each"]++
+			if !errors.Is(err, ErrState) {
+				t.Errorf("case %d %v: %v", c, n, err)
+			}
+		case n[4] >= 2:
+			counts["another member's"]++
+			if !errors.As(err, &wrong) {
+				t.Errorf("case %d %v: %v", c, n, err)
+			}
+		case n[1] >= 2 || n[0] >= 2:
+			counts["opened"]++
+			if err != nil || rec.Hard != (Hard{2, 1}) || rec.Last != w.last || rec.Probation {
+				t.Errorf("case %d %v: %+v %v", c, n, rec, err)
+			}
+		default:
+			counts["refused"]++
+			if !errors.Is(err, ErrState) {
+				t.Errorf("case %d %v: %+v %v", c, n, rec, err)
+			}
+		}
+	}
+	t.Log(counts)
+}
+
+// Every block of a sealed journal, written to every other place or rolled
+// back to an earlier generation: found, or harmless.
+func TestMisdirectedAndRolledBackBlocks(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 12)
+	j.Compact(w.last - 6)
+	early := fs.Clone()
+	work(w, h, 7)
+	w.seal()
+	want := h.logs[len(h.logs)-1]
+	type place struct {
+		name string
+		off  int
+	}
+	var places []place
+	names, _ := fs.List()
+	for _, n := range names {
+		for off := 0; strings.HasSuffix(n, ".seg") && off < len(fs.Data(n)); off += 4096 {
+			places = append(places, place{n, off})
+		}
+	}
+	damage, harmless := 0, 0
+	try := func(c *device.Memory, what string) {
+		_, rec, log, err := recovered(tiny(c))
+		var lost *DamageError
+		switch {
+		case errors.As(err, &lost):
+			damage++
+		case err == nil && slices.Equal(log, want[rec.First-1:]) && !rec.Probation:
+			harmless++
+		default:
+			t.Errorf("%s: %v %+v %v", what, err, rec, log)
+		}
+	}
+	for i, from := range places {
+		for k, to := range places {
+			if i == k || (i+k)%sample(2, 9) != 0 {
+				continue
+			}
+			c := fs.Clone()
+			copy(c.Data(to.name)[to.off:to.off+4096], fs.Data(from.name)[from.off:])
+			try(c, fmt.Sprintf("%v written to %v", from, to))
+		}
+		if old := early.Data(from.name); old != nil {
+			c := fs.Clone()
+			copy(c.Data(from.name)[from.off:from.off+4096], old[from.off:])
+			try(c, fmt.Sprintf("%v rolled back", from))
+		}
+	}
+	t.Logf("%d blocks: %d damage verdicts, %d harmless", len(places), damage, harmless)
+}
+
+// A full group waits behind the one being written; durability is in order.
+func TestFullGroupQueuesBehindTheWrite(t *testing.T) {
+	d := &device.Manual{}
+	cfg := small(device.NewSim())
+	cfg.Device, cfg.Foreground = d, true
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	for range 12 {
+		for {
+			recs := recordsOf(w.last+1, 1, 900)
+			b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
+			if !j.Append(&b, recs) {
+				break
+			}
+			w.last, w.seq = w.last+1, w.seq+1
+		}
+		w.now++
+		j.Poll(w.now, false)
+	}
+	if d.Queued() != 2 || j.Durable() != 0 || j.WriteAge(w.now) <= 0 {
+		t.Fatalf("%d queued, durable %d, age %v", d.Queued(), j.Durable(), j.WriteAge(w.now))
+	}
+	if _, err := j.NewReader().Read(1, 1); !errors.Is(err, ErrNotYet) {
+		t.Fatal(err)
+	}
+	seen := uint64(0)
+	for d.Step() {
+		w.now++
+		j.Poll(w.now, false)
+		if j.Durable() <= seen {
+			t.Fatalf("durable %d after %d", j.Durable(), seen)
+		}
+		seen = j.Durable()
+	}
+	if seen != w.seq || w.seq < 20 {
+		t.Fatalf("durable %d of %d", seen, w.seq)
+	}
+	check(t, j, 1, w.last)
+	w.now += int64(time.Second)
+	j.Poll(w.now, false)
+	d.Step()
+	j.Poll(w.now, false)
+	if !j.Idle() || j.NextDeadline() != 0 {
+		t.Fatal("not idle after the seal")
+	}
+}

@@ -1,0 +1,328 @@
+package journal
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
+)
+
+// The stage's side: groups are filled, submitted, landed.
+//
+//	fill ──submit──► flights[0] ──land──► durable, index, spares
+//	 │                  ▲
+//	 └─ when full ──► flights[1]
+
+// shrinkMax bounds the payload that is moved to save a block: 16 KiB take less
+// than a microsecond.
+const shrinkMax = 16 << 10
+
+// inlineMax is how fast the last write must have been for the caller itself to
+// do the next one.
+const inlineMax = time.Millisecond
+
+// Append adds a mutation to the open group: records are copied. False means
+// that it does not fit behind what the group holds: call again after Poll has
+// made room.
+func (j *Journal) Append(b *Batch, records []byte) bool {
+	if j.err != nil {
+		return false
+	}
+	g := &j.groups[j.fill]
+	need := len(records)
+	if g.used == 0 {
+		need += record.RunHeaderMax
+	}
+	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 && b.Term != g.term ||
+		g.used+need > g.room) {
+		g.full = true
+		return false
+	}
+	if g.n == 0 {
+		j.begin(g, b, need)
+	}
+	payload := g.buf[g.sectors*sectorBytes:]
+	if b.Count > 0 {
+		if g.count == 0 {
+			g.used = len(record.AppendRunHeader(payload[:0], b.Term, b.First))
+			g.term = b.Term
+		}
+		g.used += copy(payload[g.used:], records)
+		g.count += b.Count
+	}
+	g.n++
+	g.hard, g.commit, g.sequence = b.Hard, b.Commit, b.Sequence
+	return true
+}
+
+// begin prepares an empty group for a first mutation of need payload bytes.
+func (j *Journal) begin(g *group, b *Batch, need int) {
+	g.first, g.count, g.used, g.term, g.full = b.First, 0, 0, b.Term, false
+	g.metadata = nil
+	if j.newMeta {
+		g.metadata, j.newMeta = j.metadata, false
+	}
+	g.room = max(j.cfg.GroupBytes, need)
+	g.sectors = headerSectors(g.room, len(g.metadata))
+	if size := roundUp(g.sectors*sectorBytes+g.room, j.block); size > len(g.buf) {
+		g.buf = device.Aligned(size, j.block)
+	}
+}
+
+// Poll reaps finished writes, submits the open group when the writer is free,
+// and seals when nothing happened for a while. A group that is full already is
+// queued behind the one being written, so that the writer goes on without
+// being woken. now is monotonic ns and never 0. lone: nothing else is coming,
+// so the caller may do the write itself if the last one was quick. It returns
+// the work done.
+func (j *Journal) Poll(now int64, lone bool) (worked int) {
+	worked = j.reap(now)
+	if j.err != nil || j.flights[1].tag != 0 {
+		return worked
+	}
+	g, idle := &j.groups[j.fill], j.flights[0].tag == 0
+	switch {
+	case g.n > 0 && (idle || g.full):
+		if j.submit(g, now, idle && lone && j.quick) {
+			worked++
+		}
+	case idle && g.n == 0 && !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):
+		if j.submitSeal(now) {
+			worked++
+		}
+	}
+	return worked + j.reap(now) // an inline write is done already
+}
+
+// Busy reports whether anything is open or in flight.
+func (j *Journal) Busy() bool { return j.flights[0].tag != 0 || j.groups[j.fill].n > 0 }
+
+// Idle reports that nothing is open or in flight and the last batch is sealed.
+func (j *Journal) Idle() bool { return !j.Busy() && j.sealed }
+
+// NextDeadline is when Poll has something to do even though nothing happens: a
+// seal; 0 if there is nothing.
+func (j *Journal) NextDeadline() int64 {
+	if j.sealed || j.Busy() {
+		return 0
+	}
+	return j.idle + int64(j.cfg.SealAfter)
+}
+
+func (j *Journal) reap(now int64) (worked int) {
+	if j.err == nil {
+		if err := j.segments.tend(now); err != nil {
+			j.fail(err)
+		}
+	}
+	for j.err == nil && j.flights[0].tag != 0 {
+		done, err := j.device.Done()
+		if err != nil {
+			j.fail(fmt.Errorf("journal: %s: poisoned: %w", j.cfg.Dir, err))
+			return worked
+		}
+		if done < j.flights[0].tag {
+			return worked
+		}
+		j.land(now)
+		worked++
+	}
+	return worked
+}
+
+// land takes note that the first flight is durable.
+func (j *Journal) land(now int64) {
+	f := j.flights[0]
+	took := time.Duration(now - f.since)
+	if f.inline > 0 {
+		took = f.inline
+	}
+	j.quick = took < inlineMax
+	j.sealed, j.idle = f.seal, now
+	j.index.add(f.span)
+	j.segments.recycle(f.gone)
+	if f.group != nil {
+		f.group.n = 0
+		j.durable.Store(f.sequence)
+	}
+	j.flights[0], j.flights[1] = j.flights[1], flight{ops: f.ops[:0]}
+	if j.flights[0].tag != 0 {
+		j.flights[0].since = now // until now it was waiting
+	}
+	j.since.Store(j.flights[0].since)
+}
+
+// submit writes a group; false when the next segment is not ready yet.
+func (j *Journal) submit(g *group, now int64, inline bool) bool {
+	sectors := headerSectors(g.used, len(g.metadata))
+	if g.used > shrinkMax || roundUp(sectors*sectorBytes+g.used, j.block) == roundUp(g.sectors*sectorBytes+g.used, j.block) {
+		sectors = g.sectors
+	}
+	size := roundUp(sectors*sectorBytes+g.used, j.block)
+	if !j.ready(size, g.hard, now) {
+		return false
+	}
+	if sectors < g.sectors { // the header needs less room than was kept, and that saves a block
+		copy(g.buf[sectors*sectorBytes:], g.buf[g.sectors*sectorBytes:g.sectors*sectorBytes+g.used])
+		g.sectors = sectors
+	}
+	if g.hard != j.state.hard || j.dirty {
+		j.state.hard = g.hard
+		j.stateOps()
+	}
+	gone := j.compactOps()
+	clear(g.buf[g.sectors*sectorBytes+g.used : size])
+	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: g.first,
+		count: g.count, entryTrm: g.term, metadata: g.metadata}
+	at := j.write(g.buf[:size], &h)
+	j.last, j.commit = g.first+uint64(g.count)-1, max(j.commit, g.commit)
+	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
+		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}}, inline)
+	j.fill = (j.fill + 1) % len(j.groups)
+	return true
+}
+
+// ready makes room for size bytes; false while there is none. On a full disk
+// compaction must be able to give the segment that is wanted.
+func (j *Journal) ready(size int, hard Hard, now int64) bool {
+	j.ops = j.ops[:0]
+	if j.place(size, hard) {
+		return true
+	}
+	if j.err == nil && j.flights[0].tag == 0 {
+		if gone := j.compactOps(); gone != nil {
+			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone, span: span{first: j.last + 1}}, false)
+		}
+	}
+	return false
+}
+
+// write finishes one batch and adds it to the ops of this submission.
+func (j *Journal) write(buf []byte, h *header) mark {
+	seg := j.segments.current()
+	j.number++
+	h.id, h.epoch, h.ordinal, h.live = j.cfg.Identity, seg.epoch, seg.ordinal, j.state.live
+	if h.flags&flagOpen != 0 {
+		seg.epoch, h.epoch = j.number, j.number
+	}
+	h.position, h.number, h.promise, h.chain = uint64(j.position), j.number, j.number-1, j.chain
+	j.chain, j.scratch = sealBatch(buf, h, j.scratch)
+	j.ops = append(j.ops, device.Op{File: seg.file, Off: j.position, Buf: buf})
+	at := mark{ordinal: seg.ordinal, position: h.position, number: j.number}
+	j.position += int64(len(buf))
+	j.writes.Add(1)
+	j.bytes.Add(uint64(len(buf)))
+	return at
+}
+
+// fly hands the collected ops to the device. It keeps them until they are done.
+func (j *Journal) fly(f flight, inline bool) {
+	j.tag++
+	f.tag = j.tag
+	k := 0
+	if j.flights[0].tag != 0 {
+		k = 1
+	} else {
+		j.since.Store(f.since)
+	}
+	f.ops, j.ops = j.ops, j.flights[k].ops
+	j.flights[k] = f
+	if inline {
+		j.flights[k].inline = max(1, j.device.Inline(f.ops, f.tag))
+	} else {
+		j.device.Submit(f.ops, f.tag)
+	}
+}
+
+// place makes room for size bytes in the current segment, or opens the next:
+// opening batch, then state, then data, so that a segment that was lost is
+// missed. False while no segment is ready.
+func (j *Journal) place(size int, hard Hard) bool {
+	if seg := j.segments.current(); seg != nil && j.position+int64(size) <= j.cfg.SegmentBytes {
+		return true
+	}
+	if int64(size+j.block) > j.cfg.SegmentBytes {
+		j.fail(fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose larger segments",
+			size, j.cfg.SegmentBytes))
+		return false
+	}
+	if !j.segments.next(j.state.last + 1) {
+		return false
+	}
+	j.position = 0
+	j.openBatch(hard)
+	j.state.last++
+	j.state.hard = hard
+	j.stateOps()
+	return true
+}
+
+// openBatch writes the first batch of the current segment: hard state and
+// metadata, so that any older segment may go.
+func (j *Journal) openBatch(hard Hard) {
+	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard, commit: j.commit,
+		first: j.last + 1, metadata: j.metadata}
+	j.segments.current().first = h.first
+	buf := device.Aligned(roundUp(h.sectors*sectorBytes, j.block), j.block)
+	j.write(buf, &h)
+}
+
+// stateOps adds the writes of the state record.
+func (j *Journal) stateOps() {
+	j.state.sequence++
+	j.dirty = false
+	b := device.Aligned(stateCopies*j.block, j.block)
+	for i := range stateCopies {
+		j.state.encode(b[i*j.block:])
+	}
+	half := stateCopies / 2 * j.block
+	f := j.segments.state
+	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]}, device.Op{File: f, Off: int64(half), Buf: b[half:]})
+}
+
+// submitSeal promises the last batch: an empty batch, then the state file
+// that knows of it.
+func (j *Journal) submitSeal(now int64) bool {
+	if !j.ready(j.block, j.state.hard, now) {
+		return false
+	}
+	gone := j.compactOps()
+	j.sealOps()
+	j.fly(flight{since: now, seal: true, gone: gone, span: span{first: j.last + 1}}, false)
+	return true
+}
+
+func (j *Journal) sealOps() {
+	clear(j.open)
+	h := header{flags: flagSeal, sectors: headerSectors(0, 0), hard: j.state.hard, commit: j.commit, first: j.last + 1}
+	j.state.sealed = j.write(j.open, &h)
+	j.stateOps()
+}
+
+// Compact lets whole segments go whose entries are all below index. Their
+// files become spares once the state file says so durably.
+func (j *Journal) Compact(index uint64) { j.compact = max(j.compact, index) }
+
+// memoryKept is how many segments mode memory keeps for members that are
+// behind.
+const memoryKept = 4
+
+func (j *Journal) compactOps() (gone []*segment) {
+	live := j.segments.live
+	if n := len(live); j.cfg.Mode == Memory && n > memoryKept {
+		j.compact = max(j.compact, live[n-memoryKept].first)
+	}
+	keep := 0
+	for keep+1 < len(live) && live[keep+1].first <= j.compact {
+		keep++
+	}
+	if keep == 0 {
+		return nil
+	}
+	j.state.live = live[keep].ordinal
+	gone = j.segments.retire(j.state.live)
+	j.index.drop(j.state.live)
+	j.stateOps()
+	return gone
+}
