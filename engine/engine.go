@@ -42,6 +42,8 @@ type Engine struct {
 	fronts    []*front
 	loopLanes [][]*loopLane
 	due       atomic.Bool // a tick has passed
+	full      bool        // polling goroutine's: no room for the next segment
+	probation bool        // polling goroutine's
 	lanes     atomic.Pointer[[]*pipeline.Lane]
 	laneMu    sync.Mutex
 	inboxes   inboxes
@@ -110,8 +112,14 @@ func (e *Engine) open() error {
 		e.log.Warn("the data directory's own membership is used; the members given are ignored",
 			"dir", e.b.dir, "members", e.membership.voters)
 	}
-	j.SetMetadata(rec.Metadata)
-	return nil
+	if rec.Probation && len(e.membership.voters) == 1 {
+		return errors.Join(fmt.Errorf("engine: %s: the last batch of the journal has rotted, and there is no other "+
+			"member to say what stood in it; restore the directory from a copy", e.b.dir), j.Close())
+	}
+	if rec.Probation {
+		e.log.Warn("the last batch of the journal had rotted: no votes until a leader has filled it in again", "dir", e.b.dir)
+	}
+	return j.SetMetadata(rec.Metadata)
 }
 
 // assemble builds core, store, stages and actors over the recovered state.
@@ -136,7 +144,7 @@ func (e *Engine) assemble() error {
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	e.core = core
+	e.core, e.probation = core, rec.Probation
 	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory}, first)
 	e.run.init(e)
 	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.newCatchup(), e.timing)

@@ -27,6 +27,7 @@ const (
 	Superseded     = pipeline.Superseded
 	LeadershipLost = pipeline.LeadershipLost
 	Poisoned       = pipeline.Poisoned
+	NoSpace        = pipeline.NoSpace
 )
 
 // Sentinels for errors.Is. Every error of Propose and Read also is an *Error,

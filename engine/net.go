@@ -162,6 +162,25 @@ func (e *Engine) tickFronts() {
 	}
 }
 
+// tend looks after what changes rarely, once per tick.
+func (e *Engine) tend() {
+	err := e.journal.Space()
+	if full := err != nil; full != e.full {
+		e.full = full
+		e.replica.SetFull(full)
+		if full {
+			e.log.Error("the disk is full: writes are refused, reads go on", "err", err)
+		} else {
+			e.log.Info("the disk has room again: writes are taken")
+		}
+	}
+	if e.probation && !e.core.Probation() {
+		e.probation = false
+		e.journal.Settle()
+		e.log.Info("probation ended: what was lost at the end of the journal is here again")
+	}
+}
+
 // after runs behind every poll, in the polling goroutine.
 func (e *Engine) after() {
 	if err := e.journal.Err(); err != nil {
@@ -170,6 +189,7 @@ func (e *Engine) after() {
 		e.fail(err)
 	}
 	if e.due.CompareAndSwap(true, false) {
+		e.tend()
 		e.publishStatus()
 	}
 	if e.run.fused && len(e.loopLanes) > 0 {

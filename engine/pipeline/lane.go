@@ -39,11 +39,12 @@ const (
 	Superseded            // another leader's entry was committed at its index
 	LeadershipLost        // appended, then leadership was lost before the answer
 	Poisoned              // the journal failed; see Engine.Err
+	NoSpace               // the disk is full: nothing was appended, reads go on
 )
 
 func (r Reason) String() string {
 	return [...]string{"", "not leader", "busy", "too large", "closing",
-		"superseded", "leadership lost", "journal failed"}[r]
+		"superseded", "leadership lost", "journal failed", "no space left for the journal"}[r]
 }
 
 var (

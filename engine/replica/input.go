@@ -251,6 +251,10 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		r.refuse(b, pipeline.NotLeader)
 		return true
 	}
+	if r.full {
+		r.refuse(b, pipeline.NoSpace)
+		return true
+	}
 	if r.ring.Free() == 0 {
 		return false
 	}

@@ -98,6 +98,7 @@ type Replica struct {
 	flightAt int
 	flightCm int
 	founding []byte
+	full     bool // the journal has no room for another segment
 
 	stats Stats
 }
@@ -376,3 +377,7 @@ func (r *Replica) Campaign() {
 		r.carry()
 	}
 }
+
+// SetFull makes a leader refuse proposals, certainly not applied, while the
+// journal cannot make its next segment. Poll's goroutine only.
+func (r *Replica) SetFull(full bool) { r.full = full }

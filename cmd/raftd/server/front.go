@@ -261,6 +261,8 @@ func outcomeFault(done engine.Completion, kind debtKind) string {
 		return "TRYAGAIN not applied: this member is shutting down"
 	case engine.Superseded:
 		return "TRYAGAIN not applied: another leader's command took its place"
+	case engine.NoSpace:
+		return "MISCONF no space left on the leader's disk: not applied; free some, reads go on"
 	case engine.Poisoned:
 		return "TRYAGAIN not applied: the journal of this member failed"
 	}
