@@ -113,9 +113,16 @@ func (r *runner) replicaLoop() {
 			continue
 		}
 		r.asleep.Store(true)
-		r.replica.Park(func() bool { return r.signal.Load() || r.e.stopping.Load() })
+		r.replica.Park(r.sleepOver)
 		r.asleep.Store(false)
 	}
+}
+
+// sleepOver reports that the replica's goroutine must look again. A waker may
+// take asleep down late, for a signal that was served long ago; sleeping on
+// then would lose every later wake-up, because nobody rings for one awake.
+func (r *runner) sleepOver() bool {
+	return r.signal.Load() || !r.asleep.Load() || r.e.stopping.Load()
 }
 
 func (r *runner) applyLoop() {
