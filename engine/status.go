@@ -114,7 +114,7 @@ func (e *Engine) memberStatus(l *link, leads bool) MemberStatus {
 	up, _ := l.State()
 	m := MemberStatus{ID: l.member.ID, Address: l.member.Address, Advertised: l.advertised(), Connected: up != 0}
 	if leads {
-		p := e.core.Member(l.member.ID)
+		p, _ := e.core.Member(l.member.ID)
 		m.Match, m.Mode = p.Match, p.Mode.String()
 	}
 	m.SentBytes, _, m.Restarts = e.replica.Sent(l.member.ID)

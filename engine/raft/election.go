@@ -1,178 +1,202 @@
 package raft
 
 import (
-	"github.com/ringraft/ringraft/engine/raft/progress"
+	"slices"
+
 	"github.com/ringraft/ringraft/engine/raft/quorum"
 )
 
-// Tick moves logical time. At most one heartbeat interval counts per call, so
-// that a pause never makes a replica campaign at once.
-func (c *Core) Tick(n int, e *Effects) {
-	for range min(n, c.o.HeartbeatTicks) {
-		if c.role == Leader {
-			c.tickLeader(e)
-			continue
-		}
-		c.elapsed++
-		if c.elapsed >= c.timeout && c.member(c.id) != nil {
-			c.Campaign(e)
-		}
-	}
+// Elections are one state, one function per step of it:
+//
+//	Follower ──timeout──► PreCandidate ──quorum would vote──► Candidate ──quorum voted──► Leader
+//	   ▲  ▲                  │  │ ▲                             │  │
+//	   │  └────── lost ──────┘  └─┴── timeout: ask again ───────┘  │ lost, or a leader is heard
+//	   └───────────────────────────────────────────────────────────┘
+//
+// A term is raised by a Candidate alone, so a replica that cannot win disturbs nobody. Voters that
+// heard their leader within the least election timeout refuse (stickiness); a leader that is not
+// heard by a quorum steps down (tick.go). The three only work together.
+type election struct {
+	elapsed, timeout int // ticks since the leader was heard, or since the campaign began
+	round            uint64
 }
 
-// Campaign asks whether an election could be won, before any term is raised.
-// On probation every voter must agree.
-func (c *Core) Campaign(e *Effects) {
-	c.begin(PreCandidate, e)
-	c.round++
-	for i := range c.members {
-		if p := &c.members[i]; p.ID != c.id {
-			c.send(Message{Type: PreVote, To: p.ID, Term: c.hard.Term + 1, PrevIndex: c.log.last,
-				PrevTerm: c.log.lastTerm(), Round: c.round}, false, e)
-		}
-	}
-	c.ballot(c.id, progress.Granted, e)
+func (c *Core) drawTimeout() {
+	c.election.timeout = c.electionTicks + c.random.below(c.electionTicks)
 }
 
-// elect raises the term and asks for votes, which leave when the own vote is
-// durable.
-func (c *Core) elect(force bool, e *Effects) {
-	c.verified, c.acked = c.commit, 0
-	c.setHard(Hard{c.hard.Term + 1, c.id}, e)
-	c.begin(Candidate, e)
-	for i := range c.members {
-		if p := &c.members[i]; p.ID != c.id {
-			c.send(Message{Type: Vote, To: p.ID, PrevIndex: c.log.last, PrevTerm: c.log.lastTerm(),
-				Force: force}, true, e)
+// promotable reports whether the replica may campaign: it votes, or it did until a configuration that
+// is not known to be committed. In that case nobody else may be able to win, since its log can be the
+// longest of a quorum; it does not count its own vote (thesis 4.2.2).
+func (c *Core) promotable() bool {
+	for i := len(c.configs) - 1; i >= 0; i-- {
+		f := &c.configs[i]
+		if slices.Contains(f.Voters, c.id) || slices.Contains(f.Outgoing, c.id) {
+			return true
+		}
+		if f.Index <= c.commit {
+			break
 		}
 	}
+	return false
 }
 
-func (c *Core) begin(role Role, e *Effects) {
-	c.role, c.leader = role, 0
-	c.resetTimer()
-	for i := range c.members {
-		c.members[i].Ballot = progress.Waiting
-	}
-	e.add(Effect{Kind: RoleChange, Role: role, Term: c.hard.Term})
-}
-
-// ballot counts one answer. A grant from a member on probation, or to one,
-// counts only when every voter has granted.
-func (c *Core) ballot(from uint64, b progress.Ballot, e *Effects) {
-	if from == c.id && c.probation {
-		b = progress.LastResort
-	}
-	p := c.member(from)
-	if p == nil || p.Ballot != progress.Waiting {
-		return
-	}
-	p.Ballot = b
-	voters, granted, lastResort, refused := 0, 0, 0, 0
-	for i := range c.members {
-		voters++
-		switch c.members[i].Ballot {
-		case progress.Granted:
-			granted++
-		case progress.LastResort:
-			lastResort++
-		case progress.Refused:
-			refused++
-		}
-	}
-	won := quorum.Vote(voters, granted, refused) == quorum.Won && !c.probation
-	won = won || granted+lastResort == voters
+// countSelf counts the own vote, where there is one; on probation as one of last resort.
+func (c *Core) countSelf() {
 	switch {
-	case won && c.role == PreCandidate:
-		c.elect(false, e)
-	case won && c.role == Candidate:
+	case c.self < 0 || c.probation.damaged:
+	case c.Probation():
+		c.lastResort = c.lastResort.With(c.self)
+	default:
+		c.granted = c.granted.With(c.self)
+	}
+}
+
+// newRound numbers heartbeat rounds and pre-votes; never twice in one process.
+func (c *Core) newRound() uint64 {
+	c.round++
+	return c.round
+}
+
+// preCampaign asks who would vote for this replica in the next term.
+func (c *Core) preCampaign(e *Effects) {
+	c.election = election{round: c.newRound()}
+	c.drawTimeout()
+	c.granted, c.refused, c.lastResort = 0, 0, 0
+	c.become(PreCandidate, 0, e)
+	c.countSelf()
+	for i := range c.n {
+		if i != c.self && (c.voters | c.outgoing).Has(i) {
+			m := c.send(e, PreVote, c.members[i].ID)
+			m.Term = c.hard.Term + 1
+			m.PrevIndex, m.PrevTerm, m.Round = c.log.last, c.log.lastTerm(), c.election.round
+		}
+	}
+	c.tally(e)
+}
+
+// Campaign starts an election without asking first, by the right of a leadership transfer. Leaders
+// and replicas that may not campaign do nothing.
+func (c *Core) Campaign(e *Effects) {
+	if c.role != Leader && c.promotable() {
+		c.campaign(true, e)
+	}
+}
+
+func (c *Core) campaign(force bool, e *Effects) {
+	c.election = election{}
+	c.drawTimeout()
+	c.granted, c.refused, c.lastResort = 0, 0, 0
+	c.setHard(Hard{Term: c.hard.Term + 1, Vote: c.id}, e)
+	c.become(Candidate, 0, e)
+	for i := range c.n {
+		if i != c.self && (c.voters | c.outgoing).Has(i) {
+			m := c.sendGated(e, Vote, c.members[i].ID)
+			m.PrevIndex, m.PrevTerm, m.Force = c.log.last, c.log.lastTerm(), force
+		}
+	}
+}
+
+// tally decides the election that is going on. Grants of last resort count only when every voter
+// has granted: then nobody has a longer log, so nothing that was acknowledged is lost. The candidate or one
+// voter at least must be sound: a cluster whose every log is in doubt waits for its operator.
+func (c *Core) tally(e *Effects) {
+	all := c.granted | c.lastResort
+	result := quorum.JointVotes(c.voters, c.outgoing, c.granted, c.refused)
+	everyone := c.voters | c.outgoing
+	if all&everyone == everyone && (!c.Probation() || c.granted&everyone != 0) {
+		result = quorum.Won
+	}
+	switch {
+	case result == quorum.Lost:
+		c.follow(c.hard.Term, 0, e)
+	case result == quorum.Won && c.role == PreCandidate:
+		c.campaign(false, e)
+	case result == quorum.Won:
 		c.lead(e)
-	case quorum.Vote(voters, granted+lastResort, refused) == quorum.Lost:
-		c.follow(c.hard.Term, c.hard.Vote, 0, e)
 	}
 }
 
-// newer reports whether a log ending at (term, index) is at least as complete
-// as this one.
-func (c *Core) newer(term, index uint64) bool {
-	own := c.log.lastTerm()
-	return term > own || term == own && index >= c.log.last
-}
-
-// sticky reports that a leader was heard of lately: votes are refused, so that
-// a member that comes back cannot depose it.
-func (c *Core) sticky() bool {
-	return c.role == Leader || c.leader != 0 && c.elapsed < c.o.ElectionTicks
-}
-
-func (c *Core) onPreVote(m *Message, e *Effects) {
-	grant := m.Term > c.hard.Term && c.newer(m.PrevTerm, m.PrevIndex) && !c.sticky()
-	a := Message{Type: PreVoteAck, To: m.From, Term: m.Term, Round: m.Round, LastResort: c.probation}
-	if !grant {
-		a.Reject, a.Term = true, c.hard.Term
-	}
-	c.send(a, !grant, e) // a refusal tells the own term
-}
-
-func (c *Core) onPreVoteAck(m *Message, e *Effects) {
-	if c.role != PreCandidate || m.Round != c.round {
-		return
-	}
-	c.ballot(m.From, answer(m), e)
-}
-
-func answer(m *Message) progress.Ballot {
+// count notes a voter's answer and decides.
+func (c *Core) count(m *Message, e *Effects) {
+	i := c.slot(m.From)
 	switch {
 	case m.Reject:
-		return progress.Refused
+		c.refused = c.refused.With(i)
 	case m.LastResort:
-		return progress.LastResort
+		c.lastResort = c.lastResort.With(i)
+	default:
+		c.granted = c.granted.With(i)
 	}
-	return progress.Granted
+	c.tally(e)
 }
 
-// onVote decides on a vote in m.Term, which is not below the own term. Term
-// and vote change in one mutation.
-func (c *Core) onVote(m *Message, e *Effects) {
-	vote := c.hard.Vote
-	if m.Term > c.hard.Term {
-		vote = 0
+// preVoteAck: the round says which campaign is meant. The term does not: a voter that is behind
+// refuses in an older one.
+func (c *Core) preVoteAck(m *Message, e *Effects) {
+	if m.Round != c.election.round || !m.Reject && m.Term != c.hard.Term+1 {
+		c.counters.Stale++
+		return
 	}
-	grant := (vote == 0 || vote == m.From) && c.newer(m.PrevTerm, m.PrevIndex)
+	c.count(m, e)
+}
+
+func (c *Core) voteAck(m *Message, e *Effects) { c.count(m, e) }
+
+// sticky reports whether a leader other than the asker is alive, so that no vote is due.
+func (c *Core) sticky(asker uint64) bool {
+	if c.role == Leader {
+		return true
+	}
+	return c.leader != 0 && c.leader != asker && c.election.elapsed < c.electionTicks
+}
+
+// upToDate compares last entries: term first, then index.
+func (c *Core) upToDate(m *Message) bool {
+	if last := c.log.lastTerm(); m.PrevTerm != last {
+		return m.PrevTerm > last
+	}
+	return m.PrevIndex >= c.log.last
+}
+
+// preVote answers in every role. It changes nothing here: no term, no vote, no timer.
+func (c *Core) preVote(m *Message, e *Effects) {
+	free := m.Term > c.hard.Term ||
+		m.Term == c.hard.Term && (c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0)
+	if free && !c.sticky(m.From) && !c.probation.damaged && c.upToDate(m) {
+		r := c.send(e, PreVoteAck, m.From)
+		r.Term, r.Round, r.LastResort = m.Term, m.Round, c.Probation()
+		return
+	}
+	r := c.sendGated(e, PreVoteAck, m.From)
+	r.Round, r.Reject = m.Round, true
+}
+
+// vote answers in every role; the term is not below the own one. Term and vote change in one
+// mutation, and the answer waits for it.
+func (c *Core) vote(m *Message, e *Effects) {
+	higher := m.Term > c.hard.Term
+	if higher && !m.Force && c.sticky(m.From) {
+		c.counters.Refused++
+		return
+	}
+	free := higher || c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0
+	grant := free && !c.probation.damaged && c.upToDate(m)
+	h := Hard{Term: m.Term, Vote: c.hard.Vote}
+	if higher {
+		h.Vote = 0
+	}
 	if grant {
-		vote = m.From
+		h.Vote = m.From
 	}
-	if m.Term > c.hard.Term || grant {
-		elapsed, timeout := c.elapsed, c.timeout
-		leader := c.leader
-		if m.Term > c.hard.Term {
-			leader = 0
-		}
-		c.follow(m.Term, vote, leader, e)
-		if !grant { // only a granted vote resets the timer
-			c.elapsed, c.timeout = elapsed, timeout
-		}
+	if higher {
+		c.followVoting(h, 0, e)
+	} else {
+		c.setHard(h, e)
 	}
-	c.send(Message{Type: VoteAck, To: m.From, Reject: !grant, LastResort: c.probation}, true, e)
-}
-
-func (c *Core) onVoteAck(m *Message, e *Effects) {
-	if c.role == Candidate {
-		c.ballot(m.From, answer(m), e)
+	if grant {
+		c.election.elapsed = 0
 	}
-}
-
-// onTimeoutNow is the end of a leadership transfer: campaign without asking.
-func (c *Core) onTimeoutNow(_ *Message, e *Effects) {
-	if c.role != Leader && !c.probation && c.member(c.id) != nil {
-		c.elect(true, e)
-	}
-}
-
-// endProbation: whatever was lost at the end of this log is settled once the
-// log is durable up to what a leader reported after the loss was found.
-func (c *Core) endProbation() {
-	if c.probation && c.probeTo > 0 && c.match() >= c.probeTo {
-		c.probation = false
-	}
+	r := c.sendGated(e, VoteAck, m.From)
+	r.Reject, r.LastResort = !grant, grant && c.Probation()
 }

@@ -1,37 +1,50 @@
 package raft
 
-import "fmt"
-
+// handler is one cell of the table: what a replica in one role does with one kind of message of its
+// own term (votes and pre-votes: of any term that is not below it).
 type handler func(c *Core, m *Message, e *Effects)
 
-// handlers is what each role does with each message of its own term. Empty
-// cells are messages that say nothing to that role; a test asserts them.
-var handlers = [4][messageTypes]handler{
+// late drops what honest members may send but nobody waits for any more.
+func late(c *Core, _ *Message, _ *Effects) { c.counters.Stale++ }
+
+// never drops what no honest member sends to a replica in this role and term: two leaders of one
+// term, or answers to questions of a term in which none were asked.
+func never(c *Core, _ *Message, _ *Effects) { c.counters.Unexpected++ }
+
+// handlers has no empty cell but those of no type; a test holds that.
+var handlers = [roles][messageTypes]handler{
 	Follower: {
-		Append: (*Core).onAppend, Heartbeat: (*Core).onHeartbeat,
-		PreVote: (*Core).onPreVote, Vote: (*Core).onVote, TimeoutNow: (*Core).onTimeoutNow,
+		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
+		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		AppendAck: late, HeartbeatAck: late, PreVoteAck: late, VoteAck: late,
 	},
 	PreCandidate: {
-		Append: (*Core).onAppend, Heartbeat: (*Core).onHeartbeat,
-		PreVote: (*Core).onPreVote, PreVoteAck: (*Core).onPreVoteAck, Vote: (*Core).onVote,
-		TimeoutNow: (*Core).onTimeoutNow,
+		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
+		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		AppendAck: late, HeartbeatAck: late, PreVoteAck: (*Core).preVoteAck, VoteAck: late,
 	},
 	Candidate: {
-		Append: (*Core).onAppend, Heartbeat: (*Core).onHeartbeat,
-		PreVote: (*Core).onPreVote, Vote: (*Core).onVote, VoteAck: (*Core).onVoteAck,
-		TimeoutNow: (*Core).onTimeoutNow,
+		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
+		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		AppendAck: never, HeartbeatAck: never, PreVoteAck: late, VoteAck: (*Core).voteAck,
 	},
 	Leader: {
-		AppendAck: (*Core).onAppendAck, HeartbeatAck: (*Core).onHeartbeatAck,
-		PreVote: (*Core).onPreVote, Vote: (*Core).onVote,
+		Append: never, Heartbeat: never, TimeoutNow: never,
+		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		AppendAck: (*Core).appendAck, HeartbeatAck: (*Core).heartbeatAck,
+		PreVoteAck: late, VoteAck: late,
 	},
 }
 
-// Step takes one message. Messages of strangers and of no known type are
-// counted and dropped.
+// Step takes one message of another replica. Headers that no honest member can have sent are dropped
+// and counted, whatever they hold.
 func (c *Core) Step(m *Message, e *Effects) {
-	if m.Type == 0 || m.Type >= messageTypes || m.To != c.id || m.From == c.id || c.member(m.From) == nil {
-		c.refused++
+	if m.To != c.id || m.From == c.id || !m.valid() {
+		c.counters.Garbled++
+		return
+	}
+	if isAnswer(m.Type) && c.slot(m.From) < 0 {
+		c.counters.Stranger++
 		return
 	}
 	switch {
@@ -39,125 +52,88 @@ func (c *Core) Step(m *Message, e *Effects) {
 		if !c.raise(m, e) {
 			return
 		}
-	case m.Term < c.hard.Term:
-		c.stale(m, e)
+	case m.Term < c.hard.Term && m.Type != PreVoteAck:
+		c.outdated(m, e)
 		return
 	}
-	if c.role == Leader {
-		c.member(m.From).Active = true
+	if m.Type == Append || m.Type == Heartbeat {
+		if !c.heed(m, e) {
+			return
+		}
 	}
-	if h := handlers[c.role][m.Type]; h != nil {
-		h(c, m, e)
-	}
+	handlers[c.role][m.Type](c, m, e)
 }
 
-// raise follows a higher term; false when the message is done with.
+func isAnswer(t MessageType) bool {
+	return t == AppendAck || t == HeartbeatAck || t == PreVoteAck || t == VoteAck
+}
+
+// raise deals with a term above the own one. False: the message has done its work.
+//
+// Questions about a future term do not bring it about: a pre-vote and the consent to one leave the term
+// alone, and a vote is a matter of stickiness first. Everything else says that the term exists.
 func (c *Core) raise(m *Message, e *Effects) bool {
 	switch m.Type {
-	case PreVote: // asks about a term that nobody is in yet
+	case PreVote, Vote:
 		return true
 	case PreVoteAck:
 		if !m.Reject {
-			return true // echoes the term that was asked about
+			return true
 		}
-	case Vote:
-		// A member that does not hear the leader cannot depose it. Term and
-		// vote change together, in onVote.
-		return m.Force || !c.sticky()
-	case Append, Heartbeat:
-		c.follow(m.Term, 0, m.From, e)
+		c.follow(m.Term, 0, e)
+		return false
+	case Append, Heartbeat, TimeoutNow:
+		c.follow(m.Term, m.From, e)
 		return true
 	}
-	c.follow(m.Term, 0, 0, e)
+	c.follow(m.Term, 0, e)
+	return false
+}
+
+// outdated answers a message of an earlier term, where its sender would wait for ever otherwise: a
+// leader that does not know it is one no more, a candidate that is behind. The answers carry the own
+// term, so they are gated.
+func (c *Core) outdated(m *Message, e *Effects) {
+	c.counters.Stale++
+	switch m.Type {
+	case Append:
+		r := c.sendGated(e, AppendAck, m.From)
+		r.Reject, r.PrevIndex = true, m.PrevIndex
+	case Heartbeat:
+		c.sendGated(e, HeartbeatAck, m.From).Reject = true
+	case PreVote:
+		r := c.sendGated(e, PreVoteAck, m.From)
+		r.Reject, r.Round = true, m.Round
+	case Vote:
+		c.sendGated(e, VoteAck, m.From).Reject = true
+	}
+}
+
+// heed takes the sender of an Append or Heartbeat for the leader of the present term. False when
+// there is another one.
+func (c *Core) heed(m *Message, e *Effects) bool {
+	if c.role == Leader || c.role == Follower && c.leader != 0 && c.leader != m.From {
+		c.counters.Unexpected++
+		return false
+	}
+	c.follow(m.Term, m.From, e)
+	c.election.elapsed = 0
 	return true
 }
 
-// stale answers a message of an earlier term, so that its sender learns.
-func (c *Core) stale(m *Message, e *Effects) {
-	switch m.Type {
-	case Append, Heartbeat:
-		c.send(Message{Type: AppendAck, To: m.From, Reject: true, PrevIndex: m.PrevIndex}, true, e)
-	case PreVote:
-		c.onPreVote(m, e)
-	case Vote:
-		c.send(Message{Type: VoteAck, To: m.From, Reject: true}, true, e)
+// valid holds a header against itself.
+func (m *Message) valid() bool {
+	if m.Type == 0 || m.Type >= messageTypes || m.From == 0 || m.Term == 0 ||
+		max(m.Term, m.PrevIndex, m.Commit, m.Match, m.HintIndex, m.Round) >= maxNumber {
+		return false
 	}
-}
-
-// heard takes note of the term's leader.
-func (c *Core) heard(from uint64, e *Effects) {
-	if c.role != Follower || c.leader != from {
-		c.follow(c.hard.Term, c.hard.Vote, from, e)
-	}
-	c.elapsed = 0
-}
-
-func (c *Core) onHeartbeat(m *Message, e *Effects) {
-	c.heard(m.From, e)
-	if c.probation && c.probeTo == 0 {
-		c.probeTo = max(m.PrevIndex, 1)
-	}
-	c.endProbation()
-	c.advance(min(m.Commit, c.verified), e)
-	c.send(Message{Type: HeartbeatAck, To: m.From, Round: m.Round}, false, e)
-}
-
-// onAppend checks the place before the run, cuts what conflicts and takes what
-// is new.
-//
-//	log     … prev | a a a b b          differ finds the first index that the
-//	append    prev | a a c c c          log lacks or holds with another term;
-//	                     ^ first        what stands before it is skipped
-func (c *Core) onAppend(m *Message, e *Effects) {
-	c.heard(m.From, e)
-	end := m.PrevIndex + uint64(m.Count)
-	if m.Count > 0 && (m.EntryTerm < m.PrevTerm || m.EntryTerm > m.Term) || end < m.PrevIndex {
-		c.refused++
-		return
-	}
-	if !c.agrees(m) {
-		at := c.log.agree(m.PrevIndex, m.PrevTerm)
-		if at == m.PrevIndex && at > 0 {
-			at-- // the same place, another term
+	if m.Type == Append || m.Type == Vote || m.Type == PreVote {
+		if m.PrevTerm > m.Term || (m.PrevIndex == 0) != (m.PrevTerm == 0) {
+			return false
 		}
-		at = max(at, c.commit)
-		term, _ := c.log.term(at)
-		c.send(Message{Type: AppendAck, To: m.From, Reject: true, PrevIndex: m.PrevIndex, HintIndex: at,
-			HintTerm: term}, true, e)
-		return
 	}
-	first := c.log.differ(max(m.PrevIndex, c.commit)+1, end, m.EntryTerm)
-	if first <= end {
-		c.cut(first)
-		c.log.append(m.EntryTerm, end-first+1)
-		e.add(Effect{Kind: Mutate, Hard: c.hard, First: first, Count: uint32(end - first + 1),
-			EntryTerm: m.EntryTerm, Source: SourceFrame, Skip: uint32(first - m.PrevIndex - 1)})
+	if m.Type == Append && m.Count > 0 {
+		return m.EntryTerm >= m.PrevTerm && m.EntryTerm > 0 && m.EntryTerm <= m.Term
 	}
-	c.verified = max(c.verified, end)
-	c.advance(min(m.Commit, c.verified), e)
-	if first > end {
-		c.ack(e) // nothing to write: the answer need not wait
-	}
-}
-
-// agrees is the log matching check. What is committed agrees with any leader.
-func (c *Core) agrees(m *Message) bool {
-	if m.PrevIndex <= c.commit {
-		return true
-	}
-	term, ok := c.log.term(m.PrevIndex)
-	return ok && term == m.PrevTerm
-}
-
-// cut prepares the log for entries from first on.
-func (c *Core) cut(first uint64) {
-	if first > c.log.last {
-		return
-	}
-	if first <= c.commit {
-		panic(fmt.Sprintf("raft: cut at %d, below commit: %v", first, c))
-	}
-	c.log.truncate(first - 1)
-	c.dropConfigs(first - 1)
-	c.durable = min(c.durable, first-1)
+	return m.Type != AppendAck || !m.Reject || m.PrevIndex > 0 || m.HintIndex == 0
 }

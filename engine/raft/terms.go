@@ -1,103 +1,124 @@
 package raft
 
-import (
-	"cmp"
-	"fmt"
-	"slices"
-)
+import "fmt"
 
-// termList knows the term of every log index: runs of (first index, term),
-// one per leadership however long the log is.
+// TermRun says that entries from First on, up to the next run, are of Term.
+type TermRun struct{ First, Term uint64 }
+
+// termList knows the term of every entry: one run per leadership, however long the log is.
+//
+//		runs   1/1      4/2            9/5
+//		log    1 2 3    4 5 6 7 8      9 10 11      first 1, last 11
+//
+//	 1. Runs grow strictly in First and in Term.
+//	 2. Every run starts at or before last; the first one starts at or before first, unless the log is
+//	    empty. (It may start before first: that is how the term of first − 1 is known.)
 type termList struct {
-	runs  []TermRun
-	first uint64 // lowest index whose term is known
-	last  uint64
+	first, last uint64
+	runs        []TermRun
 }
 
-// term returns the term of index i. Index 0, before any log, has term 0.
-func (t *termList) term(i uint64) (uint64, bool) {
+// valid checks the numbered invariants.
+func (l *termList) valid() error {
+	if l.first == 0 || l.last+1 < l.first {
+		return fmt.Errorf("raft: log bounds %d-%d", l.first, l.last)
+	}
+	for i, r := range l.runs {
+		if r.First == 0 || r.Term == 0 || r.First > l.last {
+			return fmt.Errorf("raft: term run %d of %v outside the log %d-%d", i, l.runs, l.first, l.last)
+		}
+		if i > 0 && (r.First <= l.runs[i-1].First || r.Term <= l.runs[i-1].Term) {
+			return fmt.Errorf("raft: term runs %v do not grow", l.runs)
+		}
+	}
+	if l.last >= l.first && (len(l.runs) == 0 || l.runs[0].First > l.first) {
+		return fmt.Errorf("raft: term runs %v do not cover the log %d-%d", l.runs, l.first, l.last)
+	}
+	return nil
+}
+
+// find is the run that holds i, or -1.
+func (l *termList) find(i uint64) int {
+	if i > l.last {
+		return -1
+	}
+	lo, hi := 0, len(l.runs) // runs[:lo] start at or before i
+	if hi > 0 && l.runs[hi-1].First <= i {
+		return hi - 1 // nearly always the newest
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if l.runs[mid].First <= i {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// term is the term of entry i; false when it is not known. Entry 0 has term 0.
+func (l *termList) term(i uint64) (uint64, bool) {
 	if i == 0 {
 		return 0, true
 	}
-	if i < t.first || i > t.last {
-		return 0, false
+	if k := l.find(i); k >= 0 {
+		return l.runs[k].Term, true
 	}
-	return t.runs[t.run(i)].Term, true
+	return 0, false
 }
 
-// run finds the run that holds index i.
-func (t *termList) run(i uint64) int {
-	n := len(t.runs)
-	if n > 0 && t.runs[n-1].First <= i {
-		return n - 1
+// firstSendable is the first entry that an append can start from: the term before it is known.
+func (l *termList) firstSendable() uint64 {
+	if l.first == 1 || len(l.runs) > 0 && l.runs[0].First < l.first {
+		return l.first
 	}
-	k, _ := slices.BinarySearchFunc(t.runs, i+1, func(r TermRun, i uint64) int { return cmp.Compare(r.First, i) })
-	return k - 1
+	return l.first + 1
 }
 
-// end is the last index of run k.
-func (t *termList) end(k int) uint64 {
-	if k+1 < len(t.runs) {
-		return t.runs[k+1].First - 1
+func (l *termList) lastTerm() uint64 {
+	if len(l.runs) == 0 {
+		return 0
 	}
-	return t.last
+	return l.runs[len(l.runs)-1].Term
 }
 
-func (t *termList) lastTerm() uint64 {
-	term, _ := t.term(t.last)
-	return term
+// end is the last entry of run k.
+func (l *termList) end(k int) uint64 {
+	if k+1 < len(l.runs) {
+		return l.runs[k+1].First - 1
+	}
+	return l.last
 }
 
-// append adds n entries of term.
-func (t *termList) append(term uint64, n uint64) {
-	if n == 0 {
-		return
+// append adds n entries of a term that is not below the last one.
+func (l *termList) append(n uint32, term uint64) {
+	if term > l.lastTerm() {
+		l.runs = append(l.runs, TermRun{First: l.last + 1, Term: term})
 	}
-	k := len(t.runs)
-	if k > 0 && t.runs[k-1].Term > term {
-		panic(fmt.Sprintf("raft: term %d appended behind term %d", term, t.runs[k-1].Term))
-	}
-	if k == 0 || t.runs[k-1].Term != term {
-		t.runs = append(t.runs, TermRun{First: t.last + 1, Term: term})
-	}
-	t.last += n
+	l.last += uint64(n)
 }
 
 // truncate keeps entries up to after.
-func (t *termList) truncate(after uint64) {
-	for n := len(t.runs); n > 0 && t.runs[n-1].First > after; n-- {
-		t.runs = t.runs[:n-1]
+func (l *termList) truncate(after uint64) {
+	l.last = min(l.last, after)
+	for n := len(l.runs); n > 0 && l.runs[n-1].First > l.last; n-- {
+		l.runs = l.runs[:n-1]
 	}
-	t.last = min(t.last, after)
 }
 
-// agree returns the largest index at or below i whose term is at most term.
-// Both sides of a conflict use it to skip whole terms.
-func (t *termList) agree(i, term uint64) uint64 {
-	i = min(i, t.last)
-	for i >= t.first && i > 0 {
-		k := t.run(i)
-		if k < 0 || t.runs[k].Term <= term {
+// atMost is the last entry up to i whose term is not above term: where two logs may still agree,
+// when the other one has no higher term up to there. It may be one before the first known entry.
+//
+//	atMost(10, 4)   ..2 2 2 2 5 5 5
+//	                        ▲     ▲ i
+func (l *termList) atMost(i, term uint64) uint64 {
+	i = min(i, l.last)
+	for k := l.find(i); k >= 0; k-- {
+		if l.runs[k].Term <= term {
 			return i
 		}
-		i = t.runs[k].First - 1
+		i = l.runs[k].First - 1
 	}
 	return i
-}
-
-// differ returns the first index in lo..hi that the log lacks or holds with
-// another term than term; hi+1 when there is none.
-func (t *termList) differ(lo, hi, term uint64) uint64 {
-	for lo <= hi && lo <= t.last {
-		if lo < t.first {
-			lo = t.first
-			continue
-		}
-		k := t.run(lo)
-		if t.runs[k].Term != term {
-			return lo
-		}
-		lo = t.end(k) + 1
-	}
-	return min(lo, hi+1)
 }

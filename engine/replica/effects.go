@@ -59,15 +59,15 @@ func (r *Replica) mutate(e *raft.Effect) bool {
 	*s = pipeline.Slot{Hard: journal.Hard{Term: e.Hard.Term, Vote: e.Hard.Vote}, First: e.First,
 		Term: e.EntryTerm, Count: e.Count, Commit: r.core.Commit()}
 	switch e.Source {
-	case raft.SourceNone:
-	case raft.SourceNoOp:
+	case raft.None:
+	case raft.NoOp:
 		s.Source = pipeline.SourceNoOp
-	case raft.SourceConfig:
+	case raft.Config:
 		s.Source = pipeline.SourceConfig
 		r.append.Config = r.founding
-	case raft.SourceProposals:
+	case raft.Proposals:
 		r.fromLane(s, seq)
-	case raft.SourceFrame:
+	case raft.Frame:
 		r.fromFrame(s, seq, e.Skip)
 	default:
 		panic(fmt.Sprintf("replica: mutation from unknown source %d", e.Source))
@@ -168,7 +168,7 @@ func (r *Replica) Found(data []byte) {
 	r.founding = data
 	r.durable, r.stored = newLine(0), newLine(0)
 	r.effects.List = append(r.effects.List, raft.Effect{Kind: raft.Mutate, Hard: h, First: 1, Count: 1,
-		EntryTerm: 1, Source: raft.SourceConfig})
+		EntryTerm: 1, Source: raft.Config})
 	r.hard = journal.Hard{}
 	r.carry()
 }

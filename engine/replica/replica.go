@@ -11,6 +11,8 @@
 package replica
 
 import (
+	"errors"
+
 	"github.com/ringraft/ringraft/engine/peer"
 	"github.com/ringraft/ringraft/engine/pipeline"
 	"github.com/ringraft/ringraft/engine/raft"
@@ -359,10 +361,13 @@ func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 	return 0, 0, 0
 }
 
+// ErrBusy: effects still wait for free slots; ask again.
+var ErrBusy = errors.New("replica: busy")
+
 // Transfer asks the core to hand leadership over. Poll's goroutine only.
 func (r *Replica) Transfer(to uint64) error {
 	if r.pending() {
-		return raft.ErrBusy
+		return ErrBusy
 	}
 	err := r.core.Transfer(to, &r.effects)
 	r.carry()

@@ -11,7 +11,7 @@ import (
 
 // Version is the protocol version that a Hello carries; replicas of another
 // version are refused.
-const Version = 1
+const Version = 2
 
 // FrontMax bounds the bytes that AppendFront writes.
 const FrontMax = 16*11 + 16

@@ -1,55 +1,104 @@
-// Package quorum is majority arithmetic over fixed arrays: what a majority of
-// members, or of both configurations of a joint one, has reached.
+// Package quorum answers two questions about a set of voters, without allocating: up to where has a
+// majority come, and has an election been decided. A joint configuration asks both of its halves.
+//
+// An empty half agrees with everything, so that a plain configuration is a joint one whose outgoing
+// half is empty. Everything here is pure; any goroutine may call it.
 package quorum
 
-// Max is the largest number of voters in one configuration.
-const Max = 15
-
-// Majority is the number of members that decides among n.
-func Majority(n int) int { return n/2 + 1 }
-
-// Reached returns the largest value that a majority of values has reached,
-// or passed. No members, no quorum: 0. It does not allocate and leaves values
-// as they are; more than Max values is a broken invariant.
-func Reached(values []uint64) uint64 {
-	n := len(values)
-	if n == 0 {
-		return 0
-	}
-	var sorted [Max]uint64
-	s := sorted[:copy(sorted[:], values)]
-	if len(s) != n {
-		panic("quorum: more members than a configuration may have")
-	}
-	for i := 1; i < n; i++ { // insertion sort, ascending: n is small
-		for k := i; k > 0 && s[k-1] > s[k]; k-- {
-			s[k-1], s[k] = s[k], s[k-1]
-		}
-	}
-	return s[n-Majority(n)]
-}
-
-// Result of a vote.
-type Result uint8
-
-const (
-	// Pending: it may still be won.
-	Pending Result = iota
-	// Lost: too many have refused.
-	Lost
-	// Won: a majority has granted.
-	Won
+import (
+	"math"
+	"math/bits"
 )
 
-// Vote counts granted and refused ballots among n voters.
-func Vote(n, granted, refused int) Result {
+// Max is the largest number of members (voters of both halves and learners together) of a
+// configuration. It bounds every array of the core.
+const Max = 16
+
+// Size is the number of votes that make a majority of n voters.
+func Size(n int) int { return n/2 + 1 }
+
+// Set is a subset of a member table, one bit per slot of it.
+type Set uint16
+
+// Has reports whether slot i is in the set.
+func (s Set) Has(i int) bool { return s>>uint(i)&1 != 0 }
+
+// With returns the set with slot i added.
+func (s Set) With(i int) Set { return s | 1<<uint(i) }
+
+// Len is the number of slots in the set.
+func (s Set) Len() int { return bits.OnesCount16(uint16(s)) }
+
+// Positions holds one number per slot of the member table: an index, or a round.
+type Positions [Max]uint64
+
+// Reached is the largest number that a majority of voters has reached: the ⌈n/2⌉th smallest of
+// their positions, or the largest number there is for an empty set.
+func (p *Positions) Reached(voters Set) uint64 {
+	if voters == 0 {
+		return math.MaxUint64
+	}
+	var sorted Positions
+	n := 0
+	for left := uint16(voters); left != 0; left &= left - 1 {
+		v := p[bits.TrailingZeros16(left)]
+		k := n
+		for ; k > 0 && sorted[k-1] > v; k-- {
+			sorted[k] = sorted[k-1]
+		}
+		sorted[k] = v
+		n++
+	}
+	return sorted[n-Size(n)]
+}
+
+// Joint is the largest number that a majority of each half has reached.
+func (p *Positions) Joint(voters, outgoing Set) uint64 {
+	return min(p.Reached(voters), p.Reached(outgoing))
+}
+
+// Result is the state of an election.
+type Result uint8
+
+// The states of an election. A joint election is won when both halves are, lost when either is.
+const (
+	Pending Result = iota
+	Won
+	Lost
+)
+
+// String names the result.
+func (r Result) String() string {
+	switch r {
+	case Won:
+		return "won"
+	case Lost:
+		return "lost"
+	}
+	return "pending"
+}
+
+// Votes decides a majority vote of voters: who granted and who refused so far.
+func Votes(voters, granted, refused Set) Result {
+	n := voters.Len()
+	need := Size(n)
 	switch {
-	case n == 0:
-		return Lost
-	case granted >= Majority(n):
+	case n == 0 || (voters&granted).Len() >= need:
 		return Won
-	case n-refused < Majority(n):
+	case n-(voters&refused).Len() < need:
 		return Lost
+	}
+	return Pending
+}
+
+// JointVotes decides an election in both halves.
+func JointVotes(voters, outgoing, granted, refused Set) Result {
+	a, b := Votes(voters, granted, refused), Votes(outgoing, granted, refused)
+	switch {
+	case a == Lost || b == Lost:
+		return Lost
+	case a == Won && b == Won:
+		return Won
 	}
 	return Pending
 }

@@ -1,0 +1,46 @@
+package raft
+
+import "testing"
+
+func single(t testing.TB) (*Core, *Effects) {
+	t.Helper()
+	c, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1}}, First: 1,
+		HeartbeatTicks: 1, ElectionTicks: 10, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Effects{}
+	for c.Role() != Candidate {
+		c.Tick(1, e)
+	}
+	return c, e
+}
+
+// A lone voter leads at once when its own vote is durable, and commits by its own disk.
+func TestSingleVoter(t *testing.T) {
+	c, e := single(t)
+	c.DurableHard(c.Hard(), e)
+	if c.Role() != Leader || c.Last() != 1 {
+		t.Fatal(c.Dump())
+	}
+	if n := c.Propose(5, e); n != 5 || c.Commit() != 0 {
+		t.Fatal(n, c.Dump())
+	}
+	c.Read(1, e)
+	e.Reset()
+	c.Durable(4, e)
+	if c.Commit() != 4 || len(e.List) != 2 || e.List[1].Kind != ReadReady || e.List[1].Index != 4 {
+		t.Fatal(e.List, c.Dump())
+	}
+}
+
+// Every cell of the table says what happens.
+func TestHandlersComplete(t *testing.T) {
+	for r := range handlers {
+		for m, h := range handlers[r][1:] {
+			if h == nil {
+				t.Errorf("%s has nothing to say to %s", Role(r), MessageType(m+1))
+			}
+		}
+	}
+}

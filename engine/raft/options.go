@@ -1,0 +1,88 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Hard is what must survive a crash beside the log: the term, and whom it was given the vote in it
+// (0: nobody).
+type Hard struct{ Term, Vote uint64 }
+
+// Options is what a core starts from: the recovered state and the rules of time.
+type Options struct {
+	ID     uint64        // this replica, not 0
+	Config Configuration // the one in force at its Index; newer ones of the log follow by PutConfig
+	Hard   Hard
+
+	First, Last uint64    // the log's bounds; First 1 for a whole log, Last = First-1 for an empty one
+	Runs        []TermRun // terms of the log, copied
+	Commit      uint64    // known to be committed, at most Last
+
+	HeartbeatTicks int    // between two heartbeats of a leader
+	ElectionTicks  int    // the least election timeout; each one is drawn from [E, 2E)
+	Seed           uint64 // of the random numbers; another one after each start
+	Probation      bool   // the log's end may have lost acknowledged entries: see probation.go
+	Damaged        bool   // and so may its interior: until probation ends, no vote at all
+}
+
+// Errors of New, Transfer and Change; they are returned bare or wrapped.
+var (
+	ErrNotLeader    = errors.New("raft: not the leader")
+	ErrNotMember    = errors.New("raft: not a voting member")
+	ErrTransferring = errors.New("raft: leadership is being transferred")
+	ErrPending      = errors.New("raft: an earlier change or the leader's no-op is not committed")
+	ErrBadChange    = errors.New("raft: the configurations' quorums might not meet")
+)
+
+// maxNumber bounds terms, indices and rounds, so that no arithmetic of the core overflows.
+const maxNumber = 1 << 62
+
+// New makes a follower from recovered state. The whole recovered log counts as durable.
+func New(o Options) (*Core, error) {
+	c := &Core{
+		id: o.ID, hard: o.Hard, durableHard: o.Hard, self: -1,
+		log:    termList{first: o.First, last: o.Last, runs: append([]TermRun(nil), o.Runs...)},
+		commit: o.Commit, verified: o.Commit, durable: o.Last,
+		heartbeatTicks: o.HeartbeatTicks, electionTicks: o.ElectionTicks,
+		random: random{state: o.Seed},
+	}
+	if err := o.valid(&c.log); err != nil {
+		return nil, err
+	}
+	if err := o.Config.valid(); err != nil {
+		return nil, err
+	}
+	c.configs = append(c.configs, o.Config.clone())
+	c.seat()
+	c.round = c.random.next() % (maxNumber / 4)
+	c.drawTimeout()
+	if o.Probation || o.Damaged {
+		c.probation.damaged = o.Damaged
+		c.probation.nonce = c.random.next()%(maxNumber-1) + 1
+	}
+	return c, nil
+}
+
+func (o *Options) valid(l *termList) error {
+	switch {
+	case o.ID == 0:
+		return errors.New("raft: the replica has no id")
+	case o.HeartbeatTicks < 1 || o.ElectionTicks <= o.HeartbeatTicks:
+		return fmt.Errorf("raft: heartbeat ticks %d, election ticks %d", o.HeartbeatTicks, o.ElectionTicks)
+	case o.Commit > o.Last || o.Commit+1 < o.First:
+		return fmt.Errorf("raft: commit %d, log %d-%d", o.Commit, o.First, o.Last)
+	case o.Hard.Term >= maxNumber || o.Last >= maxNumber:
+		return errors.New("raft: term or index out of range")
+	}
+	if err := l.valid(); err != nil {
+		return err
+	}
+	if l.last > 0 && l.lastTerm() == 0 {
+		return fmt.Errorf("raft: the term of entry %d is not known", l.last)
+	}
+	if o.Hard.Term < l.lastTerm() {
+		return fmt.Errorf("raft: hard state of term %d before an entry of %d", o.Hard.Term, l.lastTerm())
+	}
+	return nil
+}

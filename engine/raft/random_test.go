@@ -1,0 +1,300 @@
+package raft
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run this one seed of the random cluster, with a trace")
+	seedsFlag = flag.Int("seeds", 300, "seeds of the random cluster")
+)
+
+// stormSteps is how long the faults last in a seed.
+const stormSteps = 20000
+
+// storm drives a world by a seed: what is delivered, lost, repeated, reordered, cut off, written,
+// crashed and asked for.
+type storm struct {
+	*world
+	r       random
+	cut     map[[2]uint64]bool // links that lose everything
+	changes bool
+	rough   int // per cent of messages lost, and of messages repeated
+}
+
+func newStorm(seed uint64) *storm {
+	r := random{state: seed}
+	n := []int{3, 5}[seed%2]
+	voters := []uint64{1, 2, 3, 4, 5}[:n]
+	s := &storm{r: r, changes: seed%3 == 2, rough: r.below(10)}
+	if s.changes {
+		voters = voters[:3]
+	}
+	s.world = newWorld(n, voters, r.next())
+	s.losses = seed%5 == 4
+	s.cut = map[[2]uint64]bool{}
+	return s
+}
+
+func (s *storm) one() *server { return s.servers[s.r.below(len(s.servers))] }
+
+func (s *storm) step() {
+	switch x := s.r.below(1000); {
+	case x < 450:
+		s.deliverOne()
+	case x < 650:
+		s.one().persist(s.r.below(4) != 0)
+	case x < 800:
+		from := s.one()
+		from.feed(s.one().id, 1+s.r.below(5))
+	case x < 895:
+		from := s.one()
+		if !from.slow || s.r.below(20) == 0 {
+			from.do(func(c *Core, e *Effects) { c.Tick(1+s.r.below(3), e) })
+		}
+	case x < 940:
+		s.one().do(func(c *Core, e *Effects) { c.Propose(1+s.r.below(4), e) })
+	case x < 965:
+		s.one().read()
+	case x < 980:
+		from, to := s.one(), s.one().id
+		from.do(func(c *Core, e *Effects) { c.Lost(to, e) })
+	case x < 983:
+		s.fault()
+	case x < 985:
+		from, to := s.one(), s.one().id
+		from.do(func(c *Core, e *Effects) { _ = c.Transfer(to, e) })
+	case x < 990:
+		if s.changes {
+			s.change(s.one())
+		}
+	default:
+		for _, v := range s.servers {
+			if v.down && s.r.below(2) == 0 {
+				s.restart(v)
+			}
+		}
+	}
+}
+
+func (s *storm) deliverOne() {
+	if len(s.net) == 0 {
+		return
+	}
+	i := s.r.below(min(len(s.net), 8)) // mostly in order
+	if s.r.below(20) == 0 {
+		i = s.r.below(len(s.net))
+	}
+	p := s.net[i]
+	if s.r.below(100) >= s.rough || len(s.net) > 200 {
+		s.net = slices.Delete(s.net, i, i+1) // otherwise it comes again
+	}
+	if s.cut[[2]uint64{p.From, p.To}] || s.r.below(100) < s.rough || int(p.To) > len(s.servers) {
+		return
+	}
+	s.servers[p.To-1].deliver(p)
+}
+
+func (s *storm) fault() {
+	switch s.r.below(10) {
+	case 4:
+		v := s.one()
+		v.slow = !v.slow
+	case 0, 5:
+		v := s.one()
+		if v.down {
+			return
+		}
+		s.trace(fmt.Sprintf("crash %d", v.id))
+		for range s.r.below(3) {
+			v.persist(false)
+		}
+		v.crash()
+		s.loseTail(v)
+	case 1: // one way of one link
+		s.cut[[2]uint64{s.one().id, s.one().id}] = true
+	case 2: // one server alone
+		v := s.one().id
+		for i := range s.servers {
+			s.cut[[2]uint64{v, uint64(i + 1)}], s.cut[[2]uint64{uint64(i + 1), v}] = true, true
+		}
+	default:
+		clear(s.cut)
+	}
+}
+
+// loseTail takes durable entries from a stopped server, which then starts on probation. One server
+// at a time: no algorithm survives more.
+func (s *storm) loseTail(v *server) {
+	if !s.losses || len(v.disk.log) == 0 || slices.ContainsFunc(s.servers, func(o *server) bool {
+		return o.lossy || len(o.core.Config().Voters) < 2
+	}) {
+		return
+	}
+	v.lossy = true
+	v.disk.log = slices.Clone(v.disk.log[:len(v.disk.log)-1-s.r.below(min(5, len(v.disk.log)))])
+	s.trace(fmt.Sprintf("lose %d after %d", v.id, len(v.disk.log)))
+}
+
+// restart starts a server again. Its greeting tells the others that it is another incarnation, and
+// nothing that the earlier one sent comes after that. A server that lost nothing may do without.
+func (s *storm) restart(v *server) {
+	s.trace(fmt.Sprintf("start %d", v.id))
+	v.start()
+	if !v.lossy && s.r.below(2) == 0 {
+		return
+	}
+	s.net = slices.DeleteFunc(s.net, func(p packet) bool { return p.From == v.id })
+	for _, o := range s.servers {
+		o.do(func(c *Core, e *Effects) { c.Forget(v.id, e) })
+	}
+}
+
+// change asks for a random next configuration.
+func (s *storm) change(v *server) {
+	now := v.core.Config().clone()
+	id := s.one().id
+	next := Configuration{Voters: slices.Clone(now.Voters)}
+	switch i := slices.Index(next.Voters, id); {
+	case len(now.Outgoing) > 0:
+	case i >= 0:
+		next.Voters = slices.Delete(next.Voters, i, i+1)
+	default:
+		next.Voters = append(next.Voters, id)
+	}
+	if s.r.below(2) == 0 && len(now.Outgoing) == 0 {
+		other := s.one().id
+		if i := slices.Index(next.Voters, other); i < 0 {
+			next.Voters = append(next.Voters, other)
+		} else {
+			next.Voters = slices.Delete(next.Voters, i, i+1)
+		}
+		if s.r.below(4) != 0 { // else it may be refused
+			next.Outgoing = now.Voters
+		}
+	}
+	v.do(func(c *Core, e *Effects) { _ = c.Change(next, e) })
+}
+
+// heal ends all faults and waits, by steps, until everybody has the same.
+func (s *storm) heal(most int) bool {
+	clear(s.cut)
+	s.rough = 0
+	for _, v := range s.servers {
+		v.slow = false
+		if v.down {
+			s.restart(v)
+		}
+	}
+	for range most {
+		for _, v := range s.servers {
+			v.do(func(c *Core, e *Effects) { c.Tick(1, e) })
+			for range 1 + len(v.writes) {
+				v.persist(true)
+			}
+			for _, to := range s.servers {
+				if a := v.actors[to.id]; a != nil && s.r.below(8) == 0 {
+					v.do(func(c *Core, e *Effects) { c.Lost(to.id, e) })
+				}
+				v.feed(to.id, 16)
+			}
+		}
+		for n := len(s.net); n > 0; n-- {
+			p := s.net[0]
+			s.net = s.net[1:]
+			s.servers[p.To-1].deliver(p)
+		}
+		if s.failure != nil || s.settled() {
+			return true
+		}
+	}
+	return false
+}
+
+// settled: one leader, and every member of its configuration has its log, committed.
+func (s *storm) settled() bool {
+	for _, v := range s.servers {
+		if v.core.Role() != Leader || v.core.Commit() != v.core.Last() || len(v.reads) > 0 {
+			continue
+		}
+		conf := v.core.Config()
+		same := true
+		for _, id := range conf.members() {
+			o := s.servers[id-1].core
+			same = same && o.Hard().Term == v.core.Hard().Term && o.Commit() == v.core.Commit() &&
+				o.Last() == v.core.Last() && !o.Probation()
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+func runStorm(seed uint64, steps int, trace func(string)) (s *storm, err error) {
+	s = newStorm(seed)
+	s.trace = trace
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	for i := range steps {
+		s.step()
+		if i%100 == 0 {
+			s.checkLogs()
+		}
+		if s.failure != nil {
+			return s, s.failure
+		}
+	}
+	if !s.heal(600) {
+		s.fail("no agreement after the faults ended\n%s", s.dump())
+	}
+	s.checkLogs()
+	return s, s.failure
+}
+
+func (s *storm) dump() string {
+	var b strings.Builder
+	for _, v := range s.servers {
+		b.WriteString(v.core.Dump())
+	}
+	return b.String()
+}
+
+// TestRandomCluster runs seeds of crashes, losses and partitions over 3 and 5 cores and checks election
+// safety, votes, log matching, leader completeness, commit, reads, and agreement at the end.
+func TestRandomCluster(t *testing.T) {
+	if *seedFlag != 0 {
+		_, err := runStorm(*seedFlag, stormSteps, func(line string) { t.Log(line) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	seeds := *seedsFlag
+	if testing.Short() {
+		seeds /= 2
+	}
+	var commits, terms, reads int
+	for seed := uint64(1); seed <= uint64(seeds); seed++ {
+		s, err := runStorm(seed, stormSteps, func(string) {})
+		if err != nil {
+			t.Fatalf("seed %d (repeat with -seed=%d): %v", seed, seed, err)
+		}
+		commits += len(s.committed)
+		terms += len(s.leaders)
+		for _, v := range s.servers {
+			reads += int(v.ctx)
+		}
+	}
+	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits, reads)
+	if commits < seeds*20 || terms < seeds {
+		t.Error("hardly anything happened")
+	}
+}

@@ -1,0 +1,149 @@
+package raft
+
+import (
+	"encoding/binary"
+	"testing"
+)
+
+// pair is a settled cluster of three: its leader's and a follower's core.
+func pair(t testing.TB) (leader, follower *Core) {
+	t.Helper()
+	w := newWorld(3, []uint64{1, 2, 3}, 11)
+	command(w, []string{"campaign", "1"}, func(string) {})
+	w.settle()
+	if w.failure != nil {
+		t.Fatal(w.failure)
+	}
+	return w.servers[0].core, w.servers[1].core
+}
+
+// A command's way through the core costs no allocation, on either side.
+func TestNoAllocations(t *testing.T) {
+	leader, follower := pair(t)
+	e := &Effects{List: make([]Effect, 0, 64)}
+	ack := &Message{Type: AppendAck, From: 2, To: 1, Term: 1}
+	app := &Message{Type: Append, From: 1, To: 2, Term: 1, PrevTerm: 1, EntryTerm: 1, Count: 8}
+	beat := &Message{Type: HeartbeatAck, From: 2, To: 1, Term: 1}
+	ctx := uint64(0)
+	n := testing.AllocsPerRun(1000, func() {
+		e.Reset()
+		app.PrevIndex = leader.Last()
+		if leader.Propose(8, e) != 8 {
+			t.Fatal(leader.Dump())
+		}
+		app.Commit = leader.Commit()
+		follower.Step(app, e)
+		follower.Durable(follower.Last(), e)
+		ack.Match = follower.Last()
+		leader.Step(ack, e)
+		leader.Durable(leader.Last(), e)
+		ctx++
+		leader.Read(ctx, e)
+		beat.Round = leader.round
+		leader.Step(beat, e)
+		leader.Tick(1, e)
+		follower.Tick(1, e)
+		follower.election.elapsed = 0
+	})
+	if n != 0 || leader.Commit() != leader.Last() || leader.Role() != Leader {
+		t.Fatalf("%v allocations\n%s", n, leader.Dump())
+	}
+}
+
+func BenchmarkProposeAckCommit(b *testing.B) {
+	leader, _ := pair(b)
+	e := &Effects{}
+	ack := &Message{Type: AppendAck, From: 2, To: 1, Term: 1}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Reset()
+		leader.Propose(64, e)
+		ack.Match = leader.Last()
+		leader.Step(ack, e)
+		leader.Durable(leader.Last(), e)
+	}
+}
+
+// A frame that would rewrite what is committed changes nothing and is counted: a checksum does not
+// say that the sender is sane.
+func TestCommittedIsNotRewritten(t *testing.T) {
+	_, follower := pair(t)
+	e := &Effects{}
+	follower.commitTo(follower.Last(), e)
+	before, last := follower.Counters().Garbled, follower.Last()
+	follower.Step(&Message{Type: Append, From: 3, To: 2, Term: 9, EntryTerm: 9, Count: 3}, e)
+	if follower.Counters().Garbled != before+1 || follower.Last() != last {
+		t.Fatal(follower.Dump())
+	}
+}
+
+// FuzzStep: whatever headers arrive, nothing panics and the core stays consistent.
+func FuzzStep(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13})
+	seed := random{state: 5}
+	for range 32 {
+		b := make([]byte, 0, 14*64)
+		for len(b) < 14*64 {
+			b = binary.LittleEndian.AppendUint64(b, seed.next())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { assault(t, b) })
+}
+
+// assault turns bytes into headers, disk reports and ticks for both sides of a cluster.
+func assault(t testing.TB, b []byte) {
+	leader, follower := pair(t)
+	e := &Effects{}
+	for ; len(b) >= 14; b = b[14:] {
+		c := leader
+		if b[0]&1 != 0 {
+			c = follower
+		}
+		e.Reset()
+		near := func(x byte, base uint64) uint64 {
+			if x == 255 {
+				return 1<<64 - 1
+			}
+			return uint64(max(0, int64(base)+int64(x%16)-6))
+		}
+		m := &Message{Type: MessageType(b[1] % 10), From: uint64(b[2]%4 + 1), To: c.id,
+			Term: near(b[3], c.hard.Term+3), PrevIndex: near(b[4], c.log.last),
+			PrevTerm: near(b[5], c.log.lastTerm()+3), EntryTerm: near(b[6], c.hard.Term+3),
+			Count: uint32(b[7] % 9), Commit: near(b[8], c.log.last), Match: near(b[9], c.log.last),
+			Reject: b[10]&1 != 0, HintIndex: near(b[11], c.log.last), HintTerm: near(b[12], c.hard.Term),
+			Round: near(b[13], c.round), Force: b[10]&2 != 0, LastResort: b[10]&4 != 0}
+		commit, term := c.commit, c.hard.Term
+		c.Step(m, e)
+		switch b[0] >> 5 {
+		case 1:
+			c.Durable(near(b[4], c.log.last), e)
+		case 2:
+			c.DurableHard(c.hard, e)
+		case 3:
+			c.Tick(int(b[5]), e)
+		case 4:
+			c.Propose(int(b[5]), e)
+		case 5:
+			c.Read(uint64(b[5])+1, e)
+		case 6:
+			_ = c.Transfer(uint64(b[5]%4), e)
+		}
+		if c.commit < commit || c.hard.Term < term || c.log.valid() != nil || c.verified > c.log.last ||
+			c.commit > c.verified || c.hard.Term < c.log.lastTerm() {
+			t.Fatalf("after %s\n%s", m, c.Dump())
+		}
+	}
+}
+
+// A slice of the fuzzer's work with seeded bytes, in every run.
+func TestAssault(t *testing.T) {
+	r := random{state: 99}
+	b := make([]byte, 0, 14*300)
+	for range 300 {
+		for b = b[:0]; len(b) < 14*300; {
+			b = binary.LittleEndian.AppendUint64(b, r.next())
+		}
+		assault(t, b)
+	}
+}

@@ -1,0 +1,68 @@
+package raft
+
+import "fmt"
+
+// transfer is a handing over under way: proposals stop, the target catches up, is told to campaign at
+// once, and the rest is an election.
+type transfer struct {
+	to      uint64
+	elapsed int  // ticks; given up after an election timeout
+	told    bool // TimeoutNow is sent
+}
+
+// Transfer hands leadership to a voter (0: the most up-to-date active one). It is given up when
+// nothing came of it within an election timeout; proposals are accepted again then.
+func (c *Core) Transfer(to uint64, e *Effects) error {
+	if c.role != Leader {
+		return ErrNotLeader
+	}
+	if to == 0 {
+		to = c.bestVoter()
+	}
+	i := c.slot(to)
+	if i < 0 || i == c.self || !c.voters.Has(i) {
+		return fmt.Errorf("%w: %d", ErrNotMember, to)
+	}
+	if c.transfer.to != 0 && c.transfer.to != to {
+		return ErrTransferring
+	}
+	if c.transfer.to == 0 {
+		c.transfer = transfer{to: to}
+		c.handOver(e)
+	}
+	return nil
+}
+
+func (c *Core) bestVoter() (id uint64) {
+	var match uint64
+	for i := range c.n {
+		p := &c.members[i]
+		if i != c.self && c.voters.Has(i) && p.Active && (id == 0 || p.Match > match) {
+			id, match = p.ID, p.Match
+		}
+	}
+	return id
+}
+
+// Transferring is the member that leadership is being handed to, or 0.
+func (c *Core) Transferring() uint64 { return c.transfer.to }
+
+// handOver tells the target to campaign as soon as it has everything.
+func (c *Core) handOver(e *Effects) {
+	if c.role != Leader || c.transfer.to == 0 || c.transfer.told {
+		return
+	}
+	if i := c.slot(c.transfer.to); i >= 0 && c.members[i].Match == c.log.last {
+		c.transfer.told = true
+		c.send(e, TimeoutNow, c.transfer.to)
+	}
+}
+
+// timeoutNow: the leader wants this replica to take over.
+func (c *Core) timeoutNow(m *Message, e *Effects) {
+	if m.From != c.leader {
+		c.counters.Unexpected++
+		return
+	}
+	c.Campaign(e)
+}
