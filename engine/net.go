@@ -162,21 +162,18 @@ func (e *Engine) tickFronts() {
 	}
 }
 
-// tend looks after what changes rarely, once per tick.
+// tend tells the operator of what changed, once per tick.
 func (e *Engine) tend() {
-	err := e.journal.Space()
-	if full := err != nil; full != e.full {
+	if full := e.replica.Full(); full != e.full {
 		e.full = full
-		e.replica.SetFull(full)
 		if full {
-			e.log.Error("the disk is full: writes are refused, reads go on", "err", err)
+			e.log.Error("the disk is full: writes are refused, reads go on", "err", e.journal.Space())
 		} else {
 			e.log.Info("the disk has room again: writes are taken")
 		}
 	}
 	if e.probation && !e.core.Probation() {
 		e.probation = false
-		e.journal.Settle()
 		e.log.Info("probation ended: what was lost at the end of the journal is here again")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/poison"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -143,6 +144,9 @@ func (j *Journal) land(now int64) {
 	j.index.add(f.span)
 	j.segments.recycle(f.gone)
 	if f.group != nil {
+		if poison.On {
+			poison.Fill(f.group.buf)
+		}
 		f.group.n = 0
 		j.durable.Store(f.sequence)
 	}

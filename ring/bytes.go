@@ -3,6 +3,8 @@ package ring
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/ringraft/ringraft/internal/poison"
 )
 
 // A record of Bytes is eight bytes of header and the data, rounded up to
@@ -198,7 +200,22 @@ func (b *Bytes) At(off uint64, n int) []byte {
 
 // Release gives everything up to pos back to the producer. pos comes from
 // Next and only grows. Consumer only.
-func (b *Bytes) Release(pos uint64) { b.released.Store(pos) }
+func (b *Bytes) Release(pos uint64) {
+	if poison.On {
+		b.poison(pos)
+	}
+	b.released.Store(pos)
+}
+
+// poison overwrites what Release gives back.
+func (b *Bytes) poison(pos uint64) {
+	for at := b.released.Load(); at < pos; {
+		place := at & b.mask
+		n := min(pos-at, uint64(len(b.buf))-place)
+		poison.Fill(b.buf[place : place+n])
+		at += n
+	}
+}
 
 // Pending is the number of bytes published and not yet released, headers
 // included.

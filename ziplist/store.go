@@ -20,6 +20,8 @@ import (
 	"fmt"
 	"sort"
 	"sync/atomic"
+
+	"github.com/ringraft/ringraft/internal/poison"
 )
 
 var (
@@ -275,6 +277,9 @@ func (s *Store) retire(c *chunk, last uint64) {
 func (s *Store) Retire(durable, applied uint64) {
 	n := 0
 	for n < len(s.cooling) && s.cooling[n].last <= applied {
+		if poison.On {
+			poison.Fill(s.cooling[n].buf)
+		}
 		s.free = append(s.free, s.cooling[n].buf)
 		n++
 	}

@@ -49,7 +49,7 @@ type Catchup interface {
 }
 
 const (
-	frameBytes    = 256 << 10 // records in one append frame
+	frameBytes    = 256 << 10 // default of Config.FrameBytes
 	frameOverhead = 256       // frame, message and ring headers, rounded up
 	flights       = 1024      // appends in flight
 )
@@ -67,6 +67,7 @@ type Actor struct {
 	terms        Terms
 	catchup      Catchup
 	retry        int64 // ns without an answer after which it starts anew
+	frameBytes   int
 
 	active     bool
 	term       uint64
@@ -96,11 +97,15 @@ type Config struct {
 	Terms        Terms
 	Catchup      Catchup
 	Retry        int64 // ns; a few heartbeats
+	FrameBytes   int   // records in one append frame, unless one is larger; 256 KiB
 }
 
 // New returns an actor at rest.
 func New(c Config) *Actor {
-	return &Actor{self: c.Self, member: c.Member, link: c.Link, store: c.Store, terms: c.Terms,
+	if c.FrameBytes <= 0 {
+		c.FrameBytes = frameBytes
+	}
+	return &Actor{frameBytes: c.FrameBytes, self: c.Self, member: c.Member, link: c.Link, store: c.Store, terms: c.Terms,
 		catchup: c.Catchup, retry: c.Retry, front: make([]byte, 0, 512)}
 }
 
@@ -257,7 +262,7 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 
 // read takes the next run from the store, or from the journal behind it.
 func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
-	run, err := a.store.Read(&a.cursor, a.next, limit, frameBytes)
+	run, err := a.store.Read(&a.cursor, a.next, limit, a.frameBytes)
 	if err == nil {
 		return run, true
 	}

@@ -75,6 +75,10 @@ type LaneConfig struct {
 	// Bytes bounds the commands that wait to be taken over. Default 4 MiB, at
 	// least twice the largest command.
 	Bytes int
+	// Queries bounds the bytes of reads that wait; one query may have a
+	// quarter of it. Replies is the memory for replies that wait to be taken;
+	// what does not fit is allocated. A power of two each; default 4 MiB.
+	Queries, Replies int
 	// Notify is called by the apply goroutine after it has put completions
 	// into the lane, once per batch. It must not block. When that goroutine
 	// owns the lane (threads fused), it may call the lane's methods.
@@ -97,8 +101,7 @@ const (
 	batchBytes = 64 << 10 // a write batch, unless one command is larger
 	batchCount = 4096
 
-	readsBytes   = 4 << 20 // queries that wait; one may have a quarter
-	repliesBytes = 4 << 20 // replies that wait; beyond that they are allocated
+	sideBytes = 4 << 20 // default of LaneConfig.Queries and Replies
 )
 
 // Lane is the allocation-free asynchronous road into an engine: requests one
@@ -162,19 +165,27 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 	}
 	cfg.Bytes = max(cfg.Bytes, 2*(maxCommand+batchBytes))
 	cfg.Bytes = 1 << bits.Len(uint(cfg.Bytes-1))
+	if cfg.Queries <= 0 {
+		cfg.Queries = sideBytes
+	}
+	if cfg.Replies <= 0 {
+		cfg.Replies = sideBytes
+	}
 	cfg.maxCommand, cfg.wake, cfg.clock = maxCommand, wake, clock
 	n := uint64(cfg.Cells)
 	return &Lane{
 		id: id, cells: n, cfg: cfg,
-		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(readsBytes),
+		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(cfg.Queries),
 		next: 1, oldest: 1, ordinal: 1,
 		done: make([]uint8, n), requests: make([]uint64, n),
-		out: make([]Completion, n), replies: ring.NewBytes(repliesBytes),
+		out: make([]Completion, n), replies: ring.NewBytes(cfg.Replies),
 	}
 }
 
 // Memory is the sum of the lane's buffers in bytes.
-func (l *Lane) Memory() int { return l.cfg.Bytes + readsBytes + repliesBytes + l.cfg.Cells*(1+8+48) }
+func (l *Lane) Memory() int {
+	return l.cfg.Bytes + l.cfg.Queries + l.cfg.Replies + l.cfg.Cells*(1+8+48)
+}
 
 // Cells is the most requests outstanding. Request&(Cells-1) is unique among
 // the outstanding ones.

@@ -102,6 +102,8 @@ type Replica struct {
 	founding []byte
 	full     bool // the journal has no room for another segment
 
+	probation bool // as of the last tick
+
 	stats Stats
 }
 
@@ -153,6 +155,7 @@ func New(cfg Config, last uint64) *Replica {
 	r.ring.Gate(r.journal.Durable())
 	r.orders = cfg.Apply.Orders()
 	r.role, r.leader, r.term = cfg.Core.Role(), cfg.Core.Leader(), h.Term
+	r.probation = r.core.Probation()
 	r.publishReady()
 	return r
 }
@@ -169,13 +172,13 @@ func (r *Replica) bytesOf(s *pipeline.Slot) pipeline.Bytes {
 // returns the work done. more tells that work is left which nobody else will
 // announce: call again soon, after letting others have a turn.
 func (r *Replica) Poll(now int64) (worked int, more bool) {
-	if r.ticked == 0 {
-		r.ticked = now
-	}
-	r.now = now
 	const rounds = 8
 	for i := range rounds {
-		n := r.cycle(i == 0)
+		parts := All
+		if i > 0 {
+			parts &^= Ticks
+		}
+		n := r.Turn(now, parts)
 		worked += n
 		if n == 0 {
 			return worked, more
@@ -186,22 +189,57 @@ func (r *Replica) Poll(now int64) (worked int, more bool) {
 	return worked, more
 }
 
-func (r *Replica) cycle(first bool) (n int) {
+// Part is one duty of a turn.
+type Part uint8
+
+// The parts of a turn, in the order in which they are done.
+const (
+	Frames  Part = 1 << iota // take frames from members
+	Ticks                    // let time pass in the core
+	Reads                    // give reads their rounds
+	Writes                   // claim slots for lane batches
+	Append                   // stage 1
+	Send                     // actors
+	Journal                  // hand over to the journal, and take what is durable
+	Apply                    // when fused
+	All     Part = 1<<iota - 1
+)
+
+// Turn does the given parts of the duty cycle once, at time now. What is left
+// out is done in a later turn: any order of turns is a schedule that real
+// threads could have had.
+func (r *Replica) Turn(now int64, parts Part) (n int) {
+	if r.ticked == 0 {
+		r.ticked = now
+	}
+	r.now = now
 	n += r.takeDurable()
-	n += r.takeFrames()
-	if first {
+	if parts&Frames != 0 {
+		n += r.takeFrames()
+	}
+	if parts&Ticks != 0 {
 		n += r.takeTicks()
 	}
-	n += r.takeReads()
-	n += r.takeWrites()
+	if parts&Reads != 0 {
+		n += r.takeReads()
+	}
+	if parts&Writes != 0 {
+		n += r.takeWrites()
+	}
 	r.orders.Publish()
-	n += r.append.Poll()
+	if parts&Append != 0 {
+		n += r.append.Poll()
+	}
 	r.takeStored()
-	n += r.pollActors()
-	r.flush()
-	n += r.journal.Poll(r.now, r.lone())
-	n += r.takeDurable()
-	if r.cfg.Fused {
+	if parts&Send != 0 {
+		n += r.pollActors()
+		r.flush()
+	}
+	if parts&Journal != 0 {
+		n += r.journal.Poll(r.now, r.lone())
+		n += r.takeDurable()
+	}
+	if r.cfg.Fused && parts&Apply != 0 {
 		k, more := r.cfg.Apply.Poll()
 		n += k
 		if more {
@@ -300,6 +338,7 @@ func (r *Replica) takeTicks() int {
 		return 0
 	}
 	r.ticked += n * r.cfg.Tick
+	r.tend()
 	r.core.Tick(int(n), &r.effects)
 	r.carry()
 	for len(r.expiries) > 0 && r.expiries[0].at <= r.now && r.orders.Room() > ordersKept {
@@ -307,6 +346,16 @@ func (r *Replica) takeTicks() int {
 		r.expiries = r.expiries[:copy(r.expiries, r.expiries[1:])]
 	}
 	return 1
+}
+
+// tend looks after what changes rarely, once per tick: a full disk, and the
+// end of probation, which the journal must remember.
+func (r *Replica) tend() {
+	r.full = r.cfg.Journal.Space() != nil
+	if p := r.core.Probation(); r.probation && !p {
+		r.cfg.Journal.Settle()
+	}
+	r.probation = r.core.Probation()
 }
 
 // pollActors lets every member have what it may: the leader's store up to
@@ -383,6 +432,6 @@ func (r *Replica) Campaign() {
 	}
 }
 
-// SetFull makes a leader refuse proposals, certainly not applied, while the
-// journal cannot make its next segment. Poll's goroutine only.
-func (r *Replica) SetFull(full bool) { r.full = full }
+// Full reports that a leader refuses proposals, certainly not applied, because
+// the journal cannot make its next segment. Poll's goroutine only.
+func (r *Replica) Full() bool { return r.full }

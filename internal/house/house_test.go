@@ -18,11 +18,12 @@ const module = "github.com/ringraft/ringraft/"
 // mayImport lists, for each room, the rooms of this module that its
 // production code may import. A room that is missing may import none.
 var mayImport = map[string][]string{
-	"ring":                 {},
-	"ziplist":              {"journal/record"},
+	"internal/poison":      {},
+	"ring":                 {"internal/poison"},
+	"ziplist":              {"journal/record", "internal/poison"},
 	"journal/record":       {},
 	"journal/device":       {},
-	"journal":              {"journal/record", "journal/device"},
+	"journal":              {"journal/record", "journal/device", "internal/poison"},
 	"netio":                {},
 	"netio/resp":           {},
 	"engine/raft/quorum":   {},
