@@ -127,19 +127,9 @@ func (e *Engine) assemble() error {
 	rec := &e.recovery
 	e.tick = e.b.heartbeat / 2
 	elect := int(e.b.election / e.tick)
-	o := raft.Options{ID: e.b.id, Config: e.membership.configuration(1), First: 1,
-		HeartbeatTicks: 2, ElectionTicks: elect, Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48,
-		Probation: rec.Probation}
-	first := rec.Last + 1
-	if rec.Fresh {
-		o.Hard, o.Last, o.Runs = raft.Hard{Term: 1}, 1, []raft.TermRun{{First: 1, Term: 1}}
-		first = 1
-	} else {
-		o.Hard, o.Last, o.Commit = raft.Hard{Term: rec.Hard.Term, Vote: rec.Hard.Vote}, rec.Last, min(rec.Commit, rec.Last)
-		for _, r := range rec.Runs {
-			o.Runs = append(o.Runs, raft.TermRun{First: r.First, Term: r.Term})
-		}
-	}
+	o := raft.Options{ID: e.b.id, Config: e.membership.configuration(1),
+		HeartbeatTicks: 2, ElectionTicks: elect, Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48}
+	first := replica.Recovered(&o, rec)
 	core, err := raft.New(o)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)

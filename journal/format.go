@@ -153,6 +153,7 @@ var (
 	errNoHeader  = errors.New("no header")
 	errHeaderSum = errors.New("header checksum wrong")
 	errPayload   = errors.New("payload checksum wrong")
+	errTorn      = errors.New("sectors are missing")
 )
 
 // readPrefix verifies the lengths in the first sector of a batch.

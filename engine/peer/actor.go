@@ -281,5 +281,13 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 	return run, false
 }
 
+// Check holds the actor against its bounds: what is in flight.
+func (a *Actor) Check() error {
+	if n := a.tail - a.head; n < 0 || n > flights || a.bytes < 0 || n == 0 && a.bytes != 0 {
+		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.member, n, a.bytes)
+	}
+	return nil
+}
+
 // Err is the newest reason for which the actor could not send, for status.
 func (a *Actor) Err() error { return a.err }
