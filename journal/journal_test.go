@@ -253,3 +253,25 @@ func TestEveryModeOnRealFiles(t *testing.T) {
 		})
 	}
 }
+
+// A mutation larger than a group, in a group used before, keeps room for the
+// run's header: whatever its size is, every byte of it comes back.
+func TestLargeMutationInAUsedGroup(t *testing.T) {
+	cfg := small(device.NewMemory())
+	cfg.SegmentBytes = 64 * 4096
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j, now: 1}
+	for i := range uint64(64) { // header, run header and record end around the end of a block
+		w.put(1, 1+i, 1, 4*4096-512-48+int(i))
+		w.flush()
+	}
+	check(t, j, 1, w.last)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j, rec := mustOpen(t, cfg)
+	if rec.Last != 64 {
+		t.Fatalf("64 entries were written, %d recovered", rec.Last)
+	}
+	check(t, j, 1, 64)
+}

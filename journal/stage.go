@@ -32,7 +32,7 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 	}
 	g := &j.groups[j.fill]
 	need := len(records)
-	if g.used == 0 {
+	if g.n == 0 || g.used == 0 { // used is what it held before, until it is begun
 		need += record.RunHeaderMax
 	}
 	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 && b.Term != g.term ||
@@ -48,6 +48,9 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 		if g.count == 0 {
 			g.used = len(record.AppendRunHeader(payload[:0], b.Term, b.First))
 			g.term = b.Term
+		}
+		if len(payload)-g.used < len(records) {
+			panic(fmt.Sprintf("journal: a group of %d bytes has no room for %d more", len(payload), len(records)))
 		}
 		g.used += copy(payload[g.used:], records)
 		g.count += b.Count
