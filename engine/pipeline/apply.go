@@ -210,7 +210,6 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 	for i := first; i < index; i++ {
 		request := lane.writeRequest(w.ordinalOf(i))
 		lane.complete(request, Applied, None, a.replies.reply(int(i-first)))
-		lane.app.lastDone = request
 	}
 	if index <= end && len(a.entries) < applyEntries {
 		// The read at the head was issued before the next write, whose commit
@@ -235,7 +234,7 @@ func (a *Apply) answerReads(applied uint64) (n int) {
 			}
 			g := &l.app.groups[0]
 			local := flags&readLocal != 0
-			if !local && (!g.settled || g.reason == None && (g.index > applied || after > l.app.lastDone)) {
+			if !local && (!g.settled || g.reason == None && (g.index > applied || !l.answered(after))) {
 				break
 			}
 			a.scratch = l.answerHead(a.sm, a.scratch, g.reason)

@@ -179,12 +179,13 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 		next: 1, oldest: 1, ordinal: 1,
 		done: make([]uint8, n), requests: make([]uint64, n),
 		out: make([]Completion, n), replies: ring.NewBytes(cfg.Replies),
+		app: laneApply{done: make([]uint64, n)},
 	}
 }
 
 // Memory is the sum of the lane's buffers in bytes.
 func (l *Lane) Memory() int {
-	return l.cfg.Bytes + l.cfg.Queries + l.cfg.Replies + l.cfg.Cells*(1+8+48)
+	return l.cfg.Bytes + l.cfg.Queries + l.cfg.Replies + l.cfg.Cells*(1+8+8+48)
 }
 
 // Cells is the most requests outstanding. Request&(Cells-1) is unique among

@@ -4,11 +4,11 @@ import "encoding/binary"
 
 // laneApply is what only the apply goroutine touches.
 type laneApply struct {
-	head     uint64 // completions written; published by publish
-	lastDone uint64 // request number of the newest answered write
-	reads    uint64 // reads answered, a count
-	groups   []readGroup
-	dirty    bool
+	head   uint64   // completions written; published by publish
+	done   []uint64 // newest request answered, by cell
+	reads  uint64   // reads answered, a count
+	groups []readGroup
+	dirty  bool
 }
 
 // readGroup is a run of a lane's reads under one read round.
@@ -25,6 +25,7 @@ func (l *Lane) complete(request uint64, o Outcome, why Reason, reply []byte) {
 	a := &l.app
 	c := &l.out[a.head&(l.cells-1)]
 	*c = Completion{Request: request, Outcome: o, Reason: why}
+	a.done[request&(l.cells-1)] = request
 	if n := len(reply); n > 0 {
 		if b := l.replies.Reserve(n); b != nil {
 			copy(b, reply)
@@ -43,6 +44,12 @@ func (l *Lane) publish() {
 	l.replies.Publish()
 	l.outHead.Store(l.app.head)
 	l.app.dirty = false
+}
+
+// answered reports whether a request has its completion. Answers pass each
+// other: a refusal is quicker than an entry appended before it.
+func (l *Lane) answered(request uint64) bool {
+	return request == 0 || l.app.done[request&(l.cells-1)] >= request
 }
 
 // writeRequest is the request number of a write ordinal still outstanding.

@@ -83,7 +83,6 @@ func (a *Apply) settle(t *windowRun, first, last uint64, o Outcome, why Reason) 
 	for i := first; i <= last; i++ {
 		request := lane.writeRequest(t.ordinalOf(i))
 		lane.complete(request, o, why, nil)
-		lane.app.lastDone = max(lane.app.lastDone, request)
 	}
 	if o == Unknown {
 		a.unknown.Add(last - first + 1)
@@ -130,7 +129,6 @@ func (a *Apply) take(o *order) {
 		for i := range uint64(o.count) {
 			request := l.writeRequest(o.ordinal + i)
 			l.complete(request, NotApplied, o.reason, nil)
-			l.app.lastDone = max(l.app.lastDone, request)
 		}
 	case orderReads:
 		l := lanes[o.lane]
