@@ -73,6 +73,7 @@ type Actor struct {
 	term       uint64
 	mode       progress.Mode
 	next       uint64
+	ordered    uint64 // where the core wants the probe
 	match      uint64
 	connection uint64
 	cursor     ziplist.Cursor
@@ -81,6 +82,7 @@ type Actor struct {
 	head, tail int // of inFlight, counting up
 	bytes      int
 	waiting    bool  // probe sent
+	anew       bool  // one append is due even if it is empty
 	moved      int64 // when the member last made progress, ns
 
 	front []byte
@@ -130,9 +132,9 @@ func (a *Actor) Order(term uint64, mode progress.Mode, next, match uint64, now i
 	}
 	if mode == progress.Probe || a.mode != mode {
 		a.forget()
-		a.next = next
+		a.next, a.ordered = next, next
 	}
-	a.active, a.term, a.mode, a.match = true, term, mode, max(a.match, match)
+	a.active, a.term, a.mode, a.match = true, term, mode, match
 	a.waiting, a.moved = false, now
 }
 
@@ -194,7 +196,8 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 		a.waiting, a.moved = true, now
 		return 1
 	}
-	for a.next <= limit && a.tail-a.head < flights && a.append(limit, commit, grant) {
+	for (a.next <= limit || a.anew) && a.tail-a.head < flights && a.append(limit, commit, grant) {
+		a.anew = false
 		if sent == 0 && a.tail-a.head == 1 {
 			a.moved = now
 		}
@@ -208,13 +211,16 @@ func (a *Actor) stuck(now int64) bool {
 	return (a.waiting || a.head != a.tail) && now-a.moved > a.retry
 }
 
-// restart goes back to what the member is known to hold.
+// restart goes back to what the member is known to hold, and tells it so: a
+// member that was started again learns from nothing else how far its log is
+// shown to agree, and so committed.
 func (a *Actor) restart(now int64) {
 	a.forget()
-	if a.mode == progress.Stream || a.match > 0 {
+	a.next = a.ordered // the core takes a refusal for stale that is not about this place
+	if a.mode == progress.Stream {
 		a.next = a.match + 1
 	}
-	a.waiting, a.moved = false, now
+	a.waiting, a.moved, a.anew = false, now, true
 }
 
 // append queues one append frame at next; false when it cannot be sent now.

@@ -39,7 +39,7 @@ func (m Mode) String() string {
 
 // Progress is one member in the leader's table.
 //
-//  1. Match never falls while the leader leads, except by Forget.
+//  1. Match never falls while the leader leads, except by Forget and Lapse.
 //  2. Next > Match.
 //  3. Next is the last ordered one: in Stream the actor is ahead of it.
 type Progress struct {
@@ -54,6 +54,12 @@ type Progress struct {
 // Reset starts a member over for a new leadership whose log ends before next.
 func (p *Progress) Reset(next uint64) {
 	*p = Progress{ID: p.ID, Next: next}
+}
+
+// Lapse takes note that the member lacks what it acknowledged last: it begins anew from there. A late
+// answer that looks the same only costs a probe.
+func (p *Progress) Lapse() {
+	p.Next, p.Match, p.Mode = p.Match+1, 0, Probe
 }
 
 // Ack takes a successful answer. moved: Match grew. streams: the member has just become one to
