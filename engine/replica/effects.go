@@ -34,6 +34,7 @@ func (r *Replica) effect(e *raft.Effect) {
 	case raft.Send:
 		r.send(e)
 	case raft.Commit:
+		r.commit = e.Index
 		r.publishReady()
 		r.timeCommitted(e.Index)
 	case raft.ReadReady:
@@ -57,7 +58,7 @@ func (r *Replica) mutate(e *raft.Effect) bool {
 	}
 	s := r.ring.At(seq)
 	*s = pipeline.Slot{Hard: journal.Hard{Term: e.Hard.Term, Vote: e.Hard.Vote}, First: e.First,
-		Term: e.EntryTerm, Count: e.Count, Commit: r.core.Commit()}
+		Term: e.EntryTerm, Count: e.Count, Commit: r.commit}
 	switch e.Source {
 	case raft.None:
 	case raft.NoOp:

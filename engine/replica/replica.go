@@ -104,6 +104,11 @@ type Replica struct {
 
 	probation bool // as of the last tick
 
+	// commit is what the effects carried out so far amount to. The core's own
+	// may speak of entries that wait for a slot: until theirs is published,
+	// other entries stand at those indices.
+	commit uint64
+
 	stats Stats
 }
 
@@ -155,7 +160,7 @@ func New(cfg Config, last uint64) *Replica {
 	r.ring.Gate(r.journal.Durable())
 	r.orders = cfg.Apply.Orders()
 	r.role, r.leader, r.term = cfg.Core.Role(), cfg.Core.Leader(), h.Term
-	r.probation = r.core.Probation()
+	r.probation, r.commit = r.core.Probation(), r.core.Commit()
 	r.publishReady()
 	return r
 }
@@ -281,7 +286,7 @@ func (r *Replica) takeStored() {
 }
 
 func (r *Replica) publishReady() {
-	ready := min(r.core.Commit(), r.stored.index())
+	ready := min(r.commit, r.stored.index())
 	if ready > r.cfg.Apply.Ready().Load() {
 		r.cfg.Apply.Ready().Store(ready)
 	}
@@ -368,7 +373,7 @@ func (r *Replica) pollActors() (n int) {
 	if r.cfg.Serial {
 		limit = min(limit, r.durable.index())
 	}
-	commit := r.core.Commit()
+	commit := r.commit
 	for _, a := range r.cfg.Actors {
 		n += a.Poll(limit, commit, r.now)
 	}
