@@ -328,7 +328,8 @@ func (j *Journal) resume(r *recovery) error {
 	}
 	j.state.probation = j.state.probation || out.Probation
 	out.Probation = j.state.probation
-	j.state.incarnation++
+	// A state file that has fallen back must not bring back batch numbers.
+	j.state.incarnation = max(j.state.incarnation, r.last.number>>40) + 1
 	j.state.hard = out.Hard
 	out.Incarnation = j.state.incarnation
 	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{}

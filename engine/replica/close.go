@@ -37,6 +37,9 @@ func (r *Replica) shut(why pipeline.Reason) {
 	r.cfg.Apply.Poll()
 }
 
+// RingFull reports that effects wait for a free slot. Poll's goroutine only.
+func (r *Replica) RingFull() bool { return r.pending() }
+
 // Blocked reports that the replica waits for apply to make room. Any
 // goroutine.
 func (r *Replica) Blocked() bool { return r.cfg.Apply.OrdersLeft() <= ordersKept*2 }

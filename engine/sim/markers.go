@@ -1,0 +1,132 @@
+package sim
+
+// Marker is something that must sometimes happen. A set of seeds in which one
+// of them never does proves less than it seems to.
+type Marker int
+
+// The markers.
+const (
+	LeaderElected Marker = iota
+	SplitVote
+	PreVoteRefused
+	VoteRefused
+	VoteRepeated
+	SteppedDown
+	LeaderDeposed
+	CandidateYielded
+	TransferAsked
+	TransferDone
+	TransferFailed
+	TwoLeaders
+	OldLeaderRejoined
+	LastResort
+
+	Truncated
+	TruncatedTerms
+	AppendRejected
+	AppendRepeated
+	EarlierTermCommitted
+	CommitWithoutOwnDisk
+	CommitOfMany
+	CaughtUpFromJournal
+	AppliedFromJournal
+	ActorRestarted
+	FrameDropped
+	RunCut
+
+	CrashWhole
+	CrashNothing
+	CrashTorn
+	CrashBetweenWrites
+	CrashTwoQueued
+	CrashBeforeReply
+	CrashInRecovery
+	CrashAtFounding
+	CrashAfterSend
+	AllDown
+	TornCut
+	SecondSegment
+	RestartWithTail
+
+	WriteError
+	ReadError
+	NoSpaceRefused
+	SpaceReturned
+	RotFound
+	ProbationBegun
+	ProbationEnded
+	DamageFound
+	DamageNamed
+	DamageFilled
+	StateMended
+	StalledWrite
+
+	InlineWrite
+	WriteQueued
+	RingFull
+	LaneBusy
+	ReadWaitedForNoOp
+	ReadConfirmed
+	ReadRefused
+	ReadAfterWrite
+	Superseded
+	OutcomeUnknown
+	NotLeaderRefused
+	SlowClient
+	GaveUp
+	LateAnswer
+	StagesApart
+
+	FlipCaught
+	OldFrame
+	Reconnected
+	OneWayLink
+	FrameRepeated
+	FrameOvertook
+	ClockFast
+	PausedLeader
+
+	markers
+)
+
+var markerNames = [markers]string{
+	LeaderElected: "a leader is elected", SplitVote: "an election is repeated: nobody won",
+	PreVoteRefused: "a pre-vote is refused", VoteRefused: "a vote is refused", VoteRepeated: "a vote is given again to the same candidate",
+	SteppedDown: "a leader steps down without hearing a higher term", LeaderDeposed: "a leader hears a higher term",
+	CandidateYielded: "a candidate follows another winner of its term", TransferAsked: "leadership is being handed over",
+	TransferDone: "the chosen member leads", TransferFailed: "a handing over is given up",
+	TwoLeaders: "an old leader does not know yet", OldLeaderRejoined: "an old leader follows again",
+	LastResort: "a vote of last resort is given",
+	Truncated:  "a tail is overruled", TruncatedTerms: "a tail of two terms is overruled", AppendRejected: "an append does not match",
+	AppendRepeated: "an append holds nothing new", EarlierTermCommitted: "an entry of an earlier term is committed by a later one",
+	CommitWithoutOwnDisk: "a leader commits what its own disk does not hold", CommitOfMany: "a hundred entries are committed at once",
+	CaughtUpFromJournal: "a member is fed from the journal", AppliedFromJournal: "apply reads the journal",
+	ActorRestarted: "replication starts anew after a lost answer", FrameDropped: "an inbox has no room",
+	RunCut:     "a run is cut by the frame's size",
+	CrashWhole: "power goes after a write, before its completion", CrashNothing: "power goes, nothing of the write is there",
+	CrashTorn: "power tears a write", CrashBetweenWrites: "power goes between the writes of a group",
+	CrashTwoQueued: "power goes with two groups queued", CrashBeforeReply: "a vote is durable, power goes before the answer",
+	CrashInRecovery: "power goes during recovery", CrashAtFounding: "power goes before the founding entry is durable",
+	CrashAfterSend: "a leader dies after sending what its own disk lacks", AllDown: "every member is down",
+	TornCut: "recovery cuts a torn batch", SecondSegment: "recovery reads a second segment",
+	RestartWithTail: "a member returns with entries that nobody committed",
+	WriteError:      "a write fails", ReadError: "a read fails", NoSpaceRefused: "a write is refused for lack of space",
+	SpaceReturned: "space returns", RotFound: "rot in the last batch is found", ProbationBegun: "a member is on probation",
+	ProbationEnded: "probation ends", DamageFound: "damage is found", DamageNamed: "lost entries are named",
+	DamageFilled: "a damaged member is whole again", StateMended: "a rotten copy of the state file is mended",
+	StalledWrite: "a write hangs for an election timeout",
+	InlineWrite:  "the loop writes by itself", WriteQueued: "a second group is queued", RingFull: "no slot is free",
+	LaneBusy: "a lane refuses", ReadWaitedForNoOp: "a read waits for the no-op", ReadConfirmed: "a read is confirmed",
+	ReadRefused: "a read is refused at step-down", ReadAfterWrite: "a read waits for its own write",
+	Superseded: "an appended command is certainly not applied", OutcomeUnknown: "an outcome is unknown",
+	NotLeaderRefused: "a command is refused off the leader", SlowClient: "answers lie unread", GaveUp: "a client gives up",
+	LateAnswer: "an answer comes after the client gave up", StagesApart: "stages are polled apart",
+	FlipCaught: "a checksum catches a flipped bit", OldFrame: "a frame of an earlier incarnation arrives",
+	Reconnected: "a link is replaced", OneWayLink: "a link works one way", FrameRepeated: "a frame arrives twice",
+	FrameOvertook: "a frame overtakes another", ClockFast: "a clock runs fast or slow", PausedLeader: "a leader is paused",
+}
+
+func (m Marker) String() string { return markerNames[m] }
+
+// onlyBeyond are markers that the atlas forbids.
+func (m Marker) onlyBeyond() bool { return m == DamageNamed }

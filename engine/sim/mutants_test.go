@@ -1,0 +1,283 @@
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	flagMutants = flag.Bool("mutants", false, "build every mutant and hunt it")
+	flagMutant  = flag.String("mutant", "", "only those whose name matches")
+	flagHunt    = flag.Uint64("sim.hunt", 0, "look for the first failure in so many seeds")
+)
+
+// huntSeeds is how many seeds a mutant may survive.
+const huntSeeds = 10000
+
+// mutant is a bug put back: the text of the production code that keeps it out
+// is exchanged when the simulation is built (go build -overlay). So no
+// production file carries a wrong line, not even one that a tag keeps out of
+// the build, and a rule that moves takes its mutant with it or fails the test.
+type mutant struct {
+	name string
+	seen string // where it happened, or why it is plausible
+	file string
+	old  string
+	new  string
+}
+
+var mutants = []mutant{
+	// The core.
+	{"commit-by-counting", "Raft, figure 8; LogCabin 44", "engine/raft/leading.go",
+		"if index <= c.commit || index < c.leading.termStart {", "if index <= c.commit {"},
+	{"own-disk-assumed", "the leader counts itself before its write", "engine/raft/leading.go",
+		"match[c.self] = c.durable", "match[c.self] = c.log.last"},
+	{"ack-durable-unverified", "architecture, section 6", "engine/raft/core.go",
+		"match := min(c.durable, c.verified); c.leader", "match := c.durable; c.leader"},
+	{"ack-probe-unverified", "the same, in answer to a probe", "engine/raft/append.go",
+		"c.ack(min(c.durable, c.verified), e)", "c.ack(c.durable, e)"},
+	{"commit-unverified", "a follower's old tail becomes committed", "engine/raft/append.go",
+		"func (c *Core) heartbeat(m *Message, e *Effects) {\n\tc.commitTo(min(m.Commit, c.verified), e)",
+		"func (c *Core) heartbeat(m *Message, e *Effects) {\n\tc.commitTo(min(m.Commit, c.log.last), e)"},
+	{"vote-by-length", "field-notes 4; openraft a48a3282", "engine/raft/election.go",
+		"if last := c.log.lastTerm(); m.PrevTerm != last {", "if last := c.log.lastTerm(); m.PrevTerm > last && false {"},
+	{"vote-any-log", "a vote without comparing logs", "engine/raft/election.go",
+		"return m.PrevIndex >= c.log.last\n", "return true\n"},
+	{"vote-answered-early", "ClickHouse, several 2025–26 reports: answered before the sync", "engine/raft/election.go",
+		"r := c.sendGated(e, VoteAck, m.From)\n\tr.Reject, r.LastResort", "r := c.send(e, VoteAck, m.From)\n\tr.Reject, r.LastResort"},
+	{"own-vote-early", "field-notes 20: requests before the own vote is durable", "engine/raft/election.go",
+		"m := c.sendGated(e, Vote, c.members[i].ID)", "m := c.send(e, Vote, c.members[i].ID)"},
+	{"own-vote-counted-early", "a candidate wins by a vote that a crash takes back", "engine/raft/election.go",
+		"c.become(Candidate, 0, e)\n", "c.become(Candidate, 0, e)\n\tc.countSelf()\n"},
+	{"truncate-on-old-append", "field-notes 5; openraft 9540c904", "engine/raft/append.go",
+		"if have < end && have < c.log.last {", "if false {"},
+	{"old-term-ack-counts", "reordered acknowledgement of an old term", "engine/raft/step.go",
+		"case m.Term < c.hard.Term && m.Type != PreVoteAck:", "case m.Term < c.hard.Term && m.Type != PreVoteAck && m.Type != AppendAck:"},
+	{"read-before-noop", "RedisRaft 18 and 19", "engine/raft/reads.go",
+		"if c.commit < c.leading.termStart {\n\t\tc.reads.waiting", "if false {\n\t\tc.reads.waiting"},
+	{"read-round-reused", "etcd 20418: an earlier round confirms a later read", "engine/raft/reads.go",
+		"round: c.newRound()})", "round: c.round})"},
+	{"read-without-quorum", "a lease that nobody granted: TiKV 10011", "engine/raft/reads.go",
+		"round := rounds.Joint(c.voters, c.outgoing)", "round := c.round"},
+	{"read-quorum-short", "openraft d60f1e85: majority − 1", "engine/raft/quorum/quorum.go",
+		"return sorted[n-Size(n)]", "return sorted[min(n-1, n-Size(n)+1)]"},
+	{"no-check-quorum", "pre-vote without check-quorum: 2020 outage", "engine/raft/tick.go",
+		"if !c.quorumActive() {", "if false {"},
+	{"probation-forgotten", "NATS 2.12.1: a damaged member votes as ever", "engine/replica/recovered.go",
+		"o.First, o.Probation = 1, rec.Probation", "o.First, o.Probation = 1, false"},
+	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/raft/leading.go",
+		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
+
+	// The replica.
+	{"durable-is-last-write", "architecture, section 11: an index alone vouches for what overruled it", "engine/replica/durable.go",
+		"if l.cutHead < len(l.cuts) {", "if false {"},
+	{"gate-open", "verdi-raft class: speak, then persist", "engine/replica/effects.go",
+		"if e.Gated && r.hardSeq > r.durable.reached {", "if false {"},
+	{"commit-ahead-in-batch", "found here: a batch says committed of what follows it", "engine/replica/effects.go",
+		"Count: e.Count, Commit: r.commit}", "Count: e.Count, Commit: r.core.Commit()}"},
+	{"ready-ahead", "found here: apply takes the entry that is about to be cut", "engine/replica/replica.go",
+		"ready := min(r.commit, r.stored.index())", "ready := min(r.core.Commit(), r.stored.index())"},
+	{"lane-bytes-early", "Disruptor: an unconsumed slot is overwritten", "engine/replica/replica.go",
+		"if m := &r.laneMark[i]; m.pos != 0 && m.seq <= seq {", "if m := &r.laneMark[i]; m.pos != 0 {"},
+	{"frame-bytes-early", "gnet 242: a buffer is given back while it is read", "engine/replica/input.go",
+		"if s.mark.pos != 0 && s.mark.seq <= stored {", "if s.mark.pos != 0 {"},
+	{"store-reused-early", "field-notes 14: the cache differs from the journal", "engine/replica/replica.go",
+		"r.cfg.Store.Retire(seq, r.cfg.Apply.Applied().Load())", "r.cfg.Store.Retire(seq, r.core.Last())"},
+	{"ring-overrun", "Disruptor gating error", "engine/replica/replica.go",
+		"r.ring.Gate(r.journal.Durable())", "r.ring.Gate(r.append.Stored())"},
+	{"refused-but-appended", "Jepsen: an error for what is later committed", "engine/replica/input.go",
+		"if r.core.Propose(int(b.Count), &r.effects) == 0 {\n\t\treturn false\n\t}\n\tr.carry()\n",
+		"if r.core.Propose(int(b.Count), &r.effects) == 0 {\n\t\treturn false\n\t}\n\tr.carry()\n\tif r.stats.Batches%64 == 63 {\n\t\tr.refuse(b, pipeline.Busy)\n\t}\n"},
+
+	// Apply and answers.
+	{"truncated-is-not-applied", "architecture, section 10: a truncation proves nothing", "engine/pipeline/window.go",
+		"a.settle(t, from, t.last, Unknown, LeadershipLost)", "a.settle(t, from, t.last, NotApplied, LeadershipLost)"},
+	{"lost-leadership-is-not-applied", "Jepsen: indefinite told as failed", "engine/pipeline/window.go",
+		"a.settle(&t, from, t.last, Unknown, why)", "a.settle(&t, from, t.last, NotApplied, why)"},
+	{"answer-by-index", "success for another leader's entry", "engine/pipeline/window.go",
+		"case t.term == term:", "case t.term == term || t.term < term:"},
+	{"read-not-waiting-for-apply", "field-notes 39", "engine/pipeline/apply.go",
+		"g.reason == None && (g.index > applied || !l.answered(after))", "g.reason == None && !l.answered(after)"},
+	{"read-own-write-lost", "a read overtakes its own write", "engine/pipeline/apply.go",
+		"(g.index > applied || !l.answered(after))", "(g.index > applied || !l.answered(after) && false)"},
+	{"answers-counted", "found here: the newest answer stands for all before it", "engine/pipeline/lane_apply.go",
+		"return request == 0 || l.app.done[request&(l.cells-1)] >= request", "return request == 0 || l.app.done[(request+1)&(l.cells-1)] >= request"},
+	{"applied-twice", "duplicate apply after a restart", "engine/pipeline/apply.go",
+		"run, ok := a.read(applied+1, ready)", "run, ok := a.read(max(1, applied), ready)"},
+
+	// Actors.
+	{"probe-place-forgotten", "found here: field-notes 10, yugabyte 32876", "engine/peer/actor.go",
+		"a.next = a.ordered // the core", "// the core"},
+	{"restarted-member-not-told", "found here: commit stands still until the next entry", "engine/peer/actor.go",
+		"for (a.next <= limit || a.anew) && a.tail", "for a.next <= limit && a.tail"},
+	{"retry-forgotten", "a lost frame stops replication for ever", "engine/peer/actor.go",
+		"return (a.waiting || a.head != a.tail) && now-a.moved > a.retry", "return false"},
+
+	// The journal.
+	{"durable-at-submit", "NATS 2.12.1: acknowledged on a timer, not on a sync", "journal/stage.go",
+		"\tj.fill = (j.fill + 1) % len(j.groups)\n\treturn true", "\tj.durable.Store(g.sequence)\n\tj.fill = (j.fill + 1) % len(j.groups)\n\treturn true"},
+	{"write-error-ignored", "fsyncgate: the next write succeeds", "journal/stage.go",
+		"\t\tif err != nil {\n\t\t\tj.fail(fmt.Errorf(\"journal: %s: poisoned: %w\", j.cfg.Dir, err))\n\t\t\treturn worked\n\t\t}\n\t\tif done < j.flights[0].tag {",
+		"\t\tif done < j.flights[0].tag && err == nil {"},
+	{"interior-damage-is-the-end", "Redpanda, Dragonboat: truncated at the first bad record", "journal/verdict.go",
+		"{promised: yes, verdict: damaged, cause: \"a batch that was durable is not there\"},", ""},
+	{"zeros-mean-torn", "etcd: a zero sector means torn", "journal/verdict.go",
+		"{promised: yes, header: yes, verdict: damaged,", "{allTags: no, promised: yes, header: yes, verdict: torn,"},
+	{"torn-is-rot", "every member torn at once, and nobody may vote", "journal/verdict.go",
+		"{someTags: yes, verdict: torn,", "{someTags: yes, verdict: rot,"},
+	{"batch-number-used-twice", "architecture, I13", "journal/open.go",
+		"j.number = j.state.incarnation << 40", "j.number = max(1, r.last.number) - 1"},
+	{"payload-unchecked", "a bit of an entry flips, and it is served", "journal/format.go",
+		"if le.Uint64(tail[k:]) != xxhash.Sum64(payload[at:min(at+checkBytes, h.payload)]) {", "if false {"},
+	{"chain-unchecked", "a lost or misdirected batch is passed over", "journal/recover.go",
+		"f.facts.chain = !r.any || h.chain == r.last.sum && h.number > r.last.number", "f.facts.chain = true"},
+	{"lost-header-may-not-have-cut", "architecture, section 13: a lost batch may have cut", "journal/recover.go",
+		"rg := Range{First: r.out.Commit + 1,", "rg := Range{First: r.index.next,"},
+	{"not-sealed-at-opening", "a cut tail comes back: field-notes 8", "journal/open.go",
+		"\tj.sealOps()\n\tif err := device.Run(j.ops)", "\tif err := device.Run(j.ops)"},
+	{"state-of-older-copy", "a state file read from its oldest copies", "journal/state.go",
+		"case !agreed || found[i].sequence > c.state.sequence:", "case !agreed || found[i].sequence < c.state.sequence:"},
+	{"state-mended-whole", "ClickHouse Keeper 111454 class: both copies of a pair at once", "journal/recover.go",
+		"case b.Term > a.Term || b.Term == a.Term && a.Vote == 0:", "case b.Term > a.Term+1:"},
+	{"used-group-too-small", "found here: the end of a large value is not written", "journal/stage.go",
+		"if g.n == 0 || g.used == 0 {", "if g.used == 0 {"},
+
+	// Frames.
+	{"frame-unchecked", "a flipped bit reaches the log", "netio/frames.go",
+		"if f.digest.Sum64() != f.sum {", "if false {"},
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// apply returns the mutated text of a mutant's file.
+func (m *mutant) apply(root string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(b), m.old); n != 1 {
+		return "", fmt.Errorf("%s: its line stands %d times in %s: mend the mutant", m.name, n, m.file)
+	}
+	text := strings.Replace(string(b), m.old, m.new, 1)
+	_, err = parser.ParseFile(token.NewFileSet(), m.file, text, 0)
+	return text, err
+}
+
+// TestMutantsApply: no mutant has lost the rule that it breaks.
+func TestMutantsApply(t *testing.T) {
+	root := moduleRoot(t)
+	var names []string
+	for i := range mutants {
+		if _, err := mutants[i].apply(root); err != nil {
+			t.Error(err)
+		}
+		names = append(names, mutants[i].name)
+	}
+	if slices.Sort(names); len(slices.Compact(slices.Clone(names))) != len(names) {
+		t.Error("two mutants of one name")
+	}
+}
+
+// TestHunt looks for a failure and tells what it took; mutants are run by it.
+func TestHunt(t *testing.T) {
+	if *flagHunt == 0 {
+		t.Skip("-sim.hunt says no number")
+	}
+	s := &Sweep{From: 1, To: *flagHunt, Stop: true}
+	r := s.Run()
+	if len(r.Failures) == 0 {
+		fmt.Printf("SURVIVED %d seeds %.1f s\n", r.Seeds, r.Elapsed.Seconds())
+		return
+	}
+	f := r.Failures[0]
+	text := strings.Split(f.Text, "\n")[0]
+	fmt.Printf("FOUND %d seeds %.1f s seed %d %s: %.110s\n", r.Seeds, r.Elapsed.Seconds(), f.Seed, f.Judge, text)
+}
+
+var huntLine = regexp.MustCompile(`(FOUND|SURVIVED) (\d+) seeds ([\d.]+) s ?(.*)`)
+
+// TestMutants builds and hunts every mutant, and fails when one survives.
+func TestMutants(t *testing.T) {
+	if !*flagMutants {
+		t.Skip("-mutants not given")
+	}
+	root := moduleRoot(t)
+	var seeds []int
+	fmt.Printf("%-32s %7s %8s  %s\n", "mutant", "seeds", "seconds", "found by")
+	start := time.Now()
+	for i := range mutants {
+		m := &mutants[i]
+		if *flagMutant != "" && !regexp.MustCompile(*flagMutant).MatchString(m.name) {
+			continue
+		}
+		n, line, err := m.hunt(root, t.TempDir())
+		fmt.Printf("%-32s %s\n", m.name, line)
+		if err != nil {
+			t.Errorf("%s: %v", m.name, err)
+			continue
+		}
+		seeds = append(seeds, n)
+	}
+	slices.Sort(seeds)
+	if len(seeds) > 0 {
+		fmt.Printf("%d found, median %d seeds, most %d; %.0f s\n", len(seeds), seeds[len(seeds)/2], seeds[len(seeds)-1],
+			time.Since(start).Seconds())
+	}
+}
+
+func (m *mutant) hunt(root, dir string) (seeds int, line string, err error) {
+	text, err := m.apply(root)
+	if err != nil {
+		return 0, "", err
+	}
+	changed, overlay, bin := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim.test")
+	if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+		return 0, "", err
+	}
+	j, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): changed}})
+	if err != nil {
+		return 0, "", err
+	}
+	if err := os.WriteFile(overlay, j, 0o600); err != nil {
+		return 0, "", err
+	}
+	build := exec.Command("go", "test", "-c", "-vet=off", "-tags", "poison", "-overlay", overlay, "-o", bin, "./engine/sim")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, "does not build", fmt.Errorf("%w\n%s", err, out)
+	}
+	run := exec.Command(bin, "-test.run", "^TestHunt$", "-sim.hunt", strconv.Itoa(huntSeeds))
+	out, err := run.CombinedOutput()
+	f := huntLine.FindStringSubmatch(string(out))
+	if f == nil {
+		return 0, "no verdict", fmt.Errorf("%w\n%.2000s", err, out)
+	}
+	n, err := strconv.Atoi(f[2])
+	if err != nil {
+		return 0, "", err
+	}
+	line = fmt.Sprintf("%7s %8s  %s", f[2], f[3], f[4])
+	if f[1] == "SURVIVED" {
+		return n, line + "SURVIVED", fmt.Errorf("survived %d seeds: a hole in the simulator (%s)", n, m.seen)
+	}
+	return n, line, nil
+}

@@ -1,0 +1,186 @@
+package sim
+
+import "fmt"
+
+const (
+	us  = int64(1e3)
+	ms  = int64(1e6)
+	sec = int64(1e9)
+)
+
+// Mode says how far faults may go.
+type Mode uint8
+
+const (
+	// Atlas keeps enough good copies of every acknowledged entry: full
+	// recovery is demanded.
+	Atlas Mode = iota
+	// Beyond does not: the cluster may have to stop, and must then name what
+	// is lost, and never answer wrongly.
+	Beyond
+)
+
+func (m Mode) String() string { return [...]string{"atlas", "beyond"}[m] }
+
+// Plan is everything that a seed decides beforehand: the shape of the cluster
+// and its load, the quality of network and disks, and the schedule of faults.
+// Shrinking takes pieces of it away.
+type Plan struct {
+	Seed     uint64
+	Mode     Mode
+	Members  int
+	Duration int64 // ns of faults; then everything heals
+	Down     int   // members that stay down for good after the healing
+
+	Heartbeat, Election int64
+	Serial              bool
+	Slots, Cells, Lanes int
+	FrameBytes          int
+	GroupBytes          int
+	ChunkBytes          int
+	Budget              int64
+	Segment             int64
+	Inbox               int
+
+	Clients []ClientPlan
+	Keys    int
+
+	// Network.
+	Datagrams             bool // frames pass each other, are lost and repeated one by one
+	Delay                 int64
+	Loss, Repeat, Corrupt float64
+	// Disk.
+	DiskMean int64
+	Grain    int
+	// Pipeline.
+	Partial float64 // chance that a turn leaves parts out
+	Gap     int64   // between turns of a busy member
+	Skew    int64   // clocks differ by up to so many millionths
+
+	Faults []Fault
+}
+
+// ClientPlan is one client.
+type ClientPlan struct {
+	Open        bool
+	Burst       int
+	Outstanding int // of a closed loop
+	Think       int64
+	Reads       float64
+	Value       int
+	Slow        int64 // how long completions lie before it takes them
+	Patience    int64 // after that it gives a request up
+}
+
+// Fault is one planned misfortune. X chooses among its variants.
+type Fault struct {
+	At   int64
+	Kind FaultKind
+	Node int
+	Span int64
+	X    uint64
+}
+
+func (f Fault) String() string {
+	return fmt.Sprintf("%v member %d for %v x=%x", f.Kind, f.Node, seconds(f.Span), f.X%0x10000)
+}
+
+func seconds(t int64) string { return fmt.Sprintf("%d.%06ds", t/sec, t%sec/us) }
+
+// NewPlan draws the plan of a seed.
+func NewPlan(seed uint64, mode Mode) *Plan {
+	r := random{mix(seed, 0x51ed)}
+	p := &Plan{Seed: seed, Mode: mode, Duration: 60 * sec}
+	p.Members = pick(&r, 3, 3, 3, 3, 3, 3, 5, 5, 5, 4, 2, 1, 7)
+	p.Heartbeat = pick(&r, 50*ms, 50*ms, 100*ms, 150*ms)
+	p.Election = p.Heartbeat * r.between(3, 6)
+	p.Serial = r.chance(0.2)
+	p.Slots = pick(&r, 2, 4, 16, 256)
+	p.Lanes = pick(&r, 1, 2, 3)
+	p.Cells = pick(&r, 1, 8, 64, 256, 1024)
+	p.FrameBytes = pick(&r, 1, 300, 4<<10, 256<<10)
+	p.GroupBytes = pick(&r, 1<<10, 8<<10, 64<<10)
+	p.ChunkBytes = pick(&r, 2<<10, 16<<10, 64<<10)
+	p.Budget = pick(&r, int64(8<<10), int64(64<<10), int64(1<<20))
+	p.Segment = pick(&r, int64(128<<10), int64(256<<10), int64(512<<10))
+	p.Inbox = pick(&r, 32<<10, 64<<10, 256<<10)
+	p.FrameBytes = min(p.FrameBytes, p.Inbox/8) // a run may pass it by one entry
+	p.Keys = pick(&r, 1, 4, 16, 64)
+	p.drawClients(&r)
+	p.Datagrams = r.chance(0.5)
+	p.Delay = pick(&r, 50*us, 200*us, 1*ms, 5*ms)
+	if r.chance(0.6) {
+		p.Loss = r.float() * pick(&r, 0.01, 0.05, 0.3)
+	}
+	if p.Datagrams && r.chance(0.6) {
+		p.Repeat = r.float() * pick(&r, 0.05, 0.3)
+	}
+	if r.chance(0.3) {
+		p.Corrupt = r.float() * 0.01
+	}
+	p.DiskMean = pick(&r, 60*us, 200*us, 1*ms, 4*ms)
+	p.Grain = pick(&r, 512, 512, 4096)
+	if r.chance(0.6) {
+		p.Partial = r.float() * 0.9
+	}
+	p.Gap = pick(&r, 2*us, 20*us, 300*us)
+	p.Skew = pick(&r, int64(0), 1000, 50000)
+	if p.Members > 2 && r.chance(0.2) {
+		p.Down = r.n((p.Members-1)/2) + 1
+	}
+	p.drawFaults(&r)
+	return p
+}
+
+// operations is how many a seed's clients issue, roughly.
+const operations = 2600
+
+func (p *Plan) drawClients(r *random) {
+	n := pick(r, 1, 2, 4, 8)
+	each := operations / n
+	burst := pick(r, 1, 4, 16, 32)
+	for range n {
+		c := ClientPlan{Open: r.chance(0.4), Burst: max(1, burst/2+r.n(burst+1)), Reads: pick(r, 0, 0.3, 0.5, 0.9),
+			Value: pick(r, 8, 64, 700), Patience: pick(r, 300*ms, 2*sec, 20*sec)}
+		if r.chance(0.05) {
+			c.Value = 6000 // larger than some frames and groups
+		}
+		c.Think = p.Duration * int64(c.Burst) / int64(each)
+		c.Outstanding = c.Burst * pick(r, 1, 2, 8)
+		if r.chance(0.2) {
+			c.Slow = r.between(0, 200*ms)
+		}
+		p.Clients = append(p.Clients, c)
+	}
+}
+
+func (p *Plan) drawFaults(r *random) {
+	var menu []FaultKind
+	for len(menu) < 5 {
+		menu = menu[:0]
+		for k := range faultKinds {
+			if faults[k].fits(p) && r.chance(0.45) {
+				menu = append(menu, k)
+			}
+		}
+	}
+	n := 16 + r.n(24)
+	slot := p.Duration / int64(n)
+	for i := range n {
+		at := int64(i)*slot + r.between(0, slot)
+		k := menu[r.n(len(menu))]
+		span := r.between(10*ms, 800*ms)
+		if r.chance(0.3) {
+			span = r.between(800*ms, 5*sec)
+		}
+		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Node: r.n(p.Members) + 1, Span: span, X: r.next()})
+	}
+}
+
+// Shape is the plan in one line.
+func (p *Plan) Shape() string {
+	return fmt.Sprintf("%v, %d members, %d clients, slots %d, lanes %d×%d cells, heartbeat %v, election %v, "+
+		"frames of %d, groups of %d, datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f", p.Mode, p.Members,
+		len(p.Clients), p.Slots, p.Lanes, p.Cells, seconds(p.Heartbeat), seconds(p.Election), p.FrameBytes, p.GroupBytes,
+		p.Datagrams, seconds(p.Delay), p.Loss, seconds(p.DiskMean), p.Partial)
+}

@@ -1,0 +1,178 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/journal/record"
+)
+
+// platter is what a disk has promised to hold: it reads every batch that
+// becomes durable, as bytes, and keeps the log that they amount to. The judges
+// ask it, never the replica's memory.
+type platter struct {
+	disk    *disk
+	inspect journal.Inspector
+	log     []entry // index 1 at 0
+	hard    journal.Hard
+	blocks  []block // batches, oldest first
+	number  uint64
+	err     error
+}
+
+// entry is one log entry on a platter: chain folds everything up to it.
+type entry struct{ term, digest, chain uint64 }
+
+// block is where a batch lies.
+type block struct {
+	file   string
+	off    int64
+	size   int
+	number uint64
+	first  uint64
+	count  uint32
+	seals  bool
+}
+
+// torn takes note of a write that power cut: if what is missing is only the
+// padding behind its payload, the batch is whole.
+func (p *platter) torn(f *file, off int64, b []byte) {
+	if i, _, err := p.inspect.Batch(b); err == nil && i.Number > p.number {
+		p.wrote(f, off, b)
+	}
+}
+
+// wrote takes note of bytes that are durable now.
+func (p *platter) wrote(f *file, off int64, b []byte) {
+	if f.name == stateFile || len(b) < 512 {
+		return
+	}
+	i, run, err := p.inspect.Batch(b)
+	if err != nil {
+		return // zeros of a new segment, the probe
+	}
+	if i.Number <= p.number {
+		p.err = fmt.Errorf("I13: batch number %d written after %d", i.Number, p.number)
+		return
+	}
+	p.number = i.Number
+	p.blocks = append(p.blocks, block{f.name, off, i.Size, i.Number, i.First, i.Count, i.Seals})
+	p.hard = i.Hard
+	if i.First == 0 || i.First-1 > uint64(len(p.log)) {
+		p.err = fmt.Errorf("I8: a batch begins at %d, the log ends at %d", i.First, len(p.log))
+		return
+	}
+	if cut := p.log[i.First-1:]; len(cut) > 0 {
+		p.disk.w.hit(Truncated)
+		if cut[0].term != cut[len(cut)-1].term {
+			p.disk.w.hit(TruncatedTerms)
+		}
+	}
+	p.log = p.log[:i.First-1]
+	if p.disk.w.out != nil {
+		p.disk.w.logf("n%d durable: batch %x, term %d vote %d, log %d + %d of term %d", p.disk.node.id, i.Number, i.Hard.Term,
+			i.Hard.Vote, i.First-1, i.Count, i.Term)
+	}
+	if i.Count > 0 {
+		p.err = p.add(&i, run)
+	}
+}
+
+func (p *platter) add(i *journal.Inspected, run []byte) error {
+	term, first, recs, err := record.SplitRun(run)
+	if err != nil || term != i.Term || first != i.First {
+		return fmt.Errorf("I8: batch %d: header says %d from %d, run says %d from %d: %v", i.Number, i.Term, i.First,
+			term, first, err)
+	}
+	for range i.Count {
+		n, err := record.Skip(recs)
+		if err != nil {
+			return fmt.Errorf("batch %d: %w", i.Number, err)
+		}
+		p.log = append(p.log, p.next(term, recs[:n]))
+		recs = recs[n:]
+	}
+	if len(recs) > 0 {
+		return fmt.Errorf("batch %d: %d bytes behind its entries", i.Number, len(recs))
+	}
+	w := p.disk.w
+	for k := int(i.First); k <= len(p.log); k++ {
+		if err := w.matches(p.disk.node.id, uint64(k), p.log[k-1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *platter) next(term uint64, rec []byte) entry {
+	e := entry{term: term, digest: xxhash.Sum64(rec)}
+	prev := uint64(1)
+	if n := len(p.log); n > 0 {
+		prev = p.log[n-1].chain
+	}
+	e.chain = mix(prev, e.digest^mix(term, 7))
+	return e
+}
+
+// at is the entry at an index.
+func (p *platter) at(i uint64) (entry, bool) {
+	if i == 0 || i > uint64(len(p.log)) {
+		return entry{}, false
+	}
+	return p.log[i-1], true
+}
+
+// recovered holds what a journal recovered against what the platter was told:
+// never other bytes, never a silently shorter or longer log.
+func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
+	if rec.Fresh {
+		if len(p.log) > 0 {
+			return fmt.Errorf("journal: %d entries were forgotten", len(p.log))
+		}
+		return nil
+	}
+	if rec.Hard.Term < p.hard.Term || rec.Hard.Term == p.hard.Term && p.hard.Vote != 0 && rec.Hard.Vote != p.hard.Vote {
+		return fmt.Errorf("journal: hard state %+v was durable, %+v was recovered", p.hard, rec.Hard)
+	}
+	doubt := rec.Probation || len(lostRanges(rec)) > 0
+	if last := uint64(len(p.log)); rec.Last > last || rec.Last < last && !doubt {
+		return fmt.Errorf("journal: %d entries were durable, %d were recovered", last, rec.Last)
+	}
+	p.log = p.log[:rec.Last]
+	return p.compare(j)
+}
+
+// compare reads the whole log back.
+func (p *platter) compare(j *journal.Journal) error {
+	r := j.NewReader()
+	for i := uint64(1); i <= uint64(len(p.log)); {
+		run, err := r.Read(i, 1<<20)
+		if err != nil {
+			return fmt.Errorf("journal: entry %d was recovered and cannot be read: %w", i, err)
+		}
+		b := run.Records
+		for range run.Count {
+			n, err := record.Skip(b)
+			if err != nil {
+				return fmt.Errorf("journal: entry %d: %w", i, err)
+			}
+			e := p.log[i-1]
+			if e.term != run.Term || e.digest != xxhash.Sum64(b[:n]) {
+				return fmt.Errorf("journal: entry %d of term %d came back as another one of term %d", i, e.term, run.Term)
+			}
+			b = b[n:]
+			i++
+		}
+	}
+	return nil
+}
+
+// trim keeps the list of batches to those that may still matter for faults.
+func (p *platter) trim() {
+	if len(p.blocks) > 4096 {
+		p.blocks = slices.Delete(p.blocks, 0, 2048)
+	}
+}

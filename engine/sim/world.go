@@ -1,0 +1,271 @@
+// Package sim runs whole clusters of the production code in one goroutine:
+// core, replica, stages, actors, lanes, store and journal are the very ones
+// that raftd runs; time, network, disks, processes and clients are the world's.
+//
+//	          plan (seed) ── faults ─┐
+//	                                 ▼
+//	clients ─► lanes ─► replica.Turn(now, parts) ─► device ─► disk ─► platter
+//	   ▲                 │      ▲                                       │
+//	   └─ completions ◄──┘      └── frames ◄── network ◄── peer.Link    ▼
+//	                                                   judges ◄─────────┘
+//
+// One event is one thing that a scheduler could do next: a turn of a member,
+// a frame that arrives, a write that ends, a client that acts, a fault. Every
+// choice comes from the seed, so a seed is a run.
+//
+// Nothing but tests imports this package. docs/testing.md tells the fault
+// model and how the commands are used.
+package sim
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+)
+
+type eventKind uint8
+
+const (
+	evTurn eventKind = iota + 1
+	evTick
+	evDisk
+	evFrame
+	evConnect
+	evFetch
+	evClient
+	evDrain
+	evFault
+	evCall
+	evHeal
+	evCheck
+)
+
+// event is something that happens at a time. life is its member's: events of
+// an earlier life are void.
+type event struct {
+	at    int64
+	seq   uint64
+	kind  eventKind
+	node  *node
+	life  int
+	link  *link
+	frame *frame
+	n     int
+	call  func()
+}
+
+// World is one cluster in one seed.
+type World struct {
+	plan  *Plan
+	now   int64
+	seq   uint64
+	heap  []event
+	trace uint64
+	out   io.Writer // transcript; nil: none
+
+	sched, rng random
+	nodes      []*node
+	net        network
+	clients    []*client
+	judge      judge
+
+	marks   [markers]uint64
+	faults  [faultKinds]int
+	events  uint64
+	healed  bool
+	failure *Failure
+	ended   bool
+	checked int // histories that Porcupine has judged
+}
+
+// Failure is a broken promise.
+type Failure struct {
+	Seed  uint64
+	Judge string // which promise
+	Text  string
+	At    int64
+	Stack string
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("seed %d at %s: %s: %s", f.Seed, seconds(f.At), f.Judge, f.Text)
+}
+
+// Result is what a run amounted to.
+type Result struct {
+	Plan      *Plan
+	Trace     uint64 // hash over everything that happened
+	Events    uint64
+	Simulated int64
+	Ops       int // client operations issued
+	Answered  [3]int
+	Commits   uint64
+	Faults    [faultKinds]int
+	Marks     [markers]uint64
+	Histories int      // that Porcupine has judged
+	Stopped   []string // beyond: what the members that stopped name
+	Failure   *Failure
+}
+
+// Run runs one plan to its end. out receives a transcript, unless nil.
+func Run(p *Plan, out io.Writer) (r *Result) {
+	w := newWorld(p, out)
+	defer func() {
+		if x := recover(); x != nil {
+			w.fail("no panic", "%v", x)
+			w.failure.Stack = string(debug.Stack())
+			r = w.result()
+		}
+	}()
+	w.run()
+	return w.result()
+}
+
+func newWorld(p *Plan, out io.Writer) *World {
+	root := random{mix(p.Seed, 0xa11ce)}
+	w := &World{plan: p, out: out, sched: root.fork(1), rng: root.fork(2), trace: p.Seed}
+	w.judge.init(w)
+	w.net.init(w, root.fork(3))
+	for i := range p.Members {
+		w.nodes = append(w.nodes, newNode(w, uint64(i+1), root.fork(uint64(10+i))))
+	}
+	w.net.wire()
+	for i := range p.Clients {
+		w.clients = append(w.clients, newClient(w, i, root.fork(uint64(100+i))))
+	}
+	for _, n := range w.nodes {
+		w.later(w.rng.between(0, 20*ms), n.start)
+	}
+	for i := range p.Faults {
+		w.push(event{at: p.Faults[i].At, kind: evFault, n: i})
+	}
+	w.push(event{at: p.Duration, kind: evHeal})
+	return w
+}
+
+func (w *World) run() {
+	for len(w.heap) > 0 && w.failure == nil && !w.ended {
+		e := w.pop()
+		if e.node != nil && e.life != e.node.life {
+			continue
+		}
+		w.now = e.at
+		w.events++
+		w.trace = mix(w.trace, uint64(e.at)<<4|uint64(e.kind))
+		w.dispatch(&e)
+	}
+	if w.failure == nil && !w.ended {
+		w.fail("liveness", "nothing is left to happen")
+	}
+}
+
+func (w *World) dispatch(e *event) {
+	switch e.kind {
+	case evTurn:
+		if e.n == e.node.token {
+			e.node.turn()
+		}
+	case evTick:
+		e.node.tick()
+	case evDisk:
+		e.node.disk.complete()
+	case evFrame:
+		e.link.arrive(e.frame)
+	case evConnect:
+		e.link.connect()
+	case evFetch:
+		e.node.fetch(e.n)
+	case evClient:
+		w.clients[e.n].act()
+	case evDrain:
+		e.node.roads[e.n].drain()
+	case evFault:
+		f := &w.plan.Faults[e.n]
+		w.logf("FAULT %v", *f)
+		w.faults[f.Kind]++
+		faults[f.Kind].begin(w, f)
+	case evCall:
+		e.call()
+	case evHeal:
+		w.heal()
+	case evCheck:
+		w.check()
+	}
+}
+
+// at schedules an event after a delay.
+func (w *World) at(delay int64, e event) {
+	e.at = w.now + max(0, delay)
+	w.push(e)
+}
+
+// later schedules a call; it happens whatever becomes of members.
+func (w *World) later(delay int64, f func()) { w.at(delay, event{kind: evCall, call: f}) }
+
+func (w *World) hit(m Marker) { w.marks[m]++ }
+
+func (w *World) fail(judge, format string, args ...any) {
+	if w.failure == nil {
+		w.failure = &Failure{Seed: w.plan.Seed, Judge: judge, Text: fmt.Sprintf(format, args...), At: w.now}
+		w.logf("BROKEN %s: %s", judge, w.failure.Text)
+	}
+}
+
+func (w *World) logf(format string, args ...any) {
+	if w.out != nil {
+		fmt.Fprintf(w.out, "%s  %s\n", seconds(w.now), fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *World) result() *Result {
+	r := &Result{Plan: w.plan, Trace: w.trace, Events: w.events, Simulated: w.now, Ops: len(w.judge.ops) - 1,
+		Commits: w.judge.commit, Faults: w.faults, Marks: w.marks, Failure: w.failure, Answered: w.judge.answered, Histories: w.checked}
+	for _, n := range w.nodes {
+		if n.lost != "" {
+			r.Stopped = append(r.Stopped, fmt.Sprintf("member %d: %s", n.id, n.lost))
+		}
+	}
+	return r
+}
+
+// The heap of events, by time and then by order of scheduling.
+
+func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+
+func (w *World) push(e event) {
+	w.seq++
+	e.seq = w.seq
+	w.heap = append(w.heap, e)
+	h := w.heap
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 4
+		if !h[i].before(&h[up]) {
+			break
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+func (w *World) pop() event {
+	h := w.heap
+	top := h[0]
+	n := len(h) - 1
+	h[0], h[n] = h[n], event{}
+	h = h[:n]
+	for i := 0; ; {
+		least := i
+		for k := 4*i + 1; k <= 4*i+4 && k < n; k++ {
+			if h[k].before(&h[least]) {
+				least = k
+			}
+		}
+		if least == i {
+			break
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+	w.heap = h
+	return top
+}
