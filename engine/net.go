@@ -142,6 +142,7 @@ func (e *Engine) tickLoop() {
 	for {
 		select {
 		case <-t.C:
+			e.watchHang()
 			e.due.Store(true)
 			e.tickFronts()
 			e.run.wake()
@@ -164,6 +165,7 @@ func (e *Engine) tickFronts() {
 
 // tend looks after what changes rarely, once per tick.
 func (e *Engine) tend() {
+	e.watchStall()
 	err := e.journal.Space()
 	if full := err != nil; full != e.full {
 		e.full = full
@@ -197,5 +199,5 @@ func (e *Engine) after() {
 			ll.ticked()
 		}
 	}
-	e.transfer.serve(e.replica.Transfer)
+	e.attendHandovers()
 }
