@@ -72,6 +72,7 @@ type Actor struct {
 	term       uint64
 	mode       progress.Mode
 	next       uint64
+	ordered    uint64 // where the probe under way starts
 	match      uint64
 	connection uint64
 	cursor     ziplist.Cursor
@@ -125,7 +126,7 @@ func (a *Actor) Order(term uint64, mode progress.Mode, next, match uint64, now i
 	}
 	if mode == progress.Probe || a.mode != mode {
 		a.forget()
-		a.next = next
+		a.next, a.ordered = next, next
 	}
 	a.active, a.term, a.mode, a.match = true, term, mode, max(a.match, match)
 	a.waiting, a.moved = false, now
@@ -203,11 +204,14 @@ func (a *Actor) stuck(now int64) bool {
 	return (a.waiting || a.head != a.tail) && now-a.moved > a.retry
 }
 
-// restart goes back to what the member is known to hold.
+// restart goes back to what the member is known to hold, or sends the probe
+// again where it was ordered: the core takes a refusal of another one for stale.
 func (a *Actor) restart(now int64) {
 	a.forget()
 	if a.mode == progress.Stream || a.match > 0 {
 		a.next = a.match + 1
+	} else {
+		a.next = a.ordered
 	}
 	a.waiting, a.moved = false, now
 }
