@@ -360,12 +360,19 @@ func (d *slowDevice) Inline(ops []device.Op, tag uint64) time.Duration {
 // What Close and the watchdog say of a device that hangs: its age, and an end.
 func TestHangingDevice(t *testing.T) {
 	fs := device.NewMemory()
+	var hang atomic.Bool
 	held := make(chan struct{})
+	defer close(held)
+	fs.OnWrite = func(string, []byte, int64) error {
+		if hang.Load() {
+			<-held
+		}
+		return nil
+	}
 	cfg := tiny(fs)
 	cfg.Device, cfg.Foreground, cfg.HangMax = device.NewWriter(), false, 50*time.Millisecond
 	j, _ := mustOpen(t, cfg)
-	fs.OnWrite = func(string, []byte, int64) error { <-held; return nil }
-	defer close(held)
+	hang.Store(true)
 	if age := j.WriteAge(1); age != 0 {
 		t.Fatalf("age %v before any write", age)
 	}
