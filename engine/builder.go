@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringraft/ringraft/engine/pipeline"
 	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/netio"
 )
 
@@ -122,16 +123,22 @@ type Builder struct {
 	slots      int
 	memory     int64
 	segment    int64
+	stallLimit time.Duration
+	giveUp     time.Duration
 	logger     *slog.Logger
+	files      device.FS // tests; nil: the directory
 }
+
+// defaultGiveUp is how long a disk may hang before the engine closes itself.
+const defaultGiveUp = 20 * time.Second
 
 // New returns a builder with safe defaults: member 1, journal direct, pipeline
 // parallel, threads fused, heartbeat 50 ms, election timeout 250–500 ms,
-// commands up to 1 MiB.
+// commands up to 1 MiB, a disk that hangs is given up after 20 s.
 func New() *Builder {
 	return &Builder{id: 1, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, maxCommand: 1 << 20, slots: 1024,
-		memory: 64 << 20, logger: slog.New(slog.DiscardHandler)}
+		memory: 64 << 20, giveUp: defaultGiveUp, logger: slog.New(slog.DiscardHandler)}
 }
 
 // ID is this replica's member id, not 0. It never changes for a directory.
@@ -196,6 +203,15 @@ func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }
 // SegmentBytes is the length of the journal's files; 64 MiB by default.
 func (b *Builder) SegmentBytes(n int64) *Builder { b.segment = n; return b }
 
+// StallLimit is how old the journal's write in flight may be before a leader
+// hands leadership over and a follower stops campaigning. 0, the default, is
+// one election timeout.
+func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; return b }
+
+// GiveUp is how old the journal's write in flight may be before the engine
+// closes itself with a *HangError. 0: never.
+func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
+
 // Logger receives what the engine has to tell an operator. Silent by default.
 func (b *Builder) Logger(l *slog.Logger) *Builder { b.logger = l; return b }
 
@@ -212,6 +228,13 @@ func (b *Builder) check() error {
 	case b.election < 3*b.heartbeat:
 		return &ConfigError{"election timeout",
 			fmt.Sprintf("%v must be at least three heartbeats of %v", b.election, b.heartbeat)}
+	case b.stallLimit < 0:
+		return &ConfigError{"stall limit", fmt.Sprintf("%v; must not be negative", b.stallLimit)}
+	case b.giveUp < 0:
+		return &ConfigError{"give up", fmt.Sprintf("%v; must not be negative", b.giveUp)}
+	case b.giveUp > 0 && b.giveUp < max(b.stallLimit, b.election):
+		return &ConfigError{"give up", fmt.Sprintf("%v must not be shorter than the stall limit of %v",
+			b.giveUp, max(b.stallLimit, b.election))}
 	case b.maxCommand < 1 || b.maxCommand > 32<<20:
 		return &ConfigError{"max command", fmt.Sprintf("%d bytes; must be 1 to 32 MiB", b.maxCommand)}
 	case b.slots < 2 || b.slots&(b.slots-1) != 0:
@@ -253,5 +276,9 @@ func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	return start(ctx, *b)
+	own := *b
+	if own.stallLimit == 0 {
+		own.stallLimit = own.election
+	}
+	return start(ctx, own)
 }

@@ -57,7 +57,9 @@ type Engine struct {
 	closeErr error
 	ticking  chan struct{}
 	ticker   sync.WaitGroup
-	transfer mailbox
+
+	handovers handovers
+	stall     stall
 }
 
 func start(ctx context.Context, b Builder) (*Engine, error) {
@@ -72,7 +74,7 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 		return nil, errors.Join(err, e.journal.Close())
 	}
 	if err := e.listen(ctx); err != nil {
-		e.run.stop()
+		e.run.stop(e.hangs)
 		return nil, errors.Join(err, e.journal.Close())
 	}
 	return e, nil
@@ -97,7 +99,7 @@ func (e *Engine) open() error {
 		}
 	}
 	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
-		SegmentBytes: e.b.segment, Metadata: e.membership.encode()})
+		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), HangMax: e.b.giveUp, FS: e.b.files})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -225,6 +227,9 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 
 // onRole runs in the polling goroutine.
 func (e *Engine) onRole(role raft.Role, leader, term uint64) {
+	if role != Leader {
+		e.stall.left()
+	}
 	e.log.Info("role", "role", role.String(), "leader", leader, "term", term)
 	e.publishStatus()
 }
@@ -252,6 +257,7 @@ func (e *Engine) fail(err error) {
 
 // finish is the replica's last turn.
 func (e *Engine) finish() {
+	e.handovers.close()
 	if e.Err() != nil {
 		e.replica.Fail()
 	} else {
@@ -260,23 +266,55 @@ func (e *Engine) finish() {
 }
 
 // Close stops the engine: requests in lanes are refused, those appended and
-// not yet answered are unknown, the journal is sealed. It is idempotent and
-// must not be called from a loop's own handlers.
+// not yet answered are unknown, the journal is sealed. A write that hangs is
+// waited for as long as Builder.GiveUp says, and not after the engine gave up.
+// It is idempotent and must not be called from a loop's own handlers.
 func (e *Engine) Close() error {
 	e.closed.Do(func() {
 		e.stopping.Store(true)
 		close(e.ticking)
 		e.ticker.Wait()
-		e.run.stop() // the last poll answers everything
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
+		halted := e.run.stop(e.hangs) // the last poll answers everything
 		for _, l := range e.links {
 			l.close()
 		}
-		e.closeErr = errors.Join(e.net.Close(ctx), e.journal.Close())
+		var hang *HangError
+		if errors.As(e.Err(), &hang) || !halted {
+			e.closeErr = e.abandon(hang)
+		} else {
+			e.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())
+		}
 		e.futures.closeAll()
 		close(e.done)
 	})
 	<-e.done
 	return e.closeErr
+}
+
+// hangs reports that the polling goroutine, told to stop, has to be given up:
+// it may be the one that writes. It has a second to say its last.
+func (e *Engine) hangs(waited time.Duration) bool {
+	limit := e.b.giveUp
+	if limit == 0 {
+		limit = defaultGiveUp
+	}
+	return waited >= time.Second && e.journal.WriteAge(e.clock()) >= limit
+}
+
+func (e *Engine) closeNet(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return e.net.Close(ctx)
+}
+
+// abandon closes what does not depend on the disk. A loop that hangs in a
+// write cannot close its connections; listeners are closed all the same.
+func (e *Engine) abandon(hang *HangError) error {
+	if hang == nil {
+		hang = &HangError{e.b.dir, e.journal.WriteAge(e.clock())}
+	}
+	if err := e.closeNet(time.Second); err != nil {
+		e.log.Warn("connections stay open until the process ends", "err", err)
+	}
+	return hang
 }

@@ -142,6 +142,7 @@ func (e *Engine) tickLoop() {
 	for {
 		select {
 		case <-t.C:
+			e.watchHang()
 			e.due.Store(true)
 			e.tickFronts()
 			e.run.wake()
@@ -164,6 +165,7 @@ func (e *Engine) tickFronts() {
 
 // tend tells the operator of what changed, once per tick.
 func (e *Engine) tend() {
+	e.watchStall()
 	if full := e.replica.Full(); full != e.full {
 		e.full = full
 		if full {
@@ -194,5 +196,5 @@ func (e *Engine) after() {
 			ll.ticked()
 		}
 	}
-	e.transfer.serve(e.replica.Transfer)
+	e.attendHandovers()
 }

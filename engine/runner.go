@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ring"
@@ -148,22 +149,47 @@ func (r *runner) wakeIfWaiting() {
 	}
 }
 
-// stop ends polling after one last turn that answers everything.
-func (r *runner) stop() {
+// stop ends polling after one last turn that answers everything. False when
+// hangs said to give up: the polling goroutine did not come back from a write,
+// and owns its parts still.
+func (r *runner) stop(hangs func(waited time.Duration) bool) bool {
 	if !r.ready.Load() {
-		return
+		return true
 	}
 	r.wake()
 	if r.fused {
 		r.loop.Wake()
-		<-r.halted
-		return
+		return closed(r.halted, hangs)
 	}
 	r.replica.Unpark()
 	// The replica's goroutine ends first, then apply's, then the last turn
 	// runs here: one goroutine at a time owns each part.
 	r.stopped.Store(true)
 	r.apply.Unpark()
-	r.done.Wait()
+	ended := make(chan struct{})
+	go func() {
+		r.done.Wait()
+		close(ended)
+	}()
+	if !closed(ended, hangs) {
+		return false
+	}
 	r.e.finish()
+	return true
+}
+
+// closed waits for c to be closed, or until giveUp says not to.
+func closed(c <-chan struct{}, giveUp func(waited time.Duration) bool) bool {
+	start, tick := time.Now(), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c:
+			return true
+		case <-tick.C:
+			if giveUp(time.Since(start)) {
+				return false
+			}
+		}
+	}
 }

@@ -26,8 +26,9 @@ type Status struct {
 	Leader        uint64 // 0: none known
 	LeaderAddress string // what the leader advertised to clients
 	Term          uint64
-	Last          uint64 // newest log entry
-	Durable       uint64 // newest entry on this replica's disk
+	Last          uint64        // newest log entry
+	Durable       uint64        // newest entry on this replica's disk
+	WriteAge      time.Duration // of the journal's write in flight, 0: none
 	Commit        uint64
 	Applied       uint64
 	Members       []MemberStatus
@@ -60,6 +61,7 @@ type Counters struct {
 	Proposals, Batches, Refused      uint64
 	Frames, BadFrames, DroppedFrames uint64
 	Elections                        uint64 // won
+	StallTransfers                   uint64 // leaderships given up because the disk hung
 	StoreEntries, StoreBytes         uint64
 	JournalWrites, JournalBytes      uint64
 }
@@ -70,6 +72,8 @@ func (e *Engine) Status() Status {
 	s.Applied = e.apply.Applied().Load()
 	s.Commit = max(s.Commit, e.apply.Ready().Load())
 	s.Counters.Commands, s.Counters.Reads, s.Counters.Unknown = e.apply.Counts()
+	s.WriteAge = e.journal.WriteAge(e.clock())
+	s.Counters.StallTransfers = e.stall.given.Load()
 	s.Stages = e.timing.status()
 	s.Uptime = time.Since(e.started)
 	return s

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/ringraft/ringraft/engine/raft"
+	"github.com/ringraft/ringraft/engine/replica"
 )
 
 // flag is set by one goroutine and taken by another.
@@ -15,83 +18,194 @@ type flag struct{ b atomic.Bool }
 func (f *flag) set()       { f.b.Store(true) }
 func (f *flag) take() bool { return f.b.Load() && f.b.CompareAndSwap(true, false) }
 
-// mailbox carries transfer requests into the polling goroutine.
-type mailbox struct {
-	mu      sync.Mutex
-	waiting flag
-	to      uint64
-	answer  chan error
+// Why leadership was not handed over; for errors.Is.
+var (
+	// ErrTransfer: leadership was not handed over; the old leader leads on.
+	ErrTransfer = errors.New("ringraft: leadership was not transferred")
+	// ErrNotMember: no voting member has that id.
+	ErrNotMember = errors.New("there is no such voting member")
+	// ErrLeadsAlready: the member named is the leader.
+	ErrLeadsAlready = errors.New("it leads already")
+	// ErrNotConnected: the member, or every other one, is not connected.
+	ErrNotConnected = errors.New("it is not connected")
+	// ErrTransferring: leadership is being handed to another member.
+	ErrTransferring = errors.New("leadership is being handed to another member")
+	// ErrNotTaken: the member did not catch up and win within an election timeout.
+	ErrNotTaken = errors.New("it did not take over within an election timeout")
+)
+
+// TransferError says why leadership was not handed over; the old leader leads
+// on. errors.Is knows it as ErrTransfer and as its cause.
+type TransferError struct {
+	To    uint64 // 0: whichever member is the most up to date
+	Cause error
 }
 
-func (m *mailbox) serve(f func(to uint64) error) {
-	if !m.waiting.take() {
-		return
+func (e *TransferError) Error() string {
+	to := "another member"
+	if e.To != 0 {
+		to = fmt.Sprintf("member %d", e.To)
 	}
-	m.answer <- f(m.to)
+	return fmt.Sprintf("%v to %s: %v", ErrTransfer, to, e.Cause)
 }
 
-// ErrTransfer: leadership was not handed over; the old leader leads on.
-var ErrTransfer = errors.New("ringraft: leadership was not transferred")
+func (e *TransferError) Is(target error) bool { return target == ErrTransfer }
+func (e *TransferError) Unwrap() error        { return e.Cause }
+
+// handover is one call of Transfer on its way through the polling goroutine.
+type handover struct {
+	to     uint64
+	gone   atomic.Bool // the caller waits no more
+	answer chan error  // room for one
+
+	term    uint64 // that is given up; 0: not begun
+	expires int64  // then no leader need be known
+}
+
+// handovers are the calls of Transfer under way.
+type handovers struct {
+	mu       sync.Mutex
+	arrived  []*handover
+	waiting  flag
+	underway []*handover // polling goroutine's
+}
 
 // Transfer hands leadership to a member, or to the most up-to-date one when
-// to is 0, and returns when this replica no longer leads. Writes wait
-// meanwhile. ErrNotLeader when this replica does not lead.
+// to is 0. It returns nil when this replica no longer leads: another member
+// is known to lead, or was not within an election timeout. Writes wait
+// meanwhile and go on when nothing comes of it. Errors are a *TransferError
+// (this replica leads on), an *Error that says who leads when this replica does
+// not, ErrClosed, or ctx's: then it may still come about. Not for a front end's
+// handlers: it waits.
 func (e *Engine) Transfer(ctx context.Context, to uint64) error {
-	s := e.Status()
-	if s.Role != Leader {
-		return ErrNotLeader
+	if e.stopping.Load() {
+		return ErrClosed
 	}
-	if to == 0 {
-		for _, m := range s.Members {
-			if m.ID != s.ID && m.Connected && (to == 0 || m.Match > e.match(s, to)) {
-				to = m.ID
-			}
-		}
-		if to == 0 {
-			return fmt.Errorf("%w: no other member is connected", ErrTransfer)
-		}
-	}
-	e.transfer.mu.Lock()
-	defer e.transfer.mu.Unlock()
-	e.transfer.to, e.transfer.answer = to, make(chan error, 1)
-	e.transfer.waiting.set()
+	h := &handover{to: to, answer: make(chan error, 1)}
+	e.handovers.mu.Lock()
+	e.handovers.arrived = append(e.handovers.arrived, h)
+	e.handovers.mu.Unlock()
+	e.handovers.waiting.set()
 	e.run.wake()
 	select {
-	case err := <-e.transfer.answer:
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrTransfer, err)
-		}
+	case err := <-h.answer:
+		return err
 	case <-ctx.Done():
+		h.gone.Store(true)
 		return ctx.Err()
 	case <-e.done:
 		return ErrClosed
 	}
-	return e.waitHandedOver(ctx)
 }
 
-func (e *Engine) match(s Status, id uint64) uint64 {
-	for _, m := range s.Members {
-		if m.ID == id {
-			return m.Match
-		}
+// attendHandovers looks after the calls of Transfer; polling goroutine.
+func (e *Engine) attendHandovers() {
+	s := &e.handovers
+	s.take()
+	if len(s.underway) > 0 {
+		s.underway = slices.DeleteFunc(s.underway, e.attended)
 	}
-	return 0
 }
 
-func (e *Engine) waitHandedOver(ctx context.Context) error {
-	t := time.NewTicker(e.tick)
-	defer t.Stop()
-	deadline := time.After(4 * e.b.election)
-	for e.Status().Role == Leader {
-		select {
-		case <-t.C:
-		case <-deadline:
-			return fmt.Errorf("%w within %v", ErrTransfer, 4*e.b.election)
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-e.done:
-			return ErrClosed
+func (s *handovers) take() {
+	if s.waiting.take() {
+		s.mu.Lock()
+		s.underway = append(s.underway, s.arrived...)
+		s.arrived = nil
+		s.mu.Unlock()
+	}
+}
+
+// close is the last turn: nobody attends any more.
+func (s *handovers) close() {
+	s.take()
+	for _, h := range s.underway {
+		h.answer <- ErrClosed
+	}
+	s.underway = nil
+}
+
+// attended carries one call further and reports whether it is over.
+func (e *Engine) attended(h *handover) bool {
+	if h.gone.Load() {
+		return true
+	}
+	role, leader, term := e.replica.Role()
+	switch {
+	case h.term == 0 && role != Leader:
+		h.answer <- e.failed(NotApplied, NotLeader)
+	case h.term == 0:
+		to, err := e.handOver(h.to)
+		if errors.Is(err, replica.ErrBusy) {
+			return false // effects wait for slots; the call waits with them
+		}
+		if err == nil {
+			h.to, h.term = to, term
+			h.expires = e.clock() + int64(e.b.election)
+			return false
+		}
+		h.answer <- &TransferError{h.to, err}
+	case role != Leader && leader == 0 && e.clock() < h.expires:
+		return false // it leads no more, and soon it is known who does
+	case role != Leader:
+		h.answer <- nil
+	case term == h.term && e.core.Transferring() == h.to:
+		return false
+	default:
+		h.answer <- &TransferError{h.to, ErrNotTaken}
+	}
+	return true
+}
+
+// handOver starts handing leadership over; polling goroutine.
+func (e *Engine) handOver(to uint64) (uint64, error) {
+	if to == 0 {
+		to = e.successor()
+	}
+	m, known := e.core.Member(to)
+	switch {
+	case to == 0:
+		return 0, ErrNotConnected
+	case to == e.b.id:
+		return 0, ErrLeadsAlready
+	case !known:
+		return 0, ErrNotMember
+	case !e.connected(m.ID):
+		return 0, ErrNotConnected
+	}
+	switch err := e.replica.Transfer(to); {
+	case errors.Is(err, raft.ErrTransferring):
+		return 0, ErrTransferring
+	case errors.Is(err, raft.ErrNotMember):
+		return 0, ErrNotMember
+	default:
+		return to, err
+	}
+}
+
+// successor is the most up-to-date connected member, rather one that was heard
+// lately; 0: none is connected.
+func (e *Engine) successor() (to uint64) {
+	var match uint64
+	var heard bool
+	for _, l := range e.links {
+		p, ok := e.core.Member(l.member.ID)
+		if !ok || !e.connected(p.ID) {
+			continue
+		}
+		if to == 0 || p.Active && !heard || p.Active == heard && p.Match > match {
+			to, match, heard = p.ID, p.Match, p.Active
 		}
 	}
-	return nil
+	return to
+}
+
+func (e *Engine) connected(id uint64) bool {
+	for _, l := range e.links {
+		if l.member.ID == id {
+			up, _ := l.State()
+			return up != 0
+		}
+	}
+	return false
 }

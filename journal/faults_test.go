@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -353,4 +355,79 @@ func (d *slowDevice) Inline(ops []device.Op, tag uint64) time.Duration {
 	d.inlined++
 	d.inline.Inline(ops, tag)
 	return d.took
+}
+
+// What Close and the watchdog say of a device that hangs: its age, and an end.
+func TestHangingDevice(t *testing.T) {
+	fs := device.NewMemory()
+	var hang atomic.Bool
+	held := make(chan struct{})
+	defer close(held)
+	fs.OnWrite = func(string, []byte, int64) error {
+		if hang.Load() {
+			<-held
+		}
+		return nil
+	}
+	cfg := tiny(fs)
+	cfg.Device, cfg.Foreground, cfg.HangMax = device.NewWriter(), false, 50*time.Millisecond
+	j, _ := mustOpen(t, cfg)
+	hang.Store(true)
+	if age := j.WriteAge(1); age != 0 {
+		t.Fatalf("age %v before any write", age)
+	}
+	if !j.Append(&Batch{Hard: Hard{Term: 1}, First: 1, Sequence: 1}, nil) {
+		t.Fatal("no room")
+	}
+	j.Poll(1000, false)
+	if age := j.WriteAge(4000); age != 3000 {
+		t.Fatalf("age %v of a write since 1000 at 4000", age)
+	}
+	start := time.Now()
+	if err := j.Close(); err == nil || !strings.Contains(err.Error(), "did not return within 50ms of closing") {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Fatalf("closed after %v", took)
+	}
+}
+
+// A stage that waits for its next segment waits for the maker's write.
+func TestHangingMakerHasAnAge(t *testing.T) {
+	fs := device.NewMemory()
+	var hang atomic.Bool
+	held := make(chan struct{})
+	fs.OnWrite = func(name string, _ []byte, _ int64) error {
+		if name == "segment.new" && hang.Load() {
+			<-held
+		}
+		return nil
+	}
+	cfg := tiny(fs)
+	cfg.Device, cfg.Foreground = nil, false
+	j, _ := mustOpen(t, cfg)
+	hang.Store(true)
+	now := int64(1)
+	put := func(n uint64) {
+		for !j.Append(&Batch{Hard: Hard{Term: 1}, First: 1, Sequence: n}, nil) {
+			j.Poll(now, false)
+		}
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for n := uint64(1); j.segments.waitAge() < 5*time.Millisecond; n++ {
+		if time.Now().After(deadline) {
+			t.Fatal("the stage never waited for a segment")
+		}
+		if now++; !j.Busy() {
+			put(n)
+		}
+		j.Poll(now, false)
+	}
+	if age := j.WriteAge(now); age < 5*time.Millisecond {
+		t.Fatalf("age %v", age)
+	}
+	close(held)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -17,6 +17,7 @@ type Config struct {
 	SegmentBytes int64         // length of every segment; 64 MiB
 	GroupBytes   int           // payload of a group, unless one mutation is larger; 256 KiB
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
+	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
 	Foreground   bool          // prepare segments in the stage's own goroutine: simulations
 	FS           device.FS     // tests; nil: the directory Dir
@@ -166,22 +167,20 @@ type Stats struct{ Writes, Bytes uint64 }
 func (j *Journal) Stats() Stats { return Stats{j.writes.Load(), j.bytes.Load()} }
 
 // WriteAge is how long the write in flight has taken so far, 0 if there is
-// none. Any goroutine: also a watchdog's while the stage itself is writing.
+// none. While the stage waits for its next segment that is the maker's write.
+// Any goroutine: also a watchdog's while the stage itself is writing.
 func (j *Journal) WriteAge(now int64) time.Duration {
 	if s := j.since.Load(); s != 0 {
-		return time.Duration(now - s)
+		return time.Duration(max(0, now-s))
 	}
-	return 0
+	return j.segments.waitAge()
 }
-
-// closeMax bounds how long Close waits for writes.
-const closeMax = 20 * time.Second
 
 // Close writes what is open, seals and lets go of the directory. It waits for
 // the write in flight, but not for a device that hangs: then files and lock
 // stay with the process.
 func (j *Journal) Close() error {
-	deadline := time.Now().Add(closeMax)
+	deadline := time.Now().Add(j.cfg.HangMax)
 	wake := make(chan struct{}, 1)
 	j.OnDone(func() {
 		select {
@@ -199,7 +198,7 @@ func (j *Journal) Close() error {
 		select {
 		case <-wake:
 		case <-time.After(time.Until(deadline)):
-			j.fail(errHung)
+			j.fail(fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir, j.cfg.HangMax))
 			return j.err
 		}
 	}
@@ -210,5 +209,3 @@ func (j *Journal) Close() error {
 	j.device.Close()
 	return errors.Join(err, j.segments.close(), j.unlock())
 }
-
-var errHung = errors.New("journal: a write did not return within 20 s of closing")

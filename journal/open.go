@@ -24,6 +24,9 @@ func (c *Config) defaults() error {
 	if c.GroupBytes == 0 {
 		c.GroupBytes = 256 << 10
 	}
+	if c.HangMax == 0 {
+		c.HangMax = 20 * time.Second
+	}
 	if c.SealAfter == 0 {
 		c.SealAfter = 20 * time.Millisecond
 	}

@@ -31,9 +31,10 @@ type segments struct {
 	err     error // an error that poisons
 	space   error // no space: tried again at retry
 	retry   int64
-	hurry   atomic.Bool // the stage waits now
-	wanted  bool        // the stage waits for a segment, or wants one ahead
-	here    bool        // make segments in the caller
+	hurry   atomic.Bool  // the stage waits now
+	step    atomic.Int64 // when the maker's file operation began, by age; 0: none
+	wanted  bool         // the stage waits for a segment, or wants one ahead
+	here    bool         // make segments in the caller
 	ready   func()
 	made    sync.WaitGroup
 	slots   int
@@ -155,6 +156,8 @@ func (s *segments) madeLocked(seg *segment, err error) {
 // nobody waits for it, so it leaves half the disk's time to others.
 func (s *segments) create(name string, ahead bool) (*segment, error) {
 	const tmp = "segment.new"
+	defer s.step.Store(0)
+	s.step.Store(age())
 	f, err := s.fs.Create(tmp, device.Flags{Direct: s.flags.Direct})
 	if err != nil {
 		return nil, err
@@ -162,6 +165,7 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
 	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
 		start := time.Now()
+		s.step.Store(age())
 		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
 			return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
 		}
@@ -169,9 +173,11 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 			time.Sleep(rest) // as long as the step took
 		}
 	}
+	s.step.Store(age())
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return nil, errors.Join(err, s.fs.Remove(tmp))
 	}
+	s.step.Store(age())
 	if err := s.fs.Rename(tmp, name); err != nil {
 		return nil, err
 	}
@@ -183,6 +189,20 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 		return nil, err
 	}
 	return &segment{name: name, file: f}, nil
+}
+
+// processStart is what age counts from; the stage's own time is not the maker's.
+var processStart = time.Now()
+
+func age() int64 { return int64(time.Since(processStart)) + 1 }
+
+// waitAge is how long the file operation takes that the stage waits for, 0 if
+// it waits for none. Any goroutine.
+func (s *segments) waitAge() time.Duration {
+	if at := s.step.Load(); at != 0 && s.hurry.Load() {
+		return time.Duration(age() - at)
+	}
+	return 0
 }
 
 // byOrdinal finds a live segment. Any goroutine.

@@ -57,8 +57,18 @@ func (p *process) kill() {
 	}
 }
 
-// processes are a cluster of three raftd processes with O_DIRECT journals.
+// startProcesses starts what prepareProcesses prepared.
 func startProcesses(t *testing.T, extra ...string) []*process {
+	t.Helper()
+	ps := prepareProcesses(t, extra...)
+	for _, p := range ps {
+		p.start(t)
+	}
+	return ps
+}
+
+// prepareProcesses are a cluster of three raftd processes with O_DIRECT journals.
+func prepareProcesses(t *testing.T, extra ...string) []*process {
 	t.Helper()
 	dir := t.TempDir()
 	peers := []string{freeAddress(t), freeAddress(t), freeAddress(t)}
@@ -73,7 +83,6 @@ func startProcesses(t *testing.T, extra ...string) []*process {
 		ps[i] = &process{client: freeAddress(t), log: log}
 		ps[i].args = append([]string{"--id", id, "--data", filepath.Join(dir, id), "--peer", peers[i], "--members", list,
 			"--client", ps[i].client, "--http", "", "--journal", "direct"}, extra...)
-		ps[i].start(t)
 	}
 	t.Cleanup(func() {
 		for i, p := range ps {
@@ -162,6 +171,8 @@ type chaos struct {
 	ps    []*process
 	stop  atomic.Bool
 	acked [8][]string
+	never [8][]string // certainly not applied, the server said
+	times [8][]time.Duration
 	count atomic.Int64
 	hist  history
 	wg    sync.WaitGroup
@@ -175,10 +186,15 @@ func (c *chaos) write(w int) {
 	cl := connect(c.ps[at])
 	for n := 0; !c.stop.Load(); n++ {
 		key := fmt.Sprintf("w%d:%d", w, n)
-		if err := cl.Set(context.Background(), key, "value of "+key, 0).Err(); err == nil {
+		err := cl.Set(context.Background(), key, "value of "+key, 0).Err()
+		if err == nil {
 			c.acked[w] = append(c.acked[w], key)
+			c.times[w] = append(c.times[w], time.Since(c.hist.start))
 			c.count.Add(1)
 			continue
+		}
+		if certainlyNot(err) {
+			c.never[w] = append(c.never[w], key)
 		}
 		_ = cl.Close() // move to another member; the failed connection is of no use
 		at = (at + 1 + rng.IntN(2)) % len(c.ps)
@@ -239,6 +255,17 @@ func (c *chaos) share(id int) {
 	_ = cl.Close() // done
 }
 
+// load starts the clients.
+func (c *chaos) load() {
+	c.hist.start = time.Now()
+	for w := range c.acked {
+		c.wg.Go(func() { c.write(w) })
+	}
+	for id := range 4 {
+		c.wg.Go(func() { c.share(id) })
+	}
+}
+
 // progress waits until more writes were acknowledged: the cluster serves.
 func (c *chaos) progress(more int64) {
 	c.t.Helper()
@@ -270,13 +297,7 @@ func TestKilledAtRandom(t *testing.T) {
 		kills = 2
 	}
 	c := &chaos{t: t, ps: startProcesses(t)}
-	c.hist.start = time.Now()
-	for w := range c.acked {
-		c.wg.Go(func() { c.write(w) })
-	}
-	for id := range 4 {
-		c.wg.Go(func() { c.share(id) })
-	}
+	c.load()
 	rng := rand.New(rand.NewPCG(uint64(kills), 3))
 	c.progress(100)
 	for k := range kills {
@@ -293,13 +314,30 @@ func TestKilledAtRandom(t *testing.T) {
 		c.ps[victim].start(t)
 		c.progress(50)
 	}
-	c.stop.Store(true)
-	c.wg.Wait()
-	c.verify(kills)
+	c.verify(kills, "kills")
 }
 
-func (c *chaos) verify(kills int) {
+// eachValue reads keys in batches.
+func eachValue(t *testing.T, cl *redis.Client, keys []string, see func(key string, v any)) {
+	t.Helper()
+	for from := 0; from < len(keys); from += 200 {
+		batch := keys[from:min(from+200, len(keys))]
+		values, err := cl.MGet(context.Background(), batch...).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range values {
+			see(batch[k], v)
+		}
+	}
+}
+
+// verify ends the load and holds what is stored against what was answered;
+// after n of what was done to the cluster.
+func (c *chaos) verify(n int, what string) {
 	t := c.t
+	c.stop.Store(true)
+	c.wg.Wait()
 	deadline := time.Now().Add(20 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -315,33 +353,38 @@ func (c *chaos) verify(kills int) {
 			break
 		}
 		if <-tick.C; time.Now().After(deadline) {
+			for _, p := range c.ps {
+				cl := connect(p)
+				info, err := cl.Info(context.Background(), "raft").Result()
+				t.Log(info, err) // to explain the failure
+				_ = cl.Close()   // one question each
+			}
 			t.Fatalf("states differ: %v", states)
 		}
 	}
-	keys, missing := 0, 0
+	keys, missing, refused := 0, 0, 0
 	for i, p := range c.ps {
 		cl := connect(p)
-		for _, list := range c.acked {
-			for from := 0; from < len(list); from += 200 {
-				batch := list[from:min(from+200, len(list))]
-				values, err := cl.MGet(context.Background(), batch...).Result()
-				if err != nil {
-					t.Fatalf("member %d: %v", i+1, err)
+		for w := range c.acked {
+			eachValue(t, cl, c.acked[w], func(key string, v any) {
+				keys++
+				if v != "value of "+key {
+					missing++
+					t.Errorf("member %d: acknowledged key %s is %v", i+1, key, v)
 				}
-				for k, v := range values {
-					keys++
-					if v != "value of "+batch[k] {
-						missing++
-						t.Errorf("member %d: acknowledged key %s is %v", i+1, batch[k], v)
-					}
+			})
+			eachValue(t, cl, c.never[w], func(key string, v any) {
+				refused++
+				if v != nil {
+					t.Errorf("member %d: key %s is there, and was certainly not applied", i+1, key)
 				}
-			}
+			})
 		}
 		_ = cl.Close() // done
 	}
 	result := porcupine.CheckOperationsTimeout(model, c.hist.ops, time.Minute)
-	t.Logf("%d kills: %d acknowledged keys, each read through 3 members, %d missing; history of %d operations (%d unknown): %v",
-		kills, keys/3, missing, len(c.hist.ops), c.hist.open, result)
+	t.Logf("%d %s: %d acknowledged keys, each read through 3 members, %d missing; %d refused with certainty; "+
+		"history of %d operations (%d unknown): %v", n, what, keys/3, missing, refused/3, len(c.hist.ops), c.hist.open, result)
 	if result != porcupine.Ok {
 		t.Errorf("the history is not linearizable: %v", result)
 	}

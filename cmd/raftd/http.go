@@ -128,6 +128,8 @@ var (
 	descWrites     = desc("journal_writes_total", "Durable writes of the journal.")
 	descWritten    = desc("journal_bytes_total", "Bytes written to the journal.")
 	descElections  = desc("raft_elections_won_total", "Elections won by this member.")
+	descWriteAge   = desc("journal_write_age_seconds", "Age of the journal's write in flight; 0 when there is none.")
+	descStalls     = desc("raft_stall_transfers_total", "Leaderships given up because the disk hung.")
 	descJournal    = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
 	descStage      = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
 	descKeys       = desc("keys", "Keys in the machine.")
@@ -142,7 +144,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descApplied, descLast, descDurable,
-		descMatch, descConnected, descStoreBytes, descWrites, descWritten, descElections, descJournal, descStage,
+		descMatch, descConnected, descStoreBytes, descWrites, descWritten, descElections, descWriteAge, descStalls, descJournal, descStage,
 		descKeys, descMemory, descClients, descAccepted, descCommands, descRefused, descForwarded} {
 		out <- d
 	}
@@ -173,6 +175,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descWrites, st.Counters.JournalWrites)
 	count(descWritten, st.Counters.JournalBytes)
 	count(descElections, st.Counters.Elections)
+	gauge(descWriteAge, st.WriteAge.Seconds())
+	count(descStalls, st.Counters.StallTransfers)
 	gauge(descJournal, truth(st.JournalDurable), st.Journal)
 	for _, s := range st.Stages {
 		out <- prometheus.MustNewConstSummary(descStage, s.Count, 0, map[float64]float64{

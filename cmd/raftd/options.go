@@ -32,6 +32,8 @@ type options struct {
 	maxValue  int
 	heartbeat time.Duration
 	election  time.Duration
+	stall     time.Duration
+	giveUp    time.Duration
 	insecure  bool
 }
 
@@ -57,7 +59,8 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 func defaults() *options {
 	return &options{id: 1, data: "raftd-data", client: "127.0.0.1:7379", peer: "127.0.0.1:7380",
 		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused", follower: "proxy",
-		logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond, election: 250 * time.Millisecond}
+		logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond, election: 250 * time.Millisecond,
+		giveUp: 20 * time.Second}
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -82,6 +85,10 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "interval of the leader's heartbeats")
 	f.DurationVar(&o.election, "election-timeout", o.election,
 		"shortest time without a leader before a member campaigns; the real one is random up to twice this")
+	f.DurationVar(&o.stall, "stall-limit", o.stall,
+		"age of a journal write after which a leader hands leadership over; 0: one election timeout")
+	f.DurationVar(&o.giveUp, "give-up", o.giveUp,
+		"age of a journal write after which the process gives up, with status 1; 0: never")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
 		"allow addresses other than loopback although there is no authentication yet")

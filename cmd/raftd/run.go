@@ -96,6 +96,7 @@ func start(p *plan) (*daemon, error) {
 	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
+		StallLimit(p.stall).GiveUp(p.giveUp).
 		MaxCommand(p.maxValue + commandRoom).Memory(logMemory).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
@@ -204,7 +205,10 @@ func (d *daemon) closeHTTP() { d.http.close() }
 // explain turns an error into one line that says what to do, where the error itself does not.
 func explain(err error) string {
 	var config *engine.ConfigError
+	var hang *engine.HangError
 	switch {
+	case errors.As(err, &hang):
+		return fmt.Sprintf("%v; look after the device, then start raftd again (--give-up says how long to wait)", err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Sprintf("%v; choose another with --client, --peer or --http, or stop that process", err)
 	case errors.Is(err, journal.ErrLocked):

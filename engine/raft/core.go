@@ -41,6 +41,7 @@ type Core struct {
 	round     uint64 // heartbeat rounds and pre-votes, numbered in one line
 	random    random
 	counters  Counters
+	stalled   bool // the own disk hangs
 
 	heartbeatTicks, electionTicks int
 }

@@ -27,8 +27,11 @@ func (c *Core) drawTimeout() {
 
 // promotable reports whether the replica may campaign: it votes, or it did until a configuration that
 // is not known to be committed. In that case nobody else may be able to win, since its log can be the
-// longest of a quorum; it does not count its own vote (thesis 4.2.2).
+// longest of a quorum; it does not count its own vote (thesis 4.2.2). Not while its disk hangs.
 func (c *Core) promotable() bool {
+	if c.stalled {
+		return false
+	}
 	for i := len(c.configs) - 1; i >= 0; i-- {
 		f := &c.configs[i]
 		if slices.Contains(f.Voters, c.id) || slices.Contains(f.Outgoing, c.id) {

@@ -65,7 +65,15 @@ func (s *storm) step() {
 		from.do(func(c *Core, e *Effects) { c.Lost(to, e) })
 	case x < 983:
 		s.fault()
-	case x < 985:
+	case x < 984:
+		v, stalled := s.one(), s.r.below(3) == 0
+		v.do(func(c *Core, e *Effects) {
+			c.SetStalled(stalled)
+			if stalled && s.r.below(2) == 0 {
+				c.StepDown(e)
+			}
+		})
+	case x < 986:
 		from, to := s.one(), s.one().id
 		from.do(func(c *Core, e *Effects) { _ = c.Transfer(to, e) })
 	case x < 990:
@@ -186,6 +194,7 @@ func (s *storm) heal(most int) bool {
 	s.rough = 0
 	for _, v := range s.servers {
 		v.slow = false
+		v.core.SetStalled(false)
 		if v.down {
 			s.restart(v)
 		}

@@ -22,7 +22,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
 //	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…]
-//	crash ID · start ID · lost ID TO
+//	crash ID · start ID · lost ID TO · stall ID 0|1 · stepdown ID
 //	deliver | drop | again  [FROM->TO] [TYPE]   messages under way now, all that fit; again: deliver a copy
 //	settle                        everything is written, delivered and fed until nothing moves; silent
 //	show                          one line a server
@@ -164,6 +164,14 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 		s.do(func(c *Core, e *Effects) { report(c.Transfer(ns[0], e)) })
 	case "read":
 		s.read()
+	case "stall":
+		s.core.SetStalled(ns[0] != 0)
+	case "stepdown":
+		s.do(func(c *Core, e *Effects) {
+			if !c.StepDown(e) {
+				print("  leads on")
+			}
+		})
 	case "lost":
 		s.do(func(c *Core, e *Effects) { c.Lost(ns[0], e) })
 	case "crash":

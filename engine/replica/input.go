@@ -244,18 +244,21 @@ func (r *Replica) takeWrites() (n int) {
 
 // claim proposes one batch or refuses it; false when it must wait.
 func (r *Replica) claim(b *pipeline.WriteBatch) bool {
-	if r.pending() || r.orders.Room() <= ordersKept {
+	if r.orders.Room() <= ordersKept {
 		return false
 	}
-	if r.role != raft.Leader {
+	if r.role != raft.Leader { // also while effects wait for a disk that hangs
 		r.refuse(b, pipeline.NotLeader)
 		return true
+	}
+	if r.pending() {
+		return false
 	}
 	if r.full {
 		r.refuse(b, pipeline.NoSpace)
 		return true
 	}
-	if r.ring.Free() == 0 {
+	if r.ring.Free() <= r.reserve {
 		return false
 	}
 	r.batch = *b

@@ -101,6 +101,7 @@ type Replica struct {
 	flightCm int
 	founding []byte
 	full     bool // the journal has no room for another segment
+	reserve  int  // slots that proposals leave free
 
 	probation bool // as of the last tick
 
@@ -111,6 +112,11 @@ type Replica struct {
 
 	stats Stats
 }
+
+// reserveMax slots are kept from proposals for changes of the hard state. With
+// a disk that hangs the ring fills up, and a leader that finds no slot for the
+// next term could not step down.
+const reserveMax = 8
 
 // Stats counts what passed through; read it in Poll's goroutine.
 type Stats struct {
@@ -154,6 +160,7 @@ func New(cfg Config, last uint64) *Replica {
 	h := cfg.Core.Hard()
 	r.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
 	r.ring = ring.New[pipeline.Slot](cfg.Slots)
+	r.reserve = min(reserveMax, cfg.Slots/4)
 	r.journal = pipeline.NewJournal(r.ring, cfg.Store, cfg.Journal)
 	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())
@@ -338,6 +345,7 @@ func (r *Replica) takeHards(seq uint64) {
 }
 
 func (r *Replica) takeTicks() int {
+	r.expire()
 	n := (r.now - r.ticked) / r.cfg.Tick
 	if n <= 0 || r.pending() {
 		return 0
@@ -346,11 +354,16 @@ func (r *Replica) takeTicks() int {
 	r.tend()
 	r.core.Tick(int(n), &r.effects)
 	r.carry()
+	return 1
+}
+
+// expire answers what was appended under a leadership that is over and has not
+// been judged for long. It does not wait for the disk.
+func (r *Replica) expire() {
 	for len(r.expiries) > 0 && r.expiries[0].at <= r.now && r.orders.Room() > ordersKept {
 		r.orders.Expire(r.expiries[0].term, pipeline.LeadershipLost)
 		r.expiries = r.expiries[:copy(r.expiries, r.expiries[1:])]
 	}
-	return 1
 }
 
 // tend looks after what changes rarely, once per tick: a full disk, and the
@@ -426,6 +439,17 @@ func (r *Replica) Transfer(to uint64) error {
 	err := r.core.Transfer(to, &r.effects)
 	r.carry()
 	return err
+}
+
+// StepDown asks the core to give leadership up to nobody in particular; false
+// when it leads on. Poll's goroutine only.
+func (r *Replica) StepDown() bool {
+	if r.pending() {
+		return false
+	}
+	down := r.core.StepDown(&r.effects)
+	r.carry()
+	return down
 }
 
 // Campaign begins an election now, instead of after an election timeout.

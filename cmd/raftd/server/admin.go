@@ -29,6 +29,8 @@ func serverCommands() []*command {
 			summary: "USAGE estimates the memory of an average key; DOCTOR"},
 		{name: "raft.status", arity: 1, flags: admin, run: runRaftStatus, group: "raft", since: "0.1.0",
 			summary: "State of this member as a map"},
+		{name: "raft.transfer", arity: -1, class: leads, flags: admin, group: "raft", since: "0.1.0",
+			summary: "Hand leadership to a member, or to the most up-to-date one; OK when the leader leads no more"},
 	}
 }
 

@@ -20,6 +20,8 @@ type front struct {
 	server *Server
 	road   road
 	dial   func(f *front, address string, resp int) *link
+	do     func(func()) error // runs something in the loop
+	start  func(func())       // runs something beside it
 
 	lead      leadership
 	leadUntil int64 // monotonic ns; then lead is looked up again
@@ -38,6 +40,7 @@ type front struct {
 	dirtyLinks []*link
 	blocked    []*conn
 	links      map[linkKey]*link
+	retired    []*link // not the leader's any more, still owing
 	laneUsed   bool
 	finishing  bool
 
@@ -68,7 +71,7 @@ func newFront(s *Server, r road) *front {
 	n := r.Cells()
 	return &front{
 		server: s, road: r, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, links: make(map[linkKey]*link), counts: make([]uint64, len(commands)),
+		now: s.now, start: func(g func()) { go g() }, links: make(map[linkKey]*link), counts: make([]uint64, len(commands)),
 		tally: tally{published: s.newTotals()},
 	}
 }
@@ -145,7 +148,11 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		to.forward(c, d, args, raw)
 		return true
 	}
-	f.submit(c, d, args)
+	if d.class == leads {
+		f.transfer(c, args)
+	} else {
+		f.submit(c, d, args)
+	}
 	return true
 }
 
@@ -275,6 +282,9 @@ func (f *front) finish() {
 		return
 	}
 	f.finishing = true
+	if len(f.retired) > 0 {
+		f.giveUpLinks()
+	}
 	for {
 		if f.laneUsed {
 			f.laneUsed = false

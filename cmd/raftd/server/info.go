@@ -109,6 +109,7 @@ func persistenceFields(s *Server, st *engine.Status) []field {
 		{"journal", st.Journal},
 		{"journal_durable", yesNo(st.JournalDurable)},
 		{"journal_incarnation", number(st.Incarnation)},
+		{"journal_write_age_ms", number(st.WriteAge.Milliseconds())},
 	}
 	for i, text := range s.cfg.Warnings {
 		fields = append(fields, field{"warning_" + strconv.Itoa(i+1), text})
@@ -198,6 +199,8 @@ func raftFields(st *engine.Status) []field {
 		{"raft_pipeline", st.Pipeline},
 		{"raft_threads", st.Threads},
 		{"raft_incarnation", number(st.Incarnation)},
+		{"raft_write_age_ms", number(st.WriteAge.Milliseconds())},
+		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
 	}
 }
 

@@ -26,7 +26,8 @@ type link struct {
 	head    int
 	out     []byte
 	dirty   bool
-	retired bool // not the leader's any more: close once nothing is owed
+	retired bool  // not the leader's any more: close once nothing is owed
+	giveUp  int64 // retired: then what is owed is unknown
 }
 
 type linkKey struct {
@@ -80,11 +81,33 @@ func (l *link) opening() bool {
 func (f *front) retireLinks() {
 	for key, l := range f.links {
 		if f.lead.leading || key.address != f.lead.address {
-			l.retired = true
+			l.retired, l.giveUp = true, f.now()+retiredMax
 			delete(f.links, key)
-			l.rest()
+			if l.rest(); l.stop != nil {
+				f.retired = append(f.retired, l)
+			}
 		}
 	}
+}
+
+// retiredMax is how long a member that leads no more may take to answer what it owes. One whose loop hangs in a write
+// answers nothing, and keeps its connections.
+const retiredMax = int64(2 * time.Second)
+
+// giveUpLinks settles what retired links owe for too long.
+func (f *front) giveUpLinks() {
+	kept := f.retired[:0]
+	for _, l := range f.retired {
+		switch {
+		case l.stop == nil:
+		case f.now() < l.giveUp:
+			kept = append(kept, l)
+		default:
+			l.lost()
+		}
+	}
+	clear(f.retired[len(kept):])
+	f.retired = kept
 }
 
 // rest closes a retired link that owes nothing.
@@ -115,10 +138,10 @@ func (l *link) opened(sock socket) {
 // forward sends a command on, byte for byte when it came as an array.
 func (l *link) forward(c *conn, d *command, args [][]byte, raw []byte) {
 	kind := owesRead
-	if d.class == write {
+	if d.class == write || d.class == leads {
 		kind = owesWrite
 	}
-	l.push(owed{c, c.queue.push(kind), d.class == write})
+	l.push(owed{c, c.queue.push(kind), kind == owesWrite})
 	l.front.tally.forwarded++
 	if raw[0] == '*' {
 		l.out = append(l.out, raw...)

@@ -10,9 +10,12 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	if s.source.Load() == nil {
 		status := env.Engine.Status
 		s.source.Store(&status)
+		transfer := env.Engine.Transfer
+		s.transfer.Store(&transfer)
 	}
 	f := newFront(s, road{lane: env.Lane})
 	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
+	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
 	env.OnTick(f.finish)
 	return func(c *netio.Conn) netio.Handler {

@@ -5,6 +5,7 @@
 package server
 
 import (
+	"context"
 	"sort"
 	"strings"
 	"sync"
@@ -41,6 +42,9 @@ type Server struct {
 	cfg    Config
 	start  time.Time
 	source atomic.Pointer[func() engine.Status]
+
+	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
+	transferring atomic.Bool
 
 	lastID   atomic.Uint64
 	accepted atomic.Uint64

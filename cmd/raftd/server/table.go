@@ -14,6 +14,7 @@ const (
 	write              // goes through the log
 	read               // linearizable query
 	stale              // query against this replica's own state
+	leads              // carried out by the leader, beside its loop
 )
 
 // command is one row of the table: what the server does with the command and what COMMAND tells about it.

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
+	"github.com/ringraft/ringraft/engine"
+)
+
+// transferMax bounds RAFT.TRANSFER. The engine gives a transfer up after an election timeout; it is slower only when
+// its own loop stands still.
+const transferMax = 10 * time.Second
+
+// transfer starts RAFT.TRANSFER [member-id] on the leader. The loop goes on; the reply finds its way back like that of
+// any other command. One at a time: each takes a goroutine.
+func (f *front) transfer(c *conn, args [][]byte) {
+	to, ok := int64(0), true
+	if len(args) == 2 {
+		to, ok = kv.ParseInt(args[1])
+		ok = ok && to > 0
+	}
+	switch {
+	case len(args) > 2:
+		f.tally.faults++
+		c.fault(arityFault("raft.transfer"))
+		return
+	case !ok:
+		f.tally.faults++
+		c.fault("ERR '" + printable(args[1], 32) + "' is not a member id; see INFO raft")
+		return
+	case !f.server.transferring.CompareAndSwap(false, true):
+		f.tally.refused++
+		c.fault("TRYAGAIN not transferred: another RAFT.TRANSFER is under way")
+		return
+	}
+	place := c.queue.push(owesWrite)
+	s := f.server
+	f.start(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), transferMax)
+		defer cancel()
+		err := (*s.transfer.Load())(ctx, uint64(to))
+		s.transferring.Store(false)
+		// The server is closing when it cannot be done in the loop, and the connection with it.
+		_ = f.do(func() { f.transferred(c, place, err) })
+	})
+}
+
+func (f *front) transferred(c *conn, place uint64, err error) {
+	f.leadUntil = 0
+	w := writer{b: f.reply[:0]}
+	if err == nil {
+		w.status("OK")
+	} else {
+		f.tally.refused++
+		w.fault(transferFault(err))
+	}
+	f.reply = w.b
+	c.answer(place, w.b)
+	f.finish()
+}
+
+// transferFault words why leadership was not handed over. Except where it says that nobody knows, this member leads on
+// or did not lead before.
+func transferFault(err error) string {
+	why := strings.TrimPrefix(err.Error(), "ringraft: ")
+	var who *engine.Error
+	switch {
+	case errors.As(err, &who) && who.Leader == 0:
+		return "TRYAGAIN not transferred: this member does not lead, and no leader is known"
+	case errors.As(err, &who):
+		return fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is member %d at %s",
+			who.Leader, who.LeaderAddress)
+	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring):
+		return "TRYAGAIN " + why
+	case errors.Is(err, engine.ErrTransfer):
+		return "ERR " + why
+	}
+	return "UNKNOWNRESULT leadership may have been handed over or not: " + why
+}
