@@ -60,6 +60,8 @@ const (
 	DamageFilled
 	StateMended
 	StalledWrite
+	StallHandedOver
+	StallSteppedDown
 
 	InlineWrite
 	WriteQueued
@@ -114,8 +116,9 @@ var markerNames = [markers]string{
 	SpaceReturned: "space returns", RotFound: "rot in the last batch is found", ProbationBegun: "a member is on probation",
 	ProbationEnded: "probation ends", DamageFound: "damage is found", DamageNamed: "lost entries are named",
 	DamageFilled: "a damaged member is whole again", StateMended: "a rotten copy of the state file is mended",
-	StalledWrite: "a write hangs for an election timeout",
-	InlineWrite:  "the loop writes by itself", WriteQueued: "a second group is queued", RingFull: "no slot is free",
+	StalledWrite:    "a write hangs for an election timeout",
+	StallHandedOver: "a leader with a hanging disk hands over", StallSteppedDown: "a leader with a hanging disk steps down",
+	InlineWrite: "the loop writes by itself", WriteQueued: "a second group is queued", RingFull: "no slot is free",
 	LaneBusy: "a lane refuses", ReadWaitedForNoOp: "a read waits for the no-op", ReadConfirmed: "a read is confirmed",
 	ReadRefused: "a read is refused at step-down", ReadAfterWrite: "a read waits for its own write",
 	Superseded: "an appended command is certainly not applied", OutcomeUnknown: "an outcome is unknown",

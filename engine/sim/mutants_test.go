@@ -18,13 +18,11 @@ import (
 )
 
 var (
-	flagMutants = flag.Bool("mutants", false, "build every mutant and hunt it")
-	flagMutant  = flag.String("mutant", "", "only those whose name matches")
-	flagHunt    = flag.Uint64("sim.hunt", 0, "look for the first failure in so many seeds")
+	flagMutants  = flag.Bool("mutants", false, "build every mutant and hunt it")
+	flagMutant   = flag.String("mutant", "", "only those whose name matches")
+	flagPatience = flag.Uint64("mutants.seeds", 10000, "seeds that a mutant may survive")
+	flagHunt     = flag.Uint64("sim.hunt", 0, "look for the first failure in so many seeds")
 )
-
-// huntSeeds is how many seeds a mutant may survive.
-const huntSeeds = 10000
 
 // mutant is a bug put back: the text of the production code that keeps it out
 // is exchanged when the simulation is built (go build -overlay). So no
@@ -265,7 +263,7 @@ func (m *mutant) hunt(root, dir string) (seeds int, line string, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, "does not build", fmt.Errorf("%w\n%s", err, out)
 	}
-	run := exec.Command(bin, "-test.run", "^TestHunt$", "-sim.hunt", strconv.Itoa(huntSeeds))
+	run := exec.Command(bin, "-test.run", "^TestHunt$", "-sim.hunt", strconv.FormatUint(*flagPatience, 10))
 	out, err := run.CombinedOutput()
 	f := huntLine.FindStringSubmatch(string(out))
 	if f == nil {

@@ -58,6 +58,7 @@ type node struct {
 	lastAck       uint64
 	quiet         int64 // since when it has led without hearing a majority
 	looked        int64
+	watched       int64 // tick of the last look at the disk
 	heard         [16]int64
 	sentUndurable bool
 	restarts      int
@@ -344,6 +345,10 @@ func (n *node) turn() {
 		n.wake(until - w.now)
 		return
 	}
+	if n.watched != w.now/(w.plan.Heartbeat/2) {
+		n.watched = w.now / (w.plan.Heartbeat / 2)
+		n.watch()
+	}
 	if n.armed > 0 {
 		if n.turnArmed() {
 			n.crash()
@@ -355,6 +360,26 @@ func (n *node) turn() {
 	}
 	if n.up {
 		n.after()
+	}
+}
+
+// watch is the engine's disk-stall watchdog (engine/stall.go), without its
+// words: a leader whose write hangs hands over, then steps down; nobody
+// campaigns with a disk that hangs.
+func (n *node) watch() {
+	w, limit := n.w, n.w.plan.Election
+	age := int64(n.journal.WriteAge(n.local()))
+	n.core.SetStalled(age >= limit)
+	switch {
+	case age < limit || n.core.Role() != raft.Leader:
+	case age >= 2*limit:
+		if n.replica.StepDown() {
+			w.hit(StallSteppedDown)
+		}
+	case n.core.Transferring() == 0:
+		if n.replica.Transfer(0) == nil {
+			w.hit(StallHandedOver)
+		}
 	}
 }
 

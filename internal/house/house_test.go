@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"engine/peer":          {"engine/raft", "engine/raft/progress", "engine/wire", "ziplist", "journal", "journal/record"},
 	"engine/replica":       {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record"},
 	"engine":               {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/replica", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
+	"engine/sim":           {"engine/raft", "engine/replica", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
 	"bench":                {"engine", "netio", "netio/resp", "journal"},
 	"cmd/raftbench":        {"bench", "engine", "journal"},
 	"cmd/raftd":            {"engine", "journal", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},

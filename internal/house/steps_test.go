@@ -1,0 +1,132 @@
+package house
+
+import (
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// stepRooms are the rooms whose code runs under simulation: what they do may
+// depend on nothing but their inputs.
+var stepRooms = []string{"engine/raft", "engine/raft/quorum", "engine/raft/progress", "engine/replica", "engine/pipeline",
+	"engine/peer", "engine/wire", "ring", "ziplist", "journal/record", "journal"}
+
+// besides lists what is allowed to stand beside the rule, and why.
+var besides = map[string]string{
+	"journal/segments.go: goroutine":  "makes and deletes segments ahead; simulations make them in the foreground",
+	"journal/segments.go: time.Now":   "paces that goroutine",
+	"journal/segments.go: time.Since": "paces that goroutine",
+	"journal/segments.go: time.Sleep": "paces that goroutine",
+	"journal/journal.go: time.Now":    "Close waits for a real disk; simulations crash instead",
+	"journal/journal.go: time.After":  "the same",
+	"journal/journal.go: time.Until":  "the same",
+	"journal/journal.go: select":      "the same",
+	"journal/open.go: map order":      "live segments, sorted right after",
+	"ziplist/store.go: map order":     "copies a map into a map",
+	"ring/parker.go: select":          "threads park on it; stages do not",
+}
+
+// forbidden are functions that make two runs differ.
+var forbidden = []string{"time.Now", "time.Since", "time.Until", "time.Sleep", "time.After", "time.Tick", "time.NewTimer",
+	"time.NewTicker", "time.AfterFunc", "os.Getpid", "runtime.NumGoroutine"}
+
+// TestStepsArePure: no clock, no global randomness, no goroutine, no select
+// and no map order in what runs under simulation.
+func TestStepsArePure(t *testing.T) {
+	used := map[string]bool{}
+	report := func(rel, what string, fset *token.FileSet, at token.Pos) {
+		key := rel + ": " + what
+		if _, ok := besides[key]; ok {
+			used[key] = true
+			return
+		}
+		t.Errorf("%v: %s: what a step does must follow from its inputs", fset.Position(at), what)
+	}
+	files := 0
+	for _, room := range stepRooms {
+		fset := token.NewFileSet()
+		dir := filepath.Join("..", "..", filepath.FromSlash(room))
+		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parsed []*ast.File
+		names := map[*ast.File]string{}
+		for _, p := range paths {
+			if strings.HasSuffix(p, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(fset, p, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, names[f] = append(parsed, f), room+"/"+filepath.Base(p)
+		}
+		files += len(parsed)
+		info := localTypes(fset, room, parsed)
+		for _, f := range parsed {
+			look(f, info, func(what string, at token.Pos) { report(names[f], what, fset, at) })
+		}
+	}
+	if files < 40 {
+		t.Errorf("looked at %d files only", files)
+	}
+	for key := range besides {
+		if !used[key] {
+			t.Errorf("%s is allowed and does not happen any more", key)
+		}
+	}
+}
+
+func look(f *ast.File, info *types.Info, report func(what string, at token.Pos)) {
+	for _, i := range f.Imports {
+		if strings.Contains(i.Path.Value, "rand") {
+			report("import of "+i.Path.Value, i.Pos())
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			report("goroutine", n.Pos())
+		case *ast.SelectStmt:
+			report("select", n.Pos())
+		case *ast.SelectorExpr:
+			if p, ok := n.X.(*ast.Ident); ok && slices.Contains(forbidden, p.Name+"."+n.Sel.Name) {
+				report(p.Name+"."+n.Sel.Name, n.Pos())
+			}
+		case *ast.RangeStmt:
+			if tv, ok := info.Types[n.X]; ok && tv.Type != nil {
+				if _, isMap := tv.Type.Underlying().(*types.Map); isMap {
+					report("map order", n.Pos())
+				}
+			}
+		}
+		return true
+	})
+}
+
+// localTypes checks a package by itself: types of other packages stay unknown,
+// but for what wraps the package's own maps.
+func localTypes(fset *token.FileSet, path string, files []*ast.File) *types.Info {
+	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
+	c := types.Config{Importer: &some{importer.ForCompiler(fset, "source", nil)}, Error: func(error) {}}
+	_, _ = c.Check(path, fset, files, info) // errors are of foreign packages
+	return info
+}
+
+type some struct{ std types.Importer }
+
+func (s *some) Import(path string) (*types.Package, error) {
+	if path == "sync" || path == "sync/atomic" {
+		return s.std.Import(path)
+	}
+	p := types.NewPackage(path, path[strings.LastIndex(path, "/")+1:])
+	p.MarkComplete()
+	return p, nil
+}
