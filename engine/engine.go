@@ -99,7 +99,7 @@ func (e *Engine) open() error {
 		}
 	}
 	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
-		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), HangMax: e.b.giveUp, FS: e.b.files})
+		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -113,6 +113,12 @@ func (e *Engine) open() error {
 	if len(e.b.members) > 0 && found(e.b.cluster, told).cluster != e.membership.cluster {
 		e.log.Warn("the data directory's own membership is used; the members given are ignored",
 			"dir", e.b.dir, "members", e.membership.voters)
+	}
+	if len(rec.Lost) > 0 && len(e.membership.voters) == 1 {
+		return errors.Join(fmt.Errorf("engine: %w", &journal.DamageError{Dir: e.b.dir, Ranges: rec.Lost}), j.Close())
+	}
+	for _, lost := range rec.Lost {
+		e.log.Error("the journal is damaged: no votes until a leader has filled it in again", "dir", e.b.dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
 	}
 	if rec.Probation && len(e.membership.voters) == 1 {
 		return errors.Join(fmt.Errorf("engine: %s: the last batch of the journal has rotted, and there is no other "+

@@ -50,6 +50,7 @@ type link struct {
 
 	connection atomic.Uint64 // changes with every welcome, 0 while down
 	grant      atomic.Int64
+	started    atomic.Uint64          // the member's incarnation
 	client     atomic.Pointer[string] // what the member advertised
 
 	// Fused: the vector of one flush. Threaded: frames for the loop.
@@ -82,6 +83,9 @@ func (l *link) advertised() string {
 func (l *link) State() (connection uint64, grant int) {
 	return l.connection.Load(), int(l.grant.Load())
 }
+
+// Incarnation implements peer.Link.
+func (l *link) Incarnation() uint64 { return l.started.Load() }
 
 // Send implements peer.Link.
 func (l *link) Send(front, records []byte) {
@@ -237,6 +241,7 @@ func (l *link) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	l.net.Established()
 	l.client.Store(&w.Advertised)
 	l.grant.Store(int64(w.Grant))
+	l.started.Store(w.Incarnation)
 	l.connection.Store(c.ID() + 1)
 	l.e.run.wake()
 	return nil

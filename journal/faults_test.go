@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -429,5 +430,128 @@ func TestHangingMakerHasAnAge(t *testing.T) {
 	close(held)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// damagedJournal writes a log of nine entries in batches of one, seals it and
+// spoils the batch of entry 5. It returns what undoes the damage.
+func damagedJournal(t *testing.T, spoil func(b []byte)) (fs *device.Memory, cfg Config, undo func()) {
+	t.Helper()
+	fs = device.NewMemory()
+	cfg = small(fs)
+	cfg.Damaged = true
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j, now: 1}
+	for i := range uint64(9) {
+		w.put(1, 1+i, 1, 40)
+		w.flush()
+	}
+	w.seal()
+	s, err := j.index.find(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := j.segments.byOrdinal(s.at.ordinal).name
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	at := int(s.at.position)
+	good := bytes.Clone(fs.Data(name)[at : at+int(s.size)])
+	spoil(fs.Data(name)[at : at+int(s.size)])
+	return fs, cfg, func() { copy(fs.Data(name)[at:], good) }
+}
+
+var spoils = map[string]func(b []byte){
+	"payload rots":  func(b []byte) { b[sectorBytes+3] ^= 1 },
+	"header rots":   func(b []byte) { b[100] ^= 1 },
+	"write is lost": func(b []byte) { clear(b) },
+}
+
+// A damaged journal opens for a leader to fill it in again. Whatever else is
+// written meanwhile, nothing behind the damage goes until entries overrule it.
+func TestDamagedJournalIsHeld(t *testing.T) {
+	for what, spoil := range spoils {
+		t.Run(what, func(t *testing.T) {
+			_, cfg, undo := damagedJournal(t, spoil)
+			var seq uint64
+			for round := range uint64(3) {
+				j, rec := mustOpen(t, cfg)
+				if len(rec.Lost) != 1 || rec.Lost[0].First > 5 || rec.Last != rec.Lost[0].First-1 || !rec.Damaged ||
+					rec.Commit > rec.Last {
+					t.Fatalf("opening %d: last %d, commit %d, lost %v, damaged %t", round, rec.Last, rec.Commit, rec.Lost, rec.Damaged)
+				}
+				if round > 0 && rec.Hard.Term != 9+round {
+					t.Fatalf("opening %d: hard state %+v", round, rec.Hard)
+				}
+				check(t, j, 1, rec.Last)
+				seq++
+				b := Batch{Hard: Hard{Term: 10 + round, Vote: 2}, Commit: rec.Commit, First: rec.Last + 1, Sequence: seq}
+				if !j.Append(&b, nil) {
+					t.Fatal("a hard state was refused")
+				}
+				w := &writer{t: t, j: j, now: 1, seq: seq}
+				w.flush()
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			undo() // as if it had only been unreadable: everything is back
+			j, rec := mustOpen(t, cfg)
+			if rec.Last != 9 || len(rec.Lost) != 0 || !rec.Damaged || rec.Hard.Term != 12 {
+				t.Fatalf("undone: last %d, lost %v, damaged %t, hard %+v", rec.Last, rec.Lost, rec.Damaged, rec.Hard)
+			}
+			check(t, j, 1, 9)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Entries of a leader overrule what was lost and what stood behind it. That
+// something was lost is remembered until it is settled.
+func TestDamagedJournalIsFilled(t *testing.T) {
+	for what, spoil := range spoils {
+		t.Run(what, func(t *testing.T) {
+			_, cfg, _ := damagedJournal(t, spoil)
+			j, rec := mustOpen(t, cfg)
+			w := &writer{t: t, j: j, now: 1, seq: 0}
+			w.put(2, rec.Last+1, 3, 40)
+			w.flush()
+			last := rec.Last + 3
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j, rec = mustOpen(t, cfg)
+			if rec.Last != last || len(rec.Lost) != 0 || !rec.Damaged {
+				t.Fatalf("filled up to %d: last %d, lost %v, damaged %t", last, rec.Last, rec.Lost, rec.Damaged)
+			}
+			check(t, j, 1, last)
+			j.Settle()
+			w = &writer{t: t, j: j, now: 1}
+			w.put(2, last+1, 1, 40)
+			w.flush()
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, rec = mustOpen(t, cfg); rec.Damaged || rec.Last != last+1 {
+				t.Fatalf("settled: last %d, damaged %t", rec.Last, rec.Damaged)
+			}
+		})
+	}
+}
+
+// Without leave to open damaged, nothing is changed and the loss is named.
+func TestDamagedJournalIsRefused(t *testing.T) {
+	fs, cfg, _ := damagedJournal(t, spoils["payload rots"])
+	cfg.Damaged = false
+	var damage *DamageError
+	if _, _, err := Open(cfg); !errors.As(err, &damage) || damage.Ranges[0].First != 5 {
+		t.Fatalf("%v", err)
+	}
+	cfg.FS = fs
+	cfg.Damaged = true
+	if _, rec := mustOpen(t, cfg); len(rec.Lost) != 1 || rec.Last != 4 {
+		t.Fatalf("last %d, lost %v", rec.Last, rec.Lost)
 	}
 }

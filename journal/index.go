@@ -53,6 +53,9 @@ func (x *index) add(s span) {
 	}
 }
 
+// cut ends the log before an entry.
+func (x *index) cut(first uint64) { x.add(span{first: first}) }
+
 // find returns the span of an entry.
 func (x *index) find(i uint64) (span, error) {
 	x.mu.RLock()

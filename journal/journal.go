@@ -19,6 +19,7 @@ type Config struct {
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
+	Damaged      bool          // open although entries are lost, for a leader to fill in again; false: *DamageError
 	Foreground   bool          // prepare segments in the stage's own goroutine: simulations
 	FS           device.FS     // tests; nil: the directory Dir
 	Device       device.Device // tests; nil: a Writer
@@ -90,6 +91,7 @@ type Journal struct {
 	chain    uint64
 	position int64 // in the current segment
 	last     uint64
+	held     uint64 // first lost entry, while what stands behind it is kept; 0: none
 	commit   uint64
 	metadata []byte
 	newMeta  bool // the next batch carries metadata
@@ -144,12 +146,12 @@ func (j *Journal) SetMetadata(b []byte) error {
 	return nil
 }
 
-// Settle ends probation: what was lost at the end of the log is known to be
+// Settle ends probation and damage: what was lost of the log is known to be
 // here again. The next write says so in the state file, before any batch that
 // follows; until then every opening reports Probation again.
 func (j *Journal) Settle() {
-	if j.state.probation {
-		j.state.probation, j.dirty, j.sealed = false, true, false
+	if j.state.probation || j.state.damaged {
+		j.state.probation, j.state.damaged, j.dirty, j.sealed = false, false, true, false
 	}
 }
 

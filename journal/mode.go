@@ -111,13 +111,17 @@ func (e *DamageError) Error() string {
 	for _, r := range e.Ranges {
 		fmt.Fprintf(&b, "; %s offset %d: %s", r.File, r.Offset, r.Cause)
 		if r.Last >= r.First {
-			last := "the end"
-			if r.Last != ^uint64(0) {
-				last = fmt.Sprint(r.Last)
-			}
-			fmt.Fprintf(&b, " (entries %d to %s)", r.First, last)
+			fmt.Fprintf(&b, " (entries %s)", r.Entries())
 		}
 	}
 	b.WriteString("; restore the directory from a copy, or remove it and join this member anew under a new id")
 	return b.String()
+}
+
+// Entries names the range's indices.
+func (r Range) Entries() string {
+	if r.Last == ^uint64(0) {
+		return fmt.Sprintf("%d to the end", r.First)
+	}
+	return fmt.Sprintf("%d to %d", r.First, r.Last)
 }

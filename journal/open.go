@@ -130,8 +130,9 @@ func (j *Journal) recover() (*Recovery, error) {
 	if len(r.live) > 0 {
 		r.walk()
 	}
-	if lost := r.lost(); len(lost) > 0 {
-		return nil, &DamageError{Dir: j.cfg.Dir, Ranges: lost}
+	r.out.Lost = r.lost()
+	if len(r.out.Lost) > 0 && !j.cfg.Damaged {
+		return nil, &DamageError{Dir: j.cfg.Dir, Ranges: r.out.Lost}
 	}
 	if err := r.settle(); err != nil {
 		return nil, err
@@ -267,12 +268,12 @@ func (j *Journal) loadSegments(r *recovery, names []string) error {
 	slices.SortFunc(r.live, func(a, b *segment) int { return cmp.Compare(a.ordinal, b.ordinal) })
 	for i, seg := range r.live {
 		r.heads = append(r.heads, heads[seg.ordinal])
-		if seg.ordinal != j.state.live+uint64(i) {
+		if seg.ordinal != j.state.live+uint64(i) && (!j.cfg.Damaged || i == 0) {
 			return j.missing(r, j.state.live+uint64(i))
 		}
 	}
 	j.segments.live = r.live
-	if n := uint64(len(r.live)); j.state.live+n <= j.state.last {
+	if n := uint64(len(r.live)); j.state.live+n <= j.state.last && (!j.cfg.Damaged || n == 0) {
 		return j.missing(r, j.state.live+n)
 	}
 	return nil
@@ -317,25 +318,48 @@ func (j *Journal) loadSegment(name string) (*segment, *header, error) {
 	return seg, h, nil
 }
 
+// hold ends the log before the first lost entry and keeps what stands behind
+// it: deleting what may be committed is no answer to damage. The state file
+// remembers that it happened, before any batch of this opening.
+func (j *Journal) hold(out *Recovery) {
+	if len(out.Lost) == 0 {
+		return
+	}
+	first := j.last + 1
+	for _, rg := range out.Lost {
+		first = min(first, rg.First)
+	}
+	j.held = max(first, 1)
+	j.index.cut(j.held)
+	out.Commit = min(out.Commit, j.held-1)
+}
+
+// unbounded reports that damage reaches to the log's end.
+func (out *Recovery) unbounded() bool {
+	return slices.ContainsFunc(out.Lost, func(r Range) bool { return r.Last == ^uint64(0) })
+}
+
 // resume takes recovery's result over: what was read back is synced, the
 // incarnation is raised, and an empty batch with a number never used before is
 // written over whatever stood behind the end.
 func (j *Journal) resume(r *recovery) error {
 	out := &r.out
 	j.index.spans, j.index.next = r.index.spans, r.index.next
-	out.Last, out.Runs, out.Segments = r.index.next-1, r.index.runs(), len(r.live)
-	j.last, j.commit = out.Last, out.Commit
+	j.last, j.commit = r.index.next-1, out.Commit
+	j.hold(out)
+	out.Last, out.Runs, out.Segments = j.index.next-1, j.index.runs(), len(r.live)
 	j.metadata = append([]byte(nil), out.Metadata...)
 	if len(j.metadata) == 0 {
 		j.metadata = append([]byte(nil), j.cfg.Metadata...)
 	}
 	j.state.probation = j.state.probation || out.Probation
-	out.Probation = j.state.probation
+	j.state.damaged = j.state.damaged || len(out.Lost) > 0
+	out.Probation, out.Damaged = j.state.probation, j.state.damaged
 	// A state file that has fallen back must not bring back batch numbers.
 	j.state.incarnation = max(j.state.incarnation, r.last.number>>40) + 1
 	j.state.hard = out.Hard
 	out.Incarnation = j.state.incarnation
-	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{}
+	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{} && !out.Damaged
 	if len(j.segments.spares) == 0 {
 		j.segments.slots++
 		seg, err := j.segments.create(fmt.Sprintf("%06d.seg", j.segments.slots), false)
@@ -351,6 +375,9 @@ func (j *Journal) resume(r *recovery) error {
 	}
 	if cur := j.segments.current(); cur != nil {
 		j.position, j.chain = r.pos, r.last.sum
+		if out.unbounded() {
+			j.position = j.cfg.SegmentBytes // what cannot be read may be readable another time
+		}
 		// Its opening may have been written just before power went, and the
 		// state file that knows of it not any more.
 		j.state.last = max(j.state.last, cur.ordinal)

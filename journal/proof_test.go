@@ -126,7 +126,7 @@ func TestDamagedRanges(t *testing.T) {
 		var lost *DamageError
 		switch {
 		case c.first == 0:
-			if err != nil || len(rec.Damaged) != 1 || rec.Last != 6 {
+			if err != nil || len(rec.Overruled) != 1 || rec.Last != 6 {
 				t.Errorf("%s: %+v %v", c.name, rec, err)
 			}
 		case !errors.As(err, &lost) || lost.Ranges[0].First != c.first || lost.Ranges[0].Last != c.last ||

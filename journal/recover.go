@@ -19,10 +19,16 @@ type Recovery struct {
 	Fresh       bool    // nothing was ever written here
 	Torn        int     // unacknowledged batches cut
 	Probation   bool    // the last batch had rotted, now or before Settle: it may have been acknowledged
-	Damaged     []Range // lost, but later batches or compaction overruled them: nothing is missing
-	Segments    int
-	Batches     int
-	Bytes       int64
+	Overruled   []Range // lost, but later batches or compaction overruled them: nothing is missing
+	// Lost is what nothing overruled: the log ends before the first of it, though
+	// what stands behind it stays on disk until entries of a leader overrule it.
+	Lost []Range
+	// Damaged: acknowledged entries may be missing anywhere, now or since an
+	// opening before Settle: vote for nobody, not even as a last resort.
+	Damaged  bool
+	Segments int
+	Batches  int
+	Bytes    int64
 }
 
 // recovery walks the live segments in order.
@@ -269,7 +275,7 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 // survived, its entries are lost; when it did not, the batch may have cut, and
 // everything above the last known commit is in doubt up to the next batch.
 func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool) {
-	rg := Range{First: r.out.Commit + 1, Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
+	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header && f.facts.chain {
 		h := f.header
 		r.believe(&h, k, pos)
@@ -302,7 +308,7 @@ func (r *recovery) lost() (out []Range) {
 		if rg.First <= rg.Last {
 			out = append(out, rg)
 		} else {
-			r.out.Damaged = append(r.out.Damaged, rg)
+			r.out.Overruled = append(r.out.Overruled, rg)
 		}
 	}
 	return out

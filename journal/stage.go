@@ -180,14 +180,34 @@ func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	}
 	gone := j.compactOps()
 	clear(g.buf[g.sectors*sectorBytes+g.used : size])
-	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: g.first,
+	first := j.overrules(g)
+	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: first,
 		count: g.count, entryTrm: g.term, metadata: g.metadata}
 	at := j.write(g.buf[:size], &h)
-	j.last, j.commit = g.first+uint64(g.count)-1, max(j.commit, g.commit)
+	j.last, j.commit = first+uint64(g.count)-1, max(j.commit, g.commit)
 	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
 		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}}, inline)
 	j.fill = (j.fill + 1) % len(j.groups)
 	return true
+}
+
+// overrules returns the first index that a group's batch shall carry. While a
+// damaged log is held, a hard state alone, which says "the log ends here", must
+// not cut what stands behind the damage; entries of a leader do.
+func (j *Journal) overrules(g *group) uint64 {
+	if j.held > 0 && g.count == 0 && g.first == j.held {
+		return j.last + 1
+	}
+	j.held = 0
+	return g.first
+}
+
+// next is the index after the log's end, as the caller sees it.
+func (j *Journal) next() uint64 {
+	if j.held > 0 {
+		return j.held
+	}
+	return j.last + 1
 }
 
 // ready makes room for size bytes; false while there is none. On a full disk
@@ -199,7 +219,7 @@ func (j *Journal) ready(size int, hard Hard, now int64) bool {
 	}
 	if j.err == nil && j.flights[0].tag == 0 {
 		if gone := j.compactOps(); gone != nil {
-			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone, span: span{first: j.last + 1}}, false)
+			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone, span: span{first: j.next()}}, false)
 		}
 	}
 	return false
@@ -296,7 +316,7 @@ func (j *Journal) submitSeal(now int64) bool {
 	}
 	gone := j.compactOps()
 	j.sealOps()
-	j.fly(flight{since: now, seal: true, gone: gone, span: span{first: j.last + 1}}, false)
+	j.fly(flight{since: now, seal: true, gone: gone, span: span{first: j.next()}}, false)
 	return true
 }
 

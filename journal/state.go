@@ -16,7 +16,7 @@ import (
 //	 0 magic u64 | 8 sequence | 16 cluster | 24 replica | 32 incarnation
 //	40 term | 48 vote | 56 first live ordinal | 64 last ordinal opened
 //	72 sealed: ordinal | 80 position | 88 number
-//	96 segment bytes | 104 block bytes | 112 flags (1: probation) | 120 checksum of 0–119
+//	96 segment bytes | 104 block bytes | 112 flags (1: probation, 2: damaged) | 120 checksum of 0–119
 //
 // A change is written to copies 0 and 1, then to 2 and 3, so that two good
 // copies of one sequence exist at every moment. Opening needs two that agree,
@@ -47,6 +47,7 @@ type state struct {
 	segment     int64 // bytes of each segment file
 	block       int
 	probation   bool
+	damaged     bool
 }
 
 // mark is where a batch lies.
@@ -56,7 +57,10 @@ func (s *state) encode(b []byte) {
 	le := binary.LittleEndian
 	flags := uint64(0)
 	if s.probation {
-		flags = 1
+		flags |= 1
+	}
+	if s.damaged {
+		flags |= 2
 	}
 	for i, v := range [...]uint64{stateMagic, s.sequence, s.id.Cluster, s.id.Replica, s.incarnation, s.hard.Term,
 		s.hard.Vote, s.live, s.last, s.sealed.ordinal, s.sealed.position, s.sealed.number,
@@ -73,7 +77,7 @@ func decodeState(b []byte) (s state, ok bool) {
 	}
 	return state{sequence: u(1), id: Identity{u(2), u(3)}, incarnation: u(4), hard: Hard{u(5), u(6)}, live: u(7),
 		last: u(8), sealed: mark{u(9), u(10), u(11)}, segment: int64(u(12)), block: int(u(13)),
-		probation: u(14)&1 != 0}, true
+		probation: u(14)&1 != 0, damaged: u(14)&2 != 0}, true
 }
 
 // chosen is what the copies of the state file amount to.

@@ -35,6 +35,9 @@ type Link interface {
 	// State returns a number that changes with every new connection, 0 while
 	// there is none, and the bytes of append frames the member can take.
 	State() (connection uint64, grant int)
+	// Incarnation is the member's, as it said when the connection was made: it
+	// grows with every start.
+	Incarnation() uint64
 }
 
 // Terms tells the term of a log index; the core does.
@@ -78,12 +81,14 @@ type Actor struct {
 	connection uint64
 	cursor     ziplist.Cursor
 
-	inFlight   [flights]flight
-	head, tail int // of inFlight, counting up
-	bytes      int
-	waiting    bool  // probe sent
-	anew       bool  // one append is due even if it is empty
-	moved      int64 // when the member last made progress, ns
+	inFlight    [flights]flight
+	head, tail  int // of inFlight, counting up
+	bytes       int
+	waiting     bool // probe sent
+	anew        bool // one append is due even if it is empty
+	incarnation uint64
+	reborn      bool  // it was started again: what it acknowledged may be gone
+	moved       int64 // when the member last made progress, ns
 
 	front []byte
 	err   error
@@ -138,6 +143,14 @@ func (a *Actor) Order(term uint64, mode progress.Mode, next, match uint64, now i
 	a.waiting, a.moved = false, now
 }
 
+// Reborn reports, once, that the member was started again since it was last
+// heard: it must be asked anew what it holds. Nothing is sent before.
+func (a *Actor) Reborn() bool {
+	r := a.reborn
+	a.reborn = false
+	return r
+}
+
 // Stop ends replication: this replica no longer leads.
 func (a *Actor) Stop() { a.reset() }
 
@@ -188,6 +201,12 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 		}
 		a.connection = connection
 		a.restart(now)
+		if i := a.link.Incarnation(); i != a.incarnation {
+			a.reborn, a.incarnation = a.incarnation != 0, i
+		}
+	}
+	if a.reborn {
+		return 0
 	}
 	if a.mode != progress.Stream {
 		if a.waiting || !a.append(limit, commit, grant) {

@@ -16,6 +16,8 @@ type wireLink struct {
 	sent       []raft.Message
 }
 
+func (l *wireLink) Incarnation() uint64 { return 1 }
+
 func (l *wireLink) State() (uint64, int) { return l.connection, 1 << 20 }
 func (l *wireLink) Flush()               {}
 func (l *wireLink) Send(front, records []byte) {

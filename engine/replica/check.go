@@ -23,7 +23,7 @@ func (r *Replica) Check() error {
 	if n := len(r.gated); n > gatedMax {
 		return fmt.Errorf("bounded: %d messages wait for the disk", n)
 	}
-	if n := len(r.effects.List); n > gatedMax {
+	if n := len(r.effects.List); n > effectsMax {
 		return fmt.Errorf("bounded: %d effects wait for a slot", n-r.at)
 	}
 	for _, a := range r.cfg.Actors {
@@ -34,6 +34,9 @@ func (r *Replica) Check() error {
 	return nil
 }
 
+// effectsMax bounds the effects of one call of the core.
+const effectsMax = 256
+
 // gatedMax bounds the messages that wait for a hard state to be durable: a
 // few per member and election, and an election takes longer than a write.
-const gatedMax = 1024
+const gatedMax = 256

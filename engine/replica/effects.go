@@ -123,6 +123,9 @@ func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32) {
 
 func (r *Replica) send(e *raft.Effect) {
 	if e.Gated && r.hardSeq > r.durable.reached {
+		if len(r.gated) == gatedMax { // a disk that hangs; whoever asked long ago asks again
+			r.gated = r.gated[:copy(r.gated, r.gated[1:])]
+		}
 		r.gated = append(r.gated, gatedMessage{seq: r.hardSeq, msg: e.Message})
 		return
 	}

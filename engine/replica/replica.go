@@ -389,6 +389,11 @@ func (r *Replica) pollActors() (n int) {
 	commit := r.commit
 	for _, a := range r.cfg.Actors {
 		n += a.Poll(limit, commit, r.now)
+		if !r.pending() && a.Reborn() {
+			r.core.Forget(a.Member(), &r.effects)
+			r.carry()
+			n++
+		}
 	}
 	return n
 }

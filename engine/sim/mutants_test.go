@@ -74,7 +74,7 @@ var mutants = []mutant{
 	{"no-check-quorum", "pre-vote without check-quorum: 2020 outage", "engine/raft/tick.go",
 		"if !c.quorumActive() {", "if false {"},
 	{"probation-forgotten", "NATS 2.12.1: a damaged member votes as ever", "engine/replica/recovered.go",
-		"o.First, o.Probation = 1, rec.Probation", "o.First, o.Probation = 1, false"},
+		"o.Probation, o.Damaged = 1, rec.Probation, rec.Damaged", "o.Probation, o.Damaged = 1, false, false"},
 	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/raft/leading.go",
 		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
 
@@ -142,7 +142,7 @@ var mutants = []mutant{
 	{"chain-unchecked", "a lost or misdirected batch is passed over", "journal/recover.go",
 		"f.facts.chain = !r.any || h.chain == r.last.sum && h.number > r.last.number", "f.facts.chain = true"},
 	{"lost-header-may-not-have-cut", "architecture, section 13: a lost batch may have cut", "journal/recover.go",
-		"rg := Range{First: r.out.Commit + 1,", "rg := Range{First: r.index.next,"},
+		"rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)),", "rg := Range{First: r.index.next,"},
 	{"not-sealed-at-opening", "a cut tail comes back: field-notes 8", "journal/open.go",
 		"\tj.sealOps()\n\tif err := device.Run(j.ops)", "\tif err := device.Run(j.ops)"},
 	{"state-of-older-copy", "a state file read from its oldest copies", "journal/state.go",

@@ -153,6 +153,9 @@ func (n *node) wakeUp() {
 // State implements peer.Link.
 func (l *link) State() (uint64, int) { return l.conn, l.grant }
 
+// Incarnation implements peer.Link.
+func (l *link) Incarnation() uint64 { return uint64(l.to.restarts) }
+
 // Send implements peer.Link. The records are copied at Flush, as a socket
 // would: whoever changes them before is found out.
 func (l *link) Send(front, records []byte) {

@@ -50,6 +50,7 @@ type node struct {
 	hard          raft.Hard // newest ever durable, as recovered or reported
 	doubt         bool      // a fault took something from the disk that it has not got back
 	probation     bool
+	damaged       bool
 	lost          string // what it named as lost, refusing to go on
 	dead          bool   // for good
 	role          raft.Role
@@ -106,7 +107,7 @@ func (n *node) start() {
 	}
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", n.id), Mode: journal.Direct,
 		Identity: journal.Identity{Cluster: cluster, Replica: n.id}, SegmentBytes: p.Segment, GroupBytes: p.GroupBytes,
-		SealAfter: 20 * time.Millisecond, Metadata: voters, Foreground: true, FS: n.disk, Device: n.disk})
+		SealAfter: 20 * time.Millisecond, Metadata: voters, Foreground: true, Damaged: true, FS: n.disk, Device: n.disk})
 	if err != nil {
 		n.refuse(err)
 		return
@@ -145,10 +146,11 @@ func (n *node) noteRecovery(rec *journal.Recovery) {
 			w.hit(RotFound)
 		}
 	}
-	n.probation = rec.Probation || len(lostRanges(rec)) > 0
-	if len(lostRanges(rec)) > 0 {
+	n.probation, n.damaged = rec.Probation || rec.Damaged, rec.Damaged
+	for _, lost := range rec.Lost {
 		w.hit(DamageFound)
-		w.logf("n%d: lost %v", n.id, lostRanges(rec))
+		w.hit(DamageNamed)
+		w.logf("n%d: lost: %v", n.id, lost)
 	}
 	if n.doubt && !n.probation {
 		n.doubt = false // a later batch had overruled what was damaged
@@ -444,6 +446,9 @@ func (n *node) after() {
 	if n.probation && !n.core.Probation() {
 		n.probation, n.doubt = false, false
 		w.hit(ProbationEnded)
+		if n.damaged {
+			w.hit(DamageFilled)
+		}
 		w.logf("n%d: probation ended", n.id)
 	}
 }
@@ -536,6 +541,3 @@ func (c *catchup) Result() (ziplist.Run, error, bool) {
 	c.ready, c.busy = false, false
 	return c.run, c.err, true
 }
-
-// lostRanges are the entries that a journal opened without.
-func lostRanges(*journal.Recovery) []journal.Range { return nil }

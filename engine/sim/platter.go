@@ -20,6 +20,9 @@ type platter struct {
 	hard    journal.Hard
 	blocks  []block // batches, oldest first
 	number  uint64
+	ghosts  []entry // lost at an opening, from index gone+1 on
+	gone    int
+	hole    uint64 // first entry lost to damage; 0: none
 	err     error
 }
 
@@ -61,6 +64,10 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 	p.number = i.Number
 	p.blocks = append(p.blocks, block{f.name, off, i.Size, i.Number, i.First, i.Count, i.Seals})
 	p.hard = i.Hard
+	if p.hole > 0 && i.Count == 0 {
+		return // what stands behind the damage is kept
+	}
+	p.hole = 0
 	if i.First == 0 || i.First-1 > uint64(len(p.log)) {
 		p.err = fmt.Errorf("I8: a batch begins at %d, the log ends at %d", i.First, len(p.log))
 		return
@@ -119,10 +126,22 @@ func (p *platter) next(term uint64, rec []byte) entry {
 
 // at is the entry at an index.
 func (p *platter) at(i uint64) (entry, bool) {
-	if i == 0 || i > uint64(len(p.log)) {
+	if i == 0 || i > uint64(len(p.log)) || p.hole > 0 && i >= p.hole {
 		return entry{}, false
 	}
 	return p.log[i-1], true
+}
+
+// had is the entry at an index, also if a fault took it since: whoever counted
+// its acknowledgement before was told the truth.
+func (p *platter) had(i uint64) (entry, bool) {
+	if i > 0 && i <= uint64(len(p.log)) {
+		return p.log[i-1], true
+	}
+	if k := i - uint64(p.gone) - 1; i > uint64(p.gone) && k < uint64(len(p.ghosts)) {
+		return p.ghosts[k], true
+	}
+	return entry{}, false
 }
 
 // recovered holds what a journal recovered against what the platter was told:
@@ -137,12 +156,55 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 	if rec.Hard.Term < p.hard.Term || rec.Hard.Term == p.hard.Term && p.hard.Vote != 0 && rec.Hard.Vote != p.hard.Vote {
 		return fmt.Errorf("journal: hard state %+v was durable, %+v was recovered", p.hard, rec.Hard)
 	}
-	doubt := rec.Probation || len(lostRanges(rec)) > 0
-	if last := uint64(len(p.log)); rec.Last > last || rec.Last < last && !doubt {
+	last := uint64(len(p.log))
+	if rec.Damaged {
+		return p.damaged(j, rec)
+	}
+	if rec.Last > last || rec.Last < last && !rec.Probation {
 		return fmt.Errorf("journal: %d entries were durable, %d were recovered", last, rec.Last)
+	}
+	if rec.Last < last {
+		p.gone, p.ghosts = int(rec.Last), slices.Clone(p.log[rec.Last:])
 	}
 	p.log = p.log[:rec.Last]
 	return p.compare(j)
+}
+
+// damaged takes over what a journal with damage still shows. Up to the damage
+// it is held to what was written; behind it a cut may have been lost, so that
+// older entries show: only a leader can tell, and must.
+func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
+	sure := min(rec.Last, uint64(len(p.log)))
+	if p.hole > 0 {
+		sure = min(sure, p.hole-1)
+	}
+	behind := slices.Clone(p.log[sure:])
+	p.log = p.log[:sure]
+	if err := p.compare(j); err != nil {
+		return err
+	}
+	if len(rec.Lost) > 0 {
+		p.hole = rec.Last + 1
+		p.log = append(p.log, behind...)
+		return nil
+	}
+	p.hole = 0
+	r := j.NewReader()
+	for i := sure + 1; i <= rec.Last; {
+		run, err := r.Read(i, 1<<20)
+		if err != nil {
+			return fmt.Errorf("journal: entry %d was recovered and cannot be read: %w", i, err)
+		}
+		for b := run.Records; len(b) > 0; i++ {
+			n, err := record.Skip(b)
+			if err != nil {
+				return fmt.Errorf("journal: entry %d: %w", i, err)
+			}
+			p.log = append(p.log, p.next(run.Term, b[:n]))
+			b = b[n:]
+		}
+	}
+	return nil
 }
 
 // compare reads the whole log back.
