@@ -121,7 +121,8 @@ func (j *Journal) recover() (*Recovery, error) {
 	if j.segments.state, err = j.fs.Open(stateName, j.flags); err != nil {
 		return nil, err
 	}
-	r := &recovery{fs: j.fs, block: j.block, bytes: j.cfg.SegmentBytes, state: &j.state}
+	r := &recovery{fs: j.fs, block: j.block, bytes: j.cfg.SegmentBytes, state: &j.state,
+		glued: make([]byte, 0, 16<<10)}
 	r.out.First = 1
 	r.index.next = 1
 	if err := j.loadSegments(r, names); err != nil {

@@ -36,7 +36,7 @@ type Reader struct {
 const readAhead = 256 << 10
 
 // NewReader returns a reader. Any goroutine.
-func (j *Journal) NewReader() *Reader { return &Reader{j: j} }
+func (j *Journal) NewReader() *Reader { return &Reader{j: j, glued: make([]byte, 0, 8<<10)} }
 
 // Read returns entries from index on, of one batch, at most maxBytes but at
 // least one. ErrNotYet, ErrCompacted, a *DamageError for bytes that do not

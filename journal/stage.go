@@ -148,7 +148,7 @@ func (j *Journal) land(now int64) {
 	j.segments.recycle(f.gone)
 	if f.group != nil {
 		if poison.On {
-			poison.Fill(f.group.buf)
+			poison.Fill(f.group.buf[:f.group.sectors*sectorBytes+f.group.used])
 		}
 		f.group.n = 0
 		j.durable.Store(f.sequence)

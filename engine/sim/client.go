@@ -24,7 +24,7 @@ const maxCommand = 8 << 10
 
 func (n *node) addRoad(id int) {
 	r := &road{n: n, id: id}
-	r.lane = pipeline.NewLane(uint16(id), pipeline.LaneConfig{Cells: n.w.plan.Cells, Queries: 16 << 10, Replies: 16 << 10,
+	r.lane = pipeline.NewLane(uint16(id), pipeline.LaneConfig{Cells: n.w.plan.Cells, Bytes: 1, Queries: 16 << 10, Replies: 16 << 10,
 		Notify: r.notify}, maxCommand, func() { n.wake(n.w.plan.Gap / 4) }, n.local)
 	r.pending = make([]int, r.lane.Cells())
 	r.mask = uint64(r.lane.Cells() - 1)

@@ -239,7 +239,7 @@ const stateFile = "state"
 // put makes bytes durable and tells the platter's observer.
 func (d *disk) put(f *file, b []byte, off int64) {
 	d.grow(f, off+int64(len(b)))
-	if f.name == stateFile {
+	if f.name == stateFile && d.rng.n(8) == 0 {
 		d.remember(f, off, len(b))
 	}
 	copy(f.data[off:], b)

@@ -5,7 +5,11 @@ package poison
 
 // Fill overwrites b. Callers ask On first.
 func Fill(b []byte) {
-	for i := range b {
-		b[i] = 0xdb
+	if len(b) == 0 {
+		return
+	}
+	b[0] = 0xdb
+	for n := 1; n < len(b); n *= 2 {
+		copy(b[n:], b[:n])
 	}
 }
