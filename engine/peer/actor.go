@@ -85,7 +85,6 @@ type Actor struct {
 	head, tail  int // of inFlight, counting up
 	bytes       int
 	waiting     bool // probe sent
-	anew        bool // one append is due even if it is empty
 	incarnation uint64
 	reborn      bool  // it was started again: what it acknowledged may be gone
 	moved       int64 // when the member last made progress, ns
@@ -215,8 +214,7 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 		a.waiting, a.moved = true, now
 		return 1
 	}
-	for (a.next <= limit || a.anew) && a.tail-a.head < flights && a.append(limit, commit, grant) {
-		a.anew = false
+	for a.next <= limit && a.tail-a.head < flights && a.append(limit, commit, grant) {
 		if sent == 0 && a.tail-a.head == 1 {
 			a.moved = now
 		}
@@ -230,16 +228,14 @@ func (a *Actor) stuck(now int64) bool {
 	return (a.waiting || a.head != a.tail) && now-a.moved > a.retry
 }
 
-// restart goes back to what the member is known to hold, and tells it so: a
-// member that was started again learns from nothing else how far its log is
-// shown to agree, and so committed.
+// restart goes back to what the member is known to hold.
 func (a *Actor) restart(now int64) {
 	a.forget()
 	a.next = a.ordered // the core takes a refusal for stale that is not about this place
 	if a.mode == progress.Stream {
 		a.next = a.match + 1
 	}
-	a.waiting, a.moved, a.anew = false, now, true
+	a.waiting, a.moved = false, now
 }
 
 // append queues one append frame at next; false when it cannot be sent now.

@@ -87,6 +87,7 @@ type client struct {
 	outstanding int
 	extra       int // of a burst
 	lastWrite   uint64
+	lastOp      int
 	lastLife    int
 	lastNode    int
 	lastRoad    int
@@ -130,7 +131,8 @@ const proofs = 3
 func (c *client) issue(n int) {
 	w := c.w
 	node := w.nodes[c.node]
-	for i := 0; i < len(w.nodes) && (!node.up || node.paused > w.now || node.founding); i++ {
+	// A paused process is talked to as any other: what it is sent waits for it.
+	for i := 0; i < len(w.nodes) && (!node.up || node.founding || node.paused > w.now && c.rng.chance(0.3)); i++ {
 		c.node = (c.node + 1) % len(w.nodes)
 		node = w.nodes[c.node]
 	}
@@ -160,7 +162,7 @@ func (c *client) one(node *node, r *road) bool {
 		b = le.AppendUint16(b, uint16(o.key))
 		after := uint64(0)
 		if c.lastLife == node.life && c.lastNode == c.node && c.lastRoad == r.id && c.rng.chance(0.7) {
-			after, o.after = c.lastWrite, true
+			after, o.after = c.lastWrite, c.lastOp
 			w.hit(ReadAfterWrite)
 		}
 		o.early = node.core.Role() == raft.Leader && node.core.Commit() < node.noop
@@ -176,7 +178,7 @@ func (c *client) one(node *node, r *road) bool {
 		clear(b[commandBytes:])
 		request, err = r.lane.Write(b)
 		if err == nil {
-			c.lastWrite, c.lastLife, c.lastNode, c.lastRoad = request, node.life, c.node, r.id
+			c.lastWrite, c.lastLife, c.lastNode, c.lastRoad, c.lastOp = request, node.life, c.node, r.id, op
 		}
 	}
 	if errors.Is(err, pipeline.ErrBusy) {

@@ -21,6 +21,7 @@ const (
 	Disconnect
 	Replay
 	Storm
+	Churn
 	DiskStall
 	DiskSlow
 	DiskWriteError
@@ -71,6 +72,7 @@ func init() {
 		Disconnect:     {"broken connection", several, (*World).faultDisconnect},
 		Replay:         {"replayed frames", several, (*World).faultReplay},
 		Storm:          {"storm of losses", several, (*World).faultStorm},
+		Churn:          {"churning links", several, (*World).faultChurn},
 		DiskStall:      {"disk stall", always, (*World).faultStall},
 		DiskSlow:       {"slow disk", always, (*World).faultSlow},
 		DiskWriteError: {"write error", always, (*World).faultWriteError},

@@ -31,6 +31,10 @@ func (w *World) faultCrash(f *Fault) {
 func (w *World) faultCrashAtEffect(f *Fault) {
 	n := w.target(f)
 	r := f.random()
+	if f.X>>4&1 == 0 {
+		n.armedRole = 1 + r.n(4) // at an election
+		return
+	}
 	n.armed = 1 + r.n(40)
 }
 
@@ -171,6 +175,23 @@ func (w *World) faultReplay(f *Fault) {
 
 func (w *World) faultStorm(f *Fault) { w.net.storm = w.now + f.Span }
 
+// faultChurn draws another set of working links every now and then: leaders
+// come and go before they have reached everybody (thesis, figure 3.7).
+func (w *World) faultChurn(f *Fault) {
+	r := f.random()
+	p := pick(&r, 0.3, 0.5, 0.7)
+	for at := int64(0); at < f.Span; {
+		step := r.between(w.plan.Election/3, 2*w.plan.Election)
+		side := r.next()
+		w.later(at, func() {
+			if !w.healed {
+				w.cutWhile(step, func(a, b uint64) bool { return float64(mix(side, a<<8|b)>>11)/(1<<53) < p })
+			}
+		})
+		at += step
+	}
+}
+
 func (w *World) faultStall(f *Fault) {
 	n := w.target(f)
 	n.disk.stalled = w.now + f.Span
@@ -270,6 +291,14 @@ func (w *World) interior(n *node, r *random) (*file, block, bool) {
 	if r.chance(0.5) { // near the end, where it matters more
 		b = blocks[len(blocks)-4-r.n(min(len(blocks)-3, 8))]
 	}
+	if r.chance(0.3) { // what had cut is harder to miss
+		for i := len(blocks) - 4; i >= 0; i-- {
+			if blocks[i].cut {
+				b = blocks[i]
+				break
+			}
+		}
+	}
 	file := n.disk.files[b.file]
 	return file, b, file != nil
 }
@@ -337,7 +366,7 @@ func (w *World) faultRolledBack(f *Fault) {
 	}
 	w.damage(f, func(_ *node, file *file, b block, r *random) {
 		for at := 0; at < b.size; at += 512 {
-			if at == 0 || r.chance(0.5) {
+			if at == 0 && f.X>>10&1 == 0 || at > 0 && r.chance(0.5) {
 				clear(file.data[b.off+int64(at) : b.off+int64(min(at+512, b.size))])
 			}
 		}

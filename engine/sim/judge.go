@@ -54,7 +54,7 @@ type operation struct {
 	node       uint64
 	kind       uint8
 	key        int
-	after      bool
+	after      int // the command whose answer it waits for
 	gaveUp     bool
 	early      bool // a read before the leader's no-op was committed
 	state      opState
@@ -419,6 +419,9 @@ func (j *judge) writeAnswer(o *operation, id int) {
 }
 
 func (j *judge) readAnswer(o *operation, id int) {
+	if o.after != 0 && j.ops[o.after].state == waiting {
+		j.w.fail("own writes", "read %d is answered before command %d, for which it waits", id, o.after)
+	}
 	if o.index < o.floor {
 		j.w.fail("linearizable", "read %d shows index %d, clients had been told of %d before it began", id, o.index, o.floor)
 	}

@@ -219,7 +219,7 @@ func (l *link) transmit(q *queued) {
 	}
 	l.sent++
 	f.conn, f.link, f.sent = l.conn, l, l.sent
-	t.keepOld(f)
+	t.keepOld(f, m.Type)
 	l.route(f)
 }
 
@@ -264,9 +264,14 @@ func (l *link) route(f *frame) {
 	w.push(event{at: at, kind: evFrame, link: l, frame: f})
 }
 
-// keepOld keeps a copy of some frames for replays.
-func (t *network) keepOld(f *frame) {
-	if t.rng.n(8) != 0 {
+// keepOld keeps a copy of some frames for replays: answers rather than
+// heartbeats.
+func (t *network) keepOld(f *frame, kind raft.MessageType) {
+	rare := 4
+	if kind == raft.Heartbeat || kind == raft.HeartbeatAck || kind == raft.Append {
+		rare = 32
+	}
+	if t.rng.n(rare) != 0 {
 		return
 	}
 	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: f.link}

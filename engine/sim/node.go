@@ -38,6 +38,7 @@ type node struct {
 
 	token, armed  int // of the turn scheduled; crash at this many effects from now, 0: none
 	turnAt        int64
+	armedRole     int   // crash so many effects after its next change of role
 	busy          int64 // an inline write holds the loop until then
 	paused        int64 // resumes then
 	stalled       replica.Part
@@ -178,7 +179,7 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 		return
 	}
 	n.up, n.core, n.journal = true, core, j
-	n.founding, n.armed, n.busy, n.turnAt, n.stalledTo, n.applyStall = rec.Fresh, 0, 0, 0, 0, 0
+	n.founding, n.armed, n.armedRole, n.busy, n.turnAt, n.stalledTo, n.applyStall = rec.Fresh, 0, 0, 0, 0, 0, 0
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
@@ -351,7 +352,7 @@ func (n *node) turn() {
 		n.watched = w.now / (w.plan.Heartbeat / 2)
 		n.watch()
 	}
-	if n.armed > 0 {
+	if n.armed > 0 || n.armedRole > 0 {
 		if n.turnArmed() {
 			n.crash()
 			n.restart(10*ms, 2*sec)
@@ -469,6 +470,9 @@ func (n *node) stop(err error) {
 func (n *node) onRole(role raft.Role, leader, term uint64) {
 	w := n.w
 	w.logf("n%d is %v in term %d, leader %d", n.id, role, term, leader)
+	if n.armedRole > 0 {
+		n.armed, n.armedRole = n.armedRole, 0
+	}
 	was := n.role
 	switch {
 	case role == raft.Leader:

@@ -95,7 +95,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.Heartbeat = pick(&r, 50*ms, 50*ms, 100*ms, 150*ms)
 	p.Election = p.Heartbeat * r.between(3, 6)
 	p.Serial = r.chance(0.2)
-	p.Slots = pick(&r, 2, 4, 16, 256)
+	p.Slots = pick(&r, 2, 2, 4, 16, 256)
 	p.Lanes = pick(&r, 1, 2, 3)
 	p.Cells = pick(&r, 1, 8, 64, 256, 1024)
 	p.FrameBytes = pick(&r, 1, 300, 4<<10, 256<<10)

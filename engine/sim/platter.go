@@ -38,6 +38,7 @@ type block struct {
 	first  uint64
 	count  uint32
 	seals  bool
+	cut    bool // it overruled a tail
 }
 
 // torn takes note of a write that power cut: if what is missing is only the
@@ -62,7 +63,8 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 		return
 	}
 	p.number = i.Number
-	p.blocks = append(p.blocks, block{f.name, off, i.Size, i.Number, i.First, i.Count, i.Seals})
+	p.blocks = append(p.blocks, block{f.name, off, i.Size, i.Number, i.First, i.Count, i.Seals,
+		i.Count > 0 && i.First <= uint64(len(p.log))})
 	p.hard = i.Hard
 	if p.hole > 0 && i.Count == 0 {
 		return // what stands behind the damage is kept
