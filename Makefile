@@ -6,19 +6,55 @@ BIN   := bin
 FUZZ  ?= 10s
 BENCH ?= .
 
-.PHONY: all build test race bench demo profile lint fuzz tools-test clean
+.PHONY: all build test race sim mutants sim-traces sim-coverage bench demo profile lint fuzz tools-test clean
 
 all: build
 
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
 
+# The simulation runs last: its fixed seeds, then a minute of fresh ones.
 test: build
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test $$($(GO) list ./... | grep -v /engine/sim)
+	$(GO) test -count=1 -tags poison ./engine/sim
 
 race:
 	$(GO) test -race -short ./...
+
+# Fresh seeds for a minute; SEED=n replays one with its transcript; SEEDS=a..b
+# runs a range. docs/testing.md explains what is printed.
+FOR ?= 1m
+sim: $(BIN)/sim.test
+ifdef SEED
+	$(BIN)/sim.test -test.run '^TestSeed$$' -sim.seed $(SEED)
+else ifdef SEEDS
+	$(BIN)/sim.test -test.run '^TestSeeds$$' -test.timeout 24h -sim.seeds $(SEEDS) -sim.report
+else
+	$(BIN)/sim.test -test.run '^TestFreshSeeds$$' -test.timeout 24h -sim.for $(FOR) -sim.report
+endif
+
+.PHONY: $(BIN)/sim.test
+$(BIN)/sim.test:
+	$(GO) test -c -tags poison -o $@ ./engine/sim
+
+# Puts back every bug of the catalogue, one at a time, and hunts it.
+# MUTANT=name takes those whose name matches.
+mutants: $(BIN)/sim.test
+	cd engine/sim && ../../$(BIN)/sim.test -test.run '^TestMutants$$' -test.timeout 24h -mutants -mutant '$(MUTANT)'
+
+# The same seeds must leave the same traces under the race detector.
+sim-traces: $(BIN)/sim.test
+	$(GO) test -c -race -tags poison -o $(BIN)/sim-race.test ./engine/sim
+	$(BIN)/sim.test -test.run '^TestTraces$$' -sim.traces 12 | grep trace > $(BIN)/traces
+	$(BIN)/sim-race.test -test.run '^TestTraces$$' -sim.traces 12 | grep trace | diff $(BIN)/traces -
+
+# What the simulation alone runs through, by package.
+sim-coverage:
+	$(GO) test -c -cover -tags poison -o $(BIN)/sim-cover.test ./engine/sim \
+	  -coverpkg=./engine/raft/...,./engine/replica,./engine/pipeline,./engine/peer,./journal
+	$(BIN)/sim-cover.test -test.run '^TestSeeds$$|^TestTranscript$$' -sim.seeds 1..1000 -test.coverprofile=$(BIN)/sim.cover
+	$(GO) run ./internal/covered $(BIN)/sim.cover
 
 # Allocation counts and nanoseconds of every hot component.
 bench:

@@ -146,8 +146,6 @@ var mutants = []mutant{
 		"rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)),", "rg := Range{First: r.index.next,"},
 	{"not-sealed-at-opening", "a cut tail comes back: field-notes 8", "journal/open.go",
 		"\tj.sealOps()\n\tif err := device.Run(j.ops)", "\tif err := device.Run(j.ops)"},
-	{"state-of-older-copy", "a state file read from its oldest copies", "journal/state.go",
-		"case !agreed || found[i].sequence > c.state.sequence:", "case !agreed || found[i].sequence < c.state.sequence:"},
 	{"state-mended-whole", "ClickHouse Keeper 111454 class: both copies of a pair at once", "journal/recover.go",
 		"case b.Term > a.Term || b.Term == a.Term && a.Vote == 0:", "case b.Term > a.Term+1:"},
 	{"used-group-too-small", "found here: the end of a large value is not written", "journal/stage.go",

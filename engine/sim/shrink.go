@@ -11,7 +11,8 @@ import (
 // first, then a calmer network, then a smaller cluster and load. It ends when
 // nothing more can go, or when the budget is spent.
 func Shrink(p *Plan, f *Failure, budget time.Duration, out io.Writer) (*Plan, *Failure) {
-	s := &shrinker{plan: p.clone(), failure: f, until: time.Now().Add(budget), out: out}
+	s := &shrinker{plan: p.clone(), failure: f, until: time.Now().Add(budget), out: out,
+		run: func(p *Plan) *Failure { return Run(p, nil).Failure }}
 	s.shorten()
 	for again := true; again && !s.over(); {
 		again = s.faults()
@@ -26,6 +27,7 @@ type shrinker struct {
 	until   time.Time
 	out     io.Writer
 	runs    int
+	run     func(p *Plan) *Failure
 }
 
 func (p *Plan) clone() *Plan {
@@ -42,11 +44,11 @@ func (s *shrinker) try(p *Plan) bool {
 		return false
 	}
 	s.runs++
-	r := Run(p, nil)
-	if r.Failure == nil || r.Failure.Judge != s.failure.Judge {
+	f := s.run(p)
+	if f == nil || f.Judge != s.failure.Judge {
 		return false
 	}
-	s.plan, s.failure = p, r.Failure
+	s.plan, s.failure = p, f
 	if s.out != nil {
 		fmt.Fprintf(s.out, "run %4d: %2d faults, %d members, %d clients, fails at %s\n", s.runs, len(p.Faults), p.Members,
 			len(p.Clients), seconds(s.failure.At))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ var (
 	flagSeeds  = flag.String("sim.seeds", "", "seeds a..b")
 	flagFor    = flag.Duration("sim.for", time.Minute, "how long fresh seeds are run")
 	flagShrink = flag.Duration("sim.shrink", time.Minute, "how long a failing seed is shrunk")
+	flagTraces = flag.Uint64("sim.traces", 0, "print the trace hashes of so many seeds, to compare builds")
 	flagReport = flag.Bool("sim.report", false, "print progress and totals")
 )
 
@@ -139,5 +141,48 @@ func TestSameSeedSameTrace(t *testing.T) {
 				t.Errorf("seed %d: trace %016x, then %016x with %d processors", seed, want, r.Trace, procs)
 			}
 		}
+	}
+}
+
+// TestTraces prints trace hashes; .ci/run compares those of a race build.
+func TestTraces(t *testing.T) {
+	for seed := uint64(1); seed <= *flagTraces; seed++ {
+		fmt.Printf("seed %d trace %016x\n", seed, Run(NewPlan(seed, ModeOf(seed)), nil).Trace)
+	}
+}
+
+// TestTranscript: a transcript changes nothing, and names what happens.
+func TestTranscript(t *testing.T) {
+	var b bytes.Buffer
+	quiet := Run(NewPlan(7, ModeOf(7)), nil)
+	loud := Run(NewPlan(7, ModeOf(7)), &b)
+	if quiet.Trace != loud.Trace {
+		t.Errorf("trace %016x, with a transcript %016x", quiet.Trace, loud.Trace)
+	}
+	for _, want := range []string{"FAULT", "is leader in term", "durable: batch", "AppendAck", "hears from", "HEAL"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the transcript does not say %q", want)
+		}
+	}
+}
+
+// TestShrink: a failing plan becomes a short one that fails alike.
+func TestShrink(t *testing.T) {
+	p := NewPlan(3, Atlas)
+	r := Run(p, nil)
+	if r.Failure != nil {
+		t.Fatal(r.Failure)
+	}
+	culprit := p.Faults[5]
+	s := &shrinker{plan: p.clone(), failure: &Failure{Judge: "planted"}, until: time.Now().Add(time.Minute)}
+	s.run = func(p *Plan) *Failure {
+		if slices.Contains(p.Faults, culprit) {
+			return &Failure{Judge: "planted", At: culprit.At}
+		}
+		return nil
+	}
+	s.faults()
+	if len(s.plan.Faults) != 1 || s.plan.Faults[0] != culprit {
+		t.Errorf("left is %v, not the one that matters, %v", s.plan.Faults, culprit)
 	}
 }
