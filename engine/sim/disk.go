@@ -36,6 +36,7 @@ type disk struct {
 	err      error  // the device's end
 	done     func()
 	writing  bool
+	token    int // of the completion that counts
 	opens    int // operations until a crash inside Open; 0: none
 	mean     int64
 	grain    int
@@ -405,7 +406,22 @@ func (d *disk) next() {
 		return
 	}
 	d.writing = true
-	d.w.at(d.latency(), event{kind: evDisk, node: d.node, life: d.node.life})
+	d.ends(d.latency())
+}
+
+// ends schedules the completion of the group being written; the last word
+// counts.
+func (d *disk) ends(in int64) {
+	d.token++
+	d.w.at(in, event{kind: evDisk, node: d.node, life: d.node.life, n: d.token})
+}
+
+// heal lets a write that hangs end.
+func (d *disk) heal() {
+	d.stalled, d.slow, d.failing, d.full, d.readFail, d.opens, d.mean = 0, 1, false, false, 0, 0, 200*us
+	if d.writing {
+		d.ends(d.latency())
+	}
 }
 
 // complete ends the oldest group.
@@ -413,7 +429,7 @@ func (d *disk) complete() {
 	d.writing = false
 	if left := d.stalled - d.w.now; left > 0 {
 		d.writing = true
-		d.w.at(left, event{kind: evDisk, node: d.node, life: d.node.life})
+		d.ends(left)
 		return
 	}
 	g := d.queue[0]

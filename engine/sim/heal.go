@@ -22,8 +22,7 @@ func (w *World) heal() {
 	w.net.clog = [16][16]int64{}
 	for _, n := range w.nodes {
 		n.paused, n.busy, n.stalledTo, n.applyStall, n.armed, n.armedRole = 0, min(n.busy, w.now), 0, 0, 0, 0
-		d := n.disk
-		d.stalled, d.slow, d.failing, d.full, d.readFail, d.opens, d.mean = 0, 1, false, false, 0, 0, 200*us
+		n.disk.heal()
 		for _, r := range n.roads {
 			r.slow = 0
 		}

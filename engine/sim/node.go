@@ -529,7 +529,11 @@ func (c *catchup) Fetch(index uint64) {
 
 func (n *node) fetch(id int) {
 	c := n.catchups[id]
-	r, err := c.reader.Read(c.want, n.w.plan.FrameBytes)
+	most := 32 << 10
+	if id > 0 {
+		most = n.w.plan.FrameBytes
+	}
+	r, err := c.reader.Read(c.want, most)
 	c.err, c.ready = err, true
 	if err == nil {
 		c.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: append([]byte(nil), r.Records...)}

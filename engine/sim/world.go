@@ -168,7 +168,9 @@ func (w *World) dispatch(e *event) {
 	case evTick:
 		e.node.tick()
 	case evDisk:
-		e.node.disk.complete()
+		if e.n == e.node.disk.token {
+			e.node.disk.complete()
+		}
 	case evFrame:
 		e.link.arrive(e.frame)
 	case evConnect:
