@@ -292,7 +292,7 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 		return run, false
 	}
 	run, err, ok := a.catchup.Result()
-	if ok && err == nil && run.First == a.next && run.First+uint64(run.Count)-1 <= limit {
+	if ok && err == nil && run.First == a.next && run.First+uint64(run.Count)-1 <= limit && a.current(&run) {
 		return run, true
 	}
 	if err != nil {
@@ -308,6 +308,14 @@ func (a *Actor) Check() error {
 		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.member, n, a.bytes)
 	}
 	return nil
+}
+
+// current reports that a run read from the journal is of the log as it is now:
+// a request of an earlier leadership may return what was overruled since.
+func (a *Actor) current(run *ziplist.Run) bool {
+	first, ok := a.terms.Term(run.First)
+	last, known := a.terms.Term(run.First + uint64(run.Count) - 1)
+	return ok && known && first == run.Term && last == run.Term
 }
 
 // Err is the newest reason for which the actor could not send, for status.

@@ -47,6 +47,7 @@ type Apply struct {
 	timing  Timing
 
 	cursor  ziplist.Cursor
+	sure    uint64 // newest entry that the request under way may return; 0: none is
 	window  window
 	entries []Entry
 	replies Replies
@@ -128,21 +129,33 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 	}
 	run, err, ok := a.catchup.Result()
 	if !ok {
-		a.catchup.Fetch(index)
+		a.fetch(index, ready)
 		return run, false
 	}
+	sure := a.sure
+	a.sure = 0
 	if err != nil {
 		a.failed = fmt.Errorf("apply: entry %d: %w", index, err)
 		return run, false
 	}
-	if run.First != index {
-		a.catchup.Fetch(index)
+	if run.First != index || index > sure {
+		a.fetch(index, ready)
 		return run, false
 	}
-	if last := run.First + uint64(run.Count) - 1; last > ready {
-		run = cutRun(run, ready)
+	if last := run.First + uint64(run.Count) - 1; last > sure {
+		run = cutRun(run, sure)
 	}
-	return run, run.Count > 0
+	return run, true
+}
+
+// fetch asks the journal for entries from index on. Of what it returns, only
+// those count that were ready when it was asked and are not in the store: the
+// store has overruled what stands behind them, perhaps not yet on disk.
+func (a *Apply) fetch(index, ready uint64) {
+	if a.sure == 0 {
+		a.sure = min(ready, a.store.First()-1)
+	}
+	a.catchup.Fetch(index)
 }
 
 // cutRun shortens a run to end at index last.

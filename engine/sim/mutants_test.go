@@ -118,7 +118,13 @@ var mutants = []mutant{
 	{"applied-twice", "duplicate apply after a restart", "engine/pipeline/apply.go",
 		"run, ok := a.read(applied+1, ready)", "run, ok := a.read(max(1, applied), ready)"},
 
+	{"apply-reads-overruled-tail", "found here: the journal still holds what a leader has overruled", "engine/pipeline/apply.go",
+		"if last := run.First + uint64(run.Count) - 1; last > sure {\n\t\trun = cutRun(run, sure)",
+		"if last := run.First + uint64(run.Count) - 1; last > ready {\n\t\trun = cutRun(run, ready)"},
+
 	// Actors.
+	{"stale-catch-up-sent", "a journal read of an earlier leadership is sent", "engine/peer/actor.go",
+		"run.First+uint64(run.Count)-1 <= limit && a.current(&run) {", "run.First+uint64(run.Count)-1 <= limit {"},
 	{"probe-place-forgotten", "found here: field-notes 10, yugabyte 32876", "engine/peer/actor.go",
 		"a.next = a.ordered // the core", "// the core"},
 	{"retry-forgotten", "a lost frame stops replication for ever", "engine/peer/actor.go",
