@@ -43,6 +43,7 @@ type disk struct {
 	stalled  int64 // no write ends before
 	slow     int64 // factor
 	failing  bool  // the next write fails; the one after would succeed
+	syncFail bool  // the next sync fails; the one after succeeds
 	readFail int   // reads that fail
 	unread   bool  // some have, in this life
 	full     bool
@@ -224,6 +225,12 @@ func (h *handle) WriteAt(b []byte, off int64) error {
 }
 
 func (h *handle) Sync() error {
+	if d := h.d; d.syncFail {
+		d.syncFail = false
+		d.w.hit(SyncError)
+		d.w.logf("n%d: sync of %s fails with EIO", d.node.id, h.f.name)
+		return fmt.Errorf("sync %s: %w", d.Path(h.f.name), syscall.EIO)
+	}
 	if err := h.d.step("sync"); err != nil {
 		return err
 	}
@@ -418,7 +425,8 @@ func (d *disk) ends(in int64) {
 
 // heal lets a write that hangs end.
 func (d *disk) heal() {
-	d.stalled, d.slow, d.failing, d.full, d.readFail, d.opens, d.mean = 0, 1, false, false, 0, 0, 200*us
+	d.stalled, d.slow, d.readFail, d.opens, d.mean = 0, 1, 0, 0, 200*us
+	d.failing, d.syncFail, d.full = false, false, false
 	if d.writing {
 		d.ends(d.latency())
 	}

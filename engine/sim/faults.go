@@ -25,6 +25,7 @@ const (
 	DiskStall
 	DiskSlow
 	DiskWriteError
+	DiskSyncError
 	DiskReadError
 	DiskFull
 	RotLast
@@ -76,6 +77,7 @@ func init() {
 		DiskStall:      {"disk stall", always, (*World).faultStall},
 		DiskSlow:       {"slow disk", always, (*World).faultSlow},
 		DiskWriteError: {"write error", always, (*World).faultWriteError},
+		DiskSyncError:  {"sync error", always, (*World).faultSyncError},
 		DiskReadError:  {"read error", always, (*World).faultReadError},
 		DiskFull:       {"full disk", always, (*World).faultFull},
 		RotLast:        {"rot in the last batch", majority, (*World).faultRotLast},

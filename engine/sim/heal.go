@@ -7,7 +7,8 @@ import (
 )
 
 // The end of every seed: everything heals but what is down for good, and the
-// cluster must converge within bounds (reliability B.2, 16 and 17).
+// cluster must converge within bounds and then keep still (reliability B.2, 16
+// and 17).
 const (
 	leaderWithin  = 10 // election timeouts: somebody leads
 	answersWithin = 20 // election timeouts: everything outstanding is answered
@@ -69,8 +70,13 @@ func (w *World) leaveDown() {
 func (w *World) check() {
 	since := w.now - w.plan.Duration
 	leader, why := w.converged()
+	if w.calm > 0 {
+		w.stable(leader, why)
+		return
+	}
 	if why == "" {
-		w.end()
+		w.calm, w.calmTerm = w.now, w.nodes[leader-1].core.Hard().Term
+		w.at(10*ms, event{kind: evCheck})
 		return
 	}
 	if w.plan.Mode == Beyond && since > 10*sec && w.excused() {
@@ -88,6 +94,22 @@ func (w *World) check() {
 		w.late("not converged", why)
 	}
 	w.at(10*ms, event{kind: evCheck})
+}
+
+// calmFor is how long, in election timeouts, a healed cluster must keep its
+// leader and its term.
+const calmFor = 10
+
+// stable: nothing happens any more once everybody is equal.
+func (w *World) stable(leader uint64, why string) {
+	switch {
+	case leader == 0 || w.nodes[leader-1].core.Hard().Term != w.calmTerm:
+		w.fail("stability", "%s after all were equal in term %d: %s", seconds(w.now-w.calm), w.calmTerm, why)
+	case w.now-w.calm > calmFor*w.plan.Election:
+		w.end()
+	default:
+		w.at(10*ms, event{kind: evCheck})
+	}
 }
 
 // slack is the time that members need to start and to find each other.

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/ringraft/ringraft/engine/raft"
 	"github.com/ringraft/ringraft/engine/replica"
 )
@@ -155,11 +157,12 @@ func (w *World) faultDisconnect(f *Fault) {
 // faultReplay delivers frames of earlier connections, terms and incarnations.
 func (w *World) faultReplay(f *Fault) {
 	r := f.random()
-	for range 1 + r.n(20) {
-		if len(w.net.old) == 0 {
-			return
-		}
-		old := w.net.old[r.n(len(w.net.old))]
+	old := w.net.old
+	if to := w.target(f); f.X>>2&1 == 0 { // all that one member has ever been told, again
+		old = slices.DeleteFunc(slices.Clone(old), func(g *frame) bool { return g.link.to != to })
+	}
+	for i := range min(len(old), 1+r.n(40)) {
+		old := old[(i+int(f.X>>8%64))%len(old)]
 		w.later(r.between(0, f.Span), func() {
 			l := old.link
 			if l.to.up && l.conn != 0 && l.to.paused <= w.now {
@@ -207,6 +210,10 @@ func (w *World) faultSlow(f *Fault) {
 }
 
 func (w *World) faultWriteError(f *Fault) { w.target(f).disk.failing = true }
+
+// faultSyncError makes the next sync of a file fail, of the next segment or of
+// the next opening; the one after succeeds, as Linux has it.
+func (w *World) faultSyncError(f *Fault) { w.target(f).disk.syncFail = true }
 
 // faultReadError makes reads fail while the journal opens.
 func (w *World) faultReadError(f *Fault) {

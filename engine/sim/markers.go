@@ -49,6 +49,7 @@ const (
 	RestartWithTail
 
 	WriteError
+	SyncError
 	ReadError
 	NoSpaceRefused
 	SpaceReturned
@@ -112,7 +113,7 @@ var markerNames = [markers]string{
 	CrashAfterSend: "a leader dies after sending what its own disk lacks", AllDown: "every member is down",
 	TornCut: "recovery cuts a torn batch", SecondSegment: "recovery reads a second segment",
 	RestartWithTail: "a member returns with entries that nobody committed",
-	WriteError:      "a write fails", ReadError: "a read fails", NoSpaceRefused: "a write is refused for lack of space",
+	WriteError:      "a write fails", SyncError: "a sync fails", ReadError: "a read fails", NoSpaceRefused: "a write is refused for lack of space",
 	SpaceReturned: "space returns", RotFound: "rot in the last batch is found", ProbationBegun: "a member is on probation",
 	ProbationEnded: "probation ends", DamageFound: "damage is found", DamageNamed: "lost entries are named",
 	DamageFilled: "a damaged member is whole again", StateMended: "a rotten copy of the state file is mended",

@@ -264,6 +264,9 @@ func (l *link) route(f *frame) {
 	w.push(event{at: at, kind: evFrame, link: l, frame: f})
 }
 
+// oldFrames is how many frames are kept for replays.
+const oldFrames = 128
+
 // keepOld keeps a copy of some frames for replays: answers rather than
 // heartbeats.
 func (t *network) keepOld(f *frame, kind raft.MessageType) {
@@ -275,10 +278,10 @@ func (t *network) keepOld(f *frame, kind raft.MessageType) {
 		return
 	}
 	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: f.link}
-	if len(t.old) < 64 {
+	if len(t.old) < oldFrames {
 		t.old = append(t.old, g)
 	} else {
-		t.old[t.rng.n(64)] = g
+		t.old[t.rng.n(oldFrames)] = g
 	}
 }
 
