@@ -238,7 +238,7 @@ func (l *link) route(f *frame) {
 		if !w.plan.Datagrams && !w.healed {
 			conn := l.conn
 			w.later(t.rng.between(0, 300*ms), func() { // the sender notices
-				if l.conn == conn {
+				if l.conn == conn && !w.healed {
 					l.broken()
 				}
 			})
