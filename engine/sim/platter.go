@@ -219,6 +219,9 @@ func (p *platter) compare(j *journal.Journal) error {
 		}
 		b := run.Records
 		for range run.Count {
+			if i > uint64(len(p.log)) {
+				return nil // behind it nothing is promised
+			}
 			n, err := record.Skip(b)
 			if err != nil {
 				return fmt.Errorf("journal: entry %d: %w", i, err)
