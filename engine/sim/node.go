@@ -106,9 +106,11 @@ func (n *node) start() {
 	for i := range voters {
 		voters[i] = byte(i + 1)
 	}
+	promised := n.disk.said.log // recovery's own seal cuts what it did not find
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", n.id), Mode: journal.Direct,
 		Identity: journal.Identity{Cluster: cluster, Replica: n.id}, SegmentBytes: p.Segment, GroupBytes: p.GroupBytes,
 		SealAfter: 20 * time.Millisecond, Metadata: voters, Foreground: true, Damaged: true, FS: n.disk, Device: n.disk})
+	n.disk.said.log = promised
 	if err != nil {
 		n.refuse(err)
 		return
