@@ -94,6 +94,3 @@ func init() {
 }
 
 func (k FaultKind) String() string { return faults[k].name }
-
-// lossless reports whether a kind may take an acknowledged entry from a disk.
-func (k FaultKind) damages() bool { return k >= RotLast && k <= RolledBack }

@@ -18,7 +18,6 @@ type judge struct {
 	seen    [][]entry            // index → what any disk ever held there, one per term
 	commit  uint64
 	chosen  []entry // committed, index 1 at 0
-	best    raft.Hard
 
 	// The state machine: one history for all.
 	digests []digest // by index

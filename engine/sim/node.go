@@ -90,10 +90,7 @@ func (n *node) local() int64 {
 	return n.clock + d + d/1e6*n.rate
 }
 
-const (
-	cluster  = 77
-	elements = 1 // the founding entry's index
-)
+const cluster = 77 // any number: all members are told the same
 
 // start boots the process from what the disk holds.
 func (n *node) start() {

@@ -236,10 +236,3 @@ func (p *platter) compare(j *journal.Journal) error {
 	}
 	return nil
 }
-
-// trim keeps the list of batches to those that may still matter for faults.
-func (p *platter) trim() {
-	if len(p.blocks) > 4096 {
-		p.blocks = slices.Delete(p.blocks, 0, 2048)
-	}
-}
