@@ -219,7 +219,7 @@ func (j *judge) hearsMajority(n *node) {
 
 func (j *judge) onDisks(i, term uint64) (e entry, holders int) {
 	for _, o := range j.w.nodes {
-		if x, ok := o.disk.said.had(i); ok && x.term == term {
+		if x, ok := o.disk.said.had(i, term); ok {
 			e = x
 			holders++
 		}

@@ -246,6 +246,9 @@ func (l *link) route(f *frame) {
 		t.free = append(t.free, f)
 		return
 	}
+	if !w.healed && t.rng.chance(w.plan.Echo) {
+		l.echo(f)
+	}
 	if !w.healed && t.rng.chance(w.plan.Corrupt) {
 		f.buf[4+t.rng.n(len(f.buf)-4)] ^= 1 << t.rng.n(8) // a wrong length only delays the finding
 		f.flipped = true
@@ -262,6 +265,21 @@ func (l *link) route(f *frame) {
 		w.push(event{at: w.now + t.transmitDelay(a, b), kind: evFrame, link: l, frame: g})
 	}
 	w.push(event{at: at, kind: evFrame, link: l, frame: f})
+}
+
+// echo lets a copy of a frame arrive seconds later, whatever connection, term
+// or incarnation is current then.
+func (l *link) echo(f *frame) {
+	w := l.w
+	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: l}
+	w.later(w.net.rng.between(20*ms, 8*sec), func() {
+		if l.to.up && l.conn != 0 && l.to.paused <= w.now && !w.healed {
+			if g.conn != l.conn {
+				w.hit(OldFrame)
+			}
+			l.give(g)
+		}
+	})
 }
 
 // oldFrames is how many frames are kept for replays.

@@ -445,6 +445,7 @@ func (n *node) after() {
 	}
 	if n.probation && !n.core.Probation() {
 		n.probation, n.doubt = false, false
+		n.disk.said.ghosts = nil
 		w.hit(ProbationEnded)
 		if n.damaged {
 			w.hit(DamageFilled)

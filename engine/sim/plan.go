@@ -49,6 +49,7 @@ type Plan struct {
 	Datagrams             bool // frames pass each other, are lost and repeated one by one
 	Delay                 int64
 	Loss, Repeat, Corrupt float64
+	Echo                  float64 // frames that arrive once more, much later
 	// Disk.
 	DiskMean int64
 	Grain    int
@@ -114,6 +115,9 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	}
 	if p.Datagrams && r.chance(0.6) {
 		p.Repeat = r.float() * pick(&r, 0.05, 0.3)
+	}
+	if r.chance(0.4) {
+		p.Echo = r.float() * 0.05
 	}
 	if r.chance(0.3) {
 		p.Corrupt = r.float() * 0.01

@@ -134,16 +134,24 @@ func (p *platter) at(i uint64) (entry, bool) {
 	return p.log[i-1], true
 }
 
-// had is the entry at an index, also if a fault took it since: whoever counted
-// its acknowledgement before was told the truth.
-func (p *platter) had(i uint64) (entry, bool) {
-	if i > 0 && i <= uint64(len(p.log)) {
+// had is the entry of an index and a term, also if a fault took it since:
+// whoever counted its acknowledgement was told the truth, and the member votes
+// for nobody until it has it again.
+func (p *platter) had(i, term uint64) (entry, bool) {
+	if i > 0 && i <= uint64(len(p.log)) && p.log[i-1].term == term {
 		return p.log[i-1], true
 	}
-	if k := i - uint64(p.gone) - 1; i > uint64(p.gone) && k < uint64(len(p.ghosts)) {
+	if k := i - uint64(p.gone) - 1; i > uint64(p.gone) && k < uint64(len(p.ghosts)) && p.ghosts[k].term == term {
 		return p.ghosts[k], true
 	}
 	return entry{}, false
+}
+
+// lose keeps what an opening did not find.
+func (p *platter) lose(last uint64) {
+	if len(p.ghosts) == 0 && last < uint64(len(p.log)) {
+		p.gone, p.ghosts = int(last), slices.Clone(p.log[last:])
+	}
 }
 
 // recovered holds what a journal recovered against what the platter was told:
@@ -165,9 +173,7 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 	if rec.Last > last || rec.Last < last && !rec.Probation {
 		return fmt.Errorf("journal: %d entries were durable, %d were recovered", last, rec.Last)
 	}
-	if rec.Last < last {
-		p.gone, p.ghosts = int(rec.Last), slices.Clone(p.log[rec.Last:])
-	}
+	p.lose(rec.Last)
 	p.log = p.log[:rec.Last]
 	return p.compare(j)
 }
@@ -180,6 +186,7 @@ func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 	if p.hole > 0 {
 		sure = min(sure, p.hole-1)
 	}
+	p.lose(sure)
 	behind := slices.Clone(p.log[sure:])
 	p.log = p.log[:sure]
 	if err := p.compare(j); err != nil {

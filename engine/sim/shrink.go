@@ -86,6 +86,7 @@ func (s *shrinker) simplify() (gone bool) {
 		func(p *Plan) { p.Loss = 0 },
 		func(p *Plan) { p.Repeat = 0 },
 		func(p *Plan) { p.Corrupt = 0 },
+		func(p *Plan) { p.Echo = 0 },
 		func(p *Plan) { p.Partial = 0 },
 		func(p *Plan) { p.Skew = 0 },
 		func(p *Plan) { p.Datagrams = false },
