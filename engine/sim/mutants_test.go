@@ -66,8 +66,6 @@ var mutants = []mutant{
 		"m := c.sendGated(e, Vote, c.members[i].ID)", "m := c.send(e, Vote, c.members[i].ID)"},
 	{"truncate-on-old-append", "field-notes 5; openraft 9540c904", "engine/raft/append.go",
 		"if have < end && have < c.log.last {", "if false {"},
-	{"old-term-ack-counts", "reordered acknowledgement of an old term", "engine/raft/step.go",
-		"case m.Term < c.hard.Term && m.Type != PreVoteAck:", "case m.Term < c.hard.Term && m.Type != PreVoteAck && m.Type != AppendAck:"},
 	{"read-before-noop", "RedisRaft 18 and 19", "engine/raft/reads.go",
 		"if c.commit < c.leading.termStart {\n\t\tc.reads.waiting", "if false {\n\t\tc.reads.waiting"},
 	{"read-round-reused", "etcd 20418: an earlier round confirms a later read", "engine/raft/reads.go",
