@@ -36,6 +36,7 @@ const (
 	StageStall
 	SlowReaders
 	Burst
+	Forgetful
 	faultKinds
 )
 
@@ -47,6 +48,7 @@ type faultSpec struct {
 }
 
 func always(*Plan) bool     { return true }
+func never(*Plan) bool      { return false } // not drawn one by one: see drawForgetful
 func several(p *Plan) bool  { return p.Members > 1 }
 func three(p *Plan) bool    { return p.Members > 2 }
 func majority(p *Plan) bool { return p.Members > 2 || p.Mode == Beyond }
@@ -86,6 +88,7 @@ func init() {
 		StageStall:     {"stalled stage", always, (*World).faultStage},
 		SlowReaders:    {"slow readers", always, (*World).faultSlowReaders},
 		Burst:          {"burst of requests", always, (*World).faultBurst},
+		Forgetful:      {"a decisive vote forgets", never, (*World).faultForgetful},
 	}
 }
 
