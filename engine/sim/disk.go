@@ -493,3 +493,32 @@ func (d *disk) OnDone(f func()) { d.done = f }
 
 // Close implements device.Device.
 func (d *disk) Close() {}
+
+// forget spoils one of the newest batches that hold entries, of a member at
+// rest. False when there is none.
+func (d *disk) forget(r *random) bool {
+	back := pick(r, 0, 0, 1, 2)
+	for i := len(d.said.blocks) - 1; i >= 0; i-- {
+		b := d.said.blocks[i]
+		if d.files[b.file] == nil || b.count == 0 {
+			continue
+		}
+		if back--; back >= 0 {
+			continue
+		}
+		at := int64(r.n(b.size))
+		for at%512 >= 508 || at < 24 { // not its tags: torn or rotten is told by them
+			at = int64(r.n(b.size))
+		}
+		d.files[b.file].data[b.off+at] ^= 1 << r.n(8)
+		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.node.id, b.number, b.first, b.first+uint64(b.count)-1)
+		return true
+	}
+	return false
+}
+
+// unsealed reports that nothing yet promises the newest batch, of entries.
+func (d *disk) unsealed() bool {
+	n := len(d.said.blocks)
+	return n > 0 && d.said.blocks[n-1].count > 0
+}

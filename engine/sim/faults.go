@@ -38,6 +38,7 @@ const (
 	StageStall
 	SlowReaders
 	Burst
+	Forgetful
 	faultKinds
 )
 
@@ -49,6 +50,7 @@ type faultSpec struct {
 }
 
 func always(*Plan) bool     { return true }
+func never(*Plan) bool      { return false } // not drawn one by one: see drawForgetful
 func several(p *Plan) bool  { return p.Members > 1 }
 func three(p *Plan) bool    { return p.Members > 2 }
 func majority(p *Plan) bool { return p.Members > 2 || p.Mode == Beyond }
@@ -90,6 +92,7 @@ func init() {
 		StageStall:     {"stalled stage", always, (*World).faultStage},
 		SlowReaders:    {"slow readers", always, (*World).faultSlowReaders},
 		Burst:          {"burst of requests", always, (*World).faultBurst},
+		Forgetful:      {"a decisive vote forgets", never, (*World).faultForgetful},
 	}
 }
 

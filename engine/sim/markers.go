@@ -59,6 +59,7 @@ const (
 	DamageFound
 	DamageNamed
 	DamageFilled
+	Forgot
 	StateMended
 	StalledWrite
 	StallHandedOver
@@ -117,6 +118,7 @@ var markerNames = [markers]string{
 	SpaceReturned: "space returns", RotFound: "rot in the last batch is found", ProbationBegun: "a member is on probation",
 	ProbationEnded: "probation ends", DamageFound: "damage is found", DamageNamed: "lost entries are named",
 	DamageFilled: "a damaged member is whole again", StateMended: "a rotten copy of the state file is mended",
+	Forgot:          "a decisive vote forgets what it acknowledged",
 	StalledWrite:    "a write hangs for an election timeout",
 	StallHandedOver: "a leader with a hanging disk hands over", StallSteppedDown: "a leader with a hanging disk steps down",
 	InlineWrite: "the loop writes by itself", WriteQueued: "a second group is queued", RingFull: "no slot is free",

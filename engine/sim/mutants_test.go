@@ -76,10 +76,14 @@ var mutants = []mutant{
 		"return sorted[n-Size(n)]", "return sorted[min(n-1, n-Size(n)+1)]"},
 	{"no-check-quorum", "pre-vote without check-quorum: 2020 outage", "engine/raft/tick.go",
 		"if !c.quorumActive() {", "if false {"},
-	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/raft/leading.go",
-		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
 	{"probation-forgotten", "NATS 2.12.1: a damaged member votes as ever", "engine/replica/recovered.go",
 		"o.Probation, o.Damaged = 1, rec.Probation, rec.Damaged", "o.Probation, o.Damaged = 1, false, false"},
+	{"last-resort-is-a-vote", "a member that lost what it acknowledged decides an election", "engine/raft/election.go",
+		"\tcase m.LastResort:\n\t\tc.lastResort = c.lastResort.With(i)\n", "\tcase m.LastResort:\n\t\tc.granted = c.granted.With(i)\n"},
+	{"probation-ends-by-restart", "the sealed log looks whole the second time", "journal/open.go",
+		"j.state.probation = j.state.probation || out.Probation", "j.state.probation = out.Probation"},
+	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/raft/leading.go",
+		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
 
 	// The replica.
 	{"durable-is-last-write", "architecture, section 11: an index alone vouches for what overruled it", "engine/replica/durable.go",

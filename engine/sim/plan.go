@@ -1,6 +1,9 @@
 package sim
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	us  = int64(1e3)
@@ -133,6 +136,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 		p.Down = r.n((p.Members-1)/2) + 1
 	}
 	p.drawFaults(&r)
+	p.drawForgetful()
 	return p
 }
 
@@ -178,6 +182,25 @@ func (p *Plan) drawFaults(r *random) {
 			span = r.between(800*ms, 5*sec)
 		}
 		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Node: r.n(p.Members) + 1, Span: span, X: r.next()})
+	}
+}
+
+// drawForgetful adds, to some plans, faults that belong together: chance never
+// lets a member forget what only it and the dead know. It draws for itself, so
+// that the rest of the plan is what it would be without.
+func (p *Plan) drawForgetful() {
+	r := random{mix(p.Seed, 0xf0e7)}
+	if p.Members < 3 || p.Members%2 == 0 || !r.chance(0.4) {
+		return
+	}
+	for range 1 + r.n(4) {
+		f := Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
+			Span: r.between(50*ms, 2*sec), X: r.next()}
+		i := 0
+		for i < len(p.Faults) && p.Faults[i].At <= f.At {
+			i++
+		}
+		p.Faults = slices.Insert(p.Faults, i, f)
 	}
 }
 
