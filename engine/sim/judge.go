@@ -74,7 +74,8 @@ func (j *judge) init(w *World) {
 	j.history = make([][]version64, 2*w.plan.Keys)
 }
 
-// elected: at most one leader per term, and it has everything committed.
+// elected: at most one leader per term, and it has everything that earlier
+// terms committed.
 func (j *judge) elected(n *node, term uint64) {
 	w := j.w
 	w.hit(LeaderElected)
@@ -83,6 +84,9 @@ func (j *judge) elected(n *node, term uint64) {
 	}
 	j.leaders[term] = n.id
 	for i := j.commit; i > 0; i-- {
+		if j.chosen[i-1].term >= term {
+			continue // votes may come so late that a later leader has committed meanwhile
+		}
 		if t, ok := n.core.Term(i); !ok || t != j.chosen[i-1].term {
 			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d", n.id, term, i,
 				j.chosen[i-1].term)
