@@ -516,9 +516,9 @@ func TestDamagedJournalIsFilled(t *testing.T) {
 			_, cfg, _ := damagedJournal(t, spoil)
 			j, rec := mustOpen(t, cfg)
 			w := &writer{t: t, j: j, now: 1, seq: 0}
-			w.put(2, rec.Last+1, 3, 40)
+			const last = 10 // a leader has at least what was known to be committed
+			w.put(2, rec.Last+1, int(last-rec.Last), 40)
 			w.flush()
-			last := rec.Last + 3
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -46,6 +46,8 @@ const (
 	version      = 1
 	flagOpen     = 1 // opens a segment
 	flagSeal     = 2 // promises what stands before it
+	flagDoubt    = 4 // written on probation
+	flagDamaged  = 8 // written while entries are missing
 	fixedBytes   = 144
 	sectorBytes  = 512
 	pieceBytes   = sectorBytes - 4

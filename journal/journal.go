@@ -19,7 +19,7 @@ type Config struct {
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
-	Damaged      bool          // open although entries are lost, for a leader to fill in again; false: *DamageError
+	Damaged      bool          // open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
 	Foreground   bool          // prepare segments in the stage's own goroutine: simulations
 	FS           device.FS     // tests; nil: the directory Dir
 	Device       device.Device // tests; nil: a Writer

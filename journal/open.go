@@ -132,7 +132,9 @@ func (j *Journal) recover() (*Recovery, error) {
 		r.walk()
 	}
 	r.out.Lost = r.lost()
-	if len(r.out.Lost) > 0 && !j.cfg.Damaged {
+	// A sector that cannot be read now may be read at the next opening: nothing
+	// is given up for it, not even this member's vote.
+	if len(r.out.Lost) > 0 && (!j.cfg.Damaged || r.unreadable) {
 		return nil, &DamageError{Dir: j.cfg.Dir, Ranges: r.out.Lost}
 	}
 	if err := r.settle(); err != nil {
@@ -353,8 +355,12 @@ func (j *Journal) resume(r *recovery) error {
 	if len(j.metadata) == 0 {
 		j.metadata = append([]byte(nil), j.cfg.Metadata...)
 	}
-	j.state.probation = j.state.probation || out.Probation
-	j.state.damaged = j.state.damaged || len(out.Lost) > 0
+	// The newest batch says so too: a state file that has fallen back must not
+	// bring back a vote. And a log shorter than what it says is committed lacks
+	// something, whatever else is known.
+	j.state.probation = j.state.probation || out.Probation || r.last.flags&flagDoubt != 0
+	j.state.damaged = j.state.damaged || len(out.Lost) > 0 || r.last.flags&flagDamaged != 0 ||
+		out.Commit > j.index.next-1
 	out.Probation, out.Damaged = j.state.probation, j.state.damaged
 	// A state file that has fallen back must not bring back batch numbers.
 	j.state.incarnation = max(j.state.incarnation, r.last.number>>40) + 1

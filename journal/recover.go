@@ -33,23 +33,24 @@ type Recovery struct {
 
 // recovery walks the live segments in order.
 type recovery struct {
-	fs     device.FS
-	block  int
-	bytes  int64 // of a segment
-	state  *state
-	live   []*segment // by ordinal, without gaps before state.last
-	heads  []header   // their opening headers
-	out    Recovery
-	index  index
-	ranges []Range
-	last   header // newest believed
-	any    bool   // last is set
-	hard   Hard
-	votes  error // two votes in one term
-	seg    int   // where the log ends
-	pos    int64
-	win    window
-	glued  []byte
+	fs         device.FS
+	block      int
+	bytes      int64 // of a segment
+	state      *state
+	live       []*segment // by ordinal, without gaps before state.last
+	heads      []header   // their opening headers
+	out        Recovery
+	index      index
+	ranges     []Range
+	last       header // newest believed
+	any        bool   // last is set
+	hard       Hard
+	votes      error // two votes in one term
+	unreadable bool  // some of what is lost could not be read, and may be another time
+	seg        int   // where the log ends
+	pos        int64
+	win        window
+	glued      []byte
 }
 
 // window reads a segment through a large buffer.
@@ -275,6 +276,7 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 // survived, its entries are lost; when it did not, the batch may have cut, and
 // everything above the last known commit is in doubt up to the next batch.
 func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool) {
+	r.unreadable = r.unreadable || f.facts.unreadable
 	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header && f.facts.chain {
 		h := f.header

@@ -228,6 +228,12 @@ func (j *Journal) ready(size int, hard Hard, now int64) bool {
 // write finishes one batch and adds it to the ops of this submission.
 func (j *Journal) write(buf []byte, h *header) mark {
 	seg := j.segments.current()
+	if j.state.probation {
+		h.flags |= flagDoubt
+	}
+	if j.state.damaged {
+		h.flags |= flagDamaged
+	}
 	j.number++
 	h.id, h.epoch, h.ordinal, h.live = j.cfg.Identity, seg.epoch, seg.ordinal, j.state.live
 	if h.flags&flagOpen != 0 {

@@ -81,7 +81,7 @@ var mutants = []mutant{
 	{"last-resort-is-a-vote", "a member that lost what it acknowledged decides an election", "engine/raft/election.go",
 		"\tcase m.LastResort:\n\t\tc.lastResort = c.lastResort.With(i)\n", "\tcase m.LastResort:\n\t\tc.granted = c.granted.With(i)\n"},
 	{"probation-ends-by-restart", "the sealed log looks whole the second time", "journal/open.go",
-		"j.state.probation = j.state.probation || out.Probation", "j.state.probation = out.Probation"},
+		"j.state.probation = j.state.probation || out.Probation || r.last.flags&flagDoubt != 0", "j.state.probation = out.Probation"},
 	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/raft/leading.go",
 		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
 
