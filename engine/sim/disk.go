@@ -45,6 +45,7 @@ type disk struct {
 	failing  bool  // the next write fails; the one after would succeed
 	syncFail bool  // the next sync fails; the one after succeeds
 	readFail int   // reads that fail
+	readBad  block // only those that touch this batch, if it has a size
 	unread   bool  // some have, in this life
 	full     bool
 
@@ -193,7 +194,10 @@ func (h *handle) ReadAt(b []byte, off int64) error {
 	if err := d.step("read"); err != nil {
 		return err
 	}
-	if d.readFail > 0 {
+	switch {
+	case d.readBad.size > 0 && (d.readBad.file != h.f.name || off >= d.readBad.off+int64(d.readBad.size) ||
+		off+int64(len(b)) <= d.readBad.off):
+	case d.readFail > 0:
 		d.readFail--
 		d.unread = true
 		d.w.hit(ReadError)
@@ -325,7 +329,7 @@ func (d *disk) powerCut() {
 
 // off resets what belongs to the process.
 func (d *disk) off() {
-	d.locked, d.opens, d.readFail, d.unread = false, 0, 0, false
+	d.locked, d.opens, d.readFail, d.readBad, d.unread = false, 0, 0, block{}, false
 	d.queue, d.tag, d.err, d.done, d.writing = nil, 0, nil, nil, false
 	d.failing = false
 }

@@ -140,6 +140,8 @@ var mutants = []mutant{
 		"\t\tif done < j.flights[0].tag && err == nil {"},
 	{"interior-damage-is-the-end", "Redpanda, Dragonboat: truncated at the first bad record", "journal/verdict.go",
 		"{promised: yes, verdict: damaged, cause: \"a batch that was durable is not there\"},", ""},
+	{"unreadable-is-the-end", "an EIO while a journal opens ends the log silently", "journal/recover.go",
+		"\t\t\t\t\tbad = true\n", ""},
 	{"zeros-mean-torn", "etcd: a zero sector means torn", "journal/verdict.go",
 		"{promised: yes, header: yes, verdict: damaged,", "{allTags: no, promised: yes, header: yes, verdict: torn,"},
 	{"torn-is-rot", "every member torn at once, and nobody may vote", "journal/verdict.go",

@@ -112,7 +112,7 @@ func (n *node) start() {
 		n.refuse(err)
 		return
 	}
-	n.disk.opens, n.disk.readFail = 0, 0
+	n.disk.opens, n.disk.readFail, n.disk.readBad = 0, 0, block{}
 	if rec.Fresh && w.sched.chance(0.1) {
 		w.later(w.sched.between(0, 2*ms), func() {
 			n.crash()
