@@ -219,12 +219,12 @@ func (w *World) faultSyncError(f *Fault) { w.target(f).disk.syncFail = true }
 func (w *World) faultReadError(f *Fault) {
 	n := w.target(f)
 	r := f.random()
-	segment := r.chance(0.7) && w.mayDoubt(n) // otherwise the state file, which is read first
+	segment := r.chance(0.7) && n.up && !n.founding // otherwise the state file, which is read first
 	n.crash()
 	n.disk.readFail = 1 + r.n(3)
 	if k := len(n.disk.said.blocks); segment && k > 0 { // mostly what was written last
 		n.disk.readBad = n.disk.said.blocks[max(0, k-1-pick(&r, 0, 0, 0, 1, 2, 8, 64))]
-		n.disk.readFail, n.doubt = pick(&r, 2, 100, 1<<20, 1<<20), true // each look before it fails once too
+		n.disk.readFail = pick(&r, 2, 100, 1<<20, 1<<20) // each look before it fails once too
 	}
 	w.later(f.Span/8, n.start)
 }

@@ -329,6 +329,9 @@ func (l *link) arrive(f *frame) {
 
 func (l *link) give(f *frame) {
 	w := l.w
+	if f.flipped && w.calm > 0 {
+		return
+	}
 	if !f.flipped {
 		l.to.heard[l.from.id] = w.now
 	}

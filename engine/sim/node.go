@@ -272,7 +272,7 @@ func (n *node) effect(what string) {
 
 // crash ends the process and cuts its power.
 func (n *node) crash() {
-	if !n.up {
+	if !n.up || n.w.calm > 0 { // what was planned for later comes too late
 		return
 	}
 	w := n.w
