@@ -504,7 +504,7 @@ func (d *disk) forget(r *random) bool {
 	back := pick(r, 0, 0, 1, 2)
 	for i := len(d.said.blocks) - 1; i >= 0; i-- {
 		b := d.said.blocks[i]
-		if d.files[b.file] == nil || b.count == 0 {
+		if d.files[b.file] == nil || b.count == 0 || b.torn && i == len(d.said.blocks)-1 {
 			continue
 		}
 		if back--; back >= 0 {

@@ -278,7 +278,7 @@ func (w *World) faultRotLast(f *Fault) {
 	blocks = n.disk.said.blocks
 	b := blocks[len(blocks)-1]
 	file := n.disk.files[b.file]
-	if file == nil || b.seals {
+	if file == nil || b.seals || b.torn { // torn and rotten is torn
 		w.later(f.Span/8, n.start)
 		return
 	}

@@ -39,6 +39,7 @@ type block struct {
 	count  uint32
 	seals  bool
 	cut    bool // it overruled a tail
+	torn   bool // power cut its padding: nobody was told of it
 }
 
 // torn takes note of a write that power cut: if what is missing is only the
@@ -46,6 +47,7 @@ type block struct {
 func (p *platter) torn(f *file, off int64, b []byte) {
 	if i, _, err := p.inspect.Batch(b); err == nil && i.Number > p.number {
 		p.wrote(f, off, b)
+		p.blocks[len(p.blocks)-1].torn = true
 	}
 }
 
@@ -63,8 +65,8 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 		return
 	}
 	p.number = i.Number
-	p.blocks = append(p.blocks, block{f.name, off, i.Size, i.Number, i.First, i.Count, i.Seals,
-		i.Count > 0 && i.First <= uint64(len(p.log))})
+	p.blocks = append(p.blocks, block{file: f.name, off: off, size: i.Size, number: i.Number, first: i.First,
+		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
 	p.hard = i.Hard
 	if p.hole > 0 && i.Count == 0 {
 		return // what stands behind the damage is kept
