@@ -515,6 +515,7 @@ func (d *disk) forget(r *random) bool {
 			at = int64(r.n(b.size))
 		}
 		d.files[b.file].data[b.off+at] ^= 1 << r.n(8)
+		d.said.spoilt(&b)
 		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.node.id, b.number, b.first, b.first+uint64(b.count)-1)
 		return true
 	}

@@ -288,6 +288,7 @@ func (w *World) faultRotLast(f *Fault) {
 		at = int64(r.n(b.size))
 	}
 	file.data[b.off+at] ^= 1 << r.n(8)
+	n.disk.said.spoilt(&b)
 	n.doubt = true
 	w.logf("n%d: a bit of the last batch rots", n.id)
 	w.later(f.Span/8, n.start)

@@ -22,7 +22,10 @@ type platter struct {
 	number  uint64
 	ghosts  []entry // lost at an opening, from index gone+1 on
 	gone    int
-	hole    uint64 // first entry lost to damage; 0: none
+	hole    uint64  // first entry lost to damage; 0: none
+	base    int     // where the newest batch began
+	cut     []entry // what it overruled
+	rotten  bool    // a fault took the newest batch: the log before it may come back
 	err     error
 }
 
@@ -76,7 +79,11 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 		p.err = fmt.Errorf("I8: a batch begins at %d, the log ends at %d", i.First, len(p.log))
 		return
 	}
-	if cut := p.log[i.First-1:]; len(cut) > 0 {
+	cut := p.log[i.First-1:]
+	if !p.rotten {
+		p.base, p.cut = int(i.First-1), slices.Clone(cut)
+	}
+	if len(cut) > 0 {
 		p.disk.w.hit(Truncated)
 		if cut[0].term != cut[len(cut)-1].term {
 			p.disk.w.hit(TruncatedTerms)
@@ -172,18 +179,32 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 	if rec.Damaged {
 		return p.damaged(j, rec)
 	}
-	if rec.Last > last || rec.Last < last && !rec.Probation {
+	if p.rotten && rec.Probation {
+		p.undo()
+	}
+	if p.rotten = false; rec.Last != uint64(len(p.log)) {
 		return fmt.Errorf("journal: %d entries were durable, %d were recovered", last, rec.Last)
 	}
-	p.lose(rec.Last)
-	p.log = p.log[:rec.Last]
 	return p.compare(j)
+}
+
+// undo takes the newest batch back, which rotted: what it overruled is there
+// again, on a member that votes for nobody.
+func (p *platter) undo() {
+	p.lose(uint64(p.base))
+	p.log = append(p.log[:p.base:p.base], p.cut...)
+}
+
+// spoilt takes note of a fault that took the batch b.
+func (p *platter) spoilt(b *block) {
+	p.rotten = p.rotten || b.number == p.number
 }
 
 // damaged takes over what a journal with damage still shows. Up to the damage
 // it is held to what was written; behind it a cut may have been lost, so that
 // older entries show: only a leader can tell, and must.
 func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
+	p.rotten = false
 	sure := min(rec.Last, uint64(len(p.log)))
 	if p.hole > 0 {
 		sure = min(sure, p.hole-1)
