@@ -238,7 +238,7 @@ func (l *link) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 		return fmt.Errorf("engine: %s is not member %d of this cluster", l.member.Address, l.member.ID)
 	}
 	l.conn = c
-	l.net.Established()
+	c.Link().Established() // l.net may not be set yet: dialing began before Dial returned
 	l.client.Store(&w.Advertised)
 	l.grant.Store(int64(w.Grant))
 	l.started.Store(w.Incarnation)

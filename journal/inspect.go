@@ -9,6 +9,7 @@ type Inspected struct {
 	Count        uint32
 	Number       uint64 // of the batch; never used twice in a directory
 	Opens, Seals bool   // it opens a segment; it promises what stands before it
+	Doubt        bool   // written on probation, or while entries were missing
 	Size         int    // bytes in the file, rounded to a sector
 }
 
@@ -41,5 +42,6 @@ func (x *Inspector) Batch(b []byte) (i Inspected, run []byte, err error) {
 		return i, nil, err
 	}
 	return Inspected{Identity: h.id, Hard: h.hard, Commit: h.commit, First: h.first, Term: h.entryTrm, Count: h.count,
-		Number: h.number, Opens: h.flags&flagOpen != 0, Seals: h.flags&flagSeal != 0, Size: size}, run, nil
+		Number: h.number, Opens: h.flags&flagOpen != 0, Seals: h.flags&flagSeal != 0,
+		Doubt: h.flags&(flagDoubt|flagDamaged) != 0, Size: size}, run, nil
 }

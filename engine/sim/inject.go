@@ -249,7 +249,7 @@ func (w *World) mayDoubt(n *node) bool {
 	}
 	doubted := 1
 	for _, o := range w.nodes {
-		if o.doubt || o.probation || o.lost != "" || o.dead {
+		if o.doubt || o.probation || o.settling || o.lost != "" || o.dead {
 			doubted++
 		}
 	}

@@ -50,6 +50,7 @@ type node struct {
 	seenApplied   uint64
 	hard          raft.Hard // newest ever durable, as recovered or reported
 	doubt         bool      // a fault took something from the disk that it has not got back
+	settling      bool      // it has got it back, and its disk does not say so yet
 	probation     bool
 	damaged       bool
 	lost          string // what it named as lost, refusing to go on
@@ -155,7 +156,7 @@ func (n *node) noteRecovery(rec *journal.Recovery) {
 	if n.doubt && !n.probation {
 		n.doubt = false // a later batch had overruled what was damaged
 	}
-	n.lost = ""
+	n.lost, n.settling = "", false
 }
 
 // boot assembles the process as the engine does.
@@ -444,7 +445,7 @@ func (n *node) after() {
 		w.net.started(n)
 	}
 	if n.probation && !n.core.Probation() {
-		n.probation, n.doubt = false, false
+		n.probation, n.doubt, n.settling = false, false, true
 		n.disk.said.ghosts = nil
 		w.hit(ProbationEnded)
 		if n.damaged {
@@ -452,6 +453,7 @@ func (n *node) after() {
 		}
 		w.logf("n%d: probation ended", n.id)
 	}
+	n.settling = n.settling && n.disk.said.doubt
 }
 
 // stop is the end of a process that lost its ground: it answers what it can.

@@ -18,6 +18,7 @@ type platter struct {
 	inspect journal.Inspector
 	log     []entry // index 1 at 0
 	hard    journal.Hard
+	doubt   bool    // the newest batch says that something may be missing
 	blocks  []block // batches, oldest first
 	number  uint64
 	ghosts  []entry // lost at an opening, from index gone+1 on
@@ -70,7 +71,7 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 	p.number = i.Number
 	p.blocks = append(p.blocks, block{file: f.name, off: off, size: i.Size, number: i.Number, first: i.First,
 		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
-	p.hard = i.Hard
+	p.hard, p.doubt = i.Hard, i.Doubt
 	if p.hole > 0 && i.Count == 0 {
 		return // what stands behind the damage is kept
 	}
