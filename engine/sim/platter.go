@@ -196,9 +196,13 @@ func (p *platter) undo() {
 	p.log = append(p.log[:p.base:p.base], p.cut...)
 }
 
-// spoilt takes note of a fault that took the batch b.
+// spoilt takes note of a fault that hit the batch b. In its padding it took
+// nothing, and nobody will notice.
 func (p *platter) spoilt(b *block) {
-	p.rotten = p.rotten || b.number == p.number
+	if b.number == p.number {
+		_, _, err := p.inspect.Batch(p.disk.files[b.file].data[b.off : b.off+int64(b.size)])
+		p.rotten = p.rotten || err != nil
+	}
 }
 
 // damaged takes over what a journal with damage still shows. Up to the damage
