@@ -76,6 +76,9 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 		return // what stands behind the damage is kept
 	}
 	p.hole = 0
+	if p.rotten && i.Count == 0 && i.First == uint64(p.base+len(p.cut))+1 {
+		return // a seal behind what the rotten batch had overruled: recovered judges that log
+	}
 	if i.First == 0 || i.First-1 > uint64(len(p.log)) {
 		p.err = fmt.Errorf("I8: a batch begins at %d, the log ends at %d", i.First, len(p.log))
 		return
