@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/ringraft/ringraft/engine/raft"
@@ -60,5 +61,56 @@ func TestALostProbeIsSentAgain(t *testing.T) {
 			t.Fatalf("try %d: %v", try, &m)
 		}
 		now += 100
+	}
+}
+
+// uneven is a log whose entries from 4 on are of term 3.
+type uneven struct{}
+
+func (uneven) Term(index uint64) (uint64, bool) {
+	if index < 4 {
+		return 1, true
+	}
+	return 3, true
+}
+
+// shelf is a journal read that was asked for long ago.
+type shelf struct {
+	run     ziplist.Run
+	fetched []uint64
+}
+
+func (s *shelf) Fetch(index uint64)                 { s.fetched = append(s.fetched, index) }
+func (s *shelf) Result() (ziplist.Run, error, bool) { return s.run, nil, s.run.Count > 0 }
+
+// A read begun in an earlier leadership may end in this one, and bring what was
+// overruled between the two: it is asked for again, not sent.
+func TestAReadOfAnEarlierLeadershipIsNotSent(t *testing.T) {
+	body := record.AppendCommand(nil, []byte("x"))
+	for _, c := range []struct {
+		term  uint64
+		count uint32
+		sent  bool
+	}{
+		{term: 1, count: 3, sent: true},  // entries 1 to 3, still of term 1
+		{term: 1, count: 5, sent: false}, // 4 and 5 were overruled in term 3
+		{term: 2, count: 2, sent: false}, // all of them were
+	} {
+		s := &shelf{run: ziplist.Run{Term: c.term, First: 1, Count: c.count}}
+		for range c.count {
+			s.run.Records = append(s.run.Records, body...)
+		}
+		store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
+		l := &wireLink{connection: 1}
+		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: uneven{}, Catchup: s, Retry: 10})
+		a.Order(3, progress.Stream, 1, 0, 1)
+		a.Poll(8, 3, 1)
+		entries := uint32(0)
+		for _, m := range l.sent {
+			entries += m.Count
+		}
+		if c.sent != (entries > 0) || !c.sent && !slices.Equal(s.fetched, []uint64{1}) {
+			t.Errorf("a run of %d entries of term %d: sent %d entries, asked again %v", c.count, c.term, entries, s.fetched)
+		}
 	}
 }

@@ -125,8 +125,6 @@ var mutants = []mutant{
 		"if last := run.First + uint64(run.Count) - 1; last > ready {\n\t\trun = cutRun(run, ready)"},
 
 	// Actors.
-	{"stale-catch-up-sent", "a journal read of an earlier leadership is sent", "engine/peer/actor.go",
-		"run.First+uint64(run.Count)-1 <= limit && a.current(&run) {", "run.First+uint64(run.Count)-1 <= limit {"},
 	{"probe-place-forgotten", "found here: field-notes 10, yugabyte 32876", "engine/peer/actor.go",
 		"a.next = a.ordered // the core", "// the core"},
 	{"retry-forgotten", "a lost frame stops replication for ever", "engine/peer/actor.go",
