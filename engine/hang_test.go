@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type hangingDisk struct {
 	mu   sync.Mutex
 	held chan struct{} // closed by release; nil: writes pass
 	hung atomic.Int64  // writes that hang now
+	poll atomic.Bool   // the newest of them hangs the polling goroutine
 }
 
 func (d *hangingDisk) hold() {
@@ -43,12 +45,29 @@ func (d *hangingDisk) pass() {
 	held := d.held
 	d.mu.Unlock()
 	if held != nil {
+		d.poll.Store(calledInline())
 		d.hung.Add(1)
 		<-held
 		d.hung.Add(-1)
 	}
 	if d.slow {
 		<-time.After(1200 * time.Microsecond)
+	}
+}
+
+// calledInline reports that no writer goroutine is between the journal and the
+// disk.
+func calledInline() bool {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(0, pcs)])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, ".Inline") {
+			return true
+		}
+		if !more {
+			return false
+		}
 	}
 }
 
@@ -268,20 +287,28 @@ func TestLeaderHungInline(t *testing.T) {
 	old := c.leader()
 	e, id := c.engines[old], uint64(old+1)
 	var y tally
-	for range 20 {
-		_, err := e.Propose(context.Background(), number(1))
-		y.note(err)
-	}
 	var wg sync.WaitGroup
-	disks[id].hold()
-	start := time.Now()
-	for range 4 {
-		wg.Go(func() {
+	var start time.Time
+	hang := func() (inline bool) {
+		for range 20 { // quick ones, so that the next is done inline
 			_, err := e.Propose(context.Background(), number(1))
 			y.note(err)
-		})
+		}
+		disks[id].hold()
+		start = time.Now()
+		for range 4 {
+			wg.Go(func() {
+				_, err := e.Propose(context.Background(), number(1))
+				y.note(err)
+			})
+		}
+		until(t, "the write to hang", func() bool { return disks[id].hung.Load() > 0 })
+		return disks[id].poll.Load()
 	}
-	until(t, "the write to hang", func() bool { return disks[id].hung.Load() > 0 })
+	for !hang() { // the machine is busy: the write before took long, this one went to the writer
+		disks[id].release()
+		wg.Wait()
+	}
 	c.another(old)
 	led := time.Since(start)
 	c.engines[old] = nil
@@ -293,7 +320,7 @@ func TestLeaderHungInline(t *testing.T) {
 	}
 	c.engines[old] = e
 	if e.Status().Role != Leader {
-		t.Error("its polling goroutine runs: the write was not done inline")
+		t.Error("its polling goroutine runs, though the write that hangs is done inline")
 	}
 	disks[id].release()
 	until(t, "the old leader to find itself deposed", func() bool { return e.Status().Role != Leader })
