@@ -6,7 +6,7 @@ BIN   := bin
 FUZZ  ?= 10s
 BENCH ?= .
 
-.PHONY: all build test race sim mutants sim-traces sim-coverage bench demo profile lint fuzz tools-test clean
+.PHONY: all build test race sim mutants sim-traces sim-coverage orders bench demo profile lint fuzz tools-test clean
 
 all: build
 
@@ -55,6 +55,10 @@ sim-coverage:
 	  -coverpkg=./engine/raft/...,./engine/replica,./engine/pipeline,./engine/peer,./journal
 	$(BIN)/sim-cover.test -test.run '^TestSeeds$$|^TestTranscript$$' -sim.seeds 1..1000 -test.coverprofile=$(BIN)/sim.cover
 	$(GO) run ./internal/covered $(BIN)/sim.cover
+
+# Every order of loads, stores and wake-ups on tiny rings.
+orders:
+	GOGC=400 $(GO) test -count=1 -tags interleave ./ring ./internal/interleave
 
 # Allocation counts and nanoseconds of every hot component.
 bench:

@@ -4,9 +4,17 @@
 //
 //	pipeline   producer ─► slots ─► stage 1 ─► stage 2        each consumer follows a
 //	                                                           Sequence of the one before
-//	diamond    producer ─► slots ─┬─► a ─┬─► c                 c follows a Barrier over
+//	diamond    producer ─► slots ─┬─► a ─┬─► c                 c follows the slower of
 //	                              └─► b ─┘                     a and b
+//	multicast  producer ─► slots ─┬─► a                        neither waits for the other
+//	                              └─► b
 //	gates      the producer reuses a slot when every gating Sequence has passed it
+//
+// Two ways to use it. The engine polls its stages itself, from one goroutine
+// or several, and ties Ring, Sequence and Parker together by hand. Pipeline is
+// the rest of the family for programs that want goroutines per stage: several
+// producers (Many), claims of n, wait strategies, a halt that drains, failures
+// that surface, depth and waiting time per stage.
 //
 // One writer per sequence; nothing is locked. Go's atomics are sequentially
 // consistent, so a consumer that loads a published sequence sees every write

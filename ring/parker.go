@@ -1,17 +1,17 @@
 package ring
 
-import "sync/atomic"
-
 // Parker lets one goroutine sleep until others have something for it. Unpark
 // costs one atomic load while nobody sleeps. No wake-up is lost: the sleeper
 // announces itself before it looks at its condition for the last time.
 type Parker struct {
-	parked atomic.Bool
-	bell   chan struct{}
+	_      [cacheLine - 8]byte
+	parked flag
+	bell   bell
+	_      [cacheLine - 16]byte
 }
 
 // NewParker returns a parker.
-func NewParker() *Parker { return &Parker{bell: make(chan struct{}, 1)} }
+func NewParker() *Parker { return &Parker{bell: newBell()} }
 
 // Park sleeps until cond holds. cond is checked after every wake-up, which may
 // be spurious. One goroutine at a time.
@@ -22,16 +22,13 @@ func (p *Parker) Park(cond func() bool) {
 			p.parked.Store(false)
 			return
 		}
-		<-p.bell
+		p.bell.wait()
 	}
 }
 
 // Unpark wakes the sleeper, if there is one. Any goroutine.
 func (p *Parker) Unpark() {
 	if p.parked.Load() && p.parked.CompareAndSwap(true, false) {
-		select {
-		case p.bell <- struct{}{}:
-		default:
-		}
+		p.bell.ring()
 	}
 }

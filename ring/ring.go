@@ -1,7 +1,5 @@
 package ring
 
-import "fmt"
-
 // Ring is a fixed array of slots between one producer and the consumers that
 // gate it, in the manner of the LMAX Disruptor. Sequence numbers start at 1.
 //
@@ -18,9 +16,7 @@ type Ring[T any] struct {
 
 // New returns a ring of capacity slots, a power of two, at least 2.
 func New[T any](capacity int) *Ring[T] {
-	if capacity < 2 || capacity&(capacity-1) != 0 {
-		panic(fmt.Sprintf("ring: capacity %d is not a power of two of at least 2", capacity))
-	}
+	checkCapacity(capacity)
 	return &Ring[T]{slots: make([]T, capacity), mask: uint64(capacity - 1)}
 }
 
@@ -48,13 +44,7 @@ func (r *Ring[T]) TryClaim(n int) (first uint64, ok bool) {
 	return first, true
 }
 
-func (r *Ring[T]) look() {
-	free := r.claimed
-	for _, g := range r.gates {
-		free = min(free, g.Load())
-	}
-	r.free = free
-}
+func (r *Ring[T]) look() { r.free = lowest(r.gates, r.claimed) }
 
 // Free is the number of slots that can be claimed now. Producer only.
 func (r *Ring[T]) Free() int {

@@ -1,10 +1,11 @@
+//go:build !interleave
+
 package ring
 
 import (
 	"bytes"
 	"math/rand/v2"
 	"runtime"
-	"sync"
 	"testing"
 	"unsafe"
 )
@@ -49,65 +50,6 @@ func TestClaimNeverOvertakesTheSlowestGate(t *testing.T) {
 	}
 	if first, ok := r.TryClaim(3); !ok || first != 9 {
 		t.Fatal(first, ok)
-	}
-}
-
-// A diamond on two slots, under stress: two stages behind the producer, one
-// behind both, batches to the highest available.
-func TestDiamondLosesAndRepeatsNothing(t *testing.T) {
-	for _, capacity := range []int{2, 4, 256} {
-		const n = 20000
-		r := New[uint64](capacity)
-		var a, b, c Sequence
-		r.Gate(&c)
-		var wg sync.WaitGroup
-		parkers := []*Parker{NewParker(), NewParker(), NewParker(), NewParker()}
-		stage := func(up *Barrier, own *Sequence, p, down, back *Parker, check func(seq, v uint64)) {
-			wg.Go(func() {
-				for next := uint64(1); next <= n; {
-					last, ok := up.Wait(next, p, func() bool { return false })
-					if !ok {
-						t.Error("stopped")
-						return
-					}
-					for ; next <= last; next++ {
-						check(next, *r.At(next))
-					}
-					own.Store(last)
-					down.Unpark()
-					back.Unpark()
-				}
-			})
-		}
-		same := func(seq, v uint64) {
-			if seq != v {
-				t.Errorf("slot %d holds %d", seq, v)
-			}
-		}
-		stage(NewBarrier(r.Cursor()), &a, parkers[0], parkers[2], parkers[2], same)
-		stage(NewBarrier(r.Cursor()), &b, parkers[1], parkers[2], parkers[2], same)
-		stage(NewBarrier(&a, &b), &c, parkers[2], parkers[3], parkers[3], func(seq, v uint64) {
-			same(seq, v)
-			if a.Load() < seq || b.Load() < seq {
-				t.Errorf("slot %d overtook a stage before it", seq)
-			}
-		})
-		for sent := uint64(0); sent < n; {
-			k := min(1+int(sent%3), capacity, n-int(sent))
-			parkers[3].Park(func() bool { return r.Free() >= k })
-			first, ok := r.TryClaim(k)
-			if !ok {
-				t.Fatal("free, yet not claimed")
-			}
-			for i := range uint64(k) {
-				*r.At(first + i) = first + i
-			}
-			sent += uint64(k)
-			r.Publish(sent)
-			parkers[0].Unpark()
-			parkers[1].Unpark()
-		}
-		wg.Wait()
 	}
 }
 

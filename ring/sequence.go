@@ -1,7 +1,5 @@
 package ring
 
-import "sync/atomic"
-
 // cacheLine is two lines of 64 bytes: adjacent lines are fetched in pairs.
 const cacheLine = 128
 
@@ -11,7 +9,7 @@ const cacheLine = 128
 // that was written before it was stored.
 type Sequence struct {
 	_ [cacheLine - 8]byte
-	v atomic.Uint64
+	v word
 	_ [cacheLine - 8]byte
 }
 

@@ -19,7 +19,8 @@ const module = "github.com/ringraft/ringraft/"
 // production code may import. A room that is missing may import none.
 var mayImport = map[string][]string{
 	"internal/poison":      {},
-	"ring":                 {"internal/poison"},
+	"internal/interleave":  {},
+	"ring":                 {"internal/poison", "internal/interleave"}, // the second in builds with the tag interleave
 	"ziplist":              {"journal/record", "internal/poison"},
 	"journal/record":       {},
 	"journal/device":       {},

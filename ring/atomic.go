@@ -1,0 +1,43 @@
+//go:build !interleave
+
+package ring
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The package's hands on shared memory. Built with the tag interleave they
+// become those of internal/interleave, which tries every order of them.
+type (
+	word = atomic.Uint64
+	flag = atomic.Bool
+	lock = sync.Mutex
+)
+
+// bell remembers one ring until somebody waits for it.
+type bell struct{ c chan struct{} }
+
+func newBell() bell { return bell{c: make(chan struct{}, 1)} }
+
+func (b *bell) ring() {
+	select {
+	case b.c <- struct{}{}:
+	default:
+	}
+}
+
+func (b *bell) wait() { <-b.c }
+
+// pause lets another goroutine run, again and again until one has written.
+func pause() { runtime.Gosched() }
+
+// giveWay lets another goroutine run, once.
+func giveWay() { runtime.Gosched() }
+
+// clock is read on the way to sleep and back, never per event.
+func clock() int64 { return time.Since(began).Nanoseconds() }
+
+var began = time.Now()

@@ -1,0 +1,102 @@
+package ring
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Wait is how a goroutine waits for another one: what it pays while there is
+// nothing to do, against how soon it notices that there is.
+type Wait uint8
+
+const (
+	// Park gives way once, then sleeps until it is woken: no processor time
+	// while idle. The default, and the fastest on few cores.
+	Park Wait = iota
+	// Adaptive spins first, for longer the more often that paid, then parks.
+	Adaptive
+	// Yield gives way for ever and never sleeps: it burns a core that is idle,
+	// and leaves it to others that are not.
+	Yield
+	// Spin never gives way: the shortest hand-off, if every stage and producer
+	// has a core of its own and one is left over. A pipeline that cannot have
+	// that refuses to start.
+	Spin
+)
+
+var waitNames = [...]string{Park: "park", Adaptive: "adaptive", Yield: "yield", Spin: "spin"}
+
+func (w Wait) String() string {
+	if int(w) < len(waitNames) {
+		return waitNames[w]
+	}
+	return fmt.Sprintf("Wait(%d)", w)
+}
+
+// ParseWait reads park, adaptive, yield or spin.
+func ParseWait(name string) (Wait, error) {
+	for w, n := range waitNames {
+		if n == name {
+			return Wait(w), nil
+		}
+	}
+	return 0, &ConfigError{Why: fmt.Sprintf("no wait strategy %q; there are park, adaptive, yield and spin", name)}
+}
+
+// Adaptive looks at its condition between these many times before it parks:
+// some 20 ns to some 20 µs, about what a wake-up costs.
+const minSpins, maxSpins = 8, 8192
+
+// waiter waits in one goroutine for a condition that others make true, and
+// counts what that took.
+type waiter struct {
+	how    Wait
+	parker *Parker
+	spins  int // Adaptive's patience
+
+	sleeps atomic.Uint64 // how often it slept
+	slept  atomic.Uint64 // ns in sleeps that ended
+	since  atomic.Uint64 // clock when it fell asleep, 0 while awake
+}
+
+func newWaiter(how Wait) *waiter {
+	return &waiter{how: how, parker: NewParker(), spins: minSpins}
+}
+
+// until returns when cond holds.
+func (w *waiter) until(cond func() bool) {
+	switch w.how {
+	case Spin:
+		for !cond() {
+		}
+		return
+	case Yield:
+		for !cond() {
+			pause()
+		}
+		return
+	case Adaptive:
+		for range w.spins {
+			if cond() {
+				w.spins = min(2*w.spins, maxSpins)
+				return
+			}
+		}
+		w.spins = max(w.spins/2, minSpins)
+	}
+	if cond() {
+		return
+	}
+	giveWay()
+	if cond() {
+		return
+	}
+	began := clock()
+	w.sleeps.Store(w.sleeps.Load() + 1)
+	w.since.Store(uint64(began))
+	w.parker.Park(cond)
+	w.since.Store(0)
+	w.slept.Store(w.slept.Load() + uint64(clock()-began))
+}
+
+func (w *waiter) wake() { w.parker.Unpark() }
