@@ -16,7 +16,7 @@ type Environment struct {
 	Kernel     string    `json:"kernel"`
 	Go         string    `json:"go"`
 	MaxProcs   int       `json:"gomaxprocs"`
-	Filesystem string    `json:"filesystem"`
+	Filesystem string    `json:"filesystem,omitempty"`
 	Revision   string    `json:"revision,omitempty"`
 	Disk       DiskProbe `json:"disk_probe"`
 
@@ -25,11 +25,16 @@ type Environment struct {
 	Warnings  []string `json:"warnings"`
 }
 
+// machine is the environment of what uses no disk.
+func machine() Environment {
+	return Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(), Go: runtime.Version(),
+		MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(), Warnings: []string{}}
+}
+
 // fingerprint looks at the machine, and probes the disk of dir ("" probes
 // none, because the servers' disk may be elsewhere).
 func fingerprint(dir string) Environment {
-	e := Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(), Go: runtime.Version(),
-		MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(), Warnings: []string{}}
+	e := machine()
 	if dir == "" {
 		e.Filesystem, e.Disk.Error = "unknown", "not probed: the servers' directories are not known"
 		return e

@@ -100,8 +100,10 @@ func (e *Environment) text() string {
 	if disk == "" {
 		disk = fmt.Sprintf("4 KiB O_DIRECT|O_DSYNC write %.0f µs p50, %.0f p99", e.Disk.P50, e.Disk.P99)
 	}
-	parts := []string{fmt.Sprintf("%s × %d", e.CPU, e.Cores), e.Kernel,
-		fmt.Sprintf("%s GOMAXPROCS %d", e.Go, e.MaxProcs), e.Filesystem, disk}
+	parts := []string{fmt.Sprintf("%s × %d", e.CPU, e.Cores), e.Kernel, fmt.Sprintf("%s GOMAXPROCS %d", e.Go, e.MaxProcs)}
+	if e.Filesystem != "" {
+		parts = append(parts, e.Filesystem, disk)
+	}
 	if e.Revision != "" {
 		parts = append(parts, e.Revision)
 	}

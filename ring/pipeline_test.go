@@ -140,8 +140,18 @@ func produce(t *testing.T, in *Producer[cell], id, events uint64, slots int) {
 			t.Error(err)
 			return
 		}
-		for i := range uint64(size) {
-			*in.At(first + i) = cell{producer: id, n: n + i}
+		if n%2 == 0 {
+			for i := range uint64(size) {
+				*in.At(first + i) = cell{producer: id, n: n + i}
+			}
+		} else {
+			head, tail := in.Slots(first, size)
+			for i := range head {
+				head[i] = cell{producer: id, n: n + uint64(i)}
+			}
+			for i := range tail {
+				tail[i] = cell{producer: id, n: n + uint64(len(head)+i)}
+			}
 		}
 		if err := in.Publish(first, size); err != nil {
 			t.Error(err)

@@ -72,6 +72,13 @@ func (in *Producer[T]) At(seq uint64) *T {
 	return in.p.many.At(seq)
 }
 
+// Slots returns n claimed slots from first on as one or two pieces of memory,
+// in order, until they are published: to fill many, this is quicker than At.
+func (in *Producer[T]) Slots(first uint64, n int) (head, tail []T) {
+	slots, mask := in.p.memory()
+	return Batch[T]{First: first, Last: first + uint64(n) - 1, slots: slots, mask: mask}.Slices()
+}
+
 // Publish hands the n slots that Claim(n) returned to the stages. Without an
 // error they will pass every stage, unless a handler fails first. ErrHalted,
 // with one producer only: Halt came first, no stage sees them.

@@ -5,6 +5,7 @@
 //	raftbench run --addrs HOST:PORT   a running raftd, Redis, …
 //	raftbench demo                    three raftd, load, a kill, and the check
 //	raftbench check --addrs A,B,C     the check alone, on a running cluster
+//	raftbench ring                    the ring against channels and a locked queue
 //
 // Exit codes: 0 done, 1 the run or the check failed, 2 a mistake on the
 // command line.
@@ -67,14 +68,14 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usagef("say what to do: run, demo or check (see raftbench --help)")
+			return usagef("say what to do: run, demo, check or ring (see raftbench --help)")
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%v (see %s --help)", err, c.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newDemo(), newCheck())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newRing())
 	return root
 }
 

@@ -44,6 +44,14 @@ func TestMistakesAreOneLineAndExitTwo(t *testing.T) {
 		"demo --duration x":                 "--duration",
 		"demo --journal paper":              "--journal",
 		"check":                             "--addrs",
+		"ring --shape star":                 "--shape",
+		"ring --batch 0":                    "--batch",
+		"ring --batch 1000":                 "--batch",
+		"ring --slots 100":                  "--slots",
+		"ring --wait never":                 "--wait",
+		"ring --duration 1h":                "--duration",
+		"ring --reps 0":                     "--reps",
+		"ring --json /nonexistent/x.json":   "--json",
 		"check --addrs a:1 --settle x":      "--settle",
 		"run --hlog /nonexistent/x.hlog":    "--hlog",
 		"run --cpuprofile /nonexistent/x.p": "--cpuprofile",
@@ -78,6 +86,17 @@ func TestDryRunPrintsEveryCell(t *testing.T) {
 	out, err = try("run", "--dry-run", "--addrs", "127.0.0.1:1", "-c", "7", "-P", "3", "--rate", "10k")
 	if err != nil || !strings.Contains(out, "open loop, 10,000/s, at most 7 connections × 3 outstanding") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestRingComparesAndWritesJSON(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ring.json")
+	out, err := try("ring", "--shape", "diamond", "--batch", "1,16", "--slots", "64", "--duration", "1ms", "--reps", "1", "--json", file)
+	if err != nil || strings.Count(out, "mutex+cond queue") != 3 || strings.Count(out, "channel of slices") != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"ns_per_hop"`) {
+		t.Errorf("%v %s", err, b)
 	}
 }
 

@@ -1,0 +1,196 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ringraft/ringraft/ring"
+)
+
+// RingConfig is a comparison of ways to hand events between goroutines of one
+// process: the ring and what one would take instead.
+type RingConfig struct {
+	Shapes   []string      `json:"shapes"`
+	Batches  []int         `json:"batches"`   // events per claim, per send, per lock
+	Slots    int           `json:"slots"`     // of the ring and of every queue
+	Wait     ring.Wait     `json:"-"`         // of the ring
+	WaitName string        `json:"wait"`      // the same as a word
+	Duration time.Duration `json:"run_ns"`    // of one run
+	Reps     int           `json:"runs"`      // of each cell, in turn with its rivals
+	Pace     time.Duration `json:"pace_ns"`   // between two events when latency is measured
+	Paced    int           `json:"latencies"` // events measured for latency, in each run
+}
+
+// DefaultRingConfig compares everything in about a minute.
+func DefaultRingConfig() RingConfig {
+	return RingConfig{Shapes: RingShapes(), Batches: []int{1, 16, 256}, Slots: 1 << 16, Wait: ring.Park,
+		Duration: 150 * time.Millisecond, Reps: 5, Pace: 200 * time.Microsecond, Paced: 1000}
+}
+
+// Check refuses what cannot be run.
+func (c *RingConfig) Check() error {
+	for _, s := range c.Shapes {
+		if !slices.Contains(RingShapes(), s) {
+			return fmt.Errorf("--shape: no shape %q; there are %v", s, RingShapes())
+		}
+	}
+	if c.Slots < 4 || c.Slots > 1<<22 || c.Slots&(c.Slots-1) != 0 {
+		return fmt.Errorf("--slots: %d is not a power of two from 4 to %d", c.Slots, 1<<22)
+	}
+	for _, b := range c.Batches {
+		if b < 1 || b > maxRingBatch || b > c.Slots/4 {
+			return fmt.Errorf("--batch: %d: from 1 to %d, and at most a quarter of the slots", b, maxRingBatch)
+		}
+	}
+	switch {
+	case c.Reps < 1 || c.Reps > 1000:
+		return fmt.Errorf("--reps: %d: from 1 to 1000", c.Reps)
+	case c.Duration < time.Millisecond || c.Duration > time.Minute:
+		return fmt.Errorf("--duration: %v: from 1ms to 1m", c.Duration)
+	}
+	c.WaitName = c.Wait.String()
+	return nil
+}
+
+// RingCell is one way in one shape with one batch.
+type RingCell struct {
+	Shape  string  `json:"shape"`
+	Batch  int     `json:"batch"`
+	Way    string  `json:"way"`
+	Rate   Spread  `json:"m_events_per_s"`
+	Hop    float64 `json:"ns_per_hop"`       // median, through the stages one after another
+	CPU    float64 `json:"cpu_ns_per_event"` // median, of all goroutines
+	Ratio  Spread  `json:"to_channel"`       // to a channel with one value per send, run by run
+	Events int64   `json:"events_per_run"`   //
+	rates  []float64
+	cpus   []float64
+}
+
+// RingIdle is a way's hand-off of single events far apart, and what it burns
+// while nothing happens.
+type RingIdle struct {
+	Way   string  `json:"way"`
+	P50   float64 `json:"handoff_p50_us"`
+	P99   float64 `json:"handoff_p99_us"`
+	Max   float64 `json:"handoff_max_us"`
+	Burnt float64 `json:"idle_cpu_percent_of_a_core"`
+	Note  string  `json:"note,omitempty"`
+}
+
+// Spread is the middle and the ends of several runs.
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func spreadOf(v []float64) Spread {
+	s := slices.Sorted(slices.Values(v))
+	return Spread{Median: s[len(s)/2], Min: s[0], Max: s[len(s)-1]}
+}
+
+// RingResult is a comparison.
+type RingResult struct {
+	Config      RingConfig  `json:"config"`
+	Cells       []*RingCell `json:"cells"`
+	Idle        []*RingIdle `json:"hand_off"`
+	Environment Environment `json:"environment"`
+}
+
+// RunRing compares. Every run checks that each event arrived, once. say is
+// told what runs now.
+func RunRing(ctx context.Context, c RingConfig, say func(string)) (*RingResult, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	r := &RingResult{Config: c, Environment: machine()}
+	for _, shape := range ringShapes {
+		if !slices.Contains(c.Shapes, shape.name) {
+			continue
+		}
+		for _, batch := range c.Batches {
+			cells, err := c.compare(ctx, shape, batch, say)
+			if err != nil {
+				return nil, err
+			}
+			r.Cells = append(r.Cells, cells...)
+		}
+	}
+	var err error
+	r.Idle, err = c.handOffs(ctx, say)
+	return r, err
+}
+
+// compare runs all ways in one shape, in turn.
+func (c *RingConfig) compare(ctx context.Context, shape *ringShape, batch int, say func(string)) ([]*RingCell, error) {
+	ways := c.ways(batch)
+	cells := make([]*RingCell, len(ways))
+	for i, w := range ways {
+		cells[i] = &RingCell{Shape: shape.name, Batch: batch, Way: w.name}
+		if err := c.calibrate(ctx, shape, batch, w, cells[i]); err != nil {
+			return nil, err
+		}
+	}
+	for rep := range c.Reps {
+		say(fmt.Sprintf("%s, batches of %d, run %d of %d", shape.name, batch, rep+1, c.Reps))
+		for k := range ways {
+			i := (k + rep) % len(ways) // none always goes first
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			cpu := processCPU()
+			took, err := measure(shape, batch, ways[i], cells[i].Events)
+			if err != nil {
+				return nil, err
+			}
+			n := float64(cells[i].Events)
+			cells[i].rates = append(cells[i].rates, n/took.Seconds()/1e6)
+			cells[i].cpus = append(cells[i].cpus, float64(processCPU()-cpu)/n)
+		}
+	}
+	for _, cell := range cells {
+		cell.Rate, cell.CPU = spreadOf(cell.rates), spreadOf(cell.cpus).Median
+		cell.Hop = 1e3 / cell.Rate.Median / float64(shape.hops)
+		ratios := make([]float64, c.Reps)
+		for i := range ratios {
+			ratios[i] = cell.rates[i] / cells[0].rates[i]
+		}
+		cell.Ratio = spreadOf(ratios)
+	}
+	return cells, nil
+}
+
+// calibrate finds how many events take about as long as a run shall.
+func (c *RingConfig) calibrate(ctx context.Context, shape *ringShape, batch int, w way, cell *RingCell) error {
+	unit := int64(batch * shape.producers)
+	for n := int64(1 << 12); ; n *= 4 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n = (n + unit - 1) / unit * unit
+		took, err := measure(shape, batch, w, n)
+		if err != nil {
+			return err
+		}
+		if took >= min(c.Duration, 10*time.Millisecond) {
+			n = int64(float64(n) * float64(c.Duration) / float64(took))
+			cell.Events = max(1, (n+unit-1)/unit) * unit
+			return nil
+		}
+	}
+}
+
+// measure runs one way once and holds its sum against what was sent.
+func measure(shape *ringShape, batch int, w way, events int64) (time.Duration, error) {
+	began := time.Now()
+	sum, err := w.run(shape, batch, events)
+	took := time.Since(began)
+	// Each producer sends 1, 2, 3 …
+	each := events / int64(shape.producers)
+	if want := each * (each + 1) / 2 * int64(shape.producers); err == nil && sum != want {
+		err = fmt.Errorf("%s, %s: the events add up to %d, not %d", w.name, shape.name, sum, want)
+	}
+	return took, err
+}

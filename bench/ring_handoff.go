@@ -1,0 +1,135 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/ringraft/ringraft/ring"
+)
+
+// handOff carries single events from one goroutine to another that waits.
+// give hands one over; taken is called with it in the other goroutine.
+type handOff struct {
+	name  string
+	start func(taken func(int64)) (give func(int64) error, stop func() error, err error)
+}
+
+// handOffs measures how long an event takes that finds the consumer waiting,
+// sent by a goroutine that sleeps in between, and what an idle consumer burns.
+func (c *RingConfig) handOffs(ctx context.Context, say func(string)) ([]*RingIdle, error) {
+	ways := []handOff{{"channel", channelHandOff}, {"mutex+cond queue", queueHandOff}}
+	for _, w := range []ring.Wait{ring.Park, ring.Adaptive, ring.Yield, ring.Spin} {
+		ways = append(ways, ringHandOff(w))
+	}
+	list := make([]*RingIdle, len(ways))
+	hists := make([]*hdrhistogram.Histogram, len(ways))
+	for i, w := range ways {
+		list[i], hists[i] = &RingIdle{Way: w.name}, newHistogram()
+	}
+	for rep := range c.Reps {
+		for i, w := range ways {
+			say(fmt.Sprintf("hand-off, %s, run %d of %d", w.name, rep+1, c.Reps))
+			if list[i].Note != "" {
+				continue
+			}
+			burnt, err := c.handOff(ctx, w, hists[i])
+			if refused, ok := err.(*ring.ConfigError); ok {
+				list[i].Note = refused.Why
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			list[i].Burnt += burnt / float64(c.Reps)
+		}
+	}
+	for i, h := range hists {
+		list[i].P50, list[i].P99 = float64(h.ValueAtQuantile(50))/1e3, float64(h.ValueAtQuantile(99))/1e3
+		list[i].Max = float64(h.Max()) / 1e3
+	}
+	return list, nil
+}
+
+// handOff is one run of one way.
+func (c *RingConfig) handOff(ctx context.Context, w handOff, h *hdrhistogram.Histogram) (burnt float64, err error) {
+	took := make(chan int64, 1)
+	give, stop, err := w.start(func(sent int64) { took <- clock() - sent })
+	if err != nil {
+		return 0, err
+	}
+	idle, cpu := clock(), processCPU()
+	sleep(ctx, c.Duration)
+	burnt = 100 * float64(processCPU()-cpu) / float64(clock()-idle)
+	for range c.Paced {
+		if sleep(ctx, c.Pace); ctx.Err() != nil {
+			_ = stop()
+			return 0, ctx.Err()
+		}
+		if err := give(clock()); err != nil {
+			return 0, err
+		}
+		_ = h.RecordValue(min(max(<-took, latencyMin), latencyMax))
+	}
+	return burnt, stop()
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func channelHandOff(taken func(int64)) (func(int64) error, func() error, error) {
+	c, done := make(chan int64, 64), make(chan struct{})
+	go func() {
+		defer close(done)
+		for v := range c {
+			taken(v)
+		}
+	}()
+	return func(v int64) error { c <- v; return nil }, func() error { close(c); <-done; return nil }, nil
+}
+
+func queueHandOff(taken func(int64)) (func(int64) error, func() error, error) {
+	q, done := newCondQueue(64), make(chan struct{})
+	go func() {
+		defer close(done)
+		for v := make([]int64, 1); q.pop(v) == 1; {
+			taken(v[0])
+		}
+	}()
+	return func(v int64) error { q.push([]int64{v}); return nil }, func() error { q.close(); <-done; return nil }, nil
+}
+
+func ringHandOff(wait ring.Wait) handOff {
+	return handOff{"ring, " + wait.String(), func(taken func(int64)) (func(int64) error, func() error, error) {
+		p, err := ring.NewPipeline[int64](ring.Config{Slots: 64, Wait: wait})
+		if err != nil {
+			return nil, nil, err
+		}
+		p.Stage("taker", func(b ring.Batch[int64]) error {
+			for _, v := range b.All() {
+				taken(*v)
+			}
+			return nil
+		})
+		in, err := p.Start()
+		if err != nil {
+			return nil, nil, err
+		}
+		give := func(v int64) error {
+			first, err := in.Claim(1)
+			if err != nil {
+				return err
+			}
+			*in.At(first) = v
+			return in.Publish(first, 1)
+		}
+		return give, func() error { return p.Halt(context.Background()) }, nil
+	}}
+}
