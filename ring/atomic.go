@@ -34,6 +34,16 @@ func (b *bell) wait() { <-b.c }
 // pause lets another goroutine run, again and again until one has written.
 func pause() { runtime.Gosched() }
 
+// idle burns about n cycles without touching memory that others use.
+//
+//go:noinline
+func idle(n int) (spent int) {
+	for range n {
+		spent++
+	}
+	return spent
+}
+
 // giveWay lets another goroutine run, once.
 func giveWay() { runtime.Gosched() }
 

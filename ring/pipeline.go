@@ -41,7 +41,7 @@ type Pipeline[T any] struct {
 	one    *Ring[T] // with one producer
 	many   *Many[T] // with several
 	stages []*Stage[T]
-	heads  []*Stage[T] // those that follow the producers
+	heads  []*Parker // of the stages that follow the producers
 	in     Producer[T]
 
 	_ [cacheLine]byte
@@ -131,10 +131,10 @@ func (p *Pipeline[T]) wire() error {
 			if up == nil || up.p != p {
 				return &ConfigError{Why: fmt.Sprintf("stage %s follows one of another pipeline", s.name)}
 			}
-			up.wake = append(up.wake, s.waiter)
+			up.wake = append(up.wake, s.waiter.parker)
 		}
 		if len(s.follows) == 0 {
-			p.heads = append(p.heads, s)
+			p.heads = append(p.heads, s.waiter.parker)
 		}
 		s.ready = s.look
 	}
@@ -142,7 +142,7 @@ func (p *Pipeline[T]) wire() error {
 		if len(s.wake) > 0 {
 			continue
 		}
-		s.wake = append(s.wake, p.in.waiter)
+		s.wake = append(s.wake, p.in.waiter.parker)
 		if p.one != nil {
 			p.one.Gate(&s.passed)
 		} else {
@@ -224,9 +224,9 @@ func (p *Pipeline[T]) fail(err error) {
 
 func (p *Pipeline[T]) wakeAll() {
 	for _, s := range p.stages {
-		s.waiter.wake()
+		s.waiter.parker.Unpark()
 	}
-	p.in.waiter.wake()
+	p.in.waiter.parker.Unpark()
 }
 
 // last is the newest event to deliver, once over is set.

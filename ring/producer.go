@@ -89,8 +89,8 @@ func (in *Producer[T]) Publish(first uint64, n int) error {
 	} else {
 		p.many.Publish(first, n)
 	}
-	for _, s := range p.heads {
-		s.waiter.wake()
+	for _, w := range p.heads {
+		w.Unpark()
 	}
 	if p.over.Load() && last > p.last() {
 		return p.refusal()

@@ -8,7 +8,7 @@ type Stage[T any] struct {
 	p       *Pipeline[T]
 	handle  func(Batch[T]) error
 	follows []*Stage[T]
-	wake    []*waiter // of those behind it: stages, or the producers
+	wake    []*Parker // of those behind it: stages, or the producers
 	slots   []T
 	mask    uint64
 
@@ -45,6 +45,9 @@ func (s *Stage[T]) run() {
 func (s *Stage[T]) loop() {
 	for {
 		if s.seen < s.next {
+			if s.next > 1 {
+				s.waiter.breathe(uint64(s.given.Len()))
+			}
 			if s.waiter.until(s.ready); s.ended {
 				return
 			}
@@ -58,7 +61,7 @@ func (s *Stage[T]) loop() {
 		s.next = last + 1
 		s.passed.Store(last)
 		for _, w := range s.wake {
-			w.wake()
+			w.Unpark()
 		}
 		if s.p.failed.Load() {
 			return

@@ -53,6 +53,7 @@ type waiter struct {
 	how    Wait
 	parker *Parker
 	spins  int // Adaptive's patience
+	breath int // loops of the next breath
 
 	sleeps atomic.Uint64 // how often it slept
 	slept  atomic.Uint64 // ns in sleeps that ended
@@ -99,4 +100,27 @@ func (w *waiter) until(cond func() bool) {
 	w.slept.Store(w.slept.Load() + uint64(clock()-began))
 }
 
-func (w *waiter) wake() { w.parker.Unpark() }
+// A consumer on the heels of its producer takes one event at a time, and each
+// costs both of them the transfer of a cache line. So one that has caught up
+// after a small batch breathes before it looks again, longer the smaller the
+// batches stay: a larger batch awaits it, and the producer keeps its lines.
+// The breath, about a microsecond at most, delays an event only while events
+// come at that pace; a consumer that then finds nothing sleeps as ever.
+const (
+	smallBatch = 256
+	minBreath  = 64
+	maxBreath  = 4096
+)
+
+// breathe is called after n events when nothing more was seen.
+func (w *waiter) breathe(n uint64) {
+	switch {
+	case w.how == Spin || w.how == Yield:
+		return
+	case n < smallBatch:
+		w.breath = min(max(2*w.breath, minBreath), maxBreath)
+	case n > 4*smallBatch:
+		w.breath /= 2
+	}
+	idle(w.breath)
+}
