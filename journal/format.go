@@ -58,7 +58,10 @@ const (
 )
 
 // Hard is the hard state: term and vote.
-type Hard struct{ Term, Vote uint64 }
+type Hard struct {
+	Term uint64 `json:"term"`
+	Vote uint64 `json:"vote"`
+}
 
 // header is the decoded header of a batch.
 type header struct {

@@ -92,4 +92,7 @@ func (x *index) runs() (runs []TermRun) {
 }
 
 // TermRun is where a term's entries begin.
-type TermRun struct{ First, Term uint64 }
+type TermRun struct {
+	First uint64 `json:"first"`
+	Term  uint64 `json:"term"`
+}

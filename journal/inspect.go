@@ -41,7 +41,12 @@ func (x *Inspector) Batch(b []byte) (i Inspected, run []byte, err error) {
 	if run, err = h.restore(x.batch, tail); err != nil {
 		return i, nil, err
 	}
+	return h.inspected(size), run, nil
+}
+
+// inspected is the header in words that tools use.
+func (h *header) inspected(size int) Inspected {
 	return Inspected{Identity: h.id, Hard: h.hard, Commit: h.commit, First: h.first, Term: h.entryTrm, Count: h.count,
 		Number: h.number, Opens: h.flags&flagOpen != 0, Seals: h.flags&flagSeal != 0,
-		Doubt: h.flags&(flagDoubt|flagDamaged) != 0, Size: size}, run, nil
+		Doubt: h.flags&(flagDoubt|flagDamaged) != 0, Size: size}
 }

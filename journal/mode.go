@@ -57,7 +57,10 @@ func (m Mode) flags() device.Flags {
 }
 
 // Identity says whose journal a directory is.
-type Identity struct{ Cluster, Replica uint64 }
+type Identity struct {
+	Cluster uint64 `json:"cluster"`
+	Replica uint64 `json:"replica"`
+}
 
 var (
 	// ErrLocked: another process uses the directory.
@@ -92,10 +95,11 @@ func (e *IdentityError) Error() string {
 // Range is a run of log indices whose bytes are lost. Last is the largest
 // uint64 when nobody knows how far it goes.
 type Range struct {
-	First, Last uint64
-	File        string
-	Offset      int64
-	Cause       string
+	First  uint64 `json:"first"`
+	Last   uint64 `json:"last"`
+	File   string `json:"file"`
+	Offset int64  `json:"offset"`
+	Cause  string `json:"cause"`
 }
 
 // DamageError: acknowledged bytes are gone or changed. The journal was not

@@ -240,7 +240,7 @@ func (j *Journal) loadSegments(r *recovery, names []string) error {
 	files := map[uint64]*segment{}
 	for _, n := range names {
 		if strings.HasSuffix(n, ".new") {
-			if err := j.fs.Remove(n); err != nil { // a segment that was never finished
+			if err := j.fs.Remove(n); err != nil && !errors.Is(err, device.ErrReadOnly) { // never finished
 				return err
 			}
 			continue

@@ -51,6 +51,7 @@ type recovery struct {
 	pos        int64
 	win        window
 	glued      []byte
+	seen       func(*found, verdict, string) // told of each batch and of what ends the log, for Examine
 }
 
 // window reads a segment through a large buffer.
@@ -94,6 +95,8 @@ func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad
 
 // found is one position looked at.
 type found struct {
+	segment *segment
+	pos     int64
 	facts   facts
 	header  header
 	payload []byte
@@ -102,6 +105,7 @@ type found struct {
 // look inspects the batch at a position of segment k.
 func (r *recovery) look(k int, pos int64) (f found) {
 	seg := r.live[k]
+	f.segment, f.pos = seg, pos
 	b, bad := r.win.at(seg.file, r.bytes, pos, r.block, r.block)
 	if b == nil {
 		return f
@@ -192,6 +196,7 @@ func (r *recovery) walk() {
 		f := r.look(k, pos)
 		if f.facts.header && f.facts.sums && f.facts.chain {
 			r.believe(&f.header, k, pos)
+			r.tell(&f, keep, "")
 			pos = r.pos
 			continue
 		}
@@ -201,6 +206,7 @@ func (r *recovery) walk() {
 		}
 		f.facts.promised = r.promised(k, pos)
 		v, cause := judge(f.facts)
+		r.tell(&f, v, cause)
 		if v != damaged {
 			r.stop(v)
 			return
@@ -215,6 +221,12 @@ func (r *recovery) walk() {
 // continues reports that the log goes on in the next segment.
 func (r *recovery) continues(k int) bool {
 	return r.any && k+1 < len(r.live) && r.heads[k+1].chain == r.last.sum && r.heads[k+1].number > r.last.number
+}
+
+func (r *recovery) tell(f *found, v verdict, cause string) {
+	if r.seen != nil {
+		r.seen(f, v, cause)
+	}
 }
 
 func (r *recovery) stop(v verdict) {

@@ -64,5 +64,7 @@ A cluster of three, each member with its own --id and --data and the same --memb
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
+	cmd.AddCommand(newJournal())
+	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

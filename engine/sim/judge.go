@@ -308,8 +308,8 @@ func (j *judge) vote(member, term, candidate uint64) {
 	j.votes[k] = candidate
 }
 
-func (j *judge) answeredVote(member uint64, h struct{ Term, Vote uint64 }) bool {
-	_, ok := j.votes[[2]uint64{member, h.Term}]
+func (j *judge) answeredVote(member, term uint64) bool {
+	_, ok := j.votes[[2]uint64{member, term}]
 	return ok
 }
 

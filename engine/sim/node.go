@@ -285,7 +285,7 @@ func (n *node) crash() {
 	if n.core.Role() == raft.Leader && n.sentUndurable && uint64(len(n.disk.said.log)) < n.core.Last() {
 		w.hit(CrashAfterSend)
 	}
-	if h := n.disk.said.hard; h.Vote != 0 && h.Vote != n.id && !w.judge.answeredVote(n.id, h) {
+	if h := n.disk.said.hard; h.Vote != 0 && h.Vote != n.id && !w.judge.answeredVote(n.id, h.Term) {
 		w.hit(CrashBeforeReply)
 	}
 	n.disk.powerCut()

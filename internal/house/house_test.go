@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"engine/sim":           {"engine/raft", "engine/replica", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
 	"bench":                {"engine", "netio", "netio/resp", "journal", "ring"},
 	"cmd/raftbench":        {"bench", "engine", "journal", "ring"},
-	"cmd/raftd":            {"engine", "journal", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
+	"cmd/raftd":            {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
 	"cmd/raftd/server":     {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
 	"cmd/raftd/kv":         {"engine"},
 }

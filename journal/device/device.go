@@ -22,6 +22,8 @@ var (
 	ErrNoDirect = errors.New("device: the file system refuses O_DIRECT")
 	// ErrLocked: another process has the directory open.
 	ErrLocked = errors.New("device: directory is in use by another process")
+	// ErrReadOnly: something was to be changed through OpenReadOnly.
+	ErrReadOnly = errors.New("device: opened for reading only")
 	// ErrShort: a write wrote less than it was given.
 	ErrShort = errors.New("device: short write")
 )

@@ -11,8 +11,9 @@ import (
 
 // Dir is a directory of the operating system.
 type Dir struct {
-	path  string
-	align int
+	path     string
+	align    int
+	readOnly bool
 }
 
 // OpenDir makes the directory if needed and finds out what alignment direct
@@ -27,6 +28,29 @@ func OpenDir(path string) (*Dir, error) {
 		d.raise(int(st.Blksize))
 	}
 	return d, nil
+}
+
+// OpenReadOnly opens a directory that must exist, for looking only: its files
+// open read-only, and whatever would change something returns ErrReadOnly.
+func OpenReadOnly(path string) (*Dir, error) {
+	st, err := os.Stat(path)
+	if err == nil && !st.IsDir() {
+		err = &os.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{path: path, align: Block, readOnly: true}, nil
+}
+
+// InUse reports that a process has the directory open and locked.
+func (d *Dir) InUse() bool {
+	f, err := os.Open(d.Path("lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close() // which gives the lock back
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }
 
 func (d *Dir) raise(align int) {
@@ -51,6 +75,12 @@ func (d *Dir) Create(name string, f Flags) (File, error) {
 
 func (d *Dir) open(name string, f Flags, extra int) (File, error) {
 	flags := unix.O_RDWR | unix.O_CLOEXEC | extra
+	if d.readOnly {
+		if extra != 0 {
+			return nil, ErrReadOnly
+		}
+		flags = unix.O_RDONLY | unix.O_CLOEXEC
+	}
 	if f.Direct {
 		flags |= unix.O_DIRECT
 	}
@@ -86,10 +116,20 @@ func (d *Dir) askAlign(fd int) {
 }
 
 // Rename implements FS.
-func (d *Dir) Rename(from, to string) error { return os.Rename(d.Path(from), d.Path(to)) }
+func (d *Dir) Rename(from, to string) error {
+	if d.readOnly {
+		return ErrReadOnly
+	}
+	return os.Rename(d.Path(from), d.Path(to))
+}
 
 // Remove implements FS.
-func (d *Dir) Remove(name string) error { return os.Remove(d.Path(name)) }
+func (d *Dir) Remove(name string) error {
+	if d.readOnly {
+		return ErrReadOnly
+	}
+	return os.Remove(d.Path(name))
+}
 
 // List implements FS.
 func (d *Dir) List() ([]string, error) {
@@ -108,6 +148,9 @@ func (d *Dir) List() ([]string, error) {
 
 // SyncDir implements FS.
 func (d *Dir) SyncDir() error {
+	if d.readOnly {
+		return ErrReadOnly
+	}
 	f, err := os.Open(d.path)
 	if err != nil {
 		return err
@@ -117,6 +160,9 @@ func (d *Dir) SyncDir() error {
 
 // Lock implements FS: an advisory lock that dies with the process.
 func (d *Dir) Lock() (func() error, error) {
+	if d.readOnly {
+		return nil, ErrReadOnly
+	}
 	f, err := os.OpenFile(d.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
