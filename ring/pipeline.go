@@ -54,9 +54,9 @@ type Pipeline[T any] struct {
 
 	mu      lock
 	err     error
-	running sync.WaitGroup
+	stopped sync.WaitGroup
 	done    chan struct{}
-	started bool
+	started bool // under mu
 }
 
 const unknown = ^uint64(0)
@@ -103,10 +103,10 @@ func (p *Pipeline[T]) Start() (*Producer[T], error) {
 		return nil, err
 	}
 	for _, s := range p.stages {
-		p.running.Go(s.run)
+		p.stopped.Go(s.run)
 	}
 	go func() {
-		p.running.Wait()
+		p.stopped.Wait()
 		close(p.done)
 	}()
 	return &p.in, nil
@@ -114,8 +114,11 @@ func (p *Pipeline[T]) Start() (*Producer[T], error) {
 
 // wire ties every stage to those before and behind it.
 func (p *Pipeline[T]) wire() error {
-	if p.started {
+	if p.running() {
 		return &ConfigError{Why: "this pipeline was started before"}
+	}
+	if p.over.Load() {
+		return ErrHalted
 	}
 	if len(p.stages) == 0 {
 		return &ConfigError{Why: "a pipeline without stages"}
@@ -149,8 +152,16 @@ func (p *Pipeline[T]) wire() error {
 			p.many.Gate(&s.passed)
 		}
 	}
+	p.mu.Lock()
 	p.started = true
+	p.mu.Unlock()
 	return nil
+}
+
+func (p *Pipeline[T]) running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.started
 }
 
 func (p *Pipeline[T]) memory() ([]T, uint64) {
@@ -166,9 +177,12 @@ func (p *Pipeline[T]) memory() ([]T, uint64) {
 // refused (ErrHalted). It returns how a handler ended the pipeline, if one
 // did, and a *DrainError when ctx ended first: then events are left
 // undelivered, and a handler that is still running is the last. Any goroutine
-// but a handler's, more than once.
+// but a handler's, more than once. A pipeline that was started keeps its
+// goroutines until it is halted.
 func (p *Pipeline[T]) Halt(ctx context.Context) error {
-	p.close()
+	if p.close(); !p.running() {
+		return p.Err()
+	}
 	select {
 	case <-p.done:
 		return p.Err()

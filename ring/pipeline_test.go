@@ -318,6 +318,15 @@ func TestAPublishThatComesTooLateIsRefused(t *testing.T) {
 	}
 }
 
+func TestHaltBeforeStart(t *testing.T) {
+	p, _ := NewPipeline[cell](Config{Slots: 4})
+	p.Stage("a", func(Batch[cell]) error { return nil })
+	halt(t, p)
+	if _, err := p.Start(); !errors.Is(err, ErrHalted) {
+		t.Fatal(err)
+	}
+}
+
 // With several producers a claim that is open when Halt comes is waited for.
 func TestHaltWaitsForOpenClaims(t *testing.T) {
 	p, _ := NewPipeline[cell](Config{Slots: 4, Producers: 2})
