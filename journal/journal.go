@@ -15,12 +15,13 @@ type Config struct {
 	Mode         Mode
 	Identity     Identity
 	SegmentBytes int64         // length of every segment; 64 MiB
+	Preallocate  Preallocation // how segments get their place on the disk; Recycled
 	GroupBytes   int           // payload of a group, unless one mutation is larger; 256 KiB
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
 	Damaged      bool          // open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
-	Foreground   bool          // prepare segments in the stage's own goroutine: simulations
+	Foreground   bool          // make and delete segments in the stage's own goroutine: simulations
 	FS           device.FS     // tests; nil: the directory Dir
 	Device       device.Device // tests; nil: a Writer
 }
@@ -162,11 +163,16 @@ func (j *Journal) OnDone(f func()) {
 	j.segments.onReady(f)
 }
 
-// Stats counts batches written and their bytes.
-type Stats struct{ Writes, Bytes uint64 }
+// Stats counts since Open. Any goroutine.
+type Stats struct {
+	Writes, Bytes uint64 // batches written, opening and seal batches among them
+	Chores        int    // segments being made or deleted now
+}
 
-// Stats returns the counts since Open.
-func (j *Journal) Stats() Stats { return Stats{j.writes.Load(), j.bytes.Load()} }
+// Stats returns the counts. Any goroutine.
+func (j *Journal) Stats() Stats {
+	return Stats{j.writes.Load(), j.bytes.Load(), int(j.segments.chores.Load())}
+}
 
 // WriteAge is how long the write in flight has taken so far, 0 if there is
 // none. While the stage waits for its next segment that is the maker's write.

@@ -171,7 +171,7 @@ func (j *Journal) adopt(s *state) error {
 	j.state, j.block, j.cfg.SegmentBytes = *s, s.block, s.segment
 	j.open = device.Aligned(j.block, j.block)
 	j.segments.fs, j.segments.flags, j.segments.here = j.fs, j.flags, j.cfg.Foreground
-	j.segments.bytes, j.segments.block = s.segment, s.block
+	j.segments.bytes, j.segments.block, j.segments.how = s.segment, s.block, j.cfg.Preallocate
 	return nil
 }
 

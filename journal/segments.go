@@ -22,6 +22,7 @@ type segments struct {
 	flags   device.Flags
 	bytes   int64
 	block   int
+	how     Preallocation
 	state   device.File
 	files   sync.RWMutex // readers hold it while they read; closing a file takes it
 	mu      sync.Mutex
@@ -34,9 +35,10 @@ type segments struct {
 	hurry   atomic.Bool  // the stage waits now
 	step    atomic.Int64 // when the maker's file operation began, by age; 0: none
 	wanted  bool         // the stage waits for a segment, or wants one ahead
-	here    bool         // make segments in the caller
+	here    bool         // make and delete segments in the caller
 	ready   func()
 	made    sync.WaitGroup
+	chores  atomic.Int32 // goroutines that make or delete
 	slots   int
 	closing bool
 }
@@ -117,14 +119,15 @@ func (s *segments) makeLocked() {
 	}
 	s.making, s.retry = true, 0
 	s.made.Add(1)
+	s.chores.Add(1)
 	name := fmt.Sprintf("%06d.seg", s.slots+1)
 	if s.here {
-		defer s.made.Done()
+		defer s.choreDone()
 		s.madeLocked(s.create(name, false))
 		return
 	}
 	go func() {
-		defer s.made.Done()
+		defer s.choreDone()
 		seg, err := s.create(name, true)
 		s.mu.Lock()
 		s.madeLocked(seg, err)
@@ -134,6 +137,11 @@ func (s *segments) makeLocked() {
 			f()
 		}
 	}()
+}
+
+func (s *segments) choreDone() {
+	s.chores.Add(-1)
+	s.made.Done()
 }
 
 // madeLocked takes over what create returned.
@@ -151,7 +159,7 @@ func (s *segments) madeLocked(seg *segment, err error) {
 	}
 }
 
-// create makes a zero-filled segment under another name and renames it when
+// create makes a segment under another name and renames it when
 // it is whole and synced: a file called *.seg always has its full length. ahead:
 // nobody waits for it, so it leaves half the disk's time to others.
 func (s *segments) create(name string, ahead bool) (*segment, error) {
@@ -162,16 +170,8 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
-	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
-		start := time.Now()
-		s.step.Store(age())
-		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
-			return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
-		}
-		if rest := time.Since(start); ahead && rest > 50*time.Microsecond && !s.hurry.Load() {
-			time.Sleep(rest) // as long as the step took
-		}
+	if err := s.fill(f, ahead); err != nil {
+		return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
 	}
 	s.step.Store(age())
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
@@ -189,6 +189,25 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 		return nil, err
 	}
 	return &segment{name: name, file: f}, nil
+}
+
+// fill gives a new segment its length and its place, as configured.
+func (s *segments) fill(f device.File, ahead bool) error {
+	if s.how.reserves() {
+		return f.Reserve(s.bytes, s.how == Fallocated)
+	}
+	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
+	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
+		start := time.Now()
+		s.step.Store(age())
+		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
+			return err
+		}
+		if rest := time.Since(start); ahead && rest > 50*time.Microsecond && !s.hurry.Load() {
+			time.Sleep(rest) // as long as the step took
+		}
+	}
+	return nil
 }
 
 // processStart is what age counts from; the stage's own time is not the maker's.
@@ -230,33 +249,52 @@ func (s *segments) retire(ordinal uint64) (gone []*segment) {
 
 // recycle makes retired segments spares. Their old content stays: epoch, tags
 // and chain keep it from being believed. What is more than will be needed soon
-// is deleted.
+// is deleted; and all of it where segments shall be made anew, unless the disk
+// is full.
 func (s *segments) recycle(gone []*segment) {
 	if len(gone) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	keep := sparesMax
+	if s.how != Recycled && s.space == nil {
+		keep = len(s.spares)
+	} else {
+		s.space, s.wanted = nil, false
+	}
 	s.spares = append(s.spares, gone...)
-	s.space, s.wanted = nil, false
-	if len(s.spares) <= sparesMax || s.closing {
+	if len(s.spares) <= keep || s.closing {
 		return
 	}
-	extra := append([]*segment(nil), s.spares[sparesMax:]...)
-	s.spares = s.spares[:sparesMax]
+	extra := append([]*segment(nil), s.spares[keep:]...)
+	s.spares = s.spares[:keep]
 	s.made.Add(1)
+	s.chores.Add(1)
+	if s.here {
+		defer s.choreDone()
+		s.err = errors.Join(s.err, s.remove(extra))
+		return
+	}
 	go func() {
-		defer s.made.Done()
-		err := s.shut(extra)
-		for _, seg := range extra {
-			err = errors.Join(err, s.fs.Remove(seg.name))
-		}
-		if err = errors.Join(err, s.fs.SyncDir()); err != nil {
-			s.mu.Lock()
-			s.err = fmt.Errorf("journal: deleting a spare segment: %w", err)
-			s.mu.Unlock()
-		}
+		defer s.choreDone()
+		err := s.remove(extra)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.err = errors.Join(s.err, err)
 	}()
+}
+
+// remove deletes segments that nobody will need.
+func (s *segments) remove(gone []*segment) error {
+	err := s.shut(gone)
+	for _, seg := range gone {
+		err = errors.Join(err, s.fs.Remove(seg.name))
+	}
+	if err = errors.Join(err, s.fs.SyncDir()); err != nil {
+		return fmt.Errorf("journal: deleting a spare segment: %w", err)
+	}
+	return nil
 }
 
 // shut closes files when no reader uses them.

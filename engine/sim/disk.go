@@ -244,6 +244,8 @@ func (h *handle) Sync() error {
 
 func (h *handle) Size() (int64, error) { return int64(len(h.f.data)), nil }
 
+func (h *handle) Reserve(bytes int64, _ bool) error { return h.WriteAt(make([]byte, bytes), 0) }
+
 func (h *handle) Close() error { return nil }
 
 const stateFile = "state"

@@ -42,6 +42,9 @@ type File interface {
 	WriteAt(b []byte, off int64) error
 	Sync() error
 	Size() (int64, error)
+	// Reserve gives a new file its length; what was not written reads as zeros.
+	// With blocks it also gets its place on the disk.
+	Reserve(bytes int64, blocks bool) error
 	Close() error
 }
 

@@ -172,4 +172,13 @@ func (f *memoryFile) Size() (int64, error) {
 	return int64(len(f.data)), nil
 }
 
+// Reserve implements File.
+func (f *memoryFile) Reserve(bytes int64, _ bool) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	f.own()
+	f.data = append(f.data, make([]byte, max(0, bytes-int64(len(f.data))))...)
+	return nil
+}
+
 func (f *memoryFile) Close() error { return nil }

@@ -248,4 +248,22 @@ func (f *osFile) Size() (int64, error) {
 	return st.Size, nil
 }
 
+// Reserve implements File.
+func (f *osFile) Reserve(bytes int64, blocks bool) error {
+	for {
+		op, err := "truncate", error(nil)
+		if blocks {
+			op, err = "fallocate", unix.Fallocate(f.fd, 0, 0, bytes)
+		} else {
+			err = unix.Ftruncate(f.fd, bytes)
+		}
+		if err == nil {
+			return nil
+		}
+		if err != unix.EINTR {
+			return f.fail(op, err)
+		}
+	}
+}
+
 func (f *osFile) Close() error { return unix.Close(f.fd) }

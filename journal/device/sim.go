@@ -284,6 +284,9 @@ func (f *simFile) Size() (int64, error) {
 	return int64(len(f.i.now)), nil
 }
 
+// Reserve implements File, by writing zeros.
+func (f *simFile) Reserve(bytes int64, _ bool) error { return f.WriteAt(make([]byte, bytes), 0) }
+
 func (f *simFile) Close() error { return nil }
 
 // Manual is a device that performs a group only when told to: simulations and
