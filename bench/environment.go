@@ -17,6 +17,7 @@ type Environment struct {
 	Go         string    `json:"go"`
 	MaxProcs   int       `json:"gomaxprocs"`
 	Filesystem string    `json:"filesystem,omitempty"`
+	Device     string    `json:"device,omitempty"` // and how it is mounted
 	Revision   string    `json:"revision,omitempty"`
 	Disk       DiskProbe `json:"disk_probe"`
 
@@ -39,7 +40,7 @@ func fingerprint(dir string) Environment {
 		e.Filesystem, e.Disk.Error = "unknown", "not probed: the servers' directories are not known"
 		return e
 	}
-	e.Filesystem, e.Disk = filesystemName(dir), probeDisk(dir)
+	e.Filesystem, e.Device, e.Disk = filesystemName(dir), deviceName(dir), probeDisk(dir)
 	return e
 }
 
@@ -78,7 +79,7 @@ func revision() string {
 	return rev[:min(len(rev), 12)] + dirty
 }
 
-var filesystems = map[int64]string{0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x01021994: "tmpfs",
+var filesystems = map[int64]string{0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x01021994: "tmpfs", 0x858458f6: "ramfs",
 	0x794c7630: "overlay", 0x6969: "nfs", 0x2fc12fc1: "zfs", 0xf2f52010: "f2fs"}
 
 func filesystemName(dir string) string {

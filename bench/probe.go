@@ -60,8 +60,11 @@ func probeDisk(dir string) DiskProbe {
 }
 
 // aligned is a zeroed buffer that begins at a multiple of its size.
-func aligned(n int) []byte {
-	b := make([]byte, 2*n)
-	skip := (n - int(uintptr(unsafe.Pointer(&b[0]))%uintptr(n))) % n
+func aligned(n int) []byte { return alignedTo(n, n) }
+
+// alignedTo is a zeroed buffer that begins at a multiple of align.
+func alignedTo(n, align int) []byte {
+	b := make([]byte, n+align)
+	skip := (align - int(uintptr(unsafe.Pointer(&b[0]))%uintptr(align))) % align
 	return b[skip : skip+n : skip+n]
 }

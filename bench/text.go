@@ -43,7 +43,7 @@ type printer struct {
 
 func (p *printer) line(label, format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, "%-11s %s\n", label, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%-11s %s", label, fmt.Sprintf(format, args...)), " "))
 	}
 }
 

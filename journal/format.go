@@ -94,6 +94,16 @@ func headerSectors(payload, metadata int) int {
 	return ceil(n, pieceBytes)
 }
 
+// GroupFor is the largest Config.GroupBytes whose batches take at most size
+// bytes on disk, a multiple of the block: the rest is header and checksums.
+func GroupFor(size int) int {
+	payload := size - sectorBytes
+	for headerSectors(payload, 0)*sectorBytes+payload > size {
+		payload -= sectorBytes
+	}
+	return payload
+}
+
 // tag of a sector of a batch; never zero, so zeros are untagged.
 func tag(epoch, number uint64, sector int) uint32 {
 	z := epoch*0x9e3779b97f4a7c15 ^ number*0xbf58476d1ce4e5b9 ^ uint64(sector+1)*0x94d049bb133111eb

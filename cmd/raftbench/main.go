@@ -6,6 +6,7 @@
 //	raftbench demo                    three raftd, load, a kill, and the check
 //	raftbench check --addrs A,B,C     the check alone, on a running cluster
 //	raftbench ring                    the ring against channels and a locked queue
+//	raftbench journal                 journal modes, sizes of a write, preallocations
 //
 // Exit codes: 0 done, 1 the run or the check failed, 2 a mistake on the
 // command line.
@@ -68,14 +69,14 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usagef("say what to do: run, demo, check or ring (see raftbench --help)")
+			return usagef("say what to do: run, demo, check, ring or journal (see raftbench --help)")
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%v (see %s --help)", err, c.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRun(), newDemo(), newCheck(), newRing())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newRing(), newJournal())
 	return root
 }
 

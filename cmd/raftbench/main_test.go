@@ -53,6 +53,23 @@ func TestMistakesAreOneLineAndExitTwo(t *testing.T) {
 		"ring --reps 0":                     "--reps",
 		"ring --json /nonexistent/x.json":   "--json",
 		"check --addrs a:1 --settle x":      "--settle",
+		"journal --modes paper":             "--modes:",
+		"journal --modes direct,direct":     "--modes:",
+		"journal --sizes 5000":              "--sizes:",
+		"journal --sizes 4KiB,":             "--sizes:",
+		"journal --sizes 1GiB":              "--sizes:",
+		"journal --preallocation all":       "--preallocation:",
+		"journal --segment 1MiB":            "--segment:",
+		"journal --segment 512GiB":          "--segment:",
+		"journal --duration 1ms":            "--duration:",
+		"journal --duration soon":           "--duration:",
+		"journal --reps 0":                  "--reps:",
+		"journal --dir /nonexistent":        "--dir:",
+		"journal --dir /dev/null":           "--dir:",
+		"journal --json /nonexistent/x":     "--json:",
+		"journal --svg /nonexistent/x":      "--svg:",
+		"journal --html /nonexistent/x":     "--html:",
+		"journal now":                       "now",
 		"run --hlog /nonexistent/x.hlog":    "--hlog",
 		"run --cpuprofile /nonexistent/x.p": "--cpuprofile",
 	} {
@@ -97,6 +114,37 @@ func TestRingComparesAndWritesJSON(t *testing.T) {
 	}
 	if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"ns_per_hop"`) {
 		t.Errorf("%v %s", err, b)
+	}
+}
+
+func TestJournalWritesItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	args := []string{"journal", "--dir", dir, "--modes", "buffered-dsync,memory", "--preallocation", "none", "--sizes", "4KiB",
+		"--segment", "256KiB", "--duration", "4ms", "--reps", "2"}
+	out, err := try(append(args, "--json", file("j.json"), "--svg", file("j.svg"), "--html", file("j.html"), "--cpuprofile", file("cpu"))...)
+	if err != nil || strings.Count(out, "memory") != 1 || !strings.Contains(out, "device") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, want := range map[string]string{"j.json": "{\n", "j.svg": "<svg ", "j.html": "<!doctype html>", "cpu": ""} {
+		b, err := os.ReadFile(file(name))
+		if err != nil || len(b) == 0 || !strings.HasPrefix(string(b), want) {
+			t.Errorf("%s: %v, %d bytes", name, err, len(b))
+		}
+	}
+	out, err = try(append(args, "--json", "-")...)
+	if err != nil || !strings.HasPrefix(out, "{\n") || !strings.Contains(out, `"of_raw"`) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if left, err := filepath.Glob(file("raftbench-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	// A mistake found late leaves no empty file.
+	if _, err = try(append(args, "--json", file("late.json"), "--svg", "/nonexistent/x")...); err == nil {
+		t.Error("taken")
+	}
+	if _, err := os.Stat(file("late.json")); err == nil {
+		t.Error("an empty file is left")
 	}
 }
 

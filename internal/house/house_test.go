@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"engine/replica":       {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record"},
 	"engine":               {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/replica", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
 	"engine/sim":           {"engine/raft", "engine/replica", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"bench":                {"engine", "netio", "netio/resp", "journal", "ring"},
+	"bench":                {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring"},
 	"cmd/raftbench":        {"bench", "engine", "journal", "ring"},
 	"cmd/raftd":            {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
 	"cmd/raftd/server":     {"engine", "netio", "netio/resp", "cmd/raftd/kv"},

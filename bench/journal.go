@@ -1,0 +1,200 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringraft/ringraft/journal"
+)
+
+// JournalConfig is a comparison of journal modes, sizes of a write and
+// preallocations, each against the same writes without a journal.
+type JournalConfig struct {
+	Dir           string        `json:"dir"` // a directory of its own is made in it, and removed
+	Modes         []string      `json:"modes"`
+	Sizes         []int         `json:"sizes"` // bytes of a write on the disk
+	Preallocation []string      `json:"preallocation"`
+	Segment       int64         `json:"segment_bytes"`
+	Duration      time.Duration `json:"duration_ns"` // of each cell, and of its raw counterpart
+	Reps          int           `json:"slices"`      // that the duration is cut into
+	Seed          uint64        `json:"seed"`
+}
+
+// DefaultJournalConfig compares everything in about three minutes.
+func DefaultJournalConfig() JournalConfig {
+	return JournalConfig{Modes: journal.Modes(), Sizes: []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20},
+		Preallocation: journal.Preallocations(), Segment: 64 << 20, Duration: 400 * time.Millisecond, Reps: 4, Seed: 1}
+}
+
+// Bounds of a comparison.
+const (
+	journalSizeMin    = 4 << 10
+	journalSizeMax    = 8 << 20
+	journalSegmentMax = 1 << 30
+	journalSliceMin   = time.Millisecond
+)
+
+// Check refuses what cannot be run.
+func (c *JournalConfig) Check() error {
+	for _, m := range c.Modes {
+		if _, err := journal.ParseMode(m); err != nil {
+			return fmt.Errorf("--modes: %v", err)
+		}
+	}
+	for _, p := range c.Preallocation {
+		if _, err := journal.ParsePreallocation(p); err != nil {
+			return fmt.Errorf("--preallocation: %v", err)
+		}
+	}
+	for _, s := range c.Sizes {
+		if s < journalSizeMin || s > journalSizeMax || s%journalSizeMin != 0 {
+			return fmt.Errorf("--sizes: %d: a multiple of 4 KiB, at most %s", s, sizeText(journalSizeMax))
+		}
+	}
+	for name, n := range map[string]int{"modes": distinct(c.Modes) - len(c.Modes), "sizes": distinct(c.Sizes) - len(c.Sizes),
+		"preallocation": distinct(c.Preallocation) - len(c.Preallocation)} {
+		if n != 0 {
+			return fmt.Errorf("--%s: something is named twice", name)
+		}
+	}
+	switch least := 4 * int64(slices.Max(c.Sizes)); {
+	case c.Segment < least || c.Segment > journalSegmentMax || c.Segment%journalSizeMin != 0:
+		return fmt.Errorf("--segment: %d: a multiple of 4 KiB, from four of the largest writes (%s) to %s", c.Segment,
+			sizeText(least), sizeText(journalSegmentMax))
+	case c.Reps < 1 || c.Reps > 1000:
+		return fmt.Errorf("--reps: %d: from 1 to 1000", c.Reps)
+	case c.Duration/time.Duration(c.Reps) < journalSliceMin || c.Duration > 10*time.Minute:
+		return fmt.Errorf("--duration: %v in %d slices: at least %v for each, at most 10m in all", c.Duration, c.Reps, journalSliceMin)
+	}
+	return c.checkDir()
+}
+
+func distinct[T comparable](list []T) int {
+	seen := map[T]bool{}
+	for _, v := range list {
+		seen[v] = true
+	}
+	return len(seen)
+}
+
+// checkDir looks for a directory with room for the files of one round.
+func (c *JournalConfig) checkDir() error {
+	dir := c.Dir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	if st, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("--dir: %v", err)
+	} else if !st.IsDir() {
+		return fmt.Errorf("--dir: %s is not a directory", dir)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("--dir: %v", err)
+	}
+	const files = 5 + 3 // of a journal, of its raw counterpart
+	need, free := files*c.Segment*int64(len(c.Modes)), int64(fs.Bavail)*fs.Bsize
+	if need > free {
+		return fmt.Errorf("--dir: %s has %s free, and %s may be needed: name another, fewer --modes or a smaller --segment", dir,
+			sizeText(free>>20<<20), sizeText(need))
+	}
+	return nil
+}
+
+// JournalSide is what one side of a cell achieved. Every write counts; times
+// are in microseconds.
+type JournalSide struct {
+	Writes  uint64  `json:"writes"`
+	Bytes   uint64  `json:"bytes_on_disk"` // of these writes
+	Rate    float64 `json:"writes_per_s"`  // over all slices
+	MBs     float64 `json:"mb_per_s"`      // of bytes on the disk
+	Slices  Spread  `json:"slices_writes_per_s"`
+	P50     float64 `json:"p50_us"`
+	P99     float64 `json:"p99_us"`
+	Max     float64 `json:"max_us"`
+	CPU     float64 `json:"cpu_us_per_write"`
+	Failed  uint64  `json:"failed"` // the first failure ends a side
+	Error   string  `json:"error,omitempty"`
+	took    time.Duration
+	cpu     time.Duration
+	rates   []float64 // by slice; 0: it was not run
+	latency *hdrhistogram.Histogram
+}
+
+// JournalCell is one mode with one preallocation and one size of write.
+type JournalCell struct {
+	Mode          string      `json:"mode"`
+	Preallocation string      `json:"preallocation"` // "" where there are no files
+	Size          int         `json:"write_bytes"`
+	Entries       int         `json:"entry_bytes"` // of a write: the rest is header, checksums, padding
+	Durable       bool        `json:"durable"`     // a write that returned survives a power cut
+	Journal       JournalSide `json:"journal"`
+	Raw           JournalSide `json:"raw"`
+	Ratio         Spread      `json:"of_raw"` // slice by slice, each with the raw one beside it
+}
+
+// JournalResult is a comparison.
+type JournalResult struct {
+	Config      JournalConfig  `json:"config"`
+	Cells       []*JournalCell `json:"cells"`
+	Environment Environment    `json:"environment"`
+}
+
+// Failed is how many cells did not run to their end.
+func (r *JournalResult) Failed() (n int) {
+	for _, c := range r.Cells {
+		if c.Journal.Failed+c.Raw.Failed > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// fastest is the fastest cell of a size among those that count, nil if none.
+func (r *JournalResult) fastest(size int, counts func(*JournalCell) bool) (best *JournalCell) {
+	for _, c := range r.Cells {
+		if c.Size == size && counts(c) && c.Journal.Failed == 0 && (best == nil || c.Journal.Rate > best.Journal.Rate) {
+			best = c
+		}
+	}
+	return best
+}
+
+// count adds a slice.
+func (s *JournalSide) count(writes uint64, size int, took, cpu time.Duration) {
+	s.Writes += writes
+	s.Bytes += writes * uint64(size)
+	s.took += took
+	s.cpu += cpu
+	s.rates = append(s.rates, float64(writes)/took.Seconds())
+}
+
+// finish computes what is shown.
+func (s *JournalSide) finish() {
+	if s.took == 0 || s.Writes == 0 {
+		return
+	}
+	s.Rate = float64(s.Writes) / s.took.Seconds()
+	s.MBs = float64(s.Bytes) / s.took.Seconds() / 1e6
+	s.Slices = spreadOf(s.rates)
+	s.CPU = float64(s.cpu.Microseconds()) / float64(s.Writes)
+	s.P50, s.P99 = microseconds(s.latency.ValueAtPercentile(50)), microseconds(s.latency.ValueAtPercentile(99))
+	s.Max = microseconds(s.latency.Max())
+}
+
+func (c *JournalCell) finish() {
+	c.Journal.finish()
+	c.Raw.finish()
+	var ratios []float64
+	for i := range min(len(c.Journal.rates), len(c.Raw.rates)) {
+		ratios = append(ratios, c.Journal.rates[i]/c.Raw.rates[i])
+	}
+	if len(ratios) > 0 {
+		c.Ratio = spreadOf(ratios)
+	}
+}

@@ -1,0 +1,318 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringraft/ringraft/journal"
+)
+
+// rawSide is the ceiling: pwrite after pwrite of random bytes, aligned as the
+// journal's batches, to files of the same length, opened and prepared in the
+// same way: the next one is made, and the one before removed, while it writes.
+// It shares no code with the journal on purpose.
+type rawSide struct {
+	dir   string
+	how   journal.Preallocation
+	flags rawFlags
+	bytes int64 // of a file
+	size  int   // of a write
+	pool  []byte
+	at    int
+
+	file  *rawFile
+	off   int64
+	old   *rawFile     // written before; recycled
+	next  chan rawMade // the file to come
+	hurry atomic.Bool  // it is waited for
+	made  int
+	busy  sync.WaitGroup
+	mu    sync.Mutex
+	err   error // of a removal
+}
+
+type rawFile struct {
+	fd   int
+	path string
+	mem  []byte // in place of a file
+}
+
+type rawMade struct {
+	file *rawFile
+	err  error
+}
+
+// rawFlags are how a mode opens its files, and whether it syncs after a write.
+type rawFlags struct {
+	prepare, write int // while it is made, and after
+	sync, memory   bool
+}
+
+var rawModes = map[journal.Mode]rawFlags{
+	journal.Direct:            {prepare: syscall.O_DIRECT, write: syscall.O_DIRECT | syscall.O_DSYNC},
+	journal.DirectFdatasync:   {prepare: syscall.O_DIRECT, write: syscall.O_DIRECT, sync: true},
+	journal.BufferedFdatasync: {sync: true},
+	journal.BufferedDsync:     {write: syscall.O_DSYNC},
+	journal.BufferedNosync:    {},
+	journal.Memory:            {memory: true},
+}
+
+const rawPool = 4 << 20
+
+func newRawSide(dir string, mode journal.Mode, how journal.Preallocation, bytes int64, size int, seed uint64) (side, error) {
+	s := &rawSide{dir: dir, how: how, flags: rawModes[mode], bytes: bytes, size: size, next: make(chan rawMade, 1),
+		pool: alignedTo(max(rawPool, size), probeBlock)}
+	random := rand.NewChaCha8([32]byte{byte(seed), 1})
+	_, _ = random.Read(s.pool) // never fails
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.file, err = s.create(1, false); err == nil && how == journal.Recycled {
+		s.old, err = s.create(2, false)
+	}
+	s.made = 2
+	if err != nil {
+		return nil, errors.Join(err, s.file.close(), s.old.close())
+	}
+	if how != journal.Recycled {
+		s.prepare()
+	}
+	return s, nil
+}
+
+// warm writes through recycled files once.
+func (s *rawSide) warm(ctx context.Context) error {
+	size := s.size
+	if s.how == journal.Recycled {
+		s.size = min(prefillBytes, int(s.bytes/4))
+		for range 2 * s.bytes / int64(s.size) {
+			if err := s.write(ctx); err != nil {
+				return err
+			}
+		}
+		s.size, s.off = size, 0
+	}
+	for range 8 {
+		if err := s.write(ctx); err != nil {
+			return err
+		}
+	}
+	return s.tidy(ctx)
+}
+
+func (s *rawSide) run(ctx context.Context, until int64, h *hdrhistogram.Histogram) (writes uint64, err error) {
+	for at := clock(); at < until; {
+		if err = s.write(ctx); err != nil {
+			return writes, err
+		}
+		now := clock()
+		// In range by clamping, so that the error is impossible.
+		_ = h.RecordValue(min(max(now-at, latencyMin), latencyMax))
+		writes++
+		at = now
+	}
+	return writes, nil
+}
+
+func (s *rawSide) write(ctx context.Context) error {
+	if s.off+int64(s.size) > s.bytes {
+		if err := s.roll(ctx); err != nil {
+			return err
+		}
+	}
+	if s.at+s.size > len(s.pool) {
+		s.at = 0
+	}
+	b := s.pool[s.at : s.at+s.size]
+	if s.flags.memory {
+		copy(s.file.mem[s.off:], b)
+	} else if err := s.file.write(b, s.off, s.flags.sync); err != nil {
+		return err
+	}
+	s.off += int64(s.size)
+	s.at += s.size
+	return nil
+}
+
+// roll goes on in the next file.
+func (s *rawSide) roll(ctx context.Context) error {
+	s.off = 0
+	if s.how == journal.Recycled {
+		s.file, s.old = s.old, s.file
+		return nil
+	}
+	s.hurry.Store(true)
+	select {
+	case m := <-s.next:
+		if m.err != nil {
+			return m.err
+		}
+		s.remove(s.file)
+		s.file = m.file
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.prepare()
+	return nil
+}
+
+// prepare makes the next file in the background.
+func (s *rawSide) prepare() {
+	s.made++
+	s.hurry.Store(false)
+	number := s.made
+	s.busy.Go(func() {
+		f, err := s.create(number, true)
+		s.next <- rawMade{f, err}
+	})
+}
+
+func (s *rawSide) remove(f *rawFile) {
+	s.busy.Go(func() {
+		err := errors.Join(f.close(), os.Remove(f.path), syncDir(s.dir))
+		s.mu.Lock()
+		s.err = errors.Join(s.err, err)
+		s.mu.Unlock()
+	})
+}
+
+func (s *rawSide) tidy(context.Context) error {
+	s.busy.Wait()
+	return s.err
+}
+
+func (s *rawSide) flush() error {
+	var err error
+	for _, f := range []*rawFile{s.file, s.old} {
+		if f != nil && f.mem == nil {
+			err = errors.Join(err, syscall.Fsync(f.fd))
+		}
+	}
+	return err
+}
+
+func (s *rawSide) end() error {
+	s.busy.Wait()
+	err := errors.Join(s.err, s.file.close(), s.old.close())
+	select {
+	case m := <-s.next:
+		err = errors.Join(err, m.file.close())
+	default:
+	}
+	return err
+}
+
+// create makes a file as the journal makes a segment.
+func (s *rawSide) create(number int, ahead bool) (*rawFile, error) {
+	if s.flags.memory {
+		return &rawFile{mem: make([]byte, s.bytes)}, nil
+	}
+	path := filepath.Join(s.dir, fmt.Sprintf("%06d.raw", number))
+	fd, err := openRaw(path, os.O_CREATE|os.O_TRUNC|s.flags.prepare)
+	if err != nil {
+		return nil, err
+	}
+	f := &rawFile{fd: fd, path: path}
+	err = errors.Join(s.fill(f, ahead), f.sync(), f.close())
+	if err != nil {
+		return nil, err
+	}
+	if err = syncDir(s.dir); err != nil {
+		return nil, err
+	}
+	f.fd, err = openRaw(path, s.flags.write)
+	return f, err
+}
+
+// rawZeros is how much is zeroed at once, as by the journal.
+const rawZeros = 256 << 10
+
+func (s *rawSide) fill(f *rawFile, ahead bool) error {
+	switch s.how {
+	case journal.Unreserved:
+		return syscall.Ftruncate(f.fd, s.bytes)
+	case journal.Fallocated:
+		return syscall.Fallocate(f.fd, 0, 0, s.bytes)
+	}
+	zeros := alignedTo(int(min(rawZeros, s.bytes)), probeBlock)
+	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
+		began := time.Now()
+		if err := f.write(zeros[:min(int64(len(zeros)), s.bytes-off)], off, false); err != nil {
+			return err
+		}
+		if took := time.Since(began); ahead && took > 50*time.Microsecond && !s.hurry.Load() {
+			time.Sleep(took) // half the disk's time is for others
+		}
+	}
+	return nil
+}
+
+func openRaw(path string, flags int) (int, error) {
+	for {
+		fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CLOEXEC|flags, 0o600)
+		if err == nil {
+			return fd, nil
+		}
+		if err != syscall.EINTR {
+			return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+func (f *rawFile) write(b []byte, off int64, sync bool) error {
+	for {
+		n, err := syscall.Pwrite(f.fd, b, off)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err == nil && n != len(b) {
+			err = fmt.Errorf("%d of %d bytes", n, len(b))
+		}
+		if err != nil {
+			return &os.PathError{Op: "write", Path: f.path, Err: err}
+		}
+		break
+	}
+	if sync {
+		return f.sync()
+	}
+	return nil
+}
+
+func (f *rawFile) sync() error {
+	for {
+		err := syscall.Fdatasync(f.fd)
+		if err == nil {
+			return nil
+		}
+		if err != syscall.EINTR {
+			return &os.PathError{Op: "fdatasync", Path: f.path, Err: err}
+		}
+	}
+}
+
+func (f *rawFile) close() error {
+	if f == nil || f.mem != nil {
+		return nil
+	}
+	return syscall.Close(f.fd)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,239 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringraft/ringraft/journal"
+)
+
+// A round is one size and one preallocation with all modes, each with its raw
+// counterpart. They run in short slices, one side at a time, in an order that
+// rotates; none always comes after the same one, and whatever disturbs the
+// machine disturbs all.
+
+// side is a journal, or a loop of raw writes, that can be run for a while.
+type side interface {
+	// warm brings the files into the state that the preallocation is about.
+	warm(ctx context.Context) error
+	// run writes until clock reaches until and all of it is written. Each write's
+	// latency goes to h. It returns the writes that succeeded, also with an error.
+	run(ctx context.Context, until int64, h *hdrhistogram.Histogram) (writes uint64, err error)
+	// tidy waits for the files that a slice made necessary, and for those that
+	// it freed.
+	tidy(ctx context.Context) error
+	// flush empties the page cache of what a slice left there.
+	flush() error
+	// end verifies what was written, and lets go of everything.
+	end() error
+}
+
+// RunJournal compares. What fails is reported in its cell; a context that ends
+// is an error. Whatever happens, nothing is left behind. say is told what runs
+// now.
+func RunJournal(ctx context.Context, c JournalConfig, say func(string)) (r *JournalResult, err error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(c.Dir, "raftbench-journal-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	r = &JournalResult{Config: c, Environment: fingerprint(dir)}
+	r.Config.Dir = filepath.Dir(dir)
+	var rounds [][]*JournalCell
+	for _, size := range c.Sizes {
+		memory := false // without files there is nothing to preallocate: it runs once
+		for _, how := range c.Preallocation {
+			var cells []*JournalCell
+			for _, mode := range c.Modes {
+				cell := &JournalCell{Mode: mode, Preallocation: how, Size: size}
+				if mode == journal.Memory.String() {
+					if memory {
+						continue
+					}
+					memory, cell.Preallocation = true, ""
+				}
+				cells = append(cells, cell)
+			}
+			if len(cells) > 0 {
+				rounds = append(rounds, cells)
+			}
+		}
+	}
+	all, foreign, began := machineCPU(), processCPU(), clock()
+	for i, cells := range rounds {
+		tell := func(text string) {
+			left := "" // a guess, once there is something to guess from
+			if i > 0 {
+				left = fmt.Sprintf(", about %.0f s left", float64(clock()-began)/float64(i)*float64(len(rounds)-i)/1e9)
+			}
+			say(fmt.Sprintf("%d of %d: %s, %s%s", i+1, len(rounds), sizeText(int64(cells[0].Size)), text, left))
+		}
+		if err := c.round(ctx, filepath.Join(dir, fmt.Sprint(i)), cells, forgets(r.Environment.Filesystem), tell); err != nil {
+			return nil, err
+		}
+		r.Cells = append(r.Cells, cells...)
+	}
+	seconds := float64(clock()-began) / 1e9
+	r.warn((machineCPU() - all - processCPU() + foreign).Seconds() / seconds / float64(r.Environment.Cores))
+	return r, nil
+}
+
+// turn is one side of a cell in a round.
+type turn struct {
+	side side
+	to   *JournalSide
+	cell *JournalCell
+}
+
+// fail ends a side: the cell says why.
+func (t *turn) fail(err error) {
+	t.to.Failed++
+	if t.to.Error == "" {
+		t.to.Error = err.Error()
+	}
+}
+
+func (c *JournalConfig) round(ctx context.Context, dir string, cells []*JournalCell, forgets bool, say func(string)) error {
+	defer func() { _ = os.RemoveAll(dir) }() // RunJournal removes, and reports, what this leaves
+	var turns []*turn
+	defer func() {
+		for _, t := range turns {
+			if t.side != nil {
+				_ = t.side.end() // after an interruption only
+			}
+		}
+	}()
+	for i, cell := range cells {
+		mode, err := journal.ParseMode(cell.Mode)
+		if err != nil {
+			return err
+		}
+		how := journal.Recycled
+		if cell.Preallocation != "" {
+			if how, err = journal.ParsePreallocation(cell.Preallocation); err != nil {
+				return err
+			}
+		}
+		load := newJournalLoad(cell.Size, c.Seed)
+		cell.Durable, cell.Entries = mode.Durable() && !forgets, load.entries
+		for k, to := range []*JournalSide{&cell.Journal, &cell.Raw} {
+			say(cell.name(k) + ", preparing")
+			*to = JournalSide{latency: newHistogram()}
+			t := &turn{to: to, cell: cell}
+			where := filepath.Join(dir, fmt.Sprint(i, ".", k))
+			if k == 0 {
+				t.side, err = newJournalSide(where, mode, how, c.Segment, load)
+			} else {
+				t.side, err = newRawSide(where, mode, how, c.Segment, cell.Size, c.Seed)
+			}
+			if err != nil {
+				t.side = nil
+				t.fail(err)
+				continue
+			}
+			turns = append(turns, t)
+			if err := t.side.warm(ctx); err != nil {
+				t.fail(err)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.slices(ctx, turns, say); err != nil {
+		return err
+	}
+	for _, t := range turns {
+		err := t.side.end()
+		if t.side = nil; err != nil && t.to.Failed == 0 {
+			t.fail(err)
+		}
+	}
+	for _, cell := range cells {
+		cell.finish()
+	}
+	return ctx.Err()
+}
+
+func (c *JournalConfig) slices(ctx context.Context, turns []*turn, say func(string)) error {
+	for rep := range c.Reps {
+		for k := range turns {
+			i := (k + 3*rep) % len(turns)
+			if rep%2 == 1 {
+				i = len(turns) - 1 - i // the raw one of a pair goes first
+			}
+			t := turns[i]
+			if t.to.Failed > 0 {
+				continue
+			}
+			side := 0
+			if t.to == &t.cell.Raw {
+				side = 1
+			}
+			say(fmt.Sprintf("%s, slice %d of %d", t.cell.name(side), rep+1, c.Reps))
+			if err := t.slice(ctx, c.Duration/time.Duration(c.Reps)); err != nil {
+				t.fail(err)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *turn) slice(ctx context.Context, length time.Duration) error {
+	began, cpu := clock(), processCPU()
+	writes, err := t.side.run(ctx, began+int64(length), t.to.latency)
+	if err == nil {
+		err = t.side.tidy(ctx)
+	}
+	t.to.count(writes, t.cell.Size, time.Duration(clock()-began), processCPU()-cpu)
+	if err == nil && !t.cell.Durable {
+		err = t.side.flush()
+	}
+	return err
+}
+
+// name is a cell's name, for people.
+func (c *JournalCell) name(side int) string {
+	text := c.Mode
+	if c.Preallocation != "" {
+		text = c.Preallocation + ", " + text
+	}
+	if side == 1 {
+		text += ", raw"
+	}
+	return text
+}
+
+// Thresholds of warnings.
+const journalShort = time.Second
+
+// warn lists whatever weakens the figures.
+func (r *JournalResult) warn(foreign float64) {
+	add := func(format string, args ...any) {
+		r.Environment.Warnings = append(r.Environment.Warnings, fmt.Sprintf(format, args...))
+	}
+	if forgets(r.Environment.Filesystem) {
+		add("NOTHING HERE IS DURABLE: %s is %s, it lives in memory; choose --dir on a disk", r.Config.Dir, r.Environment.Filesystem)
+	}
+	if foreign > foreignShare {
+		add("the machine was not quiet: other processes used %.0f %% of it", 100*foreign)
+	}
+	if r.Config.Duration < journalShort {
+		add("%v for each cell: p99 of few writes and max are chance; --duration 5s repeats better", r.Config.Duration)
+	}
+	if n := r.Failed(); n > 0 {
+		add("%d cells failed; they are not compared", n)
+	}
+}

@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/ringraft/ringraft/journal"
+)
+
+// WriteText writes the comparison as a table, a block for each size.
+func (r *JournalResult) WriteText(w io.Writer) error {
+	p := &printer{w: w}
+	p.line("journal", "segments of %s · %d slices of %v each, journal and raw in turn, in an order that rotates", sizeText(r.Config.Segment),
+		r.Config.Reps, r.Config.Duration/time.Duration(r.Config.Reps))
+	p.line("a write", "one group of that many bytes on the disk, one under way at a time: header, checksums, entries of %d random", entryBytes)
+	p.line("", "bytes in mutations of up to %d; the next group is filled meanwhile. Latency: from its turn to its end, every write", mutationEntries)
+	p.line("raw", "the same bytes by pwrite alone, files opened and prepared alike. A slice ends when the files it needed are made")
+	p.line("machine", "%s", r.Environment.text())
+	p.line("device", "%s %s", r.Environment.Filesystem, r.Environment.Device)
+	for _, size := range r.Config.Sizes {
+		r.block(p, size)
+	}
+	r.verdict(p)
+	for _, text := range r.Environment.Warnings {
+		p.line("warning", "%s", text)
+	}
+	return p.err
+}
+
+func (r *JournalResult) block(p *printer, size int) {
+	p.line("", "")
+	p.line(sizeText(int64(size)), "%-19s%8s%11s%9s%9s%9s%10s%8s%11s%9s%22s", "", "durable", "writes/s", "MB/s", "p50 µs", "p99 µs",
+		"max µs", "CPU µs", "raw w/s", "raw p50", "of raw (min–max)")
+	how := "-"
+	for _, c := range r.Cells {
+		if c.Size != size {
+			continue
+		}
+		label := ""
+		if c.Preallocation != how {
+			if how = c.Preallocation; c.Mode != journal.Memory.String() {
+				label = how
+			}
+		}
+		durable := "yes"
+		if !c.Durable {
+			durable = "NO"
+		}
+		if text := c.failure(); text != "" {
+			p.line(label, "%-19s%8s   failed: %s", c.Mode, durable, text)
+			continue
+		}
+		j := &c.Journal
+		p.line(label, "%-19s%8s%11s%9.1f%9.1f%9.1f%10.0f%8.1f%11s%9.1f%22s", c.Mode, durable, grouped(int64(j.Rate)), j.MBs, j.P50, j.P99,
+			j.Max, j.CPU, grouped(int64(c.Raw.Rate)), c.Raw.P50, c.ratioText())
+	}
+}
+
+// ratioText is the share of the raw rate.
+func (c *JournalCell) ratioText() string {
+	return fmt.Sprintf("%.0f %% (%.0f–%.0f)", 100*c.Ratio.Median, 100*c.Ratio.Min, 100*c.Ratio.Max)
+}
+
+// failure says on one line why a cell has no figures, "" if it has.
+func (c *JournalCell) failure() string {
+	text := c.Journal.Error
+	if text == "" && c.Raw.Error != "" {
+		text = "raw: " + c.Raw.Error
+	}
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// near is how far a cell may lie behind the fastest and still be as fast: more
+// often than not two runs differ by as much.
+const near = 0.03
+
+// verdict names the fastest durable cell of each size, and where the default
+// stands.
+func (r *JournalResult) verdict(p *printer) {
+	isDefault := func(c *JournalCell) bool {
+		return c.Mode == journal.Direct.String() && c.Preallocation == journal.Recycled.String()
+	}
+	label := "fastest"
+	for _, size := range r.Config.Sizes {
+		best := r.fastest(size, func(c *JournalCell) bool { return c.Durable })
+		if best == nil {
+			continue
+		}
+		if label != "" {
+			p.line("", "")
+		}
+		text := fmt.Sprintf("%-8s %s, %s: %s writes/s, %.0f MB/s", sizeText(int64(size)), best.Mode, best.Preallocation,
+			grouped(int64(best.Journal.Rate)), best.Journal.MBs)
+		if d := r.fastest(size, isDefault); d == best {
+			text += "; it is the default"
+		} else if d != nil {
+			behind := 1 - d.Journal.Rate/best.Journal.Rate
+			text += fmt.Sprintf("; the default, %s, %s, is %.1f %% behind", d.Mode, d.Preallocation, 100*behind)
+			if behind <= near {
+				text += ": as fast"
+			}
+		}
+		p.line(label, "%s", text)
+		label = ""
+	}
+}
+
+// WriteJSON writes the comparison for other tools.
+func (r *JournalResult) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ringraft/ringraft/bench"
+)
+
+const journalLong = `Writes groups of entries through the journal in every mode, with every size of
+a write and every preallocation of its segments, and beside each the same bytes
+with the same flags to files prepared in the same way, without a journal: the
+ceiling. Journal and ceiling run in turn, in short slices. Afterwards each
+journal is read back and verified.`
+
+// blocking is GOMAXPROCS for a stage beside a writer and a maker of segments,
+// which hold a processor each while they wait for the disk; one more is spare.
+const blocking = 4
+
+// journalFlags are the flags of journal as typed.
+type journalFlags struct {
+	modes, sizes, preallocation, segment, duration string
+	json, svg, html, cpuProfile                    string
+	cfg                                            bench.JournalConfig
+	noProgress                                     bool
+}
+
+func newJournal() *cobra.Command {
+	f := &journalFlags{cfg: bench.DefaultJournalConfig()}
+	c := &cobra.Command{
+		Use: "journal", Short: "Compare journal modes, sizes of a write and preallocations", Long: journalLong,
+		Example: "  raftbench journal --dir /data --svg journal.svg\n" +
+			"  raftbench journal --modes direct,buffered-dsync --sizes 4KiB,64KiB --preallocation recycled --duration 5s",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
+	}
+	s := c.Flags()
+	s.SortFlags = false
+	s.StringVar(&f.cfg.Dir, "dir", "", "where the journals lie, in a directory that is removed afterwards; default: the system's temporary one")
+	s.StringVar(&f.modes, "modes", strings.Join(f.cfg.Modes, ","), "journal modes")
+	s.StringVar(&f.sizes, "sizes", "4KiB,16KiB,64KiB,256KiB,1MiB", "bytes of a write on the disk")
+	s.StringVar(&f.preallocation, "preallocation", strings.Join(f.cfg.Preallocation, ","), "how segments get their place on the disk")
+	s.StringVar(&f.segment, "segment", "64MiB", "length of a segment")
+	s.StringVar(&f.duration, "duration", f.cfg.Duration.String(), "measured time of each cell, and of its ceiling")
+	s.IntVar(&f.cfg.Reps, "reps", f.cfg.Reps, "slices that it is cut into")
+	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
+	s.StringVar(&f.svg, "svg", "", "draw the results to this file")
+	s.StringVar(&f.html, "html", "", "write picture and table as a page to this file")
+	s.StringVar(&f.cpuProfile, "cpuprofile", "", "write a CPU profile of this process to this file")
+	s.BoolVar(&f.noProgress, "no-progress", false, "show no progress line")
+	return c
+}
+
+func (f *journalFlags) config() (bench.JournalConfig, error) {
+	c := f.cfg
+	var err error
+	note := func(flag string, e error) {
+		if err == nil && e != nil {
+			err = usagef("--%s: %v", flag, e)
+		}
+	}
+	c.Modes, c.Preallocation = strings.Split(f.modes, ","), strings.Split(f.preallocation, ",")
+	sizes, e := bench.ParseCounts(f.sizes)
+	note("sizes", e)
+	c.Sizes = nil
+	for _, s := range sizes {
+		c.Sizes = append(c.Sizes, int(s))
+	}
+	c.Segment, e = bench.ParseCount(f.segment)
+	note("segment", e)
+	c.Duration, e = bench.ParseDuration(f.duration)
+	note("duration", e)
+	if err == nil {
+		if e := c.Check(); e != nil {
+			err = usagef("%v", e)
+		}
+	}
+	return c, err
+}
+
+func (f *journalFlags) run(c *cobra.Command) (err error) {
+	cfg, err := f.config()
+	if err != nil {
+		return err
+	}
+	// Files are made before the run, for a mistake should cost no minute; what
+	// stays empty is removed.
+	var outputs []*os.File
+	open := func(flag, name string) (io.Writer, error) {
+		if name == "" || name == "-" && flag == "json" {
+			return nil, nil
+		}
+		file, err := os.Create(name)
+		if err != nil {
+			return nil, usagef("--%s: %v", flag, err)
+		}
+		outputs = append(outputs, file)
+		return file, nil
+	}
+	defer func() {
+		for _, o := range outputs {
+			if closeErr := o.Close(); err == nil {
+				err = closeErr
+			}
+			if st, statErr := os.Stat(o.Name()); statErr == nil && st.Mode().IsRegular() && st.Size() == 0 {
+				_ = os.Remove(o.Name())
+			}
+		}
+	}()
+	var files [4]io.Writer
+	for i, o := range [4][2]string{{"json", f.json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
+		if files[i], err = open(o[0], o[1]); err != nil {
+			return err
+		}
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), blocking))
+	}
+	say := func(string) {}
+	if !f.noProgress && onTerminal(os.Stderr) {
+		say = func(text string) { _, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
+		defer say("")
+	}
+	if files[3] != nil {
+		if err := pprof.StartCPUProfile(files[3]); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	r, err := bench.RunJournal(c.Context(), cfg, say)
+	if err != nil {
+		return err
+	}
+	say("")
+	writers := [3]func(io.Writer) error{r.WriteJSON, r.WriteSVG, r.WriteHTML}
+	for i, write := range writers {
+		if files[i] == nil {
+			continue
+		}
+		if err := write(files[i]); err != nil {
+			return err
+		}
+	}
+	if f.json == "-" {
+		err = r.WriteJSON(c.OutOrStdout())
+	} else {
+		err = r.WriteText(c.OutOrStdout())
+	}
+	if n := r.Failed(); err == nil && n > 0 {
+		err = fmt.Errorf("%d of %d cells failed", n, len(r.Cells))
+	}
+	return err
+}
