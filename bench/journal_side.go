@@ -231,14 +231,14 @@ func (s *journalSide) end() error {
 	if err != nil || s.cfg.Mode == journal.Memory {
 		return err
 	}
-	x, err := journal.Examine(s.cfg.Dir, nil)
+	x, err := journal.Examine(journal.Look{Dir: s.cfg.Dir})
 	if err != nil {
 		return fmt.Errorf("reading back: %w", err)
 	}
-	if want := s.b.First + uint64(s.b.Count) - 1; !x.Sound() || x.Last != want {
-		err = fmt.Errorf("reading back: entry %d was the last, %d is; %v", want, x.Last, x.Findings)
+	if want := s.b.First + uint64(s.b.Count) - 1; !x.Sound() || x.Recovery.Last != want {
+		return fmt.Errorf("reading back: entry %d was the last, %d is; %v", want, x.Recovery.Last, x.Findings)
 	}
-	return errors.Join(err, x.Close())
+	return nil
 }
 
 // timed is the journal's writer with a clock. A write's latency is from when

@@ -94,22 +94,20 @@ func TestJournalWritesWhatItSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := uint64(0)
-		x, err := journal.Examine(dir, func(b *journal.BatchReport) {
+		_, err = journal.Examine(journal.Look{Dir: dir, Visit: func(b *journal.Found) error {
 			if b.Count == 0 {
-				return // opens or seals
+				return nil // opens or seals
 			}
-			if seen++; (b.Size+4095)/4096*4096 != size || b.Payload < load.entries {
-				t.Errorf("%d: a batch of %d bytes, %d of payload, want %d of entries", size, b.Size, b.Payload, load.entries)
+			if seen++; (b.Size+4095)/4096*4096 != size || len(b.Records) < load.entries {
+				t.Errorf("%d: a batch of %d bytes, %d of records, want %d of entries", size, b.Size, len(b.Records), load.entries)
 			}
-		})
+			return nil
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if seen == 0 || seen > n {
 			t.Errorf("%d: %d batches lie there, %d were counted", size, seen, n)
-		}
-		if err := x.Close(); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

@@ -3,216 +3,404 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
 )
 
-// Examination is what a journal's directory holds, as the next Open would find
-// it. Nothing was changed to find out.
-type Examination struct {
-	Dir          string   `json:"dir"`
-	Identity     Identity `json:"identity"`
-	Hard         Hard     `json:"hard"`        // newest term and vote
-	Incarnation  uint64   `json:"incarnation"` // how often the directory was opened
-	SegmentBytes int64    `json:"segment_bytes"`
-	BlockBytes   int      `json:"block_bytes"`
-	InUse        bool     `json:"in_use"`    // a process has it open: what is being written now may look torn
-	StateBad     int      `json:"state_bad"` // copies of the state file, of four, that the next Open mends
-	Probation    bool     `json:"probation"` // the member may lack acknowledged entries and wins only as a last resort
-	Damaged      bool     `json:"damaged"`   // acknowledged entries are known to be missing
+// ErrNoJournal: the directory holds no journal.
+var ErrNoJournal = errors.New("no journal here")
 
-	First      uint64          `json:"first"` // of the log
-	Last       uint64          `json:"last"`
-	Commit     uint64          `json:"commit"` // newest index that a batch knew to be committed
-	Runs       []TermRun       `json:"runs"`
-	Segments   []SegmentReport `json:"segments"`
-	Missing    []Numbers       `json:"missing"`    // segments that must exist and do not
-	Spares     []string        `json:"spares"`     // files for segments to come; nothing in them counts
-	Unfinished []string        `json:"unfinished"` // segments whose preparation was cut short; the next Open removes them
-	Findings   []Finding       `json:"findings"`
-	Lost       []Range         `json:"lost"`      // acknowledged, and nothing holds them any more
-	Overruled  []Range         `json:"overruled"` // lost, but of no consequence: later batches overruled them
-
-	j *Journal
+// Look says what Examine reads.
+type Look struct {
+	Dir string    // a member's data directory, or the directory "journal" in it
+	FS  device.FS // tests; nil: Dir
+	// Visit, when set, sees every batch of the log in the order of writing, in a
+	// second reading. Its error ends that.
+	Visit func(f *Found) error
 }
 
-// Numbers is a range of segment numbers.
-type Numbers struct {
-	First uint64 `json:"first"`
-	Last  uint64 `json:"last"`
-}
+// livePasses is how often a directory in use is read at most.
+const livePasses = 5
 
-// SegmentReport is one live segment.
-type SegmentReport struct {
-	File    string `json:"file"`
-	Ordinal uint64 `json:"ordinal"`
-	Batches int    `json:"batches"`
-	Entries uint64 `json:"entries"` // written to it, overruled ones too
-	Bytes   int64  `json:"bytes"`   // of batches
-	Payload int64  `json:"payload"` // of entries in them
-	End     int64  `json:"end"`     // where its last batch ends
-}
-
-// Finding is a place where something is not as it was written.
-type Finding struct {
-	What   string `json:"what"` // torn, rotten or damaged
-	File   string `json:"file"`
-	Offset int64  `json:"offset"`
-	Cause  string `json:"cause"`
-	First  uint64 `json:"first"` // entries touched, if the header survived; else 0
-	Last   uint64 `json:"last"`
-}
-
-// Sound reports that nothing acknowledged is missing or in doubt. An
-// unacknowledged write, half done, is no harm.
-func (x *Examination) Sound() bool {
-	return len(x.Lost) == 0 && !x.Probation && !x.Damaged &&
-		!slices.ContainsFunc(x.Findings, func(f Finding) bool { return f.What == "rotten" })
-}
-
-// BatchReport is one batch that is whole.
-type BatchReport struct {
-	Inspected
-	File    string
-	Offset  int64
-	Payload int // bytes of entries
-}
-
-// ErrNoJournal answers Examine of a directory that holds none.
-var ErrNoJournal = errors.New("journal: no journal there")
-
-// Examine reads a journal without changing or locking anything: dir is what
-// Config.Dir names. visit, unless nil, is told of every batch that is whole, in
-// order, whether its entries still count or not. Errors are ErrNoJournal,
-// ErrState, ErrAmnesia, a *DamageError when there is nothing to walk through,
-// or the file system's. Close the examination.
-func Examine(dir string, visit func(*BatchReport)) (*Examination, error) {
-	fs, err := device.OpenReadOnly(filepath.Join(dir, "journal"))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoJournal, err)
-	}
-	inUse := fs.InUse()
-	x, err := examine(fs, dir, visit)
+// Examine reads a journal's directory with the eyes of Open, changes nothing
+// in it and takes no lock, and says what it found: damage is a finding, not an
+// error. Errors are ErrNoJournal, or that the directory cannot be read.
+//
+// A directory that a running member has open moves while it is read. It is read
+// again until what looks damaged looks so twice, and what a write under way
+// leaves half done is a torn end as after a crash.
+func Examine(l Look) (*Report, error) {
+	fs, dir, err := l.open()
 	if err != nil {
 		return nil, err
 	}
-	x.InUse = inUse
-	return x, nil
-}
-
-func examine(fs device.FS, dir string, visit func(*BatchReport)) (*Examination, error) {
-	names, err := fs.List()
-	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	s, missing, err := readState(fs)
-	if err != nil {
-		return nil, err
-	}
-	if missing {
-		if slices.ContainsFunc(names, func(n string) bool { return filepath.Ext(n) == ".seg" }) {
-			return nil, fmt.Errorf("%w: %s has segments and no state file: this replica no longer knows how it voted", ErrAmnesia, dir)
+	var before []Finding
+	for pass := 1; ; pass++ {
+		x := &examiner{fs: fs, report: Report{Dir: dir}}
+		if h, ok := fs.(interface{ Holder() int }); ok {
+			x.report.Holder = h.Holder()
 		}
-		return nil, fmt.Errorf("%w: %s has no state file", ErrNoJournal, fs.Path(""))
-	}
-	j := &Journal{cfg: Config{Dir: dir, Damaged: true}, fs: fs, state: s.state}
-	x := &Examination{Dir: dir, Identity: s.state.id, Incarnation: s.state.incarnation, SegmentBytes: s.state.segment,
-		BlockBytes: s.state.block, StateBad: len(s.bad), j: j}
-	if s.state.segment < int64(s.state.block) || s.state.block < blockDefault {
-		return nil, fmt.Errorf("%w: segments of %d bytes, blocks of %d", ErrState, s.state.segment, s.state.block)
-	}
-	if err := j.adopt(&s.state); err != nil {
-		return nil, err
-	}
-	r := &recovery{fs: fs, block: j.block, bytes: s.state.segment, state: &j.state, glued: make([]byte, 0, 16<<10)}
-	r.out.First, r.index.next = 1, 1
-	r.seen = func(f *found, v verdict, cause string) { x.note(r, f, v, cause, visit) }
-	if err := j.loadSegments(r, names); err != nil {
-		return nil, errors.Join(err, j.segments.close())
-	}
-	for _, seg := range r.live {
-		x.Segments = append(x.Segments, SegmentReport{File: seg.name, Ordinal: seg.ordinal})
-	}
-	if len(r.live) > 0 {
-		r.walk()
-	}
-	if err := x.conclude(r, names); err != nil {
-		return nil, errors.Join(err, x.Close())
-	}
-	return x, nil
-}
-
-// note takes one position over.
-func (x *Examination) note(r *recovery, f *found, v verdict, cause string, visit func(*BatchReport)) {
-	h := &f.header
-	switch v {
-	case keep:
-		k := slices.IndexFunc(x.Segments, func(s SegmentReport) bool { return s.Ordinal == f.segment.ordinal })
-		s, size := &x.Segments[k], h.total(r.block)
-		s.Batches++
-		s.Entries += uint64(h.count)
-		s.Bytes, s.Payload, s.End = s.Bytes+int64(size), s.Payload+int64(h.payload), f.pos+int64(size)
-		if visit != nil {
-			visit(&BatchReport{Inspected: h.inspected(size), File: f.segment.name, Offset: f.pos, Payload: h.payload})
+		if err := x.read(); err != nil {
+			return nil, err
 		}
-		return
-	case end:
-		return
+		harm := x.report.Harm()
+		switch {
+		case x.report.Holder == 0 || len(harm) == 0:
+		case pass < livePasses && (pass == 1 || !slices.Equal(before, harm)):
+			before = harm
+			continue
+		case !slices.Equal(before, harm):
+			x.report.keep(before)
+		}
+		if l.Visit == nil {
+			return &x.report, nil
+		}
+		again := &examiner{fs: fs, visit: l.Visit, index: &x.walk.index, report: Report{Dir: dir}}
+		if err := again.read(); err != nil {
+			return nil, err
+		}
+		return &x.report, again.stopped
 	}
-	n := Finding{What: map[verdict]string{torn: "torn", rot: "rotten", damaged: "damaged"}[v],
-		File: f.segment.name, Offset: f.pos, Cause: cause}
-	if f.facts.header && f.facts.chain && h.count > 0 {
-		n.First, n.Last = h.first, h.first+uint64(h.count)-1
-	}
-	x.Findings = append(x.Findings, n)
 }
 
-// conclude is what resume makes of the walk, without acting on it.
-func (x *Examination) conclude(r *recovery, names []string) error {
-	x.Lost = r.lost()
-	x.Overruled = r.out.Overruled
-	if err := r.settle(); err != nil {
+// keep drops the harm that was not there before.
+func (r *Report) keep(before []Finding) {
+	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool { return f.Harm && !slices.Contains(before, f) })
+}
+
+func (l *Look) open() (device.FS, string, error) {
+	if l.FS != nil {
+		return l.FS, l.Dir, nil
+	}
+	for _, dir := range []string{l.Dir, filepath.Join(l.Dir, "journal")} {
+		d, err := device.OpenReadOnly(dir)
+		if errors.Is(err, fs.ErrNotExist) && dir != l.Dir {
+			break
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		names, err := d.List()
+		if err != nil {
+			return nil, "", err
+		}
+		if slices.ContainsFunc(names, isJournal) {
+			return d, dir, nil
+		}
+	}
+	return nil, "", &os.PathError{Op: "examine", Path: l.Dir, Err: ErrNoJournal}
+}
+
+func isJournal(name string) bool { return name == stateName || strings.HasSuffix(name, ".seg") }
+
+// examiner is one reading of a directory.
+type examiner struct {
+	fs      device.FS
+	report  Report
+	scan    scan
+	walk    recovery
+	visit   func(*Found) error
+	stopped error
+	index   *index // what the reading before found to be the log; only with visit
+	begun   int    // 1 + the finding whose length is not known yet
+	last    uint64 // incarnation of the newest batch seen
+	buf     []byte
+}
+
+func (x *examiner) found(f Finding) { x.report.Findings = append(x.report.Findings, f) }
+
+func (x *examiner) read() error {
+	names, err := x.fs.List()
+	if err != nil {
 		return err
 	}
-	j := x.j
-	j.index.spans, j.index.next = r.index.spans, r.index.next
-	x.Hard, x.First, x.Commit = r.out.Hard, r.out.First, r.out.Commit
-	x.Last, x.Runs = r.index.next-1, r.index.runs()
-	x.Probation = j.state.probation || r.out.Probation || r.last.flags&flagDoubt != 0
-	x.Damaged = j.state.damaged || len(x.Lost) > 0 || r.last.flags&flagDamaged != 0 || x.Commit > x.Last
-	next := j.state.live
-	for _, s := range r.live {
-		if s.ordinal > next {
-			x.Missing = append(x.Missing, Numbers{next, s.ordinal - 1})
-		}
-		next = s.ordinal + 1
+	s, ok := x.state(names)
+	x.report.Identity, x.report.SegmentBytes, x.report.BlockBytes = s.id, s.segment, s.block
+	if !ok {
+		return nil // not even its sizes are known
 	}
-	if next <= j.state.last {
-		x.Missing = append(x.Missing, Numbers{next, j.state.last})
+	x.scan, err = scanSegments(x.fs, device.Flags{Direct: true}, &s, names, true)
+	defer x.scan.close() // opened for reading: nothing can be lost
+	if err != nil {
+		return err
 	}
-	for _, s := range j.segments.spares {
-		x.Spares = append(x.Spares, s.name)
+	for _, n := range x.scan.unfinished {
+		x.found(Finding{Kind: Leftover, File: n, First: 1, Text: "a segment that was being made; the next opening removes it"})
 	}
-	for _, n := range names {
-		if filepath.Ext(n) == ".new" {
-			x.Unfinished = append(x.Unfinished, n)
-		}
+	for _, rg := range x.scan.wrong {
+		x.file(rg)
 	}
-	for i := range x.Findings { // one whose header is gone touches what it was found to have lost
-		f := &x.Findings[i]
-		for _, rg := range append(x.Lost[:len(x.Lost):len(x.Lost)], x.Overruled...) {
-			if f.First == 0 && rg.File == f.File && rg.Offset == f.Offset && rg.First <= rg.Last {
-				f.First, f.Last = rg.First, rg.Last
-			}
-		}
+	x.walk = recovery{fs: x.fs, block: s.block, state: &s, glued: make([]byte, 0, 16<<10),
+		live: x.scan.live, heads: x.scan.heads, look: x.look}
+	x.walk.out.First, x.walk.index.next = 1, 1
+	for i := range x.scan.live {
+		seg := x.scan.live[i]
+		x.report.Segments = append(x.report.Segments, Segment{File: seg.name, Bytes: seg.size, Live: true,
+			Ordinal: seg.ordinal, First: 1})
+	}
+	if len(x.walk.live) > 0 {
+		x.walk.walk()
+	}
+	x.extend(-1, 0)
+	x.gaps(&s)
+	x.conclude(&s)
+	for _, seg := range x.scan.spares {
+		x.spare(seg, &s)
 	}
 	return nil
 }
 
-// NewReader reads the entries that count, until Close.
-func (x *Examination) NewReader() *Reader { return x.j.NewReader() }
+// file reports a segment file of a wrong length, or one that cannot be read.
+func (x *examiner) file(rg Range) {
+	kind, harm := Unreadable, true
+	if rg.Offset > 0 || strings.HasPrefix(rg.Cause, "the file has") {
+		kind = Missing
+	}
+	x.found(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1, Text: rg.Cause})
+}
 
-// Close closes the files.
-func (x *Examination) Close() error { return x.j.segments.close() }
+// gaps reports live segments without a file.
+func (x *examiner) gaps(s *state) {
+	for _, g := range x.scan.gaps(s.live, s.last) {
+		rg := x.scan.missing(g)
+		f := Finding{Kind: Missing, Harm: true, File: rg.File, First: rg.First, Last: rg.Last,
+			Text: "no file holds this segment"}
+		for _, seg := range x.scan.spares {
+			if at, ok := x.traces(seg, g, s); ok {
+				f.Kind, f.File = Rotten, seg.name
+				f.Text = fmt.Sprintf("the batch that opens segment %d has rotted; its batches go on at offset %d", g, at)
+			}
+		}
+		x.found(f)
+	}
+}
+
+// traces looks in a file without a good opening for batches of a segment.
+func (x *examiner) traces(seg *segment, ordinal uint64, s *state) (int64, bool) {
+	for off := int64(0); off < seg.size; off += int64(s.block) {
+		if h, _ := x.header(seg, off, s.block); h != nil && h.id == s.id && h.ordinal == ordinal {
+			return off, true
+		}
+	}
+	return 0, false
+}
+
+// header reads the good header at a place, whatever it is of, and its first
+// block.
+func (x *examiner) header(seg *segment, off int64, block int) (*header, []byte) {
+	b := x.bytes(seg, off, int64(block), block)
+	if b == nil {
+		return nil, nil
+	}
+	sectors, _, _, ok := readPrefix(b)
+	if size := int64(roundUp(sectors*sectorBytes, block)); ok && size > int64(block) {
+		b = x.bytes(seg, off, size, block)
+	}
+	if !ok || b == nil {
+		return nil, b
+	}
+	h, _, err := parseHeader(b, nil)
+	if err != nil {
+		return nil, b
+	}
+	return &h, b
+}
+
+// bytes reads n bytes, nil when they are not there or cannot be read. They
+// are valid until the next call.
+func (x *examiner) bytes(seg *segment, off, n int64, block int) []byte {
+	if off+n > seg.size {
+		return nil
+	}
+	if int64(len(x.buf)) < n {
+		x.buf = device.Aligned(int(n), block)
+	}
+	if seg.file.ReadAt(x.buf[:n], off) != nil {
+		return nil
+	}
+	return x.buf[:n]
+}
+
+// look takes note of one position that the walk judged.
+func (x *examiner) look(f *found, k int, pos int64, v verdict, cause string) {
+	if f.facts.header {
+		x.batch(f, k, pos, cause)
+	}
+	x.extend(k, pos)
+	if v != keep {
+		x.place(f, k, pos, v)
+	}
+}
+
+// extend gives the finding before its length, now that it is known where the
+// walk goes on.
+func (x *examiner) extend(k int, pos int64) {
+	if x.begun == 0 {
+		return
+	}
+	f := &x.report.Findings[x.begun-1]
+	x.begun = 0
+	if k >= 0 && x.walk.live[k].name == f.File {
+		f.Bytes = pos - f.Offset
+	}
+}
+
+// place reports a position where the log is not whole.
+func (x *examiner) place(f *found, k int, pos int64, v verdict) {
+	seg := x.walk.live[k]
+	n := Finding{File: seg.name, Offset: pos, First: 1, Harm: true}
+	switch {
+	case v == end:
+		return
+	case v == torn:
+		n.Kind, n.Harm = Torn, false
+		n.Text = "a write that was cut short, or is under way; it was never acknowledged, and the log ends before it"
+	case f.facts.unreadable:
+		n.Kind, n.Text = Unreadable, "the device does not return these bytes"
+	case f.facts.header && f.facts.sums:
+		n.Kind, n.Text = Missing, "this batch is whole, but the one before it is not there: it was lost or misdirected"
+		n.Bytes = int64(f.header.total(x.walk.block))
+	default:
+		n.Kind, n.Text = x.describe(f, k, pos)
+	}
+	if v == rot {
+		n.Text += "; nothing says that it was acknowledged, so the log ends before it, on probation"
+	}
+	x.found(n)
+	if n.Bytes == 0 {
+		x.begun = len(x.report.Findings)
+	}
+}
+
+// batch counts a batch, and shows it to the visitor.
+func (x *examiner) batch(f *found, k int, pos int64, cause string) {
+	h, r, seg := &f.header, &x.report, &x.report.Segments[k]
+	size := h.total(x.walk.block)
+	seg.Batches, seg.End = seg.Batches+1, pos+int64(size)
+	r.Batches++
+	r.Payload += int64(h.payload)
+	i := 0
+	for ; 4096<<i < size; i++ {
+	}
+	for len(r.Sizes) <= i {
+		r.Sizes = append(r.Sizes, 0)
+	}
+	r.Sizes[i]++
+	if h.flags&flagSeal != 0 {
+		r.Seals++
+	}
+	if n := h.number >> 40; n != x.last {
+		x.last = n
+		r.Openings++
+	}
+	if h.count > 0 {
+		if seg.Entries == 0 {
+			seg.First = h.first
+		}
+		seg.First = min(seg.First, h.first)
+		seg.Last = max(seg.Last, h.first+uint64(h.count)-1)
+		seg.Entries += uint64(h.count)
+	}
+	records, wrong := x.records(f)
+	if f.facts.sums && wrong != "" {
+		x.found(Finding{Kind: Wrong, Harm: true, File: seg.File, Offset: pos, Bytes: int64(size), First: h.first,
+			Last: h.first + uint64(h.count) - 1, Text: wrong})
+		cause = wrong
+	}
+	if x.visit == nil || x.stopped != nil {
+		return
+	}
+	b := Found{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size), Promise: h.promise,
+		Metadata: h.metadata, Records: records, Bad: cause}
+	if s, err := x.index.find(h.first); err == nil && h.count > 0 && s.at == (mark{h.ordinal, h.position, h.number}) {
+		b.Live = s.count
+	}
+	x.stopped = x.visit(&b)
+}
+
+// records takes the payload of a good batch apart and says what is wrong with
+// it although its checksum is right.
+func (x *examiner) records(f *found) (records []byte, wrong string) {
+	h := &f.header
+	if !f.facts.sums || h.count == 0 && h.payload == 0 {
+		return nil, ""
+	}
+	term, first, records, err := record.SplitRun(f.payload)
+	n := 0
+	if err == nil {
+		n, err = record.Count(records)
+	}
+	switch {
+	case err != nil:
+		return nil, "the checksum is right, but these are no entries: " + err.Error()
+	case n != int(h.count):
+		return nil, fmt.Sprintf("the checksum is right, but there are %d entries, not %d", n, h.count)
+	case n > 0 && (term != h.entryTrm || first != h.first):
+		return nil, fmt.Sprintf("the checksum is right, but the entries are from %d on in term %d, not from %d on in term %d",
+			first, term, h.first, h.entryTrm)
+	}
+	return records, ""
+}
+
+// conclude adds what the whole walk says: which entries are touched, and what
+// Open would find.
+func (x *examiner) conclude(s *state) {
+	w, r := &x.walk, &x.report
+	w.out.Lost = w.lost()
+	for _, list := range [][]Range{w.out.Lost, w.out.Overruled} {
+		for _, rg := range list {
+			for i := range r.Findings {
+				if f := &r.Findings[i]; f.File == rg.File && f.Offset == rg.Offset && f.Kind != Wrong {
+					f.First, f.Last = rg.First, rg.Last
+					if f.Harm = rg.Last >= rg.First; !f.Harm {
+						f.Text += "; later batches overruled all that stood here, nothing is missing"
+					}
+				}
+			}
+		}
+	}
+	if err := w.settle(); err != nil {
+		x.found(Finding{Kind: Wrong, Harm: true, File: stateName, First: 1, Text: err.Error()})
+	}
+	w.out.Incarnation = max(s.incarnation, w.last.number>>40)
+	w.out.Last, w.out.Segments = w.index.next-1, len(w.live)
+	for _, rg := range w.out.Lost {
+		w.out.Last = min(w.out.Last, max(rg.First, 1)-1)
+	}
+	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagDoubt != 0
+	w.out.Damaged = s.damaged || len(w.out.Lost) > 0 || w.last.flags&flagDamaged != 0 || w.out.Commit > w.index.next-1
+	if (s.probation || s.damaged) && r.Sound() {
+		x.found(Finding{Kind: Missing, Harm: true, File: stateName, First: 1, Text: "an earlier opening found that " +
+			"acknowledged entries may be missing, and no leader has filled them in since"})
+	}
+	if w.out.Commit > w.index.next-1 {
+		x.found(Finding{Kind: Missing, Harm: true, File: "the log", First: w.index.next, Last: w.out.Commit,
+			Text: "these entries are known to be committed, and no batch holds them"})
+	}
+	r.Sealed = w.last.flags&flagSeal != 0 || s.sealed.number >= w.last.number
+	cut := index{spans: slices.Clone(w.index.spans), next: w.index.next}
+	cut.cut(w.out.Last + 1)
+	w.out.Runs = cut.runs()
+	r.Recovery = w.out
+}
+
+// spare reports what is in a file that the log does not use: nothing that
+// counts, unless it cannot be read.
+func (x *examiner) spare(seg *segment, s *state) {
+	r := Segment{File: seg.name, Bytes: seg.size, First: 1}
+	h, _ := x.header(seg, 0, s.block)
+	if h != nil {
+		r.Ordinal = h.ordinal
+	}
+	x.report.Segments = append(x.report.Segments, r)
+	if h != nil && h.id != s.id {
+		x.found(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
+			"a segment of member %d of cluster %016x: a copied disk? it counts as a spare", h.id.Replica, h.id.Cluster)})
+	}
+}

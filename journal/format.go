@@ -169,6 +169,7 @@ var (
 	errHeaderSum = errors.New("header checksum wrong")
 	errPayload   = errors.New("payload checksum wrong")
 	errTorn      = errors.New("sectors are missing")
+	errNonsense  = errors.New("the checksum is right, but no batch has such indices")
 )
 
 // readPrefix verifies the lengths in the first sector of a batch.
@@ -212,6 +213,9 @@ func parseHeader(b []byte, glued []byte) (h header, tail []byte, err error) {
 	h.hard = Hard{Term: u(96), Vote: u(104)}
 	h.commit, h.first, h.entryTrm = u(112), u(120), u(128)
 	h.count = le.Uint32(g[136:])
+	if h.first == 0 || h.first+uint64(h.count) < h.first {
+		return h, nil, errNonsense
+	}
 	h.metadata = g[fixedBytes : fixedBytes+metadata]
 	return h, g[fixedBytes+metadata : end], nil
 }

@@ -44,7 +44,6 @@ func (x *Inspector) Batch(b []byte) (i Inspected, run []byte, err error) {
 	return h.inspected(size), run, nil
 }
 
-// inspected is the header in words that tools use.
 func (h *header) inspected(size int) Inspected {
 	return Inspected{Identity: h.id, Hard: h.hard, Commit: h.commit, First: h.first, Term: h.entryTrm, Count: h.count,
 		Number: h.number, Opens: h.flags&flagOpen != 0, Seals: h.flags&flagSeal != 0,

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,8 +120,7 @@ func (j *Journal) recover() (*Recovery, error) {
 	if j.segments.state, err = j.fs.Open(stateName, j.flags); err != nil {
 		return nil, err
 	}
-	r := &recovery{fs: j.fs, block: j.block, bytes: j.cfg.SegmentBytes, state: &j.state,
-		glued: make([]byte, 0, 16<<10)}
+	r := &recovery{fs: j.fs, block: j.block, state: &j.state, glued: make([]byte, 0, 16<<10)}
 	r.out.First = 1
 	r.index.next = 1
 	if err := j.loadSegments(r, names); err != nil {
@@ -213,112 +211,29 @@ func (j *Journal) found(names []string) (state, error) {
 	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, &s)
 }
 
-// openingHeader reads the header at a segment's start, nil if there is none.
-func openingHeader(f device.File, block int) (*header, error) {
-	size, err := f.Size()
-	if err != nil || size < int64(block) {
-		return nil, err
-	}
-	b := device.Aligned(block, block)
-	if err := f.ReadAt(b, 0); err != nil {
-		return nil, err
-	}
-	if sectors, _, _, ok := readPrefix(b); !ok || sectors*sectorBytes > block {
-		return nil, nil
-	}
-	h, _, err := parseHeader(b, nil)
-	if err != nil || h.flags&flagOpen == 0 || h.epoch != h.number || h.position != 0 {
-		return nil, nil
-	}
-	h.metadata = slices.Clone(h.metadata)
-	return &h, nil
-}
-
-// loadSegments opens the files and sorts them into live ones and spares.
+// loadSegments takes over what the scan found: live segments and spares. What
+// was never finished is removed.
 func (j *Journal) loadSegments(r *recovery, names []string) error {
-	heads := map[uint64]header{}
-	files := map[uint64]*segment{}
-	for _, n := range names {
-		if strings.HasSuffix(n, ".new") {
-			if err := j.fs.Remove(n); err != nil && !errors.Is(err, device.ErrReadOnly) { // never finished
-				return err
-			}
-			continue
-		}
-		if !strings.HasSuffix(n, ".seg") {
-			continue
-		}
-		seg, h, err := j.loadSegment(n)
-		if err != nil {
+	sc, err := scanSegments(j.fs, j.flags, &j.state, names, false)
+	j.segments.live, j.segments.spares, j.segments.slots = sc.live, sc.spares, sc.slots
+	if err != nil {
+		return err
+	}
+	if len(sc.wrong) > 0 {
+		return &DamageError{Dir: j.cfg.Dir, Ranges: sc.wrong}
+	}
+	for _, n := range sc.unfinished {
+		if err := j.fs.Remove(n); err != nil {
 			return err
 		}
-		if h == nil || h.id != j.state.id || h.ordinal < j.state.live {
-			j.segments.spares = append(j.segments.spares, seg)
-			continue
-		}
-		if old, ok := heads[h.ordinal]; ok && old.number > h.number {
-			j.segments.spares = append(j.segments.spares, seg)
-			continue
-		} else if ok {
-			j.segments.spares = append(j.segments.spares, files[h.ordinal])
-		}
-		seg.ordinal, seg.epoch, seg.first = h.ordinal, h.epoch, h.first
-		heads[h.ordinal], files[h.ordinal] = *h, seg
 	}
-	for _, seg := range files {
-		r.live = append(r.live, seg)
-	}
-	slices.SortFunc(r.live, func(a, b *segment) int { return cmp.Compare(a.ordinal, b.ordinal) })
-	for i, seg := range r.live {
-		r.heads = append(r.heads, heads[seg.ordinal])
-		if seg.ordinal != j.state.live+uint64(i) && (!j.cfg.Damaged || i == 0) {
-			return j.missing(r, j.state.live+uint64(i))
+	r.live, r.heads = sc.live, sc.heads
+	for _, g := range sc.gaps(j.state.live, j.state.last) {
+		if !j.cfg.Damaged || g == j.state.live {
+			return &DamageError{Dir: j.cfg.Dir, Ranges: []Range{sc.missing(g)}}
 		}
-	}
-	j.segments.live = r.live
-	if n := uint64(len(r.live)); j.state.live+n <= j.state.last && (!j.cfg.Damaged || n == 0) {
-		return j.missing(r, j.state.live+n)
 	}
 	return nil
-}
-
-// missing reports a live segment that cannot be found.
-func (j *Journal) missing(r *recovery, ordinal uint64) error {
-	rg := Range{First: 1, Last: ^uint64(0), File: fmt.Sprintf("segment number %d", ordinal), Cause: errGap.Error()}
-	for i, seg := range r.live {
-		if seg.ordinal < ordinal && i < len(r.heads) {
-			rg.First = max(rg.First, r.heads[i].commit+1)
-		} else if seg.ordinal > ordinal && i < len(r.heads) && rg.Last == ^uint64(0) {
-			rg.Last = r.heads[i].first - 1
-		}
-	}
-	return &DamageError{Dir: j.cfg.Dir, Ranges: []Range{rg}}
-}
-
-func (j *Journal) loadSegment(name string) (*segment, *header, error) {
-	f, err := j.fs.Open(name, j.flags)
-	if err != nil {
-		return nil, nil, err
-	}
-	seg := &segment{name: name, file: f}
-	n := 0
-	if _, err := fmt.Sscanf(name, "%06d.seg", &n); err == nil {
-		j.segments.slots = max(j.segments.slots, n)
-	}
-	size, err := f.Size()
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	if size != j.cfg.SegmentBytes {
-		return nil, nil, errors.Join(&DamageError{Dir: j.cfg.Dir, Ranges: []Range{{First: 1, Last: 0, File: name,
-			Offset: size, Cause: fmt.Sprintf("the file has %d bytes, every segment has %d", size, j.cfg.SegmentBytes)}}},
-			f.Close())
-	}
-	h, err := openingHeader(f, j.block)
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	return seg, h, nil
 }
 
 // hold ends the log before the first lost entry and keeps what stands behind

@@ -139,6 +139,9 @@ func (r *Reader) decode(s *span, b []byte) error {
 	if r.run.Term, r.run.First, r.run.Records, err = record.SplitRun(payload); err != nil {
 		return err
 	}
+	if r.run.Term != s.term || r.run.First != s.first {
+		return errors.New("header and entries tell different indices")
+	}
 	r.at, r.loaded = s.at, true
 	r.end = mark{ordinal: s.at.ordinal, position: s.at.position + uint64(s.size)}
 	return nil

@@ -10,32 +10,32 @@ import (
 
 // Recovery is what Open found.
 type Recovery struct {
-	Hard        Hard
-	Incarnation uint64 // of this opening; grows by one each time
-	First, Last uint64 // bounds of the log; First is 1 for a whole one
-	Runs        []TermRun
-	Commit      uint64  // newest commit that a batch knew of
-	Metadata    []byte  // newest
-	Fresh       bool    // nothing was ever written here
-	Torn        int     // unacknowledged batches cut
-	Probation   bool    // the last batch had rotted, now or before Settle: it may have been acknowledged
-	Overruled   []Range // lost, but later batches or compaction overruled them: nothing is missing
+	Hard        Hard      `json:"hard"`
+	Incarnation uint64    `json:"incarnation"` // of this opening; grows by one each time
+	First       uint64    `json:"first"`
+	Last        uint64    `json:"last"` // bounds of the log; First is 1 for a whole one
+	Runs        []TermRun `json:"runs"`
+	Commit      uint64    `json:"commit"`    // newest commit that a batch knew of
+	Metadata    []byte    `json:"metadata"`  // newest
+	Fresh       bool      `json:"fresh"`     // nothing was ever written here
+	Torn        int       `json:"torn"`      // unacknowledged batches cut
+	Probation   bool      `json:"probation"` // the last batch had rotted, now or before Settle: it may have been acknowledged
+	Overruled   []Range   `json:"overruled"` // lost, but later batches or compaction overruled them: nothing is missing
 	// Lost is what nothing overruled: the log ends before the first of it, though
 	// what stands behind it stays on disk until entries of a leader overrule it.
-	Lost []Range
+	Lost []Range `json:"lost"`
 	// Damaged: acknowledged entries may be missing anywhere, now or since an
 	// opening before Settle: vote for nobody, not even as a last resort.
-	Damaged  bool
-	Segments int
-	Batches  int
-	Bytes    int64
+	Damaged  bool  `json:"damaged"`
+	Segments int   `json:"segments"`
+	Batches  int   `json:"batches"`
+	Bytes    int64 `json:"bytes"`
 }
 
 // recovery walks the live segments in order.
 type recovery struct {
 	fs         device.FS
 	block      int
-	bytes      int64 // of a segment
 	state      *state
 	live       []*segment // by ordinal, without gaps before state.last
 	heads      []header   // their opening headers
@@ -51,7 +51,9 @@ type recovery struct {
 	pos        int64
 	win        window
 	glued      []byte
-	seen       func(*found, verdict, string) // told of each batch and of what ends the log, for Examine
+	// look sees each position as it is judged: tools; else nil. A batch's records
+	// are valid until it returns.
+	look func(f *found, k int, pos int64, v verdict, cause string)
 }
 
 // window reads a segment through a large buffer.
@@ -95,18 +97,15 @@ func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad
 
 // found is one position looked at.
 type found struct {
-	segment *segment
-	pos     int64
 	facts   facts
 	header  header
 	payload []byte
 }
 
-// look inspects the batch at a position of segment k.
-func (r *recovery) look(k int, pos int64) (f found) {
+// inspect looks at the batch at a position of segment k.
+func (r *recovery) inspect(k int, pos int64) (f found) {
 	seg := r.live[k]
-	f.segment, f.pos = seg, pos
-	b, bad := r.win.at(seg.file, r.bytes, pos, r.block, r.block)
+	b, bad := r.win.at(seg.file, seg.size, pos, r.block, r.block)
 	if b == nil {
 		return f
 	}
@@ -118,10 +117,11 @@ func (r *recovery) look(k int, pos int64) (f found) {
 		return f
 	}
 	size := roundUp(sectors*sectorBytes+payload, r.block)
-	if b, bad = r.win.at(seg.file, r.bytes, pos, size, r.block); b == nil {
+	if b, bad = r.win.at(seg.file, seg.size, pos, size, r.block); b == nil {
 		return f
 	}
 	f.facts.unreadable = f.facts.unreadable || bad
+	var err error
 	h, tail, ok := r.parse(k, pos, b)
 	if !ok {
 		n := tagged(b, seg.epoch, next)
@@ -131,7 +131,7 @@ func (r *recovery) look(k int, pos int64) (f found) {
 	f.facts.header = true
 	n = tagged(b, seg.epoch, h.number)
 	f.facts.someTags, f.facts.allTags = n > 0, n == size/sectorBytes
-	_, err := h.restore(b, tail)
+	f.payload, err = h.restore(b, tail)
 	f.facts.sums = err == nil
 	f.facts.chain = !r.any || h.chain == r.last.sum && h.number > r.last.number
 	h.metadata = slices.Clone(h.metadata)
@@ -193,10 +193,10 @@ func (r *recovery) lostBefore(first uint64) bool {
 func (r *recovery) walk() {
 	k, pos := 0, int64(0)
 	for {
-		f := r.look(k, pos)
+		f := r.inspect(k, pos)
 		if f.facts.header && f.facts.sums && f.facts.chain {
+			r.judged(&f, k, pos, keep, "")
 			r.believe(&f.header, k, pos)
-			r.tell(&f, keep, "")
 			pos = r.pos
 			continue
 		}
@@ -206,7 +206,7 @@ func (r *recovery) walk() {
 		}
 		f.facts.promised = r.promised(k, pos)
 		v, cause := judge(f.facts)
-		r.tell(&f, v, cause)
+		r.judged(&f, k, pos, v, cause)
 		if v != damaged {
 			r.stop(v)
 			return
@@ -218,15 +218,15 @@ func (r *recovery) walk() {
 	}
 }
 
+func (r *recovery) judged(f *found, k int, pos int64, v verdict, cause string) {
+	if r.look != nil {
+		r.look(f, k, pos, v, cause)
+	}
+}
+
 // continues reports that the log goes on in the next segment.
 func (r *recovery) continues(k int) bool {
 	return r.any && k+1 < len(r.live) && r.heads[k+1].chain == r.last.sum && r.heads[k+1].number > r.last.number
-}
-
-func (r *recovery) tell(f *found, v verdict, cause string) {
-	if r.seen != nil {
-		r.seen(f, v, cause)
-	}
 }
 
 func (r *recovery) stop(v verdict) {
@@ -251,7 +251,7 @@ func (r *recovery) promised(k int, pos int64) bool {
 
 // next finds the first good header behind a position.
 func (r *recovery) next(k int, pos int64) (*header, int, int64) {
-	for off := pos + int64(r.block); off < r.bytes; off += int64(r.block) {
+	for off := pos + int64(r.block); off < r.live[k].size; off += int64(r.block) {
 		if h := r.headerAt(k, off); h != nil && h.number > r.last.number {
 			return h, k, off
 		}
@@ -264,7 +264,7 @@ func (r *recovery) next(k int, pos int64) (*header, int, int64) {
 
 // headerAt returns a good header of this segment at a position, or nil.
 func (r *recovery) headerAt(k int, pos int64) *header {
-	b, _ := r.win.at(r.live[k].file, r.bytes, pos, r.block, r.block)
+	b, _ := r.win.at(r.live[k].file, r.live[k].size, pos, r.block, r.block)
 	if b == nil {
 		return nil
 	}
@@ -272,7 +272,7 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 	if !ok {
 		return nil
 	}
-	b, _ = r.win.at(r.live[k].file, r.bytes, pos, roundUp(sectors*sectorBytes, r.block), r.block)
+	b, _ = r.win.at(r.live[k].file, r.live[k].size, pos, roundUp(sectors*sectorBytes, r.block), r.block)
 	if b == nil {
 		return nil
 	}

@@ -47,6 +47,7 @@ type segment struct {
 	name           string
 	closed         bool // guarded by segments.files
 	file           device.File
+	size           int64 // whole blocks that are there to be read
 	ordinal, epoch uint64
 	first          uint64 // every entry of earlier segments that still counts is below
 }
@@ -188,7 +189,7 @@ func (s *segments) create(name string, ahead bool) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &segment{name: name, file: f}, nil
+	return &segment{name: name, file: f, size: s.bytes}, nil
 }
 
 // fill gives a new segment its length and its place, as configured.

@@ -122,6 +122,11 @@ func chooseState(copies [][]byte) (c chosen, err error) {
 	return c, nil
 }
 
+// sane reports whether a directory can have such sizes and segments.
+func (s *state) sane() bool {
+	return s.live >= 1 && s.live-1 <= s.last && s.block >= blockDefault && s.block <= blockMax && s.segment >= int64(s.block) && s.segment%int64(s.block) == 0
+}
+
 // readState reads the state file; missing tells that there is none. The
 // copies lie one block apart, and the block is what the record itself says.
 func readState(fs device.FS) (s chosen, missing bool, err error) {
@@ -143,7 +148,7 @@ func readState(fs device.FS) (s chosen, missing bool, err error) {
 	}
 	for block := blockDefault; block <= blockMax; block *= 2 {
 		c, wrong := chooseState(readCopies(f, size, block))
-		if wrong == nil && c.state.block == block {
+		if wrong == nil && c.state.block == block && c.state.sane() {
 			return c, false, nil
 		}
 		if err == nil {
@@ -151,7 +156,7 @@ func readState(fs device.FS) (s chosen, missing bool, err error) {
 		}
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: its block size is wrong", ErrState)
+		err = fmt.Errorf("%w: its numbers make no sense", ErrState)
 	}
 	return s, false, fmt.Errorf("%s: %w: this replica no longer knows how it voted; restore the file, or remove "+
 		"the directory and join anew under a new id", fs.Path(stateName), err)

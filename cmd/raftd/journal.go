@@ -2,9 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,159 +12,175 @@ import (
 	"github.com/ringraft/ringraft/journal"
 )
 
-// newJournal is the family of tools that look at a journal and change nothing.
-func newJournal() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "journal",
-		Short: "Look at a journal without changing it: verify, dump, stats",
-		Long: `Tools that read a journal and never write a byte, best while its member is
-stopped. DIR is what raftd was given as --data.
+// errDamaged makes the exit status 3.
+var errDamaged = errors.New("the journal is damaged")
 
-Exit status: 0 the journal is sound, 1 it is not or cannot be read, 2 a mistake
-on the command line.`,
-		Args: func(c *cobra.Command, args []string) error {
+func newJournalCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "journal",
+		Short: "Look at a member's journal without changing it",
+		Long: `These tools read a journal and change nothing: no byte, no lock, no access time where the system
+allows it. DIR is a member's --data directory, or the directory "journal" in it. The member may be stopped, damaged, or running:
+then the end of the log moves while it is read, and what looks damaged is looked at again before it is told.
+
+Exit status: 0 sound, 3 damaged, 1 when DIR cannot be read or holds no journal, 2 for a mistake on the command line.`,
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown argument %q; there are verify, dump and stats", args[0])
+				return usagef("%q is not a verb of raftd journal; use verify, dump or stats", args[0])
 			}
 			return nil
 		},
-		RunE: func(*cobra.Command, []string) error { return usagef("say what to do: verify, dump or stats DIR") },
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newVerify(), newDump(), newStats())
-	return c
+	cmd.AddCommand(newVerifyCommand(), newDumpCommand(), newStatsCommand())
+	return cmd
 }
 
-// oneDir accepts exactly a directory.
-func oneDir(c *cobra.Command, args []string) error {
+// oneDir takes the one argument that each of the tools has.
+func oneDir(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef("%s wants one directory, the --data of a member", c.CommandPath())
+		return usagef("%s takes one directory, got %d arguments; see %s --help", cmd.CommandPath(), len(args), cmd.CommandPath())
 	}
 	return nil
 }
 
-// unsound is the outcome of looking at a journal that is not as it should be.
-type unsound struct{ text string }
-
-func (e *unsound) Error() string { return e.text }
-
-func newVerify() *cobra.Command {
-	asJSON := false
-	c := &cobra.Command{
-		Use: "verify DIR", Short: "Say what is torn, rotten, stale or missing, and where", Args: oneDir,
-		RunE: func(c *cobra.Command, args []string) error {
-			x, err := journal.Examine(args[0], nil)
+func newVerifyCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "verify DIR",
+		Short:   "Read every batch, check everything, and say what is torn, rotten, stale or missing",
+		Example: "  raftd journal verify raftd-data",
+		Args:    oneDir,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := journal.Examine(journal.Look{Dir: args[0]})
 			if err != nil {
 				return err
 			}
-			defer x.Close()
 			if asJSON {
-				err = writeJSON(c.OutOrStdout(), x)
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(r)
 			} else {
-				err = writeVerdict(c.OutOrStdout(), x)
+				err = printReport(cmd.OutOrStdout(), r)
 			}
-			if err == nil && !x.Sound() {
-				err = &unsound{fmt.Sprintf("the journal in %s is not sound", args[0])}
-			}
-			return err
+			return errors.Join(err, verdict(r))
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
-	return c
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the whole report as one JSON object")
+	return cmd
 }
 
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
+// verdict is nil for a sound journal.
+func verdict(r *journal.Report) error {
+	harm := r.Harm()
+	if len(harm) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %d place(s), the first at %s offset %d: %s", r.Dir, errDamaged, len(harm), harm[0].File,
+		harm[0].Offset, harm[0].Text)
 }
 
-// page writes lines and keeps the first error.
-type page struct {
+// printer keeps the first error of printing.
+type printer struct {
 	w   io.Writer
 	err error
 }
 
-func (p *page) line(label, format string, args ...any) {
+func (p *printer) line(format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, "%-10s %s\n", label, fmt.Sprintf(format, args...))
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
 	}
 }
 
-func writeHead(p *page, x *journal.Examination) {
-	p.line("journal", "%s: member %d of cluster %d, opened %d times", x.Dir, x.Identity.Replica, x.Identity.Cluster, x.Incarnation)
-	vote := "no vote in it"
-	if x.Hard.Vote != 0 {
-		vote = fmt.Sprintf("its vote went to %d", x.Hard.Vote)
+func printReport(w io.Writer, r *journal.Report) error {
+	p := &printer{w: w}
+	printHead(p, r)
+	for i := range r.Segments {
+		if s := &r.Segments[i]; s.Live {
+			p.line("  %-11s segment %d: %s, ends at offset %d of %d", s.File, s.Ordinal, holding(s), s.End, s.Bytes)
+		} else {
+			p.line("  %-11s spare of %d bytes; what it holds counts for nothing", s.File, s.Bytes)
+		}
 	}
-	p.line("term", "%d, %s", x.Hard.Term, vote)
-	if x.Last < x.First {
-		p.line("log", "empty")
-	} else {
-		p.line("log", "entries %d to %d in %d segments, committed at least up to %d", x.First, x.Last, len(x.Segments), x.Commit)
+	printLog(p, r)
+	for i := range r.Findings {
+		printFinding(p, &r.Findings[i])
 	}
-	if x.InUse {
-		p.line("in use", "a process has it open: what is being written now may look torn")
-	}
-}
-
-// writeVerdict says in words what was found.
-func writeVerdict(w io.Writer, x *journal.Examination) error {
-	p := &page{w: w}
-	writeHead(p, x)
-	if x.StateBad > 0 {
-		p.line("state", "%d of its 4 copies are not whole; the next start mends them from the others", x.StateBad)
-	}
-	for _, f := range x.Findings {
-		after := map[string]string{
-			"torn":    "it was never acknowledged; the next start cuts it",
-			"rotten":  "the newest write, perhaps acknowledged: the member may start, and votes only as a last resort until a leader has filled it in",
-			"damaged": "acknowledged bytes are lost",
-		}[f.What]
-		p.line(f.What, "%s at %d: %s%s; %s", f.File, f.Offset, f.Cause, entries(f.First, f.Last), after)
-	}
-	for _, n := range x.Missing {
-		p.line("missing", "%s: no file holds it", segmentsText(n))
-	}
-	for _, n := range x.Unfinished {
-		p.line("unfinished", "%s: a segment whose preparation was cut short; the next start removes it", n)
-	}
-	for _, r := range x.Overruled {
-		p.line("overruled", "what was lost in %s at %d is of no consequence: later batches overruled it", r.File, r.Offset)
-	}
-	for _, r := range x.Lost {
-		p.line("missing", "%s (%s at %d: %s)", strings.TrimPrefix(entries(r.First, r.Last), ", "), r.File, r.Offset, r.Cause)
-	}
-	switch {
-	case len(x.Lost) > 0:
-		p.line("verdict", "DAMAGED: acknowledged entries are missing here; another member may hold them. Keep the directory as it is until one does")
-	case x.Damaged:
-		p.line("verdict", "DAMAGED: the member knows that acknowledged entries are missing and votes for nobody until a leader has filled them in")
-	case x.Probation:
-		p.line("verdict", "ON PROBATION: the member may lack acknowledged entries and votes only as a last resort until a leader has filled them in")
-	case !x.Sound():
-		p.line("verdict", "IN DOUBT: the newest write has rotted; it may have been acknowledged")
-	default:
-		p.line("verdict", "sound: nothing acknowledged is missing")
-	}
+	printEnd(p, r)
 	return p.err
 }
 
-func segmentsText(n journal.Numbers) string {
-	if n.First == n.Last {
-		return fmt.Sprintf("segment number %d", n.First)
+func printHead(p *printer, r *journal.Report) {
+	p.line("%s: journal of member %d of cluster %016x", r.Dir, r.Identity.Replica, r.Identity.Cluster)
+	if r.Holder != 0 {
+		p.line("  in use      process %d has it open: its end moves while it is read", r.Holder)
 	}
-	return fmt.Sprintf("segments number %d to %d", n.First, n.Last)
+	p.line("  state       %d of 4 copies agree", r.Copies)
 }
 
-// entries names a range of indices, with a comma before it; nothing for none.
-func entries(first, last uint64) string {
-	switch {
-	case first == 0 || last < first:
-		return ""
-	case last == math.MaxUint64:
-		return fmt.Sprintf(", entries from %d to the end", first)
-	case first == last:
-		return fmt.Sprintf(", entry %d", first)
+func holding(s *journal.Segment) string {
+	if s.Entries == 0 {
+		return fmt.Sprintf("%d batches, no entries", s.Batches)
 	}
-	return fmt.Sprintf(", entries %d to %d", first, last)
+	return fmt.Sprintf("%d batches, entries %d to %d", s.Batches, s.First, s.Last)
+}
+
+// printLog says what Open would find.
+func printLog(p *printer, r *journal.Report) {
+	rec := &r.Recovery
+	switch {
+	case r.Batches == 0:
+		p.line("  log         nothing was ever written")
+		return
+	case rec.Last < rec.First:
+		p.line("  log         no entries, begins at %d", rec.First)
+	default:
+		p.line("  log         entries %d to %d in %d term(s), committed up to %d at least", rec.First, rec.Last,
+			len(rec.Runs), rec.Commit)
+	}
+	vote := "no vote"
+	if rec.Hard.Vote != 0 {
+		vote = fmt.Sprintf("vote for %d", rec.Hard.Vote)
+	}
+	p.line("  hard state  term %d, %s, incarnation %d", rec.Hard.Term, vote, rec.Incarnation)
+	if !r.Sealed {
+		p.line("  end         the last batch is not sealed: the member runs, or was killed")
+	}
+	if rec.Probation {
+		p.line("  probation   the last batch had rotted: it may have been acknowledged; no vote until a leader has filled it in")
+	}
+	if rec.Damaged {
+		p.line("  damaged     entries are missing, now or since an earlier opening: no vote until a leader has filled them in")
+	}
+}
+
+func printFinding(p *printer, f *journal.Finding) {
+	word := "note"
+	if f.Harm {
+		word = "DAMAGE"
+	}
+	where := fmt.Sprintf("%s offset %d", f.File, f.Offset)
+	if f.Bytes > 0 {
+		where += fmt.Sprintf(" (%d bytes)", f.Bytes)
+	}
+	if e := f.Entries(); e != "" {
+		where += ", entries " + e
+	}
+	p.line("  %-11s %s: %s: %s", word, where, f.Kind, f.Text)
+}
+
+func printEnd(p *printer, r *journal.Report) {
+	harm := r.Harm()
+	if len(harm) == 0 {
+		p.line("sound: %d batches read, every checksum right", r.Batches)
+		return
+	}
+	var touched []string
+	for i := range harm {
+		if e := harm[i].Entries(); e != "" {
+			touched = append(touched, e)
+		}
+	}
+	if len(touched) == 0 {
+		touched = append(touched, "none known")
+	}
+	p.line("damaged: %d place(s); entries touched: %s", len(harm), strings.Join(touched, ", "))
 }

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
+	"math"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,107 +14,159 @@ import (
 	"github.com/ringraft/ringraft/journal/record"
 )
 
-// dumped is one entry as dump prints it.
-type dumped struct {
-	Index uint64 `json:"index"`
-	Term  uint64 `json:"term"`
-	Kind  string `json:"kind"`
-	Bytes int    `json:"bytes"`
-	Data  []byte `json:"data,omitempty"` // base64 in JSON
+// dumper prints batches and the entries in them.
+type dumper struct {
+	printer
+	from, to uint64
+	values   int // bytes of an entry's data that are printed
+	json     *json.Encoder
 }
 
-func newDump() *cobra.Command {
-	var from, to uint64
-	asJSON := false
-	c := &cobra.Command{
-		Use: "dump DIR", Short: "Print the entries of the log, one a line", Args: oneDir,
-		Example: "  raftd journal dump d1 --from 100 --to 120\n  raftd journal dump d1 --json | jq .data",
-		RunE: func(c *cobra.Command, args []string) error {
-			if to != 0 && to < from {
-				return usagef("--to %d lies before --from %d", to, from)
+func newDumpCommand() *cobra.Command {
+	d := &dumper{}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "dump DIR",
+		Short: "Print batches and entries in the order of writing",
+		Long: `Prints every batch of the log in the order of writing, and below it its entries. An entry that a later batch overruled is marked
+so. With --json each line is an object: a batch, or an entry with its data in base64.`,
+		Example: "  raftd journal dump raftd-data --from 100 --to 120",
+		Args:    oneDir,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if d.from > d.to {
+				return usagef("--from %d is behind --to %d", d.from, d.to)
 			}
-			x, err := journal.Examine(args[0], nil)
-			if err != nil {
+			out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
+			d.w = out
+			if asJSON {
+				d.json = json.NewEncoder(out)
+			}
+			r, err := journal.Examine(journal.Look{Dir: args[0], Visit: d.batch})
+			if err = errors.Join(err, out.Flush()); err != nil {
 				return err
 			}
-			defer x.Close()
-			w := bufio.NewWriterSize(c.OutOrStdout(), 64<<10)
-			return errors.Join(dump(w, x, from, to, asJSON), w.Flush())
+			return verdict(r)
 		},
 	}
-	c.Flags().Uint64Var(&from, "from", 0, "first entry; 0: the log's first")
-	c.Flags().Uint64Var(&to, "to", 0, "last entry; 0: the log's last")
-	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, data in base64")
-	return c
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Uint64Var(&d.from, "from", 0, "first entry")
+	f.Uint64Var(&d.to, "to", math.MaxUint64, "last entry")
+	f.IntVar(&d.values, "bytes", 64, "how much of an entry's data is printed")
+	f.BoolVar(&asJSON, "json", false, "one JSON object per line, data in base64 and whole")
+	return cmd
 }
 
-// dumpRead is how much is read at once.
-const dumpRead = 256 << 10
+// batchLine and entryLine are the objects of --json.
+type batchLine struct {
+	Batch    uint64 `json:"batch"`
+	File     string `json:"file"`
+	Offset   int64  `json:"offset"`
+	Bytes    int    `json:"bytes"`
+	Segment  uint64 `json:"segment"`
+	Promise  uint64 `json:"promise"`
+	Term     uint64 `json:"term"`
+	Vote     uint64 `json:"vote"`
+	Commit   uint64 `json:"commit"`
+	First    uint64 `json:"first"`
+	Count    uint32 `json:"count"`
+	Opens    bool   `json:"opens,omitempty"`
+	Seals    bool   `json:"seals,omitempty"`
+	Doubt    bool   `json:"doubt,omitempty"`
+	Metadata []byte `json:"metadata,omitempty"`
+	Bad      string `json:"bad,omitempty"`
+}
 
-func dump(w io.Writer, x *journal.Examination, from, to uint64, asJSON bool) error {
-	from = max(from, x.First)
-	if to == 0 || to > x.Last {
-		to = x.Last
+type entryLine struct {
+	Index     uint64 `json:"index"`
+	Term      uint64 `json:"term"`
+	Kind      string `json:"kind"`
+	Session   uint64 `json:"session,omitempty"`
+	Request   uint64 `json:"request,omitempty"`
+	Clock     uint64 `json:"clock,omitempty"`
+	Overruled bool   `json:"overruled,omitempty"`
+	Data      []byte `json:"data"`
+}
+
+func (d *dumper) batch(f *journal.Found) error {
+	all := d.from == 0 && d.to == math.MaxUint64
+	last := f.First + uint64(f.Count) - 1
+	if !all && (f.Count == 0 || last < d.from || f.First > d.to) {
+		return nil
 	}
-	r := x.NewReader()
-	missing := uint64(0)
-	for at := from; at <= to; {
-		run, err := r.Read(at, dumpRead)
-		if errors.Is(err, journal.ErrCompacted) { // between what was lost and what goes on
-			missing++
-			at++
-			continue
-		}
+	if d.json != nil {
+		d.err = errors.Join(d.err, d.json.Encode(batchLine{f.Number, f.File, f.Offset, f.Size, f.Ordinal, f.Promise, f.Hard.Term,
+			f.Hard.Vote, f.Commit, f.First, f.Count, f.Opens, f.Seals, f.Doubt, f.Metadata, f.Bad}))
+	} else {
+		d.line("%s %d: batch %d.%d, %s", f.File, f.Offset, f.Number>>40, f.Number&(1<<40-1), strings.Join(says(f), ", "))
+	}
+	return d.entries(f)
+}
+
+// says is what a batch tells of itself.
+func says(f *journal.Found) (list []string) {
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	switch {
+	case f.Opens:
+		add("opens segment %d", f.Ordinal)
+	case f.Seals:
+		add("seal")
+	case f.Count == 0:
+		add("no entries, the log ends at %d", f.First-1)
+	default:
+		add("entries %d to %d of term %d", f.First, f.First+uint64(f.Count)-1, f.Term)
+	}
+	add("%d bytes", f.Size)
+	add("term %d vote %d", f.Hard.Term, f.Hard.Vote)
+	add("commit %d", f.Commit)
+	if len(f.Metadata) > 0 {
+		add("metadata of %d bytes", len(f.Metadata))
+	}
+	if f.Doubt {
+		add("written in doubt")
+	}
+	if f.Bad != "" {
+		add("BAD: %s", f.Bad)
+	}
+	return list
+}
+
+func (d *dumper) entries(f *journal.Found) error {
+	b := f.Records
+	for i := uint64(0); len(b) > 0; i++ {
+		var e record.Entry
+		n, err := record.Parse(b, &e)
 		if err != nil {
-			return fmt.Errorf("entry %d: %w", at, err)
+			return fmt.Errorf("%s offset %d, entry %d: %w", f.File, f.Offset, f.First+i, err)
 		}
-		for b := run.Records; len(b) > 0 && at <= to; at++ {
-			var e record.Entry
-			n, err := record.Parse(b, &e)
-			if err != nil {
-				return fmt.Errorf("entry %d: %w", at, err)
-			}
-			b = b[n:]
-			if err := writeEntry(w, &dumped{Index: at, Term: run.Term, Kind: kindName(e.Kind), Bytes: len(e.Data), Data: e.Data}, asJSON); err != nil {
-				return err
-			}
+		b = b[n:]
+		if at := f.First + i; at >= d.from && at <= d.to {
+			d.entry(at, f.Term, i >= uint64(f.Live), &e)
 		}
 	}
-	if missing > 0 {
-		return &unsound{fmt.Sprintf("%d entries of %d to %d are missing; raftd journal verify says where", missing, from, to)}
-	}
-	return nil
+	return d.err
 }
 
-func kindName(k record.Kind) string {
-	switch k {
-	case record.Command:
-		return "command"
-	case record.NoOp:
-		return "no-op"
-	case record.Config:
-		return "config"
-	case record.Clock:
-		return "clock"
+func (d *dumper) entry(index, term uint64, overruled bool, e *record.Entry) {
+	kind := [...]string{"command", "no-op", "config", "clock"}[min(int(e.Kind), 3)]
+	if d.json != nil {
+		d.err = errors.Join(d.err, d.json.Encode(entryLine{index, term, kind, e.Session, e.Request, e.Clock, overruled, e.Data}))
+		return
 	}
-	return fmt.Sprintf("kind %d", k)
-}
-
-// shown is how much of an entry's data a line shows.
-const shown = 96
-
-func writeEntry(w io.Writer, e *dumped, asJSON bool) error {
-	if asJSON {
-		return writeJSON(w, e)
+	var more string
+	if overruled {
+		more += " overruled"
 	}
-	data, more := e.Data, ""
-	if len(data) > shown {
-		data, more = data[:shown], " …"
+	if e.Session != 0 {
+		more += fmt.Sprintf(" session %d request %d", e.Session, e.Request)
 	}
-	text := ""
-	if len(data) > 0 {
-		text = strconv.Quote(string(data)) + more
+	if e.Clock != 0 {
+		more += fmt.Sprintf(" clock %d", e.Clock)
 	}
-	_, err := fmt.Fprintf(w, "%10d  term %-6d %-8s %6d B  %s\n", e.Index, e.Term, e.Kind, e.Bytes, text)
-	return err
+	data := e.Data[:min(len(e.Data), max(d.values, 0))]
+	dots := ""
+	if len(data) < len(e.Data) {
+		dots = "…"
+	}
+	d.line("  %d/%d %s%s, %d bytes %q%s", index, term, kind, more, len(e.Data), data, dots)
 }

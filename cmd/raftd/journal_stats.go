@@ -1,97 +1,99 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/journal"
 )
 
-// journalStats is what stats prints.
-type journalStats struct {
-	Dir          string                  `json:"dir"`
-	First        uint64                  `json:"first"`
-	Last         uint64                  `json:"last"`
-	Terms        int                     `json:"terms"`
-	Batches      int                     `json:"batches"`
-	Empty        int                     `json:"batches_without_entries"`
-	Written      uint64                  `json:"entries_written"`
-	Payload      int64                   `json:"entry_bytes"`
-	Bytes        int64                   `json:"batch_bytes"`
-	SegmentBytes int64                   `json:"segment_bytes"`
-	FileBytes    int64                   `json:"file_bytes"`
-	Entries      [3]uint64               `json:"entries_per_batch_p50_p90_max"`
-	Sizes        [3]uint64               `json:"batch_bytes_p50_p90_max"`
-	Spares       int                     `json:"spare_segments"`
-	Segments     []journal.SegmentReport `json:"segments"`
-}
-
-func newStats() *cobra.Command {
-	asJSON := false
-	c := &cobra.Command{
-		Use: "stats DIR", Short: "Count batches, entries and bytes", Args: oneDir,
-		RunE: func(c *cobra.Command, args []string) error {
-			var counts, sizes []uint64
-			s := journalStats{Dir: args[0]}
-			x, err := journal.Examine(args[0], func(b *journal.BatchReport) {
-				s.Batches++
-				s.Written += uint64(b.Count)
-				s.Payload += int64(b.Payload)
-				s.Bytes += int64(b.Size)
-				if b.Count == 0 {
-					s.Empty++
-					return
-				}
-				counts, sizes = append(counts, uint64(b.Count)), append(sizes, uint64(b.Size))
-			})
+func newStatsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "stats DIR",
+		Short:   "Say how much is in it: segments, batches, sizes, terms",
+		Example: "  raftd journal stats raftd-data",
+		Args:    oneDir,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := journal.Examine(journal.Look{Dir: args[0]})
 			if err != nil {
 				return err
 			}
-			defer x.Close()
-			s.First, s.Last, s.Terms, s.Spares, s.Segments = x.First, x.Last, len(x.Runs), len(x.Spares), x.Segments
-			s.SegmentBytes, s.FileBytes = x.SegmentBytes, x.SegmentBytes*int64(len(x.Segments)+len(x.Spares))
-			s.Entries, s.Sizes = middle(counts), middle(sizes)
 			if asJSON {
-				return writeJSON(c.OutOrStdout(), &s)
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(statsOf(r))
+			} else {
+				err = printStats(cmd.OutOrStdout(), r)
 			}
-			return s.write(c.OutOrStdout(), x)
+			return errors.Join(err, verdict(r))
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the numbers as JSON")
-	return c
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
 }
 
-// middle is p50, p90 and the largest.
-func middle(v []uint64) (out [3]uint64) {
-	if len(v) == 0 {
-		return out
-	}
-	slices.Sort(v)
-	return [3]uint64{v[len(v)/2], v[len(v)*9/10], v[len(v)-1]}
+// stats are the figures of a journal.
+type stats struct {
+	Live          int    `json:"live_segments"`
+	Spare         int    `json:"spare_segments"`
+	Disk          int64  `json:"disk_bytes"`    // of all segment files
+	Written       int64  `json:"written_bytes"` // of batches, with headers and padding
+	Payload       int64  `json:"payload_bytes"` // of entries as encoded
+	Batches       int    `json:"batches"`
+	Seals         int    `json:"seals"`
+	Entries       uint64 `json:"entries"` // written, also those overruled since
+	First         uint64 `json:"first"`
+	Last          uint64 `json:"last"`
+	Commit        uint64 `json:"commit"`
+	Terms         int    `json:"terms"`
+	Incarnation   uint64 `json:"incarnation"`
+	Openings      int    `json:"incarnations_seen"` // incarnations that wrote something that is still here
+	Torn          int    `json:"torn"`
+	Sizes         []int  `json:"batches_by_size"` // [i]: of at most 4096<<i bytes
+	SegmentBytes  int64  `json:"segment_bytes"`
+	BlockBytes    int    `json:"block_bytes"`
+	DamagedPlaces int    `json:"damaged_places"`
 }
 
-func (s *journalStats) write(w io.Writer, x *journal.Examination) error {
-	p := &page{w: w}
-	writeHead(p, x)
-	p.line("terms", "%d with entries", s.Terms)
-	p.line("batches", "%d whole, %d of them without entries; the others hold %d entries p50, %d p90, %d at most", s.Batches, s.Empty,
-		s.Entries[0], s.Entries[1], s.Entries[2])
-	p.line("", "and are %d bytes p50, %d p90, %d at most", s.Sizes[0], s.Sizes[1], s.Sizes[2])
-	p.line("entries", "%d written, %d of them count now", s.Written, max(s.Last+1, s.First)-s.First)
-	if s.Bytes > 0 {
-		p.line("bytes", "%d of entries in %d of batches: %.1f %% are headers and padding", s.Payload, s.Bytes,
-			100*float64(s.Bytes-s.Payload)/float64(s.Bytes))
+func statsOf(r *journal.Report) *stats {
+	rec := &r.Recovery
+	s := &stats{Payload: r.Payload, Batches: r.Batches, Seals: r.Seals, First: rec.First, Last: rec.Last, Commit: rec.Commit,
+		Terms: len(rec.Runs), Incarnation: rec.Incarnation, Openings: r.Openings, Torn: rec.Torn, Sizes: r.Sizes,
+		Written: rec.Bytes, SegmentBytes: r.SegmentBytes, BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
+	for i := range r.Segments {
+		g := &r.Segments[i]
+		s.Disk += g.Bytes
+		s.Entries += g.Entries
+		if g.Live {
+			s.Live++
+		} else {
+			s.Spare++
+		}
 	}
-	p.line("files", "%d segments and %d spares of %d bytes, %d in all", len(s.Segments), s.Spares, s.SegmentBytes, s.FileBytes)
-	for _, g := range s.Segments {
-		p.line("", "%s  number %d: %d batches, %d entries, %.1f %% full", g.File, g.Ordinal, g.Batches, g.Entries,
-			100*float64(g.End)/float64(s.SegmentBytes))
+	return s
+}
+
+func printStats(w io.Writer, r *journal.Report) error {
+	p, s := &printer{w: w}, statsOf(r)
+	printHead(p, r)
+	p.line("  segments    %d live and %d spare, %s each, %s on disk", s.Live, s.Spare, size(s.SegmentBytes), size(s.Disk))
+	printLog(p, r)
+	p.line("  entries     %d written, %s as encoded", s.Entries, size(s.Payload))
+	p.line("  batches     %d of %s in all, %d of them seals, by %d incarnation(s)", s.Batches, size(s.Written), s.Seals, s.Openings)
+	if s.Batches > 0 {
+		p.line("  overhead    headers and padding are %.1f %% of what was written; a batch has %.1f entries on average",
+			100*float64(s.Written-s.Payload)/float64(max(s.Written, 1)), float64(s.Entries)/float64(s.Batches))
 	}
-	if p.err != nil {
-		return fmt.Errorf("stats: %w", p.err)
+	for i, n := range s.Sizes {
+		if n > 0 {
+			p.line("  %-11s %d", fmt.Sprintf("≤ %d KiB", 4<<i), n)
+		}
 	}
-	return nil
+	if s.DamagedPlaces > 0 {
+		p.line("damaged: %d place(s); raftd journal verify says which", s.DamagedPlaces)
+	}
+	return p.err
 }

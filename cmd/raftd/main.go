@@ -2,6 +2,8 @@
 //
 // Without flags it is a cluster of one member on the loopback address with its data in ./raftd-data. Exit status: 0
 // after a clean stop, 1 when it could not start or lost its journal, 2 for a mistake on the command line.
+//
+// raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found damage.
 package main
 
 import (
@@ -31,6 +33,9 @@ func execute(args []string) int {
 	var config *engine.ConfigError
 	if errors.As(err, &usage) || errors.As(err, &config) {
 		return 2
+	}
+	if errors.Is(err, errDamaged) {
+		return 3
 	}
 	return 1
 }
@@ -64,7 +69,7 @@ A cluster of three, each member with its own --id and --data and the same --memb
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
-	cmd.AddCommand(newJournal())
+	cmd.AddCommand(newJournalCommand())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

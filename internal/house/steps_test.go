@@ -27,7 +27,6 @@ var besides = map[string]string{
 	"journal/journal.go: time.After":  "the same",
 	"journal/journal.go: time.Until":  "the same",
 	"journal/journal.go: select":      "the same",
-	"journal/open.go: map order":      "live segments, sorted right after",
 	"ziplist/store.go: map order":     "copies a map into a map",
 	"ring/atomic.go: select":          "threads park on it; stages do not",
 	"ring/atomic.go: time.Now":        "how long a thread slept",

@@ -13,7 +13,7 @@ import (
 type Dir struct {
 	path     string
 	align    int
-	readOnly bool
+	readOnly bool // nothing in it may change
 }
 
 // OpenDir makes the directory if needed and finds out what alignment direct
@@ -23,34 +23,15 @@ func OpenDir(path string) (*Dir, error) {
 		return nil, err
 	}
 	d := &Dir{path: path, align: Block}
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BASIC_STATS, &st); err == nil {
-		d.raise(int(st.Blksize))
-	}
+	d.askBlock()
 	return d, nil
 }
 
-// OpenReadOnly opens a directory that must exist, for looking only: its files
-// open read-only, and whatever would change something returns ErrReadOnly.
-func OpenReadOnly(path string) (*Dir, error) {
-	st, err := os.Stat(path)
-	if err == nil && !st.IsDir() {
-		err = &os.PathError{Op: "open", Path: path, Err: unix.ENOTDIR}
+func (d *Dir) askBlock() {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, d.path, 0, unix.STATX_BASIC_STATS, &st); err == nil {
+		d.raise(int(st.Blksize))
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &Dir{path: path, align: Block, readOnly: true}, nil
-}
-
-// InUse reports that a process has the directory open and locked.
-func (d *Dir) InUse() bool {
-	f, err := os.Open(d.Path("lock"))
-	if err != nil {
-		return false
-	}
-	defer f.Close() // which gives the lock back
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }
 
 func (d *Dir) raise(align int) {
@@ -70,23 +51,28 @@ func (d *Dir) Open(name string, f Flags) (File, error) { return d.open(name, f, 
 
 // Create implements FS.
 func (d *Dir) Create(name string, f Flags) (File, error) {
+	if d.readOnly {
+		return nil, d.refuse("create", name)
+	}
 	return d.open(name, f, unix.O_CREAT|unix.O_TRUNC)
 }
 
 func (d *Dir) open(name string, f Flags, extra int) (File, error) {
-	flags := unix.O_RDWR | unix.O_CLOEXEC | extra
 	if d.readOnly {
-		if extra != 0 {
-			return nil, ErrReadOnly
-		}
-		flags = unix.O_RDONLY | unix.O_CLOEXEC
+		return d.openRead(name, f)
 	}
+	flags := unix.O_RDWR | unix.O_CLOEXEC | extra
 	if f.Direct {
 		flags |= unix.O_DIRECT
 	}
 	if f.Dsync {
 		flags |= unix.O_DSYNC
 	}
+	return d.file(name, flags, f)
+}
+
+// file makes the system call.
+func (d *Dir) file(name string, flags int, f Flags) (File, error) {
 	var fd int
 	var err error
 	for {
@@ -118,7 +104,7 @@ func (d *Dir) askAlign(fd int) {
 // Rename implements FS.
 func (d *Dir) Rename(from, to string) error {
 	if d.readOnly {
-		return ErrReadOnly
+		return d.refuse("rename", from)
 	}
 	return os.Rename(d.Path(from), d.Path(to))
 }
@@ -126,7 +112,7 @@ func (d *Dir) Rename(from, to string) error {
 // Remove implements FS.
 func (d *Dir) Remove(name string) error {
 	if d.readOnly {
-		return ErrReadOnly
+		return d.refuse("remove", name)
 	}
 	return os.Remove(d.Path(name))
 }
@@ -148,9 +134,6 @@ func (d *Dir) List() ([]string, error) {
 
 // SyncDir implements FS.
 func (d *Dir) SyncDir() error {
-	if d.readOnly {
-		return ErrReadOnly
-	}
 	f, err := os.Open(d.path)
 	if err != nil {
 		return err
@@ -161,7 +144,7 @@ func (d *Dir) SyncDir() error {
 // Lock implements FS: an advisory lock that dies with the process.
 func (d *Dir) Lock() (func() error, error) {
 	if d.readOnly {
-		return nil, ErrReadOnly
+		return nil, d.refuse("lock", "lock")
 	}
 	f, err := os.OpenFile(d.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

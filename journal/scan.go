@@ -1,0 +1,161 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ringraft/ringraft/journal/device"
+)
+
+// scan is what the files of a directory tell before the log itself is read:
+// each segment by the header at its start.
+type scan struct {
+	live       []*segment // by ordinal, one file each
+	heads      []header   // their opening headers
+	spares     []*segment
+	unfinished []string // segments that were never finished
+	wrong      []Range  // files that have not the length of a segment, or cannot be read
+	slots      int      // highest number in a name
+}
+
+// scanSegments opens and sorts the segment files and changes nothing. all:
+// go on behind a file that cannot be read. What was opened is in the result
+// also when there is an error.
+func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, all bool) (sc scan, err error) {
+	var found []opening
+	for _, n := range names {
+		switch {
+		case strings.HasSuffix(n, ".new"):
+			sc.unfinished = append(sc.unfinished, n)
+			continue
+		case !strings.HasSuffix(n, ".seg"):
+			continue
+		}
+		o, err := sc.open(fs, flags, s, n)
+		if err != nil && !all {
+			return sc, err
+		}
+		if err != nil {
+			sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: n, Cause: err.Error()})
+		}
+		if o.head == nil || o.head.id != s.id || o.head.ordinal < s.live {
+			if o.seg != nil {
+				sc.spares = append(sc.spares, o.seg)
+			}
+			continue
+		}
+		found = append(found, o)
+	}
+	sc.sort(found)
+	return sc, nil
+}
+
+// opening is a segment file and the header at its start, nil if there is none.
+type opening struct {
+	seg  *segment
+	head *header
+}
+
+func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o opening, err error) {
+	f, err := fs.Open(name, flags)
+	if err != nil {
+		return o, err
+	}
+	n := 0
+	if _, err := fmt.Sscanf(name, "%06d.seg", &n); err == nil {
+		sc.slots = max(sc.slots, n)
+	}
+	o.seg = &segment{name: name, file: f}
+	if o.seg.size, err = f.Size(); err != nil {
+		return o, err
+	}
+	if o.seg.size != s.segment {
+		sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: name, Offset: o.seg.size,
+			Cause: fmt.Sprintf("the file has %d bytes, every segment has %d", o.seg.size, s.segment)})
+	}
+	o.seg.size = min(o.seg.size, s.segment) / int64(s.block) * int64(s.block)
+	o.head, err = openingHeader(f, o.seg.size, s.block)
+	if o.head != nil {
+		o.seg.ordinal, o.seg.epoch, o.seg.first = o.head.ordinal, o.head.epoch, o.head.first
+	}
+	return o, err
+}
+
+// sort orders the live segments. Of two with one ordinal the newer holds.
+func (sc *scan) sort(found []opening) {
+	slices.SortFunc(found, func(a, b opening) int {
+		return cmp.Or(cmp.Compare(a.head.ordinal, b.head.ordinal), cmp.Compare(b.head.number, a.head.number))
+	})
+	for i, o := range found {
+		if i > 0 && found[i-1].head.ordinal == o.head.ordinal {
+			sc.spares = append(sc.spares, o.seg)
+			continue
+		}
+		sc.live, sc.heads = append(sc.live, o.seg), append(sc.heads, *o.head)
+	}
+}
+
+// gaps are the ordinals from live to last, and up to the newest there is, that
+// have no file.
+func (sc *scan) gaps(live, last uint64) (gaps []uint64) {
+	for _, seg := range sc.live {
+		for ; live < seg.ordinal && len(gaps) < gapsMax; live++ {
+			gaps = append(gaps, live)
+		}
+		live = seg.ordinal + 1
+	}
+	for ; live <= last && len(gaps) < gapsMax; live++ {
+		gaps = append(gaps, live)
+	}
+	return gaps
+}
+
+// gapsMax bounds what is told of missing segments, should a number be wild.
+const gapsMax = 1024
+
+// missing describes a live segment that cannot be found: everything between
+// what was known to be committed before it and what stands behind it.
+func (sc *scan) missing(ordinal uint64) Range {
+	rg := Range{First: 1, Last: ^uint64(0), File: fmt.Sprintf("segment number %d", ordinal), Cause: errGap.Error()}
+	for i, seg := range sc.live {
+		if seg.ordinal < ordinal {
+			rg.First = max(rg.First, sc.heads[i].commit+1)
+		} else if seg.ordinal > ordinal && rg.Last == ^uint64(0) {
+			rg.Last = sc.heads[i].first - 1
+		}
+	}
+	return rg
+}
+
+// close closes what the scan opened.
+func (sc *scan) close() (err error) {
+	for _, list := range [][]*segment{sc.live, sc.spares} {
+		for _, seg := range list {
+			err = errors.Join(err, seg.file.Close())
+		}
+	}
+	return err
+}
+
+// openingHeader reads the header at a segment's start, nil if there is none.
+func openingHeader(f device.File, size int64, block int) (*header, error) {
+	if size < int64(block) {
+		return nil, nil
+	}
+	b := device.Aligned(block, block)
+	if err := f.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	if sectors, _, _, ok := readPrefix(b); !ok || sectors*sectorBytes > block {
+		return nil, nil
+	}
+	h, _, err := parseHeader(b, nil)
+	if err != nil || h.flags&flagOpen == 0 || h.epoch != h.number || h.position != 0 {
+		return nil, nil
+	}
+	h.metadata = slices.Clone(h.metadata)
+	return &h, nil
+}
