@@ -28,7 +28,7 @@ type JournalConfig struct {
 // DefaultJournalConfig compares everything in about three minutes.
 func DefaultJournalConfig() JournalConfig {
 	return JournalConfig{Modes: journal.Modes(), Sizes: []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20},
-		Preallocation: journal.Preallocations(), Segment: 64 << 20, Duration: 400 * time.Millisecond, Reps: 4, Seed: 1}
+		Preallocation: journal.Preallocations(), Segment: 64 << 20, Duration: 400 * time.Millisecond, Reps: 5, Seed: 1}
 }
 
 // Bounds of a comparison.
@@ -106,14 +106,14 @@ func (c *JournalConfig) checkDir() error {
 	return nil
 }
 
-// JournalSide is what one side of a cell achieved. Every write counts; times
-// are in microseconds.
+// JournalSide is what one side of a cell achieved. Every write counts,
+// latencies are of all of them, in microseconds.
 type JournalSide struct {
 	Writes  uint64  `json:"writes"`
 	Bytes   uint64  `json:"bytes_on_disk"` // of these writes
-	Rate    float64 `json:"writes_per_s"`  // over all slices
-	MBs     float64 `json:"mb_per_s"`      // of bytes on the disk
-	Slices  Spread  `json:"slices_writes_per_s"`
+	Rate    Spread  `json:"writes_per_s"`  // of the slices
+	Mean    float64 `json:"mean_writes_per_s"`
+	MBs     float64 `json:"mb_per_s"` // of bytes on the disk, in the middle slice
 	P50     float64 `json:"p50_us"`
 	P99     float64 `json:"p99_us"`
 	Max     float64 `json:"max_us"`
@@ -158,7 +158,7 @@ func (r *JournalResult) Failed() (n int) {
 // fastest is the fastest cell of a size among those that count, nil if none.
 func (r *JournalResult) fastest(size int, counts func(*JournalCell) bool) (best *JournalCell) {
 	for _, c := range r.Cells {
-		if c.Size == size && counts(c) && c.Journal.Failed == 0 && (best == nil || c.Journal.Rate > best.Journal.Rate) {
+		if c.Size == size && counts(c) && c.Journal.Failed == 0 && (best == nil || c.Journal.Rate.Median > best.Journal.Rate.Median) {
 			best = c
 		}
 	}
@@ -179,12 +179,16 @@ func (s *JournalSide) finish() {
 	if s.took == 0 || s.Writes == 0 {
 		return
 	}
-	s.Rate = float64(s.Writes) / s.took.Seconds()
-	s.MBs = float64(s.Bytes) / s.took.Seconds() / 1e6
-	s.Slices = spreadOf(s.rates)
+	s.Rate, s.Mean = spreadOf(s.rates), float64(s.Writes)/s.took.Seconds()
+	s.MBs = s.mbs(s.Rate.Median)
 	s.CPU = float64(s.cpu.Microseconds()) / float64(s.Writes)
 	s.P50, s.P99 = microseconds(s.latency.ValueAtPercentile(50)), microseconds(s.latency.ValueAtPercentile(99))
 	s.Max = microseconds(s.latency.Max())
+}
+
+// mbs is a rate in MB/s.
+func (s *JournalSide) mbs(rate float64) float64 {
+	return rate * float64(s.Bytes) / float64(s.Writes) / 1e6
 }
 
 func (c *JournalCell) finish() {

@@ -37,6 +37,7 @@ type rawSide struct {
 	hurry atomic.Bool  // it is waited for
 	made  int
 	busy  sync.WaitGroup
+	tasks atomic.Int32 // that busy waits for
 	mu    sync.Mutex
 	err   error // of a removal
 }
@@ -111,8 +112,8 @@ func (s *rawSide) warm(ctx context.Context) error {
 	return s.tidy(ctx)
 }
 
-func (s *rawSide) run(ctx context.Context, until int64, h *hdrhistogram.Histogram) (writes uint64, err error) {
-	for at := clock(); at < until; {
+func (s *rawSide) run(ctx context.Context, more func() bool, h *hdrhistogram.Histogram) (writes uint64, err error) {
+	for at := clock(); more(); {
 		if err = s.write(ctx); err != nil {
 			return writes, err
 		}
@@ -172,14 +173,24 @@ func (s *rawSide) prepare() {
 	s.made++
 	s.hurry.Store(false)
 	number := s.made
-	s.busy.Go(func() {
+	s.background(func() {
 		f, err := s.create(number, true)
 		s.next <- rawMade{f, err}
 	})
 }
 
-func (s *rawSide) remove(f *rawFile) {
+func (s *rawSide) background(f func()) {
+	s.tasks.Add(1)
 	s.busy.Go(func() {
+		defer s.tasks.Add(-1)
+		f()
+	})
+}
+
+func (s *rawSide) chores() bool { return s.tasks.Load() > 0 }
+
+func (s *rawSide) remove(f *rawFile) {
+	s.background(func() {
 		err := errors.Join(f.close(), os.Remove(f.path), syncDir(s.dir))
 		s.mu.Lock()
 		s.err = errors.Join(s.err, err)

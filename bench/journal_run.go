@@ -22,11 +22,12 @@ import (
 type side interface {
 	// warm brings the files into the state that the preallocation is about.
 	warm(ctx context.Context) error
-	// run writes until clock reaches until and all of it is written. Each write's
+	// run writes while more says so, and until all of it is written. Each write's
 	// latency goes to h. It returns the writes that succeeded, also with an error.
-	run(ctx context.Context, until int64, h *hdrhistogram.Histogram) (writes uint64, err error)
-	// tidy waits for the files that a slice made necessary, and for those that
-	// it freed.
+	run(ctx context.Context, more func() bool, h *hdrhistogram.Histogram) (writes uint64, err error)
+	// chores says whether files are being made or removed now.
+	chores() bool
+	// tidy waits for that.
 	tidy(ctx context.Context) error
 	// flush empties the page cache of what a slice left there.
 	flush() error
@@ -191,9 +192,22 @@ func (c *JournalConfig) slices(ctx context.Context, turns []*turn, say func(stri
 	return nil
 }
 
+// slice runs a side for a while. It begins with the next file ready, and ends
+// with the next file ready: the making of every file that was used up is paid
+// for, beside the writes as it is in production. So it goes on while a file is
+// being made; if that never ends, it waits for the last one. It writes once at
+// least.
 func (t *turn) slice(ctx context.Context, length time.Duration) error {
 	began, cpu := clock(), processCPU()
-	writes, err := t.side.run(ctx, began+int64(length), t.to.latency)
+	until, first := began+int64(length), true
+	writes, err := t.side.run(ctx, func() bool {
+		now := clock()
+		if first { // also when all of the time went by elsewhere
+			first = false
+			return true
+		}
+		return now < until || now < until+int64(length) && t.side.chores()
+	}, t.to.latency)
 	if err == nil {
 		err = t.side.tidy(ctx)
 	}

@@ -132,10 +132,10 @@ func (s *journalSide) warm(ctx context.Context) error {
 	return errors.Join(s.drain(ctx), s.tidy(ctx))
 }
 
-func (s *journalSide) run(ctx context.Context, until int64, h *hdrhistogram.Histogram) (uint64, error) {
+func (s *journalSide) run(ctx context.Context, more func() bool, h *hdrhistogram.Histogram) (uint64, error) {
 	s.timed.begin(h)
 	var err error
-	for err == nil && clock() < until {
+	for err == nil && more() {
 		err = s.group(ctx)
 	}
 	if err == nil {
@@ -200,8 +200,10 @@ func (s *journalSide) step(ctx context.Context) error {
 	}
 }
 
+func (s *journalSide) chores() bool { return s.j.Stats().Chores > 0 }
+
 func (s *journalSide) tidy(ctx context.Context) error {
-	for s.j.Stats().Chores > 0 {
+	for s.chores() {
 		if sleep(ctx, 50*time.Microsecond); ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -259,8 +261,12 @@ type given struct {
 	batch bool
 }
 
-// begin starts a slice; nothing may be under way.
-func (d *timed) begin(h *hdrhistogram.Histogram) { d.h, d.writes = h, 0 }
+// begin starts a slice, after what may be under way yet: the state file, when
+// preparing ended with a compaction.
+func (d *timed) begin(h *hdrhistogram.Histogram) {
+	d.settle()
+	d.h, d.writes = h, 0
+}
 
 // settle waits until the writer has recorded the last write, tells how many
 // there were, and ends the slice.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ringraft/ringraft/journal"
 )
@@ -20,7 +21,7 @@ import (
 const (
 	svgWidth  = 1320
 	svgMargin = 24
-	svgHead   = 112
+	svgHead   = 118
 	svgRow    = 14
 	svgGap    = 7 // between modes
 	svgLabel  = 118
@@ -66,10 +67,13 @@ func (r *JournalResult) WriteSVG(w io.Writer) error {
 	for i, size := range r.Config.Sizes {
 		cells := slices.DeleteFunc(slices.Clone(r.Cells), func(c *JournalCell) bool { return c.Size != size })
 		column := i % 2
-		x := svgMargin + column*(svgPanel+svgWidth-2*svgMargin-2*svgPanel)
+		x := svgMargin + column*(svgWidth-2*svgMargin-svgPanel)
 		r.panel(body, size, cells, float64(x), float64(height[column]))
 		height[column] += panelHeight(cells, r.Config.Modes)
 	}
+	column := len(r.Config.Sizes) % 2 // the one with room
+	r.notes(body, float64(svgMargin+column*(svgWidth-2*svgMargin-svgPanel)), float64(height[column]))
+	height[column] += svgTop + svgRow*(2+len(r.verdicts())*2+2*len(r.Environment.Warnings))
 	out := &svg{}
 	out.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, 'DejaVu Sans', sans-serif">`,
 		svgWidth, max(height[0], height[1])+12, svgWidth, max(height[0], height[1])+12)
@@ -88,21 +92,40 @@ func (r *JournalResult) WriteSVG(w io.Writer) error {
 func (r *JournalResult) head(s *svg) {
 	e := &r.Environment
 	s.text(svgMargin, 30, "title", "Journal writes against the raw ceiling")
-	s.text(svgMargin, 48, "sub", "%s · %s %s · segments of %s · %v for each bar, journal and raw in turn", e.text(), e.Filesystem, e.Device,
-		sizeText(r.Config.Segment), r.Config.Duration)
+	s.text(svgMargin, 49, "sub", "%s", e.text())
+	s.text(svgMargin, 64, "sub", "%s %s · segments of %s · %d slices of %v for each bar, journal and raw in turn", e.Filesystem, e.Device,
+		sizeText(r.Config.Segment), r.Config.Reps, r.Config.Duration/time.Duration(r.Config.Reps))
 	x := float64(svgMargin)
 	for _, how := range r.Config.Preallocation {
-		s.add(`<rect x="%.0f" y="62" width="22" height="9" fill="%s"/>`, x, svgColors[how])
-		s.text(x+28, 70.5, "sub", "%s", how)
+		s.add(`<rect x="%.0f" y="80" width="22" height="9" fill="%s"/>`, x, svgColors[how])
+		s.text(x+28, 88.5, "sub", "%s", how)
 		x += 60 + 7*float64(len(how))
 	}
-	s.add(`<rect x="%.0f" y="62" width="22" height="9" fill="#999" opacity="0.35"/>`, x)
-	s.text(x+28, 70.5, "sub", "pale: not durable")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="59" y2="74" stroke="#000" stroke-width="2"/>`, x+145, x+145)
-	s.text(x+152, 70.5, "sub", "raw ceiling: the same writes without a journal")
-	s.text(x+430, 70.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
+	s.add(`<rect x="%.0f" y="80" width="22" height="9" fill="#999" opacity="0.35"/>`, x)
+	s.text(x+28, 88.5, "sub", "pale: not durable")
+	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`, x+145, x+145)
+	s.text(x+152, 88.5, "sub", "raw ceiling")
+	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`, x+232, x+260)
+	s.text(x+266, 88.5, "sub", "slowest to fastest slice")
+	s.text(x+420, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
 	if w := slices.IndexFunc(e.Warnings, func(t string) bool { return strings.HasPrefix(t, "NOTHING") }); w >= 0 {
-		s.text(svgMargin, 92, "warn", "%s", e.Warnings[w])
+		s.text(svgMargin, 108, "warn", "%s", e.Warnings[w])
+	}
+}
+
+// notes say what follows from the bars, and what weakens them.
+func (r *JournalResult) notes(s *svg, x, y float64) {
+	s.text(x, y+14, "panel", "The fastest durable")
+	y += svgTop
+	for _, text := range r.verdicts() {
+		first, second, _ := strings.Cut(text, "; ")
+		s.text(x, y, "sub", "%s", first)
+		s.text(x+62, y+svgRow, "sub", "%s", second)
+		y += 2 * svgRow
+	}
+	for _, text := range r.Environment.Warnings {
+		s.text(x, y+svgRow, "warn", "%s", text)
+		y += 1.3 * svgRow
 	}
 }
 
@@ -184,15 +207,20 @@ func (r *JournalResult) bar(s *svg, c *JournalCell, x, y, top float64, best *Jou
 		s.add(`<path d="M%.1f %.1f l7 5.5 l-7 5.5 z" fill="#999"/>`, x+svgBars, y+1)
 		s.text(x+svgBars-4, y+svgRow-4, "num", "%s MB/s", grouped(int64(c.Journal.MBs)))
 	}
+	from, to := c.Journal.mbs(c.Journal.Rate.Min), c.Journal.mbs(c.Journal.Rate.Max)
+	if from < top {
+		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-opacity="0.45"/>`, x+from/top*svgBars,
+			x+min(to/top, 1)*svgBars, y+svgRow/2-0.5, y+svgRow/2-0.5)
+	}
 	if c.Raw.MBs <= top {
 		px := x + c.Raw.MBs/top*svgBars
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-width="1.6"/>`, px, px, y-0.5, y+svgRow-1.5)
 	}
 	class := "num"
-	if best != nil && c.Durable && c.Journal.Rate >= (1-near)*best.Journal.Rate {
+	if best != nil && c.Durable && c.Journal.Rate.Median >= (1-near)*best.Journal.Rate.Median {
 		class = "best"
 	}
-	for i, text := range []string{grouped(int64(c.Journal.Rate)), fmt.Sprintf("%.0f %%", 100*c.Ratio.Median),
+	for i, text := range []string{grouped(int64(c.Journal.Rate.Median)), fmt.Sprintf("%.0f %%", 100*c.Ratio.Median),
 		shortMicros(c.Journal.P50), shortMicros(c.Journal.P99)} {
 		s.text(x+svgBars+float64(svgColumns[i]), y+svgRow-4, class, "%s", text)
 	}

@@ -17,13 +17,21 @@ func (r *JournalResult) WriteText(w io.Writer) error {
 		r.Config.Reps, r.Config.Duration/time.Duration(r.Config.Reps))
 	p.line("a write", "one group of that many bytes on the disk, one under way at a time: header, checksums, entries of %d random", entryBytes)
 	p.line("", "bytes in mutations of up to %d; the next group is filled meanwhile. Latency: from its turn to its end, every write", mutationEntries)
-	p.line("raw", "the same bytes by pwrite alone, files opened and prepared alike. A slice ends when the files it needed are made")
+	p.line("raw", "the same bytes by pwrite alone, files opened and prepared alike, the next one made beside the writes as by the journal")
+	p.line("figures", "writes/s, MB/s of bytes on the disk: the middle slice; latencies: all slices; of raw: slice by slice, the middle one")
 	p.line("machine", "%s", r.Environment.text())
 	p.line("device", "%s %s", r.Environment.Filesystem, r.Environment.Device)
 	for _, size := range r.Config.Sizes {
 		r.block(p, size)
 	}
-	r.verdict(p)
+	for i, text := range r.verdicts() {
+		label := ""
+		if i == 0 {
+			p.line("", "")
+			label = "fastest"
+		}
+		p.line(label, "%s", text)
+	}
 	for _, text := range r.Environment.Warnings {
 		p.line("warning", "%s", text)
 	}
@@ -54,8 +62,8 @@ func (r *JournalResult) block(p *printer, size int) {
 			continue
 		}
 		j := &c.Journal
-		p.line(label, "%-19s%8s%11s%9.1f%9.1f%9.1f%10.0f%8.1f%11s%9.1f%22s", c.Mode, durable, grouped(int64(j.Rate)), j.MBs, j.P50, j.P99,
-			j.Max, j.CPU, grouped(int64(c.Raw.Rate)), c.Raw.P50, c.ratioText())
+		p.line(label, "%-19s%8s%11s%9.1f%9.1f%9.1f%10.0f%8.1f%11s%9.1f%22s", c.Mode, durable, grouped(int64(j.Rate.Median)), j.MBs, j.P50, j.P99,
+			j.Max, j.CPU, grouped(int64(c.Raw.Rate.Median)), c.Raw.P50, c.ratioText())
 	}
 }
 
@@ -77,35 +85,31 @@ func (c *JournalCell) failure() string {
 // often than not two runs differ by as much.
 const near = 0.03
 
-// verdict names the fastest durable cell of each size, and where the default
+// verdicts name the fastest durable cell of each size, and where the default
 // stands.
-func (r *JournalResult) verdict(p *printer) {
+func (r *JournalResult) verdicts() (lines []string) {
 	isDefault := func(c *JournalCell) bool {
 		return c.Mode == journal.Direct.String() && c.Preallocation == journal.Recycled.String()
 	}
-	label := "fastest"
 	for _, size := range r.Config.Sizes {
 		best := r.fastest(size, func(c *JournalCell) bool { return c.Durable })
 		if best == nil {
 			continue
 		}
-		if label != "" {
-			p.line("", "")
-		}
-		text := fmt.Sprintf("%-8s %s, %s: %s writes/s, %.0f MB/s", sizeText(int64(size)), best.Mode, best.Preallocation,
-			grouped(int64(best.Journal.Rate)), best.Journal.MBs)
+		text := fmt.Sprintf("%-8s %s: %s writes/s, %.0f MB/s", sizeText(int64(size)), best.name(0),
+			grouped(int64(best.Journal.Rate.Median)), best.Journal.MBs)
 		if d := r.fastest(size, isDefault); d == best {
 			text += "; it is the default"
 		} else if d != nil {
-			behind := 1 - d.Journal.Rate/best.Journal.Rate
-			text += fmt.Sprintf("; the default, %s, %s, is %.1f %% behind", d.Mode, d.Preallocation, 100*behind)
+			behind := 1 - d.Journal.Rate.Median/best.Journal.Rate.Median
+			text += fmt.Sprintf("; the default, %s, is %.1f %% behind", d.name(0), 100*behind)
 			if behind <= near {
 				text += ": as fast"
 			}
 		}
-		p.line(label, "%s", text)
-		label = ""
+		lines = append(lines, text)
 	}
+	return lines
 }
 
 // WriteJSON writes the comparison for other tools.

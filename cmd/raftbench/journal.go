@@ -47,7 +47,7 @@ func newJournal() *cobra.Command {
 	s.StringVar(&f.sizes, "sizes", "4KiB,16KiB,64KiB,256KiB,1MiB", "bytes of a write on the disk")
 	s.StringVar(&f.preallocation, "preallocation", strings.Join(f.cfg.Preallocation, ","), "how segments get their place on the disk")
 	s.StringVar(&f.segment, "segment", "64MiB", "length of a segment")
-	s.StringVar(&f.duration, "duration", f.cfg.Duration.String(), "measured time of each cell, and of its ceiling")
+	s.StringVar(&f.duration, "duration", f.cfg.Duration.String(), "measured time of each cell, and again of its ceiling")
 	s.IntVar(&f.cfg.Reps, "reps", f.cfg.Reps, "slices that it is cut into")
 	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
 	s.StringVar(&f.svg, "svg", "", "draw the results to this file")
