@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 
@@ -54,10 +55,60 @@ func check(t *testing.T, s *Store, c *Cursor, log []entry, base, from uint64, ma
 	}
 }
 
+// background holds tasks back, runs them at once or refuses them, as it is told.
+type background struct {
+	rng   *rand.Rand
+	tasks []func()
+}
+
+func (b *background) take(task func()) bool {
+	switch b.rng.IntN(4) {
+	case 0:
+		return false
+	case 1:
+		task()
+	default:
+		b.tasks = append(b.tasks, task)
+	}
+	return true
+}
+
+func (b *background) run() {
+	for _, task := range b.tasks {
+		task()
+	}
+	b.tasks = nil
+}
+
+// back walks from the last entry to the first that is held, and compares.
+func back(t *testing.T, s *Store, log []entry, base uint64) {
+	t.Helper()
+	it, i := s.Iterate(s.Last()+1), s.Last()
+	for ; it.Prev(); i-- {
+		want := log[i-base]
+		if e := it.Entry(); it.Index() != i || it.Term() != want.term || string(e.Data) != want.data {
+			t.Fatalf("entry %d: %d %q of term %d, want %+v", i, it.Index(), e.Data, it.Term(), want)
+		}
+	}
+	if i != s.First()-1 || !errors.Is(it.Err(), ErrCompacted) {
+		t.Fatalf("backwards to %d, first is %d: %v", i+1, s.First(), it.Err())
+	}
+}
+
 func TestAgainstAModel(t *testing.T) {
-	for seed := range uint64(150) {
+	var packed, unpacked uint64
+	seeds := uint64(200)
+	if testing.Short() {
+		seeds = 40
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 9))
-		s := New(Config{ChunkBytes: 512, BudgetBytes: 4096}, 5)
+		bg := &background{rng: rng}
+		cfg := Config{ChunkBytes: 512, BudgetBytes: 4096, HotBytes: 1 + int64(rng.IntN(1024)), Codec: Codec(rng.IntN(3))}
+		if seed%4 > 0 {
+			cfg.Background = bg.take
+		}
+		s := New(cfg, 5)
 		var log []entry
 		base, term, seq := uint64(5), uint64(1), uint64(0)
 		type ref struct {
@@ -67,20 +118,24 @@ func TestAgainstAModel(t *testing.T) {
 		}
 		var refs []ref
 		var c Cursor
+		applied := uint64(0) // nothing up to here is read from a chunk any more
 		for range 300 {
 			seq++
 			s.Mark(seq)
-			switch rng.IntN(10) {
+			switch rng.IntN(13) {
 			case 0:
 				term += uint64(rng.IntN(2))
 			case 1: // truncation, sometimes below everything held
 				keep := rng.IntN(len(log) + 1)
+				if base+uint64(keep)-1 < applied {
+					continue
+				}
 				log = log[:keep]
 				s.Truncate(base + uint64(keep) - 1)
 			case 2:
 				s.Evict(base + uint64(len(log)) - 1)
 			case 3:
-				s.Retire(seq-1, 0)
+				s.Retire(seq-1, applied)
 				kept := refs[:0]
 				for _, r := range refs {
 					if r.seq > seq-1 {
@@ -88,10 +143,20 @@ func TestAgainstAModel(t *testing.T) {
 					}
 				}
 				refs = kept
+			case 4:
+				bg.run()
+			case 5, 6:
+				if n := uint64(rng.IntN(len(log) + 1)); seed%8 != 0 {
+					applied = max(applied, base+n-1)
+				}
+				s.Pack(applied)
 			default:
 				var list []entry
 				for range 1 + rng.IntN(20) {
 					list = append(list, entry{term, fmt.Sprintf("%d-%d-%0*d", seed, seq, rng.IntN(60), 7)})
+				}
+				if rng.IntN(50) == 0 {
+					list[0].data = strings.Repeat("large", 300)
 				}
 				b := encode(list)
 				r, err := s.Append(term, base+uint64(len(log)), uint32(len(list)), b)
@@ -105,6 +170,7 @@ func TestAgainstAModel(t *testing.T) {
 				t.Fatalf("seed %d: last %d, want %d", seed, s.Last(), base+uint64(len(log))-1)
 			}
 			check(t, s, &c, log, base, max(s.First(), base), 40+rng.IntN(400))
+			back(t, s, log, base)
 			if f := s.First(); f > base {
 				if _, err := s.Read(&c, f-1, s.Last(), 100); !errors.Is(err, ErrCompacted) {
 					t.Fatalf("below the first: %v", err)
@@ -113,12 +179,34 @@ func TestAgainstAModel(t *testing.T) {
 			if _, err := s.Read(&c, s.Last()+1, s.Last()+9, 100); !errors.Is(err, ErrNotYet) {
 				t.Fatalf("beyond the last: %v", err)
 			}
+			if n := s.Last() - s.First() + 1; n > 0 {
+				i := s.First() + rng.Uint64N(n)
+				if term, e, err := s.Get(i); err != nil || term != log[i-base].term || string(e.Data) != log[i-base].data {
+					t.Fatalf("get %d: %d %q %v", i, term, e.Data, err)
+				}
+			}
 			for _, r := range refs { // what was cut is readable until retired
 				if got := string(s.Bytes(r.ref)); got != r.want {
 					t.Fatalf("seed %d: ref %+v changed", seed, r.ref)
 				}
 			}
+			held := int64(0)
+			for _, p := range s.view.Load().pieces {
+				held += p.size
+			}
+			st := s.Stats()
+			if held != s.bytes || st.Held() != held || st.Bytes < 0 || st.Cache > cacheSlots*2048 {
+				t.Fatalf("seed %d: %d bytes counted, %d held: %+v", seed, s.bytes, held, st)
+			}
+			packed += uint64(st.Packed)
 		}
+		if err := s.Verify(); err != nil {
+			t.Fatal(err)
+		}
+		unpacked += s.Stats().Unpacked
+	}
+	if packed < 10*seeds || unpacked < seeds {
+		t.Errorf("%d pieces were packed, %d blocks unpacked: too little to prove anything", packed, unpacked)
 	}
 }
 
@@ -139,8 +227,11 @@ func TestMalformedRecordsChangeNothing(t *testing.T) {
 }
 
 func TestReadersBesideTheWriter(t *testing.T) {
-	s := New(Config{ChunkBytes: 4096, BudgetBytes: 64 << 10}, 1)
+	var tasks sync.WaitGroup
+	s := New(Config{ChunkBytes: 4096, BudgetBytes: 64 << 10, HotBytes: 16 << 10,
+		Background: func(task func()) bool { tasks.Go(task); return true }}, 1)
 	const n = 20000
+	name := func(i uint64) string { return fmt.Sprintf("entry number %d of them all", i) }
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
@@ -152,7 +243,7 @@ func TestReadersBesideTheWriter(t *testing.T) {
 					i = s.First()
 				case err == nil:
 					var e record.Entry
-					if _, err := record.Parse(run.Records, &e); err != nil || string(e.Data) != fmt.Sprint(i) {
+					if _, err := record.Parse(run.Records, &e); err != nil || string(e.Data) != name(i) {
 						t.Errorf("entry %d: %q %v", i, e.Data, err)
 						return
 					}
@@ -162,45 +253,18 @@ func TestReadersBesideTheWriter(t *testing.T) {
 		})
 	}
 	for i := uint64(1); i <= n; i++ {
-		if _, err := s.Append(1+i/1000, i, 1, encode([]entry{{0, fmt.Sprint(i)}})); err != nil {
+		if _, err := s.Append(1+i/1000, i, 1, encode([]entry{{0, name(i)}})); err != nil {
 			t.Fatal(err)
 		}
 		if i%100 == 0 {
+			tasks.Wait() // of the last time: otherwise most are evicted before their turn
+			s.Pack(i)
 			s.Evict(i) // never reused here: readers keep no place
 		}
 	}
 	wg.Wait()
-}
-
-func TestOverheadAndAllocations(t *testing.T) {
-	for size, most := range map[int]float64{16: 4.5, 128: 6.5} {
-		s := New(Config{ChunkBytes: 1 << 20}, 1)
-		b := encode([]entry{{1, string(make([]byte, size))}})
-		const n = 30000
-		for i := range uint64(n) {
-			if _, err := s.Append(1, i+1, 1, b); err != nil {
-				t.Fatal(err)
-			}
-		}
-		st := s.Stats()
-		per := float64(st.Bytes+st.Offsets)/n - float64(size)
-		if per > most {
-			t.Errorf("%d bytes: %.2f bytes of overhead per entry, at most %.1f", size, per, most)
-		}
-	}
-	s := New(Config{ChunkBytes: 8 << 20}, 1)
-	batch := make([]entry, 64)
-	b := encode(batch)
-	next := uint64(1)
-	run := func() {
-		if _, err := s.Append(1, next, 64, b); err != nil {
-			t.Fatal(err)
-		}
-		next += 64
-	}
-	run()
-	if n := testing.AllocsPerRun(200, run); n > 1 { // sparse offsets grow, and are published
-		t.Errorf("%v allocations per 64 entries", n)
+	if st := s.Stats(); st.Packed == 0 {
+		t.Errorf("nothing was packed: %+v", st)
 	}
 }
 
@@ -215,29 +279,4 @@ func FuzzAppend(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkAppend(b *testing.B) {
-	for _, size := range []int{16, 128} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			batch := make([]entry, 64)
-			for i := range batch {
-				batch[i].data = string(make([]byte, size))
-			}
-			recs := encode(batch)
-			s := New(Config{BudgetBytes: 16 << 20}, 1)
-			next := uint64(1)
-			b.ReportAllocs()
-			for b.Loop() {
-				s.Mark(next)
-				if _, err := s.Append(1, next, 64, recs); err != nil {
-					b.Fatal(err)
-				}
-				next += 64
-				s.Evict(next - 1)
-				s.Retire(next, next)
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(64*b.N), "ns/entry")
-		})
-	}
 }
