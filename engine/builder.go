@@ -11,6 +11,7 @@ import (
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/ziplist"
 )
 
 // Names of the pipeline that embedders and front ends meet.
@@ -122,6 +123,7 @@ type Builder struct {
 	maxCommand int
 	slots      int
 	memory     int64
+	codec      ziplist.Codec
 	segment    int64
 	stallLimit time.Duration
 	giveUp     time.Duration
@@ -196,6 +198,11 @@ func (b *Builder) MaxCommand(n int) *Builder { b.maxCommand = n; return b }
 // Memory bounds the entries kept in memory, in bytes; older ones are read
 // from the journal when a slow member needs them.
 func (b *Builder) Memory(n int64) *Builder { b.memory = n; return b }
+
+// Compress chooses how entries in memory are packed once every member that
+// keeps up has them; ziplist.S2 by default, in at most a twenty-fifth of a
+// core. More of the log stays in memory for members that are behind.
+func (b *Builder) Compress(c ziplist.Codec) *Builder { b.codec = c; return b }
 
 // Slots is the capacity of the mutation ring, a power of two.
 func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }

@@ -143,7 +143,7 @@ func (e *Engine) assemble() error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.core, e.probation = core, rec.Probation
-	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory}, first)
+	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
 	e.run.init(e)
 	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.newCatchup(), e.timing)
 	var actors []*peer.Actor

@@ -62,7 +62,10 @@ type Counters struct {
 	Frames, BadFrames, DroppedFrames uint64
 	Elections                        uint64 // won
 	StallTransfers                   uint64 // leaderships given up because the disk hung
-	StoreEntries, StoreBytes         uint64
+	StoreEntries, StoreBytes         uint64 // of the log in memory; bytes as encoded
+	StoreMemory                      uint64 // what they take
+	StorePacked, StoreCompressed     uint64 // of the bytes, those in packed chunks; what these take
+	StoreUnpacked                    uint64 // blocks unpacked for members that were behind
 	JournalWrites, JournalBytes      uint64
 }
 
@@ -95,7 +98,9 @@ func (e *Engine) publishStatus() {
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused, Frames: st.Frames,
 		BadFrames: st.BadFrames, Elections: st.Elections}
 	zs := e.store.Stats()
-	s.Counters.StoreEntries, s.Counters.StoreBytes = uint64(zs.Entries), uint64(zs.Bytes)
+	s.Counters.StoreEntries, s.Counters.StoreBytes, s.Counters.StoreMemory = zs.Entries, uint64(zs.Bytes), uint64(zs.Held())
+	s.Counters.StorePacked, s.Counters.StoreCompressed = uint64(zs.PackedBytes), uint64(zs.Compressed)
+	s.Counters.StoreUnpacked = zs.Unpacked
 	js := e.journal.Stats()
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
 	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise, Connected: true,

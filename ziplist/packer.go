@@ -154,7 +154,7 @@ func (s *Store) install() {
 		p.sum, p.summed = w.sum, true
 	} else {
 		k.slot += uint32(len(w.out.blocks))
-		s.drop(&p, c.last())
+		s.drop(&p, true)
 		p.chunk, p.packed, p.size = nil, w.out, w.out.size
 		s.bytes += p.size
 	}

@@ -204,7 +204,7 @@ func (s *Store) Truncate(after uint64) {
 			p.end = min(p.last(), after) + 1
 			next.pieces = append(next.pieces, p)
 		default:
-			s.drop(&p, 0)
+			s.drop(&p, false)
 		}
 	}
 	if len(next.pieces) == 0 {
@@ -219,7 +219,7 @@ func (s *Store) Truncate(after uint64) {
 func (s *Store) Reset(first uint64) {
 	t := s.view.Load()
 	for i := range t.pieces {
-		s.drop(&t.pieces[i], 0)
+		s.drop(&t.pieces[i], false)
 	}
 	s.packer.dealt = 0
 	s.lastIdx.Store(first - 1)
@@ -238,7 +238,7 @@ func (s *Store) Evict(durable uint64) (dropped uint64) {
 	for ; n < len(t.pieces)-1 && s.bytes > s.cfg.BudgetBytes && t.pieces[n].last() <= durable; n++ {
 		p := &t.pieces[n]
 		dropped += p.end - p.first
-		s.drop(p, p.last())
+		s.drop(p, true)
 	}
 	if n > 0 {
 		s.view.Store(&table{pieces: t.pieces[n:], first: t.pieces[n].first})
@@ -247,15 +247,16 @@ func (s *Store) Evict(durable uint64) (dropped uint64) {
 }
 
 // drop lets go of a piece. A chunk's id stays until the current mutation is
-// durable; its bytes until last is applied, or, if last is 0, until the
-// collector finds that nobody reads them.
-func (s *Store) drop(p *piece, last uint64) {
+// durable; its bytes until the collector finds that nobody reads them, or, if
+// they are to be used again, until all that was ever in it counts as applied.
+func (s *Store) drop(p *piece, again bool) {
 	s.bytes -= p.size
 	if p.packed != nil {
 		return
 	}
-	if s.packer.busyWith(p.chunk) {
-		last = 0 // the task still reads it
+	last := uint64(0)
+	if again && !s.packer.busyWith(p.chunk) { // whose task still reads it
+		last = p.chunk.last()
 	}
 	s.retiring = append(s.retiring, retired{p.chunk, s.seq, last})
 }

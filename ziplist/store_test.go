@@ -117,6 +117,11 @@ func TestAgainstAModel(t *testing.T) {
 			seq  uint64
 		}
 		var refs []ref
+		type held struct { // what apply has read and not yet applied
+			run  Run
+			want string
+		}
+		var reads []held
 		var c Cursor
 		applied := uint64(0) // nothing up to here is read from a chunk any more
 		for range 300 {
@@ -184,6 +189,23 @@ func TestAgainstAModel(t *testing.T) {
 				if term, e, err := s.Get(i); err != nil || term != log[i-base].term || string(e.Data) != log[i-base].data {
 					t.Fatalf("get %d: %d %q %v", i, term, e.Data, err)
 				}
+			}
+			kept := reads[:0]
+			for _, r := range reads { // whatever was evicted, packed or cut since
+				if r.run.First+uint64(r.run.Count)-1 > applied {
+					kept = append(kept, r)
+					if string(r.run.Records) != r.want {
+						t.Fatalf("seed %d: entries from %d on changed while they were read", seed, r.run.First)
+					}
+				}
+			}
+			reads = kept
+			if from := max(applied+1, s.First()); from <= s.Last() && rng.IntN(4) == 0 {
+				run, err := s.Read(&c, from+rng.Uint64N(s.Last()-from+1), s.Last(), 1000)
+				if err != nil {
+					t.Fatal(err)
+				}
+				reads = append(reads, held{run, string(run.Records)})
 			}
 			for _, r := range refs { // what was cut is readable until retired
 				if got := string(s.Bytes(r.ref)); got != r.want {
@@ -279,4 +301,70 @@ func FuzzAppend(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Blocks of one chunk have different places in the cache, and are told apart
+// when they have the same.
+func TestBlocksOfOneChunk(t *testing.T) {
+	s := New(Config{ChunkBytes: 32 << 10, BudgetBytes: 1 << 20, HotBytes: 1}, 1)
+	var log []entry
+	for i := range 2000 {
+		log = append(log, entry{1, string(command(i, 40+i%30))})
+		if _, err := s.Append(1, uint64(i+1), 1, encode(log[i:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Pack(s.Last())
+	if st := s.Stats(); st.Packed < 2 {
+		t.Fatalf("%+v", st)
+	}
+	for _, p := range s.view.Load().pieces {
+		if p.packed != nil && len(p.packed.blocks) <= cacheSlots {
+			t.Fatalf("%d blocks", len(p.packed.blocks))
+		}
+	}
+	var a, b Cursor
+	for from := uint64(1); from < 2000; from += 333 { // two readers at different places
+		check(t, s, &a, log, 1, from, 700)
+		check(t, s, &b, log, 1, 1, 1<<20)
+	}
+	back(t, s, log, 1)
+	rng := rand.New(rand.NewPCG(3, 3))
+	for range 5000 {
+		i := 1 + rng.Uint64N(2000)
+		if _, e, err := s.Get(i); err != nil || string(e.Data) != log[i-1].data {
+			t.Fatalf("entry %d: %q %v", i, e.Data, err)
+		}
+	}
+}
+
+// Rotten memory is not sent: its entries are as if they had been evicted.
+func TestRottenBlockIsCompacted(t *testing.T) {
+	s := New(Config{ChunkBytes: 32 << 10, BudgetBytes: 1 << 20, HotBytes: 1}, 1)
+	fill(t, s, 2000, 64)
+	s.Pack(s.Last())
+	p := s.view.Load().pieces[0].packed
+	p.blocks[3].b[len(p.blocks[3].b)/2] ^= 4
+	if err := s.Verify(); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("verified: %v", err)
+	}
+	var c Cursor
+	for i := uint64(1); i <= s.Last(); {
+		run, err := s.Read(&c, i, s.Last(), 1<<20)
+		if i == p.blocks[3].first {
+			if !errors.Is(err, ErrCompacted) || !errors.Is(err, ErrDamaged) || s.Stats().Damaged != 1 {
+				t.Fatalf("read: %v", err)
+			}
+			i = p.blocks[4].first
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		i += uint64(run.Count)
+	}
+	it := s.Iterate(p.blocks[4].first)
+	if it.Prev() || !errors.Is(it.Err(), ErrDamaged) {
+		t.Fatalf("walked into it: %v", it.Err())
+	}
 }

@@ -125,6 +125,9 @@ var (
 	descMatch      = desc("raft_member_match_index", "Newest index a member is known to hold, as its leader sees it.", "member")
 	descConnected  = desc("raft_member_connected", "1 when a member is connected.", "member")
 	descStoreBytes = desc("store_bytes", "Log entries in memory.")
+	descStoreHeld  = desc("store_memory_bytes", "Memory that log entries take.")
+	descPacked     = desc("store_packed_bytes", "Log entries in memory that are packed, as they were before.")
+	descCompressed = desc("store_compressed_bytes", "Memory that packed log entries take.")
 	descWrites     = desc("journal_writes_total", "Durable writes of the journal.")
 	descWritten    = desc("journal_bytes_total", "Bytes written to the journal.")
 	descElections  = desc("raft_elections_won_total", "Elections won by this member.")
@@ -144,7 +147,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descApplied, descLast, descDurable,
-		descMatch, descConnected, descStoreBytes, descWrites, descWritten, descElections, descWriteAge, descStalls, descJournal, descStage,
+		descMatch, descConnected, descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites, descWritten, descElections, descWriteAge, descStalls, descJournal, descStage,
 		descKeys, descMemory, descClients, descAccepted, descCommands, descRefused, descForwarded} {
 		out <- d
 	}
@@ -172,6 +175,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(descConnected, truth(m.Connected), id)
 	}
 	gauge(descStoreBytes, float64(st.Counters.StoreBytes))
+	gauge(descStoreHeld, float64(st.Counters.StoreMemory))
+	gauge(descPacked, float64(st.Counters.StorePacked))
+	gauge(descCompressed, float64(st.Counters.StoreCompressed))
 	count(descWrites, st.Counters.JournalWrites)
 	count(descWritten, st.Counters.JournalBytes)
 	count(descElections, st.Counters.Elections)

@@ -327,7 +327,13 @@ func (r *Replica) takeDurable() int {
 	// Actors hand their frames over before they return, so apply is the only
 	// reader whose place matters.
 	r.cfg.Store.Retire(seq, r.cfg.Apply.Applied().Load())
+	r.pack()
 	return 1
+}
+
+// pack lets the store pack what every reader but a slow member has passed.
+func (r *Replica) pack() {
+	r.cfg.Store.Pack(min(r.durable.index(), r.cfg.Apply.Applied().Load()))
 }
 
 func (r *Replica) takeHards(seq uint64) {
@@ -366,10 +372,12 @@ func (r *Replica) expire() {
 	}
 }
 
-// tend looks after what changes rarely, once per tick: a full disk, and the
-// end of probation, which the journal must remember.
+// tend looks after what changes rarely, once per tick: a full disk, what
+// a burst left unpacked, and the end of probation, which the journal must
+// remember.
 func (r *Replica) tend() {
 	r.full = r.cfg.Journal.Space() != nil
+	r.pack()
 	if p := r.core.Probation(); r.probation && !p {
 		r.cfg.Journal.Settle()
 	}

@@ -191,6 +191,11 @@ func (w *World) converged() (leader uint64, why string) {
 // end is the last look: nothing acknowledged is lost, all members are equal.
 func (w *World) end() {
 	w.ended = true
+	for _, n := range w.nodes {
+		if n.up {
+			n.lookIntoStore()
+		}
+	}
 	j := &w.judge
 	for i := range j.ops {
 		o := &j.ops[i]

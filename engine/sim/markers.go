@@ -33,6 +33,8 @@ const (
 	ActorRestarted
 	FrameDropped
 	RunCut
+	Packed
+	Unpacked
 
 	CrashWhole
 	CrashNothing
@@ -106,7 +108,8 @@ var markerNames = [markers]string{
 	CommitWithoutOwnDisk: "a leader commits what its own disk does not hold", CommitOfMany: "a hundred entries are committed at once",
 	CaughtUpFromJournal: "a member is fed from the journal", AppliedFromJournal: "apply reads the journal",
 	ActorRestarted: "replication starts anew after a lost answer", FrameDropped: "an inbox has no room",
-	RunCut:     "a run is cut by the frame's size",
+	RunCut: "a run is cut by the frame's size",
+	Packed: "cold entries are packed", Unpacked: "packed entries are read",
 	CrashWhole: "power goes after a write, before its completion", CrashNothing: "power goes, nothing of the write is there",
 	CrashTorn: "power tears a write", CrashBetweenWrites: "power goes between the writes of a group",
 	CrashTwoQueued: "power goes with two groups queued", CrashBeforeReply: "a vote is durable, power goes before the answer",

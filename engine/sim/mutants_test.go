@@ -94,6 +94,8 @@ var mutants = []mutant{
 		"Count: e.Count, Commit: r.commit}", "Count: e.Count, Commit: r.core.Commit()}"},
 	{"ready-ahead", "found here: apply takes the entry that is about to be cut", "engine/replica/replica.go",
 		"ready := min(r.commit, r.stored.index())", "ready := min(r.core.Commit(), r.stored.index())"},
+	{"seal-ignored", "a list's cut end is read", "ziplist/read.go",
+		"off, min(limit, p.last(), k.last()), maxBytes)", "off, min(limit, k.last()), maxBytes)"},
 	{"lane-bytes-early", "Disruptor: an unconsumed slot is overwritten", "engine/replica/replica.go",
 		"if m := &r.laneMark[i]; m.pos != 0 && m.seq <= seq {", "if m := &r.laneMark[i]; m.pos != 0 {"},
 	{"frame-bytes-early", "gnet 242: a buffer is given back while it is read", "engine/replica/input.go",

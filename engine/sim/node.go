@@ -183,7 +183,8 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
-	n.store = ziplist.New(ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget}, first)
+	n.store = ziplist.New(ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
+		Background: n.background}, first)
 	n.machine = newMachine(n, p.Keys)
 	n.catchups, n.roads, n.lanes = nil, nil, nil
 	for i := range p.Lanes {
@@ -208,6 +209,31 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	w.at(tick, event{kind: evTick, node: n, life: n.life})
 	n.wake(0)
 	w.net.started(n)
+}
+
+// lookIntoStore holds what a store packed against its checksums, at the end of
+// a life.
+func (n *node) lookIntoStore() {
+	if err := n.store.Verify(); err != nil {
+		n.w.fail("memory", "member %d: %v", n.id, err)
+	}
+	if n.store.Stats().Unpacked > 0 {
+		n.w.hit(Unpacked)
+	}
+}
+
+// background runs the store's tasks at once, later, or refuses them.
+func (n *node) background(task func()) bool {
+	switch n.rng.n(4) {
+	case 0:
+		return false
+	case 1:
+		task()
+	default:
+		n.w.later(n.rng.tail(n.w.plan.DiskMean), task)
+	}
+	n.w.hit(Packed)
+	return true
 }
 
 func decodeVoters(index uint64, data []byte) (raft.Configuration, error) {
@@ -279,6 +305,7 @@ func (n *node) crash() {
 	w := n.w
 	w.logf("n%d crashes: %v term %d, log %d, durable %d, commit %d, applied %d", n.id, n.core.Role(), n.core.Hard().Term,
 		n.core.Last(), len(n.disk.said.log), n.core.Commit(), n.apply.Applied().Load())
+	n.lookIntoStore()
 	if n.founding && n.journal.Durable() == 0 {
 		w.hit(CrashAtFounding)
 	}

@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"slices"
+
+	"github.com/ringraft/ringraft/ziplist"
 )
 
 const (
@@ -41,7 +43,8 @@ type Plan struct {
 	FrameBytes          int
 	GroupBytes          int
 	ChunkBytes          int
-	Budget              int64
+	Budget, Hot         int64
+	Codec               ziplist.Codec
 	Segment             int64
 	Inbox               int
 
@@ -106,6 +109,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.GroupBytes = pick(&r, 1<<10, 8<<10, 64<<10)
 	p.ChunkBytes = pick(&r, 2<<10, 16<<10, 64<<10)
 	p.Budget = pick(&r, int64(8<<10), int64(64<<10), int64(1<<20))
+	p.Hot, p.Codec = p.Budget/pick(&r, int64(2), 8, 64), ziplist.Codec(r.n(3))
 	p.Segment = pick(&r, int64(128<<10), int64(256<<10), int64(512<<10))
 	p.Inbox = pick(&r, 32<<10, 64<<10, 256<<10)
 	p.FrameBytes = min(p.FrameBytes, p.Inbox/8) // a run may pass it by one entry
