@@ -95,14 +95,14 @@ func Open(cfg Config) (*Journal, *Recovery, error) {
 }
 
 func (j *Journal) recover() (*Recovery, error) {
-	if err := j.probe(); err != nil {
-		return nil, err
-	}
-	s, missing, err := readState(j.fs)
+	names, err := j.fs.List()
 	if err != nil {
 		return nil, err
 	}
-	names, err := j.fs.List()
+	if err := j.probe(slices.Contains(names, stateName)); err != nil {
+		return nil, err
+	}
+	s, missing, err := readState(j.fs)
 	if err != nil {
 		return nil, err
 	}
@@ -173,17 +173,20 @@ func (j *Journal) adopt(s *state) error {
 	return nil
 }
 
-// probe learns the block size, and whether the mode works here at all.
-func (j *Journal) probe() error {
+// probe learns the block size, and whether the mode works here at all. In a
+// directory that is a journal already it writes nothing: its disk may be full.
+func (j *Journal) probe(known bool) (err error) {
 	const name = "probe"
-	f, err := j.fs.Create(name, j.flags)
-	if err == nil {
-		b := device.Aligned(j.fs.Align(), j.fs.Align())
-		err = errors.Join(f.WriteAt(b, 0), f.Close())
+	if known {
+		err = j.tryFile(j.fs.Open, stateName, device.File.ReadAt)
+	} else {
+		err = j.tryFile(j.fs.Create, name, device.File.WriteAt)
 	}
 	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct && strings.Contains(err.Error(), "invalid argument") {
-		// The probe exists only to be removed; its own removal may fail too.
-		_ = j.fs.Remove(name)
+		if !known {
+			// The probe exists only to be removed; its own removal may fail too.
+			_ = j.fs.Remove(name)
+		}
 		return fmt.Errorf("journal: %w at %s: use journal mode %s there", ErrNoDirect, j.cfg.Dir, BufferedDsync)
 	}
 	if err != nil {
@@ -194,7 +197,24 @@ func (j *Journal) probe() error {
 		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of %d, at least four",
 			j.cfg.SegmentBytes, j.block)
 	}
+	if known {
+		return nil
+	}
 	return j.fs.Remove(name)
+}
+
+// tryFile opens or creates a file and reads or writes a block of it, in the
+// journal's mode. How much the file holds is not its business.
+func (j *Journal) tryFile(open func(string, device.Flags) (device.File, error), name string,
+	do func(device.File, []byte, int64) error) error {
+	f, err := open(name, j.flags)
+	if err != nil {
+		return err
+	}
+	if size, err := f.Size(); name == stateName && (err != nil || size < int64(j.fs.Align())) {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(do(f, device.Aligned(j.fs.Align(), j.fs.Align()), 0), f.Close())
 }
 
 // found begins a journal in a directory without a state file. That file is
@@ -257,6 +277,24 @@ func (out *Recovery) unbounded() bool {
 	return slices.ContainsFunc(out.Lost, func(r Range) bool { return r.Last == ^uint64(0) })
 }
 
+// spare sees to it that there is a segment ahead. On a full disk what is left
+// of the current one must do, until there is space.
+func (j *Journal) spare() error {
+	s := &j.segments
+	if len(s.spares) > 0 {
+		return nil
+	}
+	seg, err := s.create(fmt.Sprintf("%06d.seg", s.slots+1), false)
+	if err != nil && (!isFull(err) || s.current() == nil || j.position+int64(j.block) > s.bytes) {
+		return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = true
+	s.madeLocked(seg, err)
+	return nil
+}
+
 // resume takes recovery's result over: what was read back is synced, the
 // incarnation is raised, and an empty batch with a number never used before is
 // written over whatever stood behind the end.
@@ -282,14 +320,6 @@ func (j *Journal) resume(r *recovery) error {
 	j.state.hard = out.Hard
 	out.Incarnation = j.state.incarnation
 	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{} && !out.Damaged
-	if len(j.segments.spares) == 0 {
-		j.segments.slots++
-		seg, err := j.segments.create(fmt.Sprintf("%06d.seg", j.segments.slots), false)
-		if err != nil {
-			return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
-		}
-		j.segments.spares = append(j.segments.spares, seg)
-	}
 	j.ops = j.ops[:0]
 	for _, seg := range j.segments.live {
 		// What was read may so far be in a cache only.
@@ -306,6 +336,9 @@ func (j *Journal) resume(r *recovery) error {
 	}
 	j.stateOps()
 	j.number = j.state.incarnation << 40
+	if err := j.spare(); err != nil {
+		return err
+	}
 	if j.segments.current() == nil || j.position+int64(j.block) > j.cfg.SegmentBytes {
 		if !j.place(j.block, out.Hard) {
 			return errors.New("journal: no segment to go on in")

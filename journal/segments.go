@@ -40,6 +40,8 @@ type segments struct {
 	made    sync.WaitGroup
 	chores  atomic.Int32 // goroutines that make or delete
 	slots   int
+	taken   int // by the log since compaction gave some last
+	before  int // and until then
 	closing bool
 }
 
@@ -74,8 +76,9 @@ func (s *segments) shortage() error {
 // retryAfter is how long a full disk is left alone.
 const retryAfter = int64(250 * time.Millisecond)
 
-// sparesMax is how many spares are kept; more are deleted.
-const sparesMax = 8
+// sparesMin is how many spares are kept whatever happens; what is more than
+// compaction gives and the log takes is deleted.
+const sparesMin = 8
 
 // tend tries again to make a segment that found no space, and returns an error
 // of the maker that poisons.
@@ -103,6 +106,7 @@ func (s *segments) next(ordinal uint64) bool {
 		seg := s.spares[0]
 		s.spares = s.spares[1:]
 		seg.ordinal, seg.epoch = ordinal, 0
+		s.taken++
 		s.live = append(s.live, seg)
 	}
 	if len(s.spares) == 0 {
@@ -153,12 +157,14 @@ func (s *segments) madeLocked(seg *segment, err error) {
 		s.slots++
 		s.space, s.wanted = nil, false
 		s.spares = append(s.spares, seg)
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		s.space = fmt.Errorf("journal: no space for the next segment of %d bytes: %w", s.bytes, err)
 	default:
 		s.err = fmt.Errorf("journal: the next segment cannot be made: %w", err)
 	}
 }
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // create makes a segment under another name and renames it when
 // it is whole and synced: a file called *.seg always has its full length. ahead:
@@ -258,7 +264,11 @@ func (s *segments) recycle(gone []*segment) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keep := sparesMax
+	// As many as were taken between two compactions will be again, a few more or
+	// less: so the files stay the same ones, however rarely a log is compacted.
+	most := max(s.taken, s.before)
+	keep := max(sparesMin, most+most/4+2)
+	s.taken, s.before = 0, s.taken
 	if s.how != Recycled && s.space == nil {
 		keep = len(s.spares)
 	} else {

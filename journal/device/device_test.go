@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,5 +145,100 @@ func TestDirFiles(t *testing.T) {
 	}
 	if err := d.Remove("g"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Every name on the way to a new directory is made durable, from the top down.
+func TestDirectoriesAreMadeDurable(t *testing.T) {
+	top := t.TempDir()
+	var synced []string
+	sync := func(dir string) error { synced = append(synced, dir); return nil }
+	path := filepath.Join(top, "a", "b")
+	for range 2 { // the second time there is nothing to do
+		if err := makeDir(path, sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{top, filepath.Join(top, "a")}; !slices.Equal(synced, want) {
+		t.Fatalf("synced %v, want %v", synced, want)
+	}
+	broken := errors.New("input/output error")
+	if err := makeDir(filepath.Join(top, "c"), func(string) error { return broken }); !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+}
+
+// The lock names its holder, also when it is taken over and over.
+func TestLockNamesItsHolder(t *testing.T) {
+	dir := t.TempDir()
+	d, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		unlock, err := d.Lock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Lock(); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", os.Getpid())) {
+			t.Fatal(err)
+		}
+		if pid := look.Holder(); pid != os.Getpid() {
+			t.Fatalf("held by process %d", pid)
+		}
+		if err := unlock(); err != nil {
+			t.Fatal(err)
+		}
+		if pid := look.Holder(); pid != 0 {
+			t.Fatalf("nobody holds it, process %d is named", pid)
+		}
+	}
+}
+
+func TestHolderOfALock(t *testing.T) {
+	locks := []byte("1: POSIX  ADVISORY  WRITE 7 fe:00:12 0 EOF\n2: FLOCK  ADVISORY  WRITE 1234 fe:00:12 0 EOF\n" +
+		"2: -> FLOCK  ADVISORY  WRITE 99 fe:00:12 0 EOF\nnonsense\n3: FLOCK  ADVISORY  WRITE 55 00:1f:13 0 EOF\n")
+	for _, c := range []struct {
+		major, minor uint32
+		inode        uint64
+		told, want   int
+	}{{0xfe, 0, 12, 0, 1234}, {0xfe, 1, 12, 1, 0}, {0xfe, 1, 12, 1234, 1234}, {0, 0x1f, 13, 0, 55}, {0xfe, 0, 14, 1234, 0}} {
+		if got := holder(locks, c.major, c.minor, c.inode, c.told); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
+func TestReadOnlyRefusesChanges(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "f"), make([]byte, Block), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenReadOnly(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Open("f", Flags{Direct: true, Dsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.ReadAt(Aligned(Block, Block), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteAt(Aligned(Block, Block), 0); err == nil {
+		t.Error("written")
+	}
+	_, created := d.Create("g", Flags{})
+	_, locked := d.Lock()
+	for what, err := range map[string]error{"create": created, "lock": locked, "rename": d.Rename("f", "g"),
+		"remove": d.Remove("f")} {
+		if !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -19,12 +20,30 @@ type Dir struct {
 // OpenDir makes the directory if needed and finds out what alignment direct
 // I/O needs there.
 func OpenDir(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDir(path, syncDir); err != nil {
 		return nil, err
 	}
 	d := &Dir{path: path, align: Block}
 	d.askBlock()
 	return d, nil
+}
+
+// makeDir makes a directory and those above it that are missing, and makes
+// their names durable: what is synced in a directory is lost with its name.
+func makeDir(path string, sync func(dir string) error) error {
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(filepath.Clean(path))
+	if above != path {
+		if err := makeDir(above, sync); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return sync(above)
 }
 
 func (d *Dir) askBlock() {
@@ -88,6 +107,10 @@ func (d *Dir) file(name string, flags int, f Flags) (File, error) {
 	}
 	if f.Direct {
 		d.askAlign(fd)
+	} else {
+		// What a cache holds need not be on the device: after a failed sync its pages
+		// count as clean. Best effort; a file that cannot do it has no such cache.
+		_ = unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)
 	}
 	return &osFile{fd: fd, path: d.Path(name), sync: f.Sync}, nil
 }
@@ -134,7 +157,11 @@ func (d *Dir) List() ([]string, error) {
 
 // SyncDir implements FS.
 func (d *Dir) SyncDir() error {
-	f, err := os.Open(d.path)
+	return syncDir(d.path)
+}
+
+func syncDir(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -153,14 +180,11 @@ func (d *Dir) Lock() (func() error, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		pid := make([]byte, 16)
 		n, _ := f.ReadAt(pid, 0) // best effort: only for the message
-		return nil, errors.Join(fmt.Errorf("%w: %s (process %s)", ErrLocked, d.path, pid[:n]), f.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s (process %s)", ErrLocked, d.path, bytes.TrimSpace(pid[:n])), f.Close())
 	}
-	if err := f.Truncate(0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if _, err := f.WriteAt(fmt.Append(nil, os.Getpid()), 0); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
+	// Only for the message above. It is written over what stood there, since a
+	// full disk may give no new block, and an error changes nothing.
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%-16d", os.Getpid()), 0)
 	return f.Close, nil
 }
 

@@ -1,0 +1,112 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/ringraft/ringraft/journal/device"
+)
+
+// inodes are the files of a directory by name and inode.
+func inodes(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		var st syscall.Stat_t
+		if err := syscall.Stat(filepath.Join(dir, e.Name()), &st); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, fmt.Sprint(e.Name(), " ", st.Ino, " ", st.Size))
+	}
+	return list
+}
+
+// In the steady state the files are the same ones for ever, whether the log is
+// compacted a little at a time or rarely and then by a lot.
+func TestFilesStayTheSameOnes(t *testing.T) {
+	for _, every := range []int{1, 7, 40, 200} { // mutations between compactions; one segment takes three
+		t.Run(fmt.Sprint("every ", every), func(t *testing.T) {
+			cfg := tiny(nil)
+			cfg.Dir, cfg.Mode, cfg.Foreground = t.TempDir(), BufferedNosync, false
+			j, _ := mustOpen(t, cfg)
+			w := &writer{t: t, j: j}
+			turn := func(times int) {
+				for range times {
+					for range every {
+						w.put(1, w.last+1, 1, 900)
+						w.flush()
+					}
+					j.Compact(w.last - 2)
+				}
+			}
+			turn(4 + 40/every)
+			before, first := inodes(t, filepath.Join(cfg.Dir, "journal")), j.state.last
+			turn(3 + 120/every)
+			if after := inodes(t, filepath.Join(cfg.Dir, "journal")); !slices.Equal(before, after) || j.state.last < first+30 {
+				t.Errorf("over %d segments the files became\n%v, were\n%v", j.state.last-first, after, before)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// noSpace is a directory on a disk that gives no block any more while full is
+// set: what is there can be written over, nothing can grow.
+type noSpace struct {
+	*device.Memory
+	full *bool
+}
+
+func (f noSpace) Create(name string, fl device.Flags) (device.File, error) {
+	if *f.full {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
+	}
+	return f.Memory.Create(name, fl)
+}
+
+// A member on a full disk can be started again: it takes what fits into the
+// segment it has, says that there is no space, and goes on when there is.
+func TestOpensOnAFullDisk(t *testing.T) {
+	full := false
+	fs := noSpace{device.NewMemory(), &full}
+	j, _ := mustOpen(t, tiny(fs))
+	w := &writer{t: t, j: j}
+	full = true
+	for j.Space() == nil {
+		w.put(1, w.last+1, 1, 50)
+		w.flush()
+	}
+	for opening := range 2 {
+		crash := noSpace{fs.Clone(), &full}
+		var rec *Recovery
+		if j, rec = mustOpen(t, tiny(crash)); rec.Last != w.last || !errors.Is(j.Space(), syscall.ENOSPC) {
+			t.Fatalf("opening %d: %+v, space %v", opening, rec, j.Space())
+		}
+		fs = crash
+	}
+	full = false
+	w = &writer{t: t, j: j, last: w.last, now: 1}
+	w.now += 2 * retryAfter
+	w.poll()
+	w.now += 2 * retryAfter
+	for range 9 {
+		w.put(2, w.last+1, 1, 900)
+		w.flush()
+	}
+	if j.Space() != nil || j.Err() != nil {
+		t.Fatal(j.Space(), j.Err())
+	}
+	if _, rec := mustOpen(t, tiny(fs)); rec.Last != w.last {
+		t.Fatalf("%+v", rec)
+	}
+}
