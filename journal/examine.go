@@ -42,7 +42,7 @@ func Examine(l Look) (*Report, error) {
 	}
 	var before []Finding
 	for pass := 1; ; pass++ {
-		x := &examiner{fs: fs, report: Report{Dir: dir}}
+		x := &examiner{fs: fs, ahead: l.FS == nil, report: Report{Dir: dir}}
 		if h, ok := fs.(interface{ Holder() int }); ok {
 			x.report.Holder = h.Holder()
 		}
@@ -61,7 +61,7 @@ func Examine(l Look) (*Report, error) {
 		if l.Visit == nil {
 			return &x.report, nil
 		}
-		again := &examiner{fs: fs, visit: l.Visit, index: &x.walk.index, report: Report{Dir: dir}}
+		again := &examiner{fs: fs, ahead: l.FS == nil, visit: l.Visit, index: &x.walk.index, report: Report{Dir: dir}}
 		if err := again.read(); err != nil {
 			return nil, err
 		}
@@ -108,6 +108,7 @@ type examiner struct {
 	visit   func(*Found) error
 	stopped error
 	index   *index // what the reading before found to be the log; only with visit
+	ahead   bool   // read ahead
 	begun   int    // 1 + the finding whose length is not known yet
 	last    uint64 // incarnation of the newest batch seen
 	buf     []byte
@@ -137,7 +138,7 @@ func (x *examiner) read() error {
 		x.file(rg)
 	}
 	x.walk = recovery{fs: x.fs, block: s.block, state: &s, glued: make([]byte, 0, 16<<10),
-		live: x.scan.live, heads: x.scan.heads, look: x.look}
+		live: x.scan.live, heads: x.scan.heads, look: x.look, win: window{ahead: x.ahead}}
 	x.walk.out.First, x.walk.index.next = 1, 1
 	for i := range x.scan.live {
 		seg := x.scan.live[i]

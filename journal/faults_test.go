@@ -17,8 +17,9 @@ import (
 	"github.com/ringraft/ringraft/journal/record"
 )
 
-// long asks for the exhaustive forms of the tests that sample otherwise.
-var long = os.Getenv("RINGRAFT_LONG") != ""
+// long asks for the exhaustive forms of the tests that sample otherwise: make
+// torture.
+var long = os.Getenv("RINGRAFT_TORTURE") != ""
 
 // sample is the step of a walk over many cases: all of them when long.
 func sample(normal, short int) int {
@@ -95,7 +96,7 @@ func TestHalfFoundedIsFresh(t *testing.T) {
 
 // A full disk stops writing only when the current segment is full, poisons
 // nothing, and is over when there is space, or when compaction gives a segment.
-func TestNoSpace(t *testing.T) {
+func TestJRN10NoSpace(t *testing.T) {
 	for _, relief := range []string{"space", "compaction"} {
 		t.Run(relief, func(t *testing.T) {
 			fs := device.NewMemory()
@@ -186,7 +187,7 @@ func TestProbationStaysUntilSettled(t *testing.T) {
 // A payload block that is a perfect image of a later batch's first block, in
 // the very place where that batch could stand, with a promise: it must
 // neither become one nor vouch for anything.
-func TestImageOfAHeaderIsNotBelieved(t *testing.T) {
+func TestJRN6ImageOfAHeaderIsNotBelieved(t *testing.T) {
 	fs := device.NewMemory()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
@@ -199,7 +200,7 @@ func TestImageOfAHeaderIsNotBelieved(t *testing.T) {
 	sealBatch(img, &h, nil)
 	var recs []byte
 	for lead := 0; ; lead++ {
-		recs = record.AppendCommand(nil, slices.Concat(make([]byte, lead), img, make([]byte, 99)))
+		recs = record.AppendCommand(nil, slices.Concat(bytes.Repeat([]byte{7}, lead), img, bytes.Repeat([]byte{7}, 99)))
 		if k := len(record.AppendRunHeader(nil, 1, 3)) + len(recs) - len(img) - 99; sectorBytes+k == 4096 {
 			break
 		}
@@ -213,16 +214,36 @@ func TestImageOfAHeaderIsNotBelieved(t *testing.T) {
 	if got, _, err := parseHeader(block, nil); err != nil || got.number != h.number {
 		t.Fatalf("the image is not in its place: %v", err)
 	}
-	for sectors := 1; sectors <= 8; sectors++ {
+	sectors, payload, _, ok := readPrefix(fs.Data(seg.name)[pos:])
+	if !ok {
+		t.Fatal("no header")
+	}
+	used := sectors + (payload+sectorBytes-1)/sectorBytes
+	lose := func(what string, lost func(sector int) bool) {
 		c := fs.Clone()
-		clear(c.Data(seg.name)[pos:][:sectors*sectorBytes]) // torn: its beginning was never written
+		for s := range used {
+			if lost(s) {
+				clear(c.Data(seg.name)[pos+int64(s)*sectorBytes:][:sectorBytes])
+			}
+		}
 		for range 2 {
 			j, rec, err := Open(small(c))
 			if err != nil || rec.Last != 2 || rec.Probation {
-				t.Fatalf("%d sectors lost: %+v %v", sectors, rec, err)
+				t.Fatalf("%s lost: %+v %v", what, rec, err)
 			}
 			check(t, j, 1, 2)
 		}
+	}
+	for n := 1; n <= 8; n++ { // torn: its beginning was never written
+		lose(fmt.Sprint("the first ", n), func(s int) bool { return s < n })
+	}
+	for k := range used {
+		s := bytes.Clone(fs.Data(seg.name)[pos+int64(k)*sectorBytes:][:sectorBytes])
+		if clear(s[pieceBytes:][:4]); len(bytes.Trim(s, "\x00")) == 0 {
+			continue // zeros and a tag: nothing is lost with it
+		}
+		// The header is there, and most of the image.
+		lose(fmt.Sprint("sector ", k), func(s int) bool { return s == k })
 	}
 }
 

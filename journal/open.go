@@ -120,7 +120,8 @@ func (j *Journal) recover() (*Recovery, error) {
 	if j.segments.state, err = j.fs.Open(stateName, j.flags); err != nil {
 		return nil, err
 	}
-	r := &recovery{fs: j.fs, block: j.block, state: &j.state, glued: make([]byte, 0, 16<<10)}
+	r := &recovery{fs: j.fs, block: j.block, state: &j.state, glued: make([]byte, 0, 16<<10),
+		win: window{ahead: !j.cfg.Foreground}}
 	r.out.First = 1
 	r.index.next = 1
 	if err := j.loadSegments(r, names); err != nil {

@@ -56,45 +56,6 @@ type recovery struct {
 	look func(f *found, k int, pos int64, v verdict, cause string)
 }
 
-// window reads a segment through a large buffer.
-type window struct {
-	file  device.File
-	buf   []byte
-	off   int64
-	valid int
-}
-
-const windowBytes = 4 << 20
-
-// at returns n bytes at off; nil beyond the file's end. When a large read
-// fails, only what is asked for is read, and then block by block: what cannot
-// be read at all is zeros, and bad.
-func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad bool) {
-	if off+int64(n) > size {
-		return nil, false
-	}
-	if w.file != f || off < w.off || off+int64(n) > w.off+int64(w.valid) {
-		want := roundUp(max(n, int(min(windowBytes, size))), block)
-		if len(w.buf) < want {
-			w.buf = device.Aligned(want, block)
-		}
-		want = int(min(int64(len(w.buf)), size-off))
-		w.file, w.off, w.valid = f, off, want
-		if err := f.ReadAt(w.buf[:want], off); err != nil {
-			w.valid = 0
-			for k := 0; k < n; k += block {
-				if err := f.ReadAt(w.buf[k:k+block], off+int64(k)); err != nil {
-					clear(w.buf[k : k+block])
-					bad = true
-				}
-			}
-			return w.buf[:n], bad
-		}
-	}
-	at := int(off - w.off)
-	return w.buf[at : at+n], false
-}
-
 // found is one position looked at.
 type found struct {
 	facts   facts
@@ -132,7 +93,9 @@ func (r *recovery) inspect(k int, pos int64) (f found) {
 	n = tagged(b, seg.epoch, h.number)
 	f.facts.someTags, f.facts.allTags = n > 0, n == size/sectorBytes
 	f.payload, err = h.restore(b, tail)
-	f.facts.sums = err == nil
+	if f.facts.sums = err == nil; !f.facts.sums {
+		r.win.drop() // a client's bytes stand there now where tags stood, and are looked at again
+	}
 	f.facts.chain = !r.any || h.chain == r.last.sum && h.number > r.last.number
 	h.metadata = slices.Clone(h.metadata)
 	f.header = h
@@ -191,6 +154,8 @@ func (r *recovery) lostBefore(first uint64) bool {
 
 // walk reads the log to its end.
 func (r *recovery) walk() {
+	r.win.live = r.live
+	defer r.win.drop()
 	k, pos := 0, int64(0)
 	for {
 		f := r.inspect(k, pos)

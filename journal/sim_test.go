@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,10 +165,10 @@ func (c *crashes) run() {
 	}
 }
 
-// The copies of the state file, each one old, new, torn, garbage or another
+// JRN-8: the copies of the state file, each one old, new, torn, garbage or another
 // member's: the vote never goes back, and no two that agree are needed to
 // refuse.
-func TestStateFileEveryCombination(t *testing.T) {
+func TestJRN8StateFileEveryCombination(t *testing.T) {
 	fs := device.NewMemory()
 	cfg := small(fs)
 	j, _ := mustOpen(t, cfg)
@@ -223,16 +224,23 @@ func TestStateFileEveryCombination(t *testing.T) {
 	t.Log(counts)
 }
 
-// Every block of a sealed journal, written to every other place or rolled
-// back to an earlier generation: found, or harmless.
-func TestMisdirectedAndRolledBackBlocks(t *testing.T) {
+// JRN-4, JRN-5: every block of a sealed journal, written to every other place
+// or rolled back to any earlier generation, the last one too: found, or
+// harmless because it is the same.
+func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 	fs := device.NewMemory()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
-	work(w, h, 12)
-	j.Compact(w.last - 6)
-	early := fs.Clone()
-	work(w, h, 7)
+	var generations []*device.Memory
+	for range 4 {
+		work(w, h, 12)
+		w.seal()
+		generations = append(generations, fs.Clone())
+		j.Compact(w.last - 6)
+		work(w, h, 7)
+		generations = append(generations, fs.Clone())
+	}
+	work(w, h, 24)
 	w.seal()
 	want := h.logs[len(h.logs)-1]
 	type place struct {
@@ -246,35 +254,51 @@ func TestMisdirectedAndRolledBackBlocks(t *testing.T) {
 			places = append(places, place{n, off})
 		}
 	}
-	damage, harmless := 0, 0
-	try := func(c *device.Memory, what string) {
+	var mu sync.Mutex
+	var misdirected, rolledBack [2]int // harmless, damage
+	try := func(c *device.Memory, count *[2]int, what string) {
 		_, rec, log, err := recovered(tiny(c))
 		var lost *DamageError
+		mu.Lock()
+		defer mu.Unlock()
 		switch {
 		case errors.As(err, &lost):
-			damage++
+			count[1]++
 		case err == nil && slices.Equal(log, want[rec.First-1:]) && !rec.Probation:
-			harmless++
+			count[0]++
 		default:
 			t.Errorf("%s: %v %+v %v", what, err, rec, log)
 		}
 	}
-	for i, from := range places {
-		for k, to := range places {
-			if i == k || (i+k)%sample(2, 9) != 0 {
-				continue
+	pairs := len(places) * len(places)
+	step := sample(7, 29)
+	each(pairs/step, func(n int) {
+		from, to := places[n*step/len(places)], places[n*step%len(places)]
+		if from == to {
+			return
+		}
+		c := fs.Clone()
+		copy(c.Data(to.name)[to.off:to.off+4096], fs.Data(from.name)[from.off:])
+		try(c, &misdirected, fmt.Sprintf("%v written to %v", from, to))
+	})
+	for g, early := range generations {
+		if g%sample(3, 7) != 0 {
+			continue
+		}
+		each(len(places), func(n int) {
+			p := places[n]
+			if old := early.Data(p.name); old != nil {
+				c := fs.Clone()
+				copy(c.Data(p.name)[p.off:p.off+4096], old[p.off:])
+				try(c, &rolledBack, fmt.Sprintf("%v rolled back to generation %d", p, g))
 			}
-			c := fs.Clone()
-			copy(c.Data(to.name)[to.off:to.off+4096], fs.Data(from.name)[from.off:])
-			try(c, fmt.Sprintf("%v written to %v", from, to))
-		}
-		if old := early.Data(from.name); old != nil {
-			c := fs.Clone()
-			copy(c.Data(from.name)[from.off:from.off+4096], old[from.off:])
-			try(c, fmt.Sprintf("%v rolled back", from))
-		}
+		})
 	}
-	t.Logf("%d blocks: %d damage verdicts, %d harmless", len(places), damage, harmless)
+	t.Logf("%d blocks: misdirected %d harmless, %d found; rolled back %d harmless, %d found", len(places),
+		misdirected[0], misdirected[1], rolledBack[0], rolledBack[1])
+	if len(places) < 64 || misdirected[1] == 0 || rolledBack[1] == 0 {
+		t.Error("too little to prove anything")
+	}
 }
 
 // A full group waits behind the one being written; durability is in order.
