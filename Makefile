@@ -6,7 +6,7 @@ BIN   := bin
 FUZZ  ?= 10s
 BENCH ?= .
 
-.PHONY: all build test race sim mutants sim-traces sim-coverage orders bench demo profile lint fuzz tools-test clean
+.PHONY: all build test race sim mutants sim-traces sim-coverage orders torture bench demo profile lint fuzz tools-test clean
 
 all: build
 
@@ -59,6 +59,11 @@ sim-coverage:
 # Every order of loads, stores and wake-ups on tiny rings.
 orders:
 	GOGC=400 $(GO) test -count=1 -tags interleave ./ring ./internal/interleave
+
+# Every bit, every truncation, every torn subset, ten thousand turns of the ring
+# of segments with power gone in every write. docs/journal.md has the table.
+torture:
+	RINGRAFT_TORTURE=1 $(GO) test -count=1 -timeout 2h -v -run JRN ./journal | grep -v '^=== '
 
 # Allocation counts and nanoseconds of every hot component.
 bench:

@@ -21,29 +21,21 @@ func tiny(fs device.FS) Config {
 	return c
 }
 
-// entries reads the whole log as "index/term " texts.
+// entries reads the whole log as "index/term" texts.
 func entries(j *Journal, first, last uint64) (out []string, err error) {
-	r := j.NewReader()
-	for i := first; i <= last; {
-		run, err := r.Read(i, 1<<20)
-		if err != nil {
-			return nil, err
+	it := j.Iterate(first)
+	for it.Index() < last {
+		if !it.Next() {
+			return nil, it.Err()
 		}
-		b := run.Records
-		for range run.Count {
-			var e record.Entry
-			n, err := record.Parse(b, &e)
-			if err != nil {
-				return nil, err
-			}
-			text, rest, _ := bytes.Cut(e.Data, []byte{' '})
-			if len(bytes.Trim(rest, string([]byte{byte(i)}))) != 0 {
-				return nil, fmt.Errorf("entry %d has changed bytes", i)
-			}
-			out = append(out, string(text))
-			b = b[n:]
-			i++
+		text, rest, _ := bytes.Cut(it.Entry().Data, []byte{' '})
+		if len(bytes.Trim(rest, string([]byte{byte(it.Index())}))) != 0 {
+			return nil, fmt.Errorf("entry %d has changed bytes", it.Index())
 		}
+		if !bytes.HasSuffix(text, fmt.Append(nil, "/", it.Term())) {
+			return nil, fmt.Errorf("entry %d is %s, its run of term %d", it.Index(), text, it.Term())
+		}
+		out = append(out, string(text))
 	}
 	return out, nil
 }

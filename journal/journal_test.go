@@ -275,3 +275,36 @@ func TestLargeMutationInAUsedGroup(t *testing.T) {
 	}
 	check(t, j, 1, 64)
 }
+
+// An iterator follows the log: to its end, on from there, and it says when
+// what it stands at is gone.
+func TestIteratorFollowsTheLog(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, small(fs))
+	w := &writer{t: t, j: j}
+	reads := 0
+	fs.OnRead = func(string, int, int64) error { reads++; return nil }
+	it := j.Iterate(1)
+	for round := uint64(1); round <= 20; round++ {
+		for range 5 {
+			w.put(round, w.last+1, 2, 40)
+			w.flush()
+		}
+		for it.Next() {
+			if want := fmt.Sprintf("%d/%d ", it.Index(), it.Term()); !bytes.HasPrefix(it.Entry().Data, []byte(want)) || it.Term() != round {
+				t.Fatalf("entry %d of term %d: %q", it.Index(), it.Term(), it.Entry().Data)
+			}
+		}
+		if it.Index() != w.last || !errors.Is(it.Err(), ErrNotYet) {
+			t.Fatalf("stopped at %d of %d: %v", it.Index(), w.last, it.Err())
+		}
+	}
+	for reads, it = 0, j.Iterate(1); it.Next(); {
+	}
+	if it.Index() != w.last || reads > 20 {
+		t.Errorf("a walk over 100 batches to entry %d took %d reads", it.Index(), reads)
+	}
+	if it := j.Iterate(w.last + 2); it.Next() || !errors.Is(it.Err(), ErrNotYet) {
+		t.Errorf("beyond the end: %v", it.Err())
+	}
+}

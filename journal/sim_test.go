@@ -114,7 +114,9 @@ func (c *crashes) verify(disk *device.Sim, where string, depth int) {
 	check(c.t, j, max(rec.First, w.last-3), w.last)
 }
 
-func TestPowerCutAtEveryOperation(t *testing.T) {
+// JRN-7: power goes at every operation on the disk, also of recovery, and what
+// was not synced is kept or lost in several ways.
+func TestJRN7PowerCutAtEveryOperation(t *testing.T) {
 	rounds, gentle := 2, 2
 	if testing.Short() {
 		rounds, gentle = 1, 1

@@ -86,21 +86,11 @@ func (r *turning) verify(j *Journal, rec *Recovery, acked, issued uint64) error 
 		return fmt.Errorf("costs the vote: %+v", rec)
 	}
 	var log []string
-	reader := j.NewReader()
-	for i := rec.First; i <= rec.Last; {
-		run, err := reader.Read(i, 1<<20)
-		if err != nil {
-			return err
+	for it := j.Iterate(rec.First); it.Index() < rec.Last; {
+		if !it.Next() {
+			return it.Err()
 		}
-		for b := run.Records; len(b) > 0; i++ {
-			var e record.Entry
-			n, err := record.Parse(b, &e)
-			if err != nil {
-				return err
-			}
-			log = append(log, string(e.Data))
-			b = b[n:]
-		}
+		log = append(log, string(it.Entry().Data))
 	}
 	for seq := acked; seq <= issued; seq++ {
 		s := &r.snaps[seq%64]
