@@ -158,3 +158,30 @@ func TestVoteSurvivesItsBatch(t *testing.T) {
 		t.Fatalf("%+v", rec)
 	}
 }
+
+// The name of a new segment is higher than any there is, also when names have
+// outgrown their six digits: it must not take a live segment's place.
+func TestMillionthSegment(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w := &writer{t: t, j: j}
+	j.segments.slots = 999_998
+	for range 2 {
+		for range 12 {
+			w.put(1, w.last+1, 1, 900)
+			w.flush()
+		}
+		if s := j.segments.current(); len(s.name) != len("1000000.seg") {
+			t.Fatalf("the log is in %s so far", s.name)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var rec *Recovery
+		if j, rec = mustOpen(t, tiny(fs)); rec.Last != w.last {
+			t.Fatalf("%d of %d entries are there", rec.Last, w.last)
+		}
+		w.j = j
+		check(t, j, 1, w.last)
+	}
+}

@@ -255,17 +255,17 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool) {
 	r.unreadable = r.unreadable || f.facts.unreadable
 	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
-	if f.facts.header && f.facts.chain {
-		h := f.header
-		r.believe(&h, k, pos)
-		rg.First, rg.Last = h.first, h.first+uint64(h.count)-1
-		r.ranges = append(r.ranges, rg)
-		return k, r.pos, true
-	}
-	if f.facts.header { // good, but what stood before it is lost
-		rg.Last = f.header.first - 1
-		r.ranges = append(r.ranges, rg)
-		r.believe(&f.header, k, pos)
+	if f.facts.header {
+		h := &f.header
+		if !f.facts.chain { // what stood before it is lost
+			rg.Last = h.first - 1
+			r.ranges = append(r.ranges, rg)
+		}
+		r.believe(h, k, pos)
+		if !f.facts.sums {
+			rg.First, rg.Last = h.first, h.first+uint64(h.count)-1
+			r.ranges = append(r.ranges, rg)
+		}
 		return k, r.pos, true
 	}
 	h, nk, npos := r.next(k, pos)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -64,8 +65,7 @@ func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o
 	if err != nil {
 		return o, err
 	}
-	n := 0
-	if _, err := fmt.Sscanf(name, "%06d.seg", &n); err == nil {
+	if n, err := strconv.Atoi(strings.TrimSuffix(name, ".seg")); err == nil { // six digits, or more by now
 		sc.slots = max(sc.slots, n)
 	}
 	o.seg = &segment{name: name, file: f}

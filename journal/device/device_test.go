@@ -154,14 +154,23 @@ func TestDirectoriesAreMadeDurable(t *testing.T) {
 	var synced []string
 	sync := func(dir string) error { synced = append(synced, dir); return nil }
 	path := filepath.Join(top, "a", "b")
-	for range 2 { // the second time there is nothing to do
+	want := []string{filepath.Dir(top), top, filepath.Join(top, "a")}
+	again := func() {
+		t.Helper()
 		if err := makeDir(path, sync); err != nil {
 			t.Fatal(err)
 		}
+		if !slices.Equal(synced, want) {
+			t.Fatalf("synced %v, want %v", synced, want)
+		}
 	}
-	if want := []string{top, filepath.Join(top, "a")}; !slices.Equal(synced, want) {
-		t.Fatalf("synced %v, want %v", synced, want)
+	again()
+	want = append(want, filepath.Join(top, "a")) // whoever made it may have stopped right there
+	again()
+	if err := os.WriteFile(filepath.Join(path, "f"), nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
+	again() // there is nothing to do
 	broken := errors.New("input/output error")
 	if err := makeDir(filepath.Join(top, "c"), func(string) error { return broken }); !errors.Is(err, broken) {
 		t.Fatal(err)

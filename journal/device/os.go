@@ -29,12 +29,19 @@ func OpenDir(path string) (*Dir, error) {
 }
 
 // makeDir makes a directory and those above it that are missing, and makes
-// their names durable: what is synced in a directory is lost with its name.
+// their names durable: what is synced in a directory is lost with its name. An
+// empty one may have been made a moment ago, by a process that got no further.
 func makeDir(path string, sync func(dir string) error) error {
-	if st, err := os.Stat(path); err == nil && st.IsDir() {
-		return nil
-	}
 	above := filepath.Dir(filepath.Clean(path))
+	if st, err := os.Stat(path); err == nil && st.IsDir() {
+		if names, err := os.ReadDir(path); err != nil || len(names) > 0 {
+			return nil
+		}
+		if err := sync(above); !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+		return nil // not ours to look at, so not ours to make durable
+	}
 	if above != path {
 		if err := makeDir(above, sync); err != nil {
 			return err
