@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringraft/ringraft/internal/freeport"
 )
 
 func testConfig(address string) Config {
@@ -199,7 +201,7 @@ func TestBrokenConnectionsAreErrorsAndAreMadeAnew(t *testing.T) {
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	free, err := freePorts(1)
+	free, err := freeport.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}

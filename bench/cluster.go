@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/internal/freeport"
 	"github.com/ringraft/ringraft/journal"
 )
 
@@ -67,7 +68,7 @@ func startCluster(ctx context.Context, cfg *Config) (*cluster, error) {
 		return nil, err
 	}
 	c := &cluster{dir: dir}
-	addresses, err := freePorts(replicaCount)
+	addresses, err := freeport.Addresses(replicaCount)
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringraft/ringraft/internal/freeport"
 )
 
 // processes are members of a cluster that this process started, and only
@@ -41,7 +42,7 @@ func newProcesses(raftd, journal, parent string) (*processes, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2 * memberCount)
+	ports, err := freeport.Addresses(2 * memberCount)
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
@@ -51,19 +52,6 @@ func newProcesses(raftd, journal, parent string) (*processes, error) {
 		p.members = append(p.members, &member{id: i + 1, client: ports[2*i], peer: ports[2*i+1]})
 	}
 	return p, nil
-}
-
-// freePorts finds loopback addresses that nobody listens on now.
-func freePorts(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }() // all are held until all are found
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }
 
 func (p *processes) addresses() (list []string) {

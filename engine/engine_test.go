@@ -6,12 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/freeport"
 	"github.com/ringraft/ringraft/journal"
 )
 
@@ -54,17 +54,13 @@ func (c *counter) state() (uint64, uint64) {
 func number(n uint64) []byte { return binary.LittleEndian.AppendUint64(nil, n) }
 
 // ports picks free loopback addresses.
-func ports(t testing.TB, n int) (out []string) {
+func ports(t testing.TB, n int) []string {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
+	list, err := freeport.Addresses(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	return list
 }
 
 type cluster struct {

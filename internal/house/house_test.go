@@ -20,6 +20,7 @@ const module = "github.com/ringraft/ringraft/"
 var mayImport = map[string][]string{
 	"internal/poison":      {},
 	"internal/interleave":  {},
+	"internal/freeport":    {},
 	"ring":                 {"internal/poison", "internal/interleave"}, // the second in builds with the tag interleave
 	"ziplist":              {"journal/record", "internal/poison"},
 	"journal/record":       {},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"engine/replica":       {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record"},
 	"engine":               {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/replica", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
 	"engine/sim":           {"engine/raft", "engine/replica", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"bench":                {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring"},
+	"bench":                {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring", "internal/freeport"},
 	"cmd/raftbench":        {"bench", "engine", "journal", "ring"},
 	"cmd/raftd":            {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
 	"cmd/raftd/server":     {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
