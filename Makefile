@@ -49,12 +49,14 @@ sim-traces: $(BIN)/sim.test
 	$(BIN)/sim.test -test.run '^TestTraces$$' -sim.traces 12 | grep trace > $(BIN)/traces
 	$(BIN)/sim-race.test -test.run '^TestTraces$$' -sim.traces 12 | grep trace | diff $(BIN)/traces -
 
-# What the simulation alone runs through, by package.
+# What simulation alone runs through, by file and package: whole clusters, and
+# the seeded clusters of cores, which also change their members.
 sim-coverage:
 	$(GO) test -c -cover -tags poison -o $(BIN)/sim-cover.test ./engine/sim \
 	  -coverpkg=./engine/raft/...,./engine/replica,./engine/pipeline,./engine/peer,./journal
 	$(BIN)/sim-cover.test -test.run '^TestSeeds$$|^TestTranscript$$' -sim.seeds 1..1000 -test.coverprofile=$(BIN)/sim.cover
-	$(GO) run ./internal/covered $(BIN)/sim.cover
+	$(GO) test -count=1 -run '^TestRandomCluster$$' -coverpkg=./engine/raft/... -coverprofile=$(BIN)/core.cover ./engine/raft
+	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover
 
 # Every order of loads, stores and wake-ups on tiny rings.
 orders:

@@ -138,7 +138,7 @@ func (x *examiner) read() error {
 		x.file(rg)
 	}
 	x.walk = recovery{fs: x.fs, block: s.block, state: &s, glued: make([]byte, 0, 16<<10),
-		live: x.scan.live, heads: x.scan.heads, look: x.look, win: window{ahead: x.ahead}}
+		live: x.scan.live, heads: x.scan.heads, look: x.look, win: window{ahead: x.ahead, bytes: defaultRead}}
 	x.walk.out.First, x.walk.index.next = 1, 1
 	for i := range x.scan.live {
 		seg := x.scan.live[i]

@@ -17,11 +17,12 @@ type Config struct {
 	SegmentBytes int64         // length of every segment; 64 MiB
 	Preallocate  Preallocation // how segments get their place on the disk; Recycled
 	GroupBytes   int           // payload of a group, unless one mutation is larger; 256 KiB
+	ReadBytes    int           // what an opening reads at once, twice that in memory; 4 MiB
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
 	Damaged      bool          // open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
-	Foreground   bool          // make and delete segments in the stage's own goroutine: simulations
+	Foreground   bool          // no goroutine makes segments or reads ahead: simulations
 	FS           device.FS     // tests; nil: the directory Dir
 	Device       device.Device // tests; nil: a Writer
 }

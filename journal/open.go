@@ -13,8 +13,12 @@ import (
 	"github.com/ringraft/ringraft/journal/device"
 )
 
-// defaultSegment is the length of a segment file.
-const defaultSegment = 64 << 20
+// defaultSegment is the length of a segment file, defaultRead what is read of
+// it at once.
+const (
+	defaultSegment = 64 << 20
+	defaultRead    = 4 << 20
+)
 
 func (c *Config) defaults() error {
 	if c.SegmentBytes == 0 {
@@ -22,6 +26,9 @@ func (c *Config) defaults() error {
 	}
 	if c.GroupBytes == 0 {
 		c.GroupBytes = 256 << 10
+	}
+	if c.ReadBytes == 0 {
+		c.ReadBytes = defaultRead
 	}
 	if c.HangMax == 0 {
 		c.HangMax = 20 * time.Second
@@ -121,7 +128,7 @@ func (j *Journal) recover() (*Recovery, error) {
 		return nil, err
 	}
 	r := &recovery{fs: j.fs, block: j.block, state: &j.state, glued: make([]byte, 0, 16<<10),
-		win: window{ahead: !j.cfg.Foreground}}
+		win: window{ahead: true, here: j.cfg.Foreground, bytes: roundUp(j.cfg.ReadBytes, j.block)}}
 	r.out.First = 1
 	r.index.next = 1
 	if err := j.loadSegments(r, names); err != nil {

@@ -104,11 +104,11 @@ func readPlain(t *testing.T, dir string) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := device.Aligned(windowBytes, 4096)
+	b := device.Aligned(defaultRead, 4096)
 	start := time.Now()
 	for _, seg := range sc.live {
-		for off := int64(0); off < seg.size; off += windowBytes {
-			if err := seg.file.ReadAt(b[:min(windowBytes, seg.size-off)], off); err != nil {
+		for off := int64(0); off < seg.size; off += defaultRead {
+			if err := seg.file.ReadAt(b[:min(defaultRead, seg.size-off)], off); err != nil {
 				t.Fatal(err)
 			}
 		}

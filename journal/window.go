@@ -12,6 +12,8 @@ import "github.com/ringraft/ringraft/journal/device"
 // next part.
 type window struct {
 	ahead bool
+	here  bool       // read ahead in the caller's goroutine: simulations
+	bytes int        // of a part
 	live  []*segment // in the order of reading
 	file  device.File
 	off   int64  // in the file, of buf
@@ -30,10 +32,7 @@ type part struct {
 	done chan error
 }
 
-const (
-	windowBytes = 4 << 20
-	roomBytes   = 1 << 20
-)
+const roomBytes = 1 << 20
 
 // at returns n bytes at off; nil beyond size, the file's end. When a large read
 // fails, only what is asked for is read, and then block by block: what cannot
@@ -51,7 +50,7 @@ func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad
 	if w.room == 0 {
 		w.room = roundUp(int(min(roomBytes, size)), block)
 	}
-	if need := w.room + max(n, int(min(windowBytes, size))); len(w.part) < need {
+	if need := w.room + max(n, int(min(int64(w.bytes), size))); len(w.part) < need {
 		w.part = device.Aligned(need, block)
 	}
 	b = w.part[w.room:][:min(int64(len(w.part)-w.room), size-off)]
@@ -86,10 +85,14 @@ func (w *window) read(size int64, block int) {
 		p.off = 0
 	}
 	if len(w.other) == 0 {
-		w.other = device.Aligned(w.room+int(min(windowBytes, size)), block)
+		w.other = device.Aligned(w.room+int(min(int64(w.bytes), size)), block)
 	}
 	p.buf = w.other[w.room:][:min(int64(len(w.other)-w.room), size-p.off)]
 	w.next = p
+	if w.here {
+		p.done <- p.file.ReadAt(p.buf, p.off)
+		return
+	}
 	go func() { p.done <- p.file.ReadAt(p.buf, p.off) }()
 }
 

@@ -23,7 +23,7 @@ var besides = map[string]string{
 	"journal/segments.go: time.Now":   "paces that goroutine",
 	"journal/segments.go: time.Since": "paces that goroutine",
 	"journal/segments.go: time.Sleep": "paces that goroutine",
-	"journal/window.go: goroutine":    "reads ahead while a journal opens; simulations do not",
+	"journal/window.go: goroutine":    "reads ahead while a journal opens; simulations read in the same order without it",
 	"journal/journal.go: time.Now":    "Close waits for a real disk; simulations crash instead",
 	"journal/journal.go: time.After":  "the same",
 	"journal/journal.go: time.Until":  "the same",
