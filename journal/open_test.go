@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -183,5 +184,53 @@ func TestMillionthSegment(t *testing.T) {
 		}
 		w.j = j
 		check(t, j, 1, w.last)
+	}
+}
+
+// refusing is a directory that does not open one of its files.
+type refusing struct {
+	*device.Dir
+	name string
+}
+
+func (f *refusing) Open(name string, fl device.Flags) (device.File, error) {
+	if name == f.name {
+		return nil, syscall.EMFILE
+	}
+	return f.Dir.Open(name, fl)
+}
+
+// An opening that is refused gives back every file it had opened: whoever
+// embeds the journal may try again for as long as it likes.
+func TestRefusedOpeningLeavesNothingOpen(t *testing.T) {
+	dir := t.TempDir()
+	d, err := device.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := &refusing{Dir: d}
+	cfg := tiny(fs)
+	cfg.Mode = BufferedNosync
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	for range 12 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+	}
+	fs.name = j.segments.current().name
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(cfg); !errors.Is(err, syscall.EMFILE) {
+		t.Fatal(err)
+	}
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range open {
+		if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(name, dir) {
+			t.Errorf("%s is still open", name)
+		}
 	}
 }

@@ -37,6 +37,10 @@ func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, al
 		}
 		o, err := sc.open(fs, flags, s, n)
 		if err != nil && !all {
+			if o.seg != nil {
+				sc.spares = append(sc.spares, o.seg)
+			}
+			sc.sort(found)
 			return sc, err
 		}
 		if err != nil {
