@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -140,14 +141,13 @@ func (c *RingConfig) compare(ctx context.Context, shape *ringShape, batch int, s
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			cpu := processCPU()
-			took, err := measure(shape, batch, ways[i], cells[i].Events)
+			took, cpu, err := measure(shape, batch, ways[i], cells[i].Events)
 			if err != nil {
 				return nil, err
 			}
 			n := float64(cells[i].Events)
 			cells[i].rates = append(cells[i].rates, n/took.Seconds()/1e6)
-			cells[i].cpus = append(cells[i].cpus, float64(processCPU()-cpu)/n)
+			cells[i].cpus = append(cells[i].cpus, float64(cpu)/n)
 		}
 	}
 	for _, cell := range cells {
@@ -170,7 +170,7 @@ func (c *RingConfig) calibrate(ctx context.Context, shape *ringShape, batch int,
 			return err
 		}
 		n = (n + unit - 1) / unit * unit
-		took, err := measure(shape, batch, w, n)
+		took, _, err := measure(shape, batch, w, n)
 		if err != nil {
 			return err
 		}
@@ -182,15 +182,17 @@ func (c *RingConfig) calibrate(ctx context.Context, shape *ringShape, batch int,
 	}
 }
 
-// measure runs one way once and holds its sum against what was sent.
-func measure(shape *ringShape, batch int, w way, events int64) (time.Duration, error) {
-	began := time.Now()
-	sum, err := w.run(shape, batch, events)
-	took := time.Since(began)
+// measure runs one way once and holds its sum against what was sent. What the
+// runs before left to the collector is gone first.
+func measure(shape *ringShape, batch int, w way, events int64) (took, cpu time.Duration, err error) {
+	runtime.GC()
+	var began time.Time
+	sum, err := w.run(shape, batch, events, func() { cpu, began = processCPU(), time.Now() })
+	took, cpu = time.Since(began), processCPU()-cpu
 	// Each producer sends 1, 2, 3 …
 	each := events / int64(shape.producers)
 	if want := each * (each + 1) / 2 * int64(shape.producers); err == nil && sum != want {
 		err = fmt.Errorf("%s, %s: the events add up to %d, not %d", w.name, shape.name, sum, want)
 	}
-	return took, err
+	return took, cpu, err
 }
