@@ -73,11 +73,11 @@ func (r *JournalResult) WriteSVG(w io.Writer) error {
 	}
 	column := len(r.Config.Sizes) % 2 // the one with room
 	r.notes(body, float64(svgMargin+column*(svgWidth-2*svgMargin-svgPanel)), float64(height[column]))
-	height[column] += svgTop + svgRow*(2+len(r.verdicts())*2+2*len(r.Environment.Warnings))
+	height[column] += svgTop + svgRow*(2+len(r.winners())*2+2*len(r.Environment.Warnings))
 	out := &svg{}
 	out.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, 'DejaVu Sans', sans-serif">`,
 		svgWidth, max(height[0], height[1])+12, svgWidth, max(height[0], height[1])+12)
-	out.add(`<style>text{font-size:10.5px;fill:#222} .title{font-size:19px;font-weight:600} .sub{font-size:11.5px;fill:#555}` +
+	out.add(`<style>text{font-size:10.5px;fill:#222} .title{font-size:19px;font-weight:600} .sub{font-size:11.5px;fill:#555} .strong{font-size:11.5px;font-weight:600}` +
 		` .panel{font-size:14px;font-weight:600} .mode{text-anchor:end} .no{fill:#a33;text-anchor:end} .num{text-anchor:end;fill:#333}` +
 		` .best{text-anchor:end;font-weight:700;fill:#000} .head{text-anchor:end;fill:#777;font-size:9.5px} .axis{text-anchor:middle;fill:#777;font-size:9.5px}` +
 		` .warn{font-size:12px;fill:#a33;font-weight:600}</style>`)
@@ -117,10 +117,10 @@ func (r *JournalResult) head(s *svg) {
 func (r *JournalResult) notes(s *svg, x, y float64) {
 	s.text(x, y+14, "panel", "The fastest durable")
 	y += svgTop
-	for _, text := range r.verdicts() {
-		first, second, _ := strings.Cut(text, "; ")
-		s.text(x, y, "sub", "%s", first)
-		s.text(x+62, y+svgRow, "sub", "%s", second)
+	for _, v := range r.winners() {
+		s.text(x, y, "strong", "%s", v.size)
+		s.text(x+62, y, "strong", "%s", v.fastest)
+		s.text(x+62, y+svgRow, "sub", "%s", v.standing)
 		y += 2 * svgRow
 	}
 	for _, text := range r.Environment.Warnings {
@@ -208,11 +208,11 @@ func (r *JournalResult) bar(s *svg, c *JournalCell, x, y, top float64, best *Jou
 		s.text(x+svgBars-4, y+svgRow-4, "num", "%s MB/s", grouped(int64(c.Journal.MBs)))
 	}
 	from, to := c.Journal.mbs(c.Journal.Rate.Min), c.Journal.mbs(c.Journal.Rate.Max)
-	if from < top {
+	if c.Journal.MBs <= top {
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-opacity="0.45"/>`, x+from/top*svgBars,
 			x+min(to/top, 1)*svgBars, y+svgRow/2-0.5, y+svgRow/2-0.5)
 	}
-	if c.Raw.MBs <= top {
+	if c.Raw.MBs <= top && c.Journal.MBs <= top {
 		px := x + c.Raw.MBs/top*svgBars
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-width="1.6"/>`, px, px, y-0.5, y+svgRow-1.5)
 	}

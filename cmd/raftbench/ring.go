@@ -75,19 +75,22 @@ func (f *ringFlags) config() (bench.RingConfig, error) {
 	return c, err
 }
 
-func (f *ringFlags) run(c *cobra.Command) error {
+func (f *ringFlags) run(c *cobra.Command) (err error) {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
-	file := io.Writer(nil)
-	if f.json != "" && f.json != "-" { // before the run: a mistake should cost no minute
-		created, err := os.Create(f.json)
-		if err != nil {
-			return usagef("--json: %v", err)
+	var outputs outputs
+	defer func() {
+		if closeErr := outputs.close(); err == nil {
+			err = closeErr
 		}
-		defer func() { _ = created.Close() }()
-		file = created
+	}()
+	var file io.Writer
+	if f.json != "-" {
+		if file, err = outputs.open("json", f.json); err != nil {
+			return err
+		}
 	}
 	say := func(string) {}
 	if !f.noProgress && onTerminal(os.Stderr) {
