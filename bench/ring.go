@@ -69,15 +69,22 @@ type RingCell struct {
 	cpus   []float64
 }
 
-// RingIdle is a way's hand-off of single events far apart, and what it burns
-// while nothing happens.
+// RingIdle is a way's hand-off of single events far apart, by a sender that
+// sleeps in between and by one that does not, and what it burns while nothing
+// happens.
 type RingIdle struct {
-	Way   string  `json:"way"`
-	P50   float64 `json:"handoff_p50_us"`
-	P99   float64 `json:"handoff_p99_us"`
-	Max   float64 `json:"handoff_max_us"`
-	Burnt float64 `json:"idle_cpu_percent_of_a_core"`
-	Note  string  `json:"note,omitempty"`
+	Way      string  `json:"way"`
+	Sleeping HandOff `json:"sender_sleeps"`
+	Busy     HandOff `json:"sender_stays_busy"`
+	Burnt    float64 `json:"idle_cpu_percent_of_a_core"`
+	Note     string  `json:"note,omitempty"`
+}
+
+// HandOff is how long single events took, in microseconds.
+type HandOff struct {
+	P50 float64 `json:"p50_us"`
+	P99 float64 `json:"p99_us"`
+	Max float64 `json:"max_us"`
 }
 
 // Spread is the middle and the ends of several runs.

@@ -33,8 +33,10 @@ func TestRingComparesEveryWayInEveryShape(t *testing.T) {
 		}
 	}
 	for _, i := range r.Idle {
-		if (i.P50 <= 0 || i.P99 < i.P50 || i.Max < i.P99) && i.Note == "" {
-			t.Errorf("%+v", i)
+		for _, h := range []HandOff{i.Sleeping, i.Busy} {
+			if (h.P50 <= 0 || h.P99 < h.P50 || h.Max < h.P99) && i.Note == "" {
+				t.Errorf("%+v", i)
+			}
 		}
 	}
 	var text, json bytes.Buffer
