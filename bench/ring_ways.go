@@ -303,14 +303,19 @@ func (c *RingConfig) rings(s *ringShape, batch int, events int64, begin func()) 
 					failed = err
 					return
 				}
-				head, tail := in.Slots(first, batch)
-				for k := range head {
-					head[k] = v
+				if batch == 1 {
+					*in.At(first) = v
 					v++
-				}
-				for k := range tail {
-					tail[k] = v
-					v++
+				} else {
+					head, tail := in.Slots(first, batch)
+					for k := range head {
+						head[k] = v
+						v++
+					}
+					for k := range tail {
+						tail[k] = v
+						v++
+					}
 				}
 				if err := in.Publish(first, batch); err != nil {
 					failed = err

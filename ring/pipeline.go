@@ -85,6 +85,7 @@ func NewPipeline[T any](cfg Config) (*Pipeline[T], error) {
 		p.many = NewMany[T](cfg.Slots)
 	}
 	p.in = Producer[T]{p: p, waiter: newWaiter(cfg.Wait)}
+	p.in.slots, p.in.mask = p.memory()
 	p.in.ready = p.in.look
 	return p, nil
 }

@@ -4,6 +4,8 @@ package ring
 // goroutine uses it; with more, any number of goroutines.
 type Producer[T any] struct {
 	p      *Pipeline[T]
+	slots  []T
+	mask   uint64
 	waiter *waiter
 	turn   lock // of several producers, one waits at the ring, others behind it
 
@@ -66,22 +68,16 @@ func (in *Producer[T]) try(n int) (first uint64, err error) {
 }
 
 // At returns the slot of a claimed sequence, until it is published.
-func (in *Producer[T]) At(seq uint64) *T {
-	if p := in.p; p.one != nil {
-		return p.one.At(seq)
-	}
-	return in.p.many.At(seq)
-}
+func (in *Producer[T]) At(seq uint64) *T { return &in.slots[seq&in.mask] }
 
 // Slots returns n claimed slots from first on as one or two pieces of memory,
 // in order, until they are published: to fill many, this is quicker than At.
 // Panics with a *ClaimError if no claim can be that long.
 func (in *Producer[T]) Slots(first uint64, n int) (head, tail []T) {
-	if n < 1 || n > in.p.cfg.Slots {
-		panic(&ClaimError{Wanted: n, Slots: in.p.cfg.Slots})
+	if n < 1 || n > len(in.slots) {
+		panic(&ClaimError{Wanted: n, Slots: len(in.slots)})
 	}
-	slots, mask := in.p.memory()
-	return Batch[T]{First: first, Last: first + uint64(n) - 1, slots: slots, mask: mask}.Slices()
+	return Batch[T]{First: first, Last: first + uint64(n) - 1, slots: in.slots, mask: in.mask}.Slices()
 }
 
 // Publish hands the n slots that Claim(n) returned to the stages. Without an
