@@ -21,7 +21,7 @@ type RingConfig struct {
 	Duration time.Duration `json:"run_ns"`    // of one run
 	Reps     int           `json:"runs"`      // of each cell, in turn with its rivals
 	Pace     time.Duration `json:"pace_ns"`   // between two events when latency is measured
-	Paced    int           `json:"latencies"` // events measured for latency, in each run
+	Paced    int           `json:"latencies"` // events measured for latency, in each run; 0: none, nor idleness
 }
 
 // DefaultRingConfig compares everything in about a minute.
@@ -48,6 +48,8 @@ func (c *RingConfig) Check() error {
 	switch {
 	case c.Reps < 1 || c.Reps > 1000:
 		return fmt.Errorf("--reps: %d: from 1 to 1000", c.Reps)
+	case c.Paced < 0 || c.Paced > 1e6:
+		return fmt.Errorf("--latencies: %d: from 0 to 1000000", c.Paced)
 	case c.Duration < time.Millisecond || c.Duration > time.Minute:
 		return fmt.Errorf("--duration: %v: from 1ms to 1m", c.Duration)
 	}
@@ -103,7 +105,7 @@ func spreadOf(v []float64) Spread {
 type RingResult struct {
 	Config      RingConfig  `json:"config"`
 	Cells       []*RingCell `json:"cells"`
-	Idle        []*RingIdle `json:"hand_off"`
+	Idle        []*RingIdle `json:"hand_off,omitempty"`
 	Environment Environment `json:"environment"`
 }
 
@@ -125,6 +127,9 @@ func RunRing(ctx context.Context, c RingConfig, say func(string)) (*RingResult, 
 			}
 			r.Cells = append(r.Cells, cells...)
 		}
+	}
+	if c.Paced == 0 {
+		return r, nil
 	}
 	var err error
 	r.Idle, err = c.handOffs(ctx, say)

@@ -40,6 +40,7 @@ func newRing() *cobra.Command {
 	s.StringVar(&f.wait, "wait", "park", "how the ring waits: park | adaptive | yield | spin")
 	s.StringVar(&f.duration, "duration", "150ms", "length of one run")
 	s.IntVar(&f.cfg.Reps, "reps", f.cfg.Reps, "runs of each, in turn with the others")
+	s.IntVar(&f.cfg.Paced, "latencies", f.cfg.Paced, "single events whose hand-off is timed, in each run; 0 leaves hand-off and idleness out")
 	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
 	s.BoolVar(&f.noProgress, "no-progress", false, "show no progress line")
 	return c
