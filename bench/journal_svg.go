@@ -73,7 +73,7 @@ func (r *JournalResult) WriteSVG(w io.Writer) error {
 	}
 	column := len(r.Config.Sizes) % 2 // the one with room
 	r.notes(body, float64(svgMargin+column*(svgWidth-2*svgMargin-svgPanel)), float64(height[column]))
-	height[column] += svgTop + svgRow*(2+len(r.winners())*2+2*len(r.Environment.Warnings))
+	height[column] += svgTop + svgRow*(2+len(r.winners())*2+2*len(r.warnings()))
 	out := &svg{}
 	out.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, 'DejaVu Sans', sans-serif">`,
 		svgWidth, max(height[0], height[1])+12, svgWidth, max(height[0], height[1])+12)
@@ -123,10 +123,28 @@ func (r *JournalResult) notes(s *svg, x, y float64) {
 		s.text(x+62, y+svgRow, "sub", "%s", v.standing)
 		y += 2 * svgRow
 	}
-	for _, text := range r.Environment.Warnings {
+	for _, text := range r.warnings() {
 		s.text(x, y+svgRow, "warn", "%s", text)
 		y += 1.3 * svgRow
 	}
+}
+
+// svgWarning is how many letters of a warning fit beside each other.
+const svgWarning = 80
+
+// warnings are those of the run, in lines.
+func (r *JournalResult) warnings() (lines []string) {
+	for _, text := range r.Environment.Warnings {
+		line := ""
+		for _, word := range strings.Fields(text) {
+			if line != "" && len(line)+1+len(word) > svgWarning {
+				lines, line = append(lines, line), ""
+			}
+			line = strings.TrimSpace(line + " " + word)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // scale is what a panel's bars are drawn to, in MB/s.

@@ -187,7 +187,7 @@ func TestJournalReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Cells[0].Durable = true // wherever the test runs
-	r.Environment.Warnings = []string{"a warning & more"}
+	r.Environment.Warnings = []string{"a warning & more", strings.Repeat("a long warning ", 12)}
 	var text, picture, page, out bytes.Buffer
 	if err := errors.Join(r.WriteText(&text), r.WriteSVG(&picture), r.WriteHTML(&page), r.WriteJSON(&out)); err != nil {
 		t.Fatal(err)
@@ -217,6 +217,11 @@ func TestJournalReports(t *testing.T) {
 		}
 		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "title" {
 			bars++
+		}
+	}
+	for _, line := range strings.Split(picture.String(), "\n") {
+		if strings.Contains(line, `class="warn"`) && len(line) > 60+svgWarning {
+			t.Errorf("a warning runs out of the picture: %s", line)
 		}
 	}
 	if bars != 5 || strings.Contains(picture.String(), "http://www.w3.org/1999") || strings.Contains(picture.String(), "NaN") {
