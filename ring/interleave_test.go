@@ -300,12 +300,15 @@ func (c *program) explore(limit int) *interleave.Result {
 func TestEveryOrder(t *testing.T) {
 	for _, c := range []program{
 		{name: "one to one, 2 slots", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 5, claim: 1, hold: true},
+		{name: "one to one, all at once", cfg: Config{Slots: 2, MaxBatch: 2}, shape: chain(1), producers: 1, events: 5, claim: 1, hold: true},
 		{name: "one to one, claims of 2", cfg: Config{Slots: 4, MaxBatch: 3}, shape: chain(1), producers: 1, events: 8, claim: 2, hold: true},
 		{name: "one to one, halted", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3, claim: 1, halt: true},
 		{name: "two stages, 2 slots", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 4, claim: 1},
 		{name: "two stages, halted", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 1, claim: 1, halt: true},
 		{name: "two producers, 2 slots", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1},
 		{name: "two producers, 4 slots", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 4}, shape: chain(1), producers: 2, events: 2, claim: 1},
+		{name: "two producers that both wait", cfg: Config{Slots: 2, Producers: 2, MaxBatch: 2}, shape: chain(1), producers: 2, events: 3, claim: 1,
+			preemptions: 3},
 		{name: "two producers, claims of 2", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 1}, shape: chain(1), producers: 2, events: 3, claim: 2},
 		{name: "two producers, halted", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 1, claim: 1, halt: true},
 		{name: "halted by another", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3, claim: 1, halter: true},
