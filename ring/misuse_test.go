@@ -133,6 +133,34 @@ func TestAPipelineRefusesMisuse(t *testing.T) {
 	}
 }
 
+// A record of negative length, or one given back before it was taken, would
+// break the ring for both ends.
+func TestBytesRefuseMisuse(t *testing.T) {
+	b := NewBytes(64)
+	for n, misuse := range map[string]func(){
+		"reserve":        func() { b.Reserve(-1) },
+		"commit":         func() { b.Reserve(8); b.Commit(-1) },
+		"commit more":    func() { b.Reserve(8); b.Commit(9) },
+		"release untold": func() { b.Release(8) },
+	} {
+		if thrown(misuse) == nil {
+			t.Error(n)
+		}
+	}
+	for _, n := range []int{57, math.MaxInt, math.MinInt} {
+		if b.Reserve(n) != nil {
+			t.Errorf("reserved %d of 64", n)
+		}
+	}
+	copy(b.Reserve(5), "alive")
+	b.Commit(5)
+	b.Publish()
+	rec, pos, ok := b.Next()
+	if b.Release(pos); !ok || string(rec) != "alive" || b.Pending() != 0 {
+		t.Errorf("%q, %d pending", rec, b.Pending())
+	}
+}
+
 // One producer whose own open claims leave no room would wait for itself.
 func TestAClaimThatWaitsForItselfIsRefused(t *testing.T) {
 	p, _ := NewPipeline[int](Config{Slots: 4})
