@@ -102,12 +102,12 @@ func (r *JournalResult) head(s *svg) {
 		x += 60 + 7*float64(len(how))
 	}
 	s.add(`<rect x="%.0f" y="80" width="22" height="9" fill="#999" opacity="0.35"/>`, x)
-	s.text(x+28, 88.5, "sub", "pale: not durable")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`, x+145, x+145)
-	s.text(x+152, 88.5, "sub", "raw ceiling")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`, x+232, x+260)
-	s.text(x+266, 88.5, "sub", "slowest to fastest slice")
-	s.text(x+420, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
+	s.text(x+28, 88.5, "sub", "pale, name in red: not durable")
+	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`, x+217, x+217)
+	s.text(x+224, 88.5, "sub", "raw ceiling")
+	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`, x+304, x+332)
+	s.text(x+338, 88.5, "sub", "slowest to fastest slice")
+	s.text(x+492, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
 	if w := slices.IndexFunc(e.Warnings, func(t string) bool { return strings.HasPrefix(t, "NOTHING") }); w >= 0 {
 		s.text(svgMargin, 108, "warn", "%s", e.Warnings[w])
 	}
