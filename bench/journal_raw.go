@@ -34,12 +34,11 @@ type rawSide struct {
 	off   int64
 	old   *rawFile     // written before; recycled
 	next  chan rawMade // the file to come
+	gone  chan error   // the file that is being removed; nil: none
 	hurry atomic.Bool  // it is waited for
 	made  int
 	busy  sync.WaitGroup
 	tasks atomic.Int32 // that busy waits for
-	mu    sync.Mutex
-	err   error // of a removal
 }
 
 type rawFile struct {
@@ -159,6 +158,10 @@ func (s *rawSide) roll(ctx context.Context) error {
 		if m.err != nil {
 			return m.err
 		}
+		// One at a time: no more files lie here than JournalConfig looked for room for.
+		if err := s.removed(ctx); err != nil {
+			return errors.Join(err, m.file.close())
+		}
 		s.remove(s.file)
 		s.file = m.file
 	case <-ctx.Done():
@@ -190,17 +193,28 @@ func (s *rawSide) background(f func()) {
 func (s *rawSide) chores() bool { return s.tasks.Load() > 0 }
 
 func (s *rawSide) remove(f *rawFile) {
-	s.background(func() {
-		err := errors.Join(f.close(), os.Remove(f.path), syncDir(s.dir))
-		s.mu.Lock()
-		s.err = errors.Join(s.err, err)
-		s.mu.Unlock()
-	})
+	gone := make(chan error, 1)
+	s.gone = gone
+	s.background(func() { gone <- errors.Join(f.close(), os.Remove(f.path), syncDir(s.dir)) })
 }
 
-func (s *rawSide) tidy(context.Context) error {
+// removed waits for the last removal.
+func (s *rawSide) removed(ctx context.Context) error {
+	if s.gone == nil {
+		return nil
+	}
+	select {
+	case err := <-s.gone:
+		s.gone = nil
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *rawSide) tidy(ctx context.Context) error {
 	s.busy.Wait()
-	return s.err
+	return s.removed(ctx)
 }
 
 func (s *rawSide) flush() error {
@@ -215,7 +229,7 @@ func (s *rawSide) flush() error {
 
 func (s *rawSide) end() error {
 	s.busy.Wait()
-	err := errors.Join(s.err, s.file.close(), s.old.close())
+	err := errors.Join(s.removed(context.Background()), s.file.close(), s.old.close())
 	select {
 	case m := <-s.next:
 		err = errors.Join(err, m.file.close())
@@ -252,9 +266,9 @@ const rawZeros = 256 << 10
 func (s *rawSide) fill(f *rawFile, ahead bool) error {
 	switch s.how {
 	case journal.Unreserved:
-		return syscall.Ftruncate(f.fd, s.bytes)
+		return f.failed("truncate", syscall.Ftruncate(f.fd, s.bytes))
 	case journal.Fallocated:
-		return syscall.Fallocate(f.fd, 0, 0, s.bytes)
+		return f.failed("fallocate", syscall.Fallocate(f.fd, 0, 0, s.bytes))
 	}
 	zeros := alignedTo(int(min(rawZeros, s.bytes)), probeBlock)
 	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
@@ -287,13 +301,13 @@ func (f *rawFile) write(b []byte, off int64, sync bool) error {
 		if err == syscall.EINTR {
 			continue
 		}
-		if err == nil && n != len(b) {
-			err = fmt.Errorf("%d of %d bytes", n, len(b))
-		}
 		if err != nil {
-			return &os.PathError{Op: "write", Path: f.path, Err: err}
+			return f.failed("write", err)
 		}
-		break
+		if n == len(b) {
+			break
+		}
+		b, off = b[n:], off+int64(n) // a full disk takes a part first, then says so
 	}
 	if sync {
 		return f.sync()
@@ -308,9 +322,17 @@ func (f *rawFile) sync() error {
 			return nil
 		}
 		if err != syscall.EINTR {
-			return &os.PathError{Op: "fdatasync", Path: f.path, Err: err}
+			return f.failed("fdatasync", err)
 		}
 	}
+}
+
+// failed names the file in an error.
+func (f *rawFile) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: f.path, Err: err}
 }
 
 func (f *rawFile) close() error {

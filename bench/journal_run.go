@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -230,6 +231,21 @@ func (c *JournalCell) name(side int) string {
 	return text
 }
 
+// tooShort are the sizes at which the middle slice went through less than one
+// segment, although segments were to be made beside the writes.
+func (r *JournalResult) tooShort() (sizes []string) {
+	for _, size := range r.Config.Sizes {
+		for _, c := range r.Cells {
+			made := c.Preallocation != "" && c.Preallocation != journal.Recycled.String()
+			if j := &c.Journal; c.Size == size && c.Durable && made && j.Writes > 0 && j.Bytes/uint64(r.Config.Reps) < uint64(r.Config.Segment) {
+				sizes = append(sizes, sizeText(int64(size)))
+				break
+			}
+		}
+	}
+	return sizes
+}
+
 // Thresholds of warnings.
 const journalShort = time.Second
 
@@ -246,6 +262,10 @@ func (r *JournalResult) warn(foreign float64) {
 	}
 	if r.Config.Duration < journalShort {
 		add("%v for each cell: p99 of few writes and max are chance; --duration 5s repeats better", r.Config.Duration)
+	}
+	if sizes := r.tooShort(); len(sizes) > 0 {
+		add("a slice used up no segment at %s: what making one costs is not in those figures; a longer --duration or a smaller --segment has it",
+			strings.Join(sizes, ", "))
 	}
 	if n := r.Failed(); n > 0 {
 		add("%d cells failed; they are not compared", n)

@@ -73,11 +73,11 @@ func (r *JournalResult) WriteSVG(w io.Writer) error {
 	}
 	column := len(r.Config.Sizes) % 2 // the one with room
 	r.notes(body, float64(svgMargin+column*(svgWidth-2*svgMargin-svgPanel)), float64(height[column]))
-	height[column] += svgTop + svgRow*(2+len(r.verdicts())*2+2*len(r.Environment.Warnings))
+	height[column] += svgTop + svgRow*(2+len(r.winners())*2+2*len(r.warnings()))
 	out := &svg{}
 	out.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, 'DejaVu Sans', sans-serif">`,
 		svgWidth, max(height[0], height[1])+12, svgWidth, max(height[0], height[1])+12)
-	out.add(`<style>text{font-size:10.5px;fill:#222} .title{font-size:19px;font-weight:600} .sub{font-size:11.5px;fill:#555}` +
+	out.add(`<style>text{font-size:10.5px;fill:#222} .title{font-size:19px;font-weight:600} .sub{font-size:11.5px;fill:#555} .strong{font-size:11.5px;font-weight:600}` +
 		` .panel{font-size:14px;font-weight:600} .mode{text-anchor:end} .no{fill:#a33;text-anchor:end} .num{text-anchor:end;fill:#333}` +
 		` .best{text-anchor:end;font-weight:700;fill:#000} .head{text-anchor:end;fill:#777;font-size:9.5px} .axis{text-anchor:middle;fill:#777;font-size:9.5px}` +
 		` .warn{font-size:12px;fill:#a33;font-weight:600}</style>`)
@@ -102,12 +102,12 @@ func (r *JournalResult) head(s *svg) {
 		x += 60 + 7*float64(len(how))
 	}
 	s.add(`<rect x="%.0f" y="80" width="22" height="9" fill="#999" opacity="0.35"/>`, x)
-	s.text(x+28, 88.5, "sub", "pale: not durable")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`, x+145, x+145)
-	s.text(x+152, 88.5, "sub", "raw ceiling")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`, x+232, x+260)
-	s.text(x+266, 88.5, "sub", "slowest to fastest slice")
-	s.text(x+420, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
+	s.text(x+28, 88.5, "sub", "pale, name in red: not durable")
+	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`, x+217, x+217)
+	s.text(x+224, 88.5, "sub", "raw ceiling")
+	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`, x+304, x+332)
+	s.text(x+338, 88.5, "sub", "slowest to fastest slice")
+	s.text(x+492, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
 	if w := slices.IndexFunc(e.Warnings, func(t string) bool { return strings.HasPrefix(t, "NOTHING") }); w >= 0 {
 		s.text(svgMargin, 108, "warn", "%s", e.Warnings[w])
 	}
@@ -117,16 +117,34 @@ func (r *JournalResult) head(s *svg) {
 func (r *JournalResult) notes(s *svg, x, y float64) {
 	s.text(x, y+14, "panel", "The fastest durable")
 	y += svgTop
-	for _, text := range r.verdicts() {
-		first, second, _ := strings.Cut(text, "; ")
-		s.text(x, y, "sub", "%s", first)
-		s.text(x+62, y+svgRow, "sub", "%s", second)
+	for _, v := range r.winners() {
+		s.text(x, y, "strong", "%s", v.size)
+		s.text(x+62, y, "strong", "%s", v.fastest)
+		s.text(x+62, y+svgRow, "sub", "%s", v.standing)
 		y += 2 * svgRow
 	}
-	for _, text := range r.Environment.Warnings {
+	for _, text := range r.warnings() {
 		s.text(x, y+svgRow, "warn", "%s", text)
 		y += 1.3 * svgRow
 	}
+}
+
+// svgWarning is how many letters of a warning fit beside each other.
+const svgWarning = 80
+
+// warnings are those of the run, in lines.
+func (r *JournalResult) warnings() (lines []string) {
+	for _, text := range r.Environment.Warnings {
+		line := ""
+		for _, word := range strings.Fields(text) {
+			if line != "" && len(line)+1+len(word) > svgWarning {
+				lines, line = append(lines, line), ""
+			}
+			line = strings.TrimSpace(line + " " + word)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // scale is what a panel's bars are drawn to, in MB/s.
@@ -208,11 +226,11 @@ func (r *JournalResult) bar(s *svg, c *JournalCell, x, y, top float64, best *Jou
 		s.text(x+svgBars-4, y+svgRow-4, "num", "%s MB/s", grouped(int64(c.Journal.MBs)))
 	}
 	from, to := c.Journal.mbs(c.Journal.Rate.Min), c.Journal.mbs(c.Journal.Rate.Max)
-	if from < top {
+	if c.Journal.MBs <= top {
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-opacity="0.45"/>`, x+from/top*svgBars,
 			x+min(to/top, 1)*svgBars, y+svgRow/2-0.5, y+svgRow/2-0.5)
 	}
-	if c.Raw.MBs <= top {
+	if c.Raw.MBs <= top && c.Journal.MBs <= top {
 		px := x + c.Raw.MBs/top*svgBars
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-width="1.6"/>`, px, px, y-0.5, y+svgRow-1.5)
 	}

@@ -187,7 +187,7 @@ func TestJournalReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Cells[0].Durable = true // wherever the test runs
-	r.Environment.Warnings = []string{"a warning & more"}
+	r.Environment.Warnings = []string{"a warning & more", strings.Repeat("a long warning ", 12)}
 	var text, picture, page, out bytes.Buffer
 	if err := errors.Join(r.WriteText(&text), r.WriteSVG(&picture), r.WriteHTML(&page), r.WriteJSON(&out)); err != nil {
 		t.Fatal(err)
@@ -217,6 +217,11 @@ func TestJournalReports(t *testing.T) {
 		}
 		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "title" {
 			bars++
+		}
+	}
+	for _, line := range strings.Split(picture.String(), "\n") {
+		if strings.Contains(line, `class="warn"`) && len(line) > 60+svgWarning {
+			t.Errorf("a warning runs out of the picture: %s", line)
 		}
 	}
 	if bars != 5 || strings.Contains(picture.String(), "http://www.w3.org/1999") || strings.Contains(picture.String(), "NaN") {
@@ -297,5 +302,44 @@ func TestJournalInterrupted(t *testing.T) {
 		if names := left(t, c.Dir); len(names) > 0 {
 			t.Errorf("stopped at step %d, left behind: %v", stop, names)
 		}
+	}
+}
+
+// A raw side that fills its files faster than they are removed waits: the room
+// that was looked for before the run is enough.
+func TestRawFilesStayFew(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	s, err := newRawSide(dir, journal.BufferedNosync, journal.Unreserved, 16<<10, 4<<10, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := s.(*rawSide)
+	for range 4 { // the first file is full
+		err = errors.Join(err, raw.write(ctx))
+	}
+	raw.busy.Wait() // the next one is ready
+	raw.gone = make(chan error, 1)
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	if e := raw.write(ended); !errors.Is(e, context.Canceled) {
+		t.Errorf("another file is begun while one is removed: %v", e)
+	}
+	raw.gone <- nil
+	if err = errors.Join(err, s.tidy(ctx), s.end()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A figure that leaves the making of segments out is marked as such.
+func TestSlicesWithoutANewSegmentAreMarked(t *testing.T) {
+	r := &JournalResult{Config: JournalConfig{Sizes: []int{4096, 65536}, Segment: 1 << 20, Reps: 2}}
+	add := func(size int, how string, bytes uint64) {
+		r.Cells = append(r.Cells, &JournalCell{Size: size, Preallocation: how, Durable: true, Journal: JournalSide{Writes: 1, Bytes: bytes}})
+	}
+	add(4096, "recycled", 1<<10) // makes none
+	add(4096, "zero-filled", 2<<20)
+	add(65536, "fallocate", 2<<20-1)
+	if got := r.tooShort(); len(got) != 1 || got[0] != "64 KiB" {
+		t.Error(got)
 	}
 }

@@ -24,11 +24,15 @@ func (r *JournalResult) WriteText(w io.Writer) error {
 	for _, size := range r.Config.Sizes {
 		r.block(p, size)
 	}
-	for i, text := range r.verdicts() {
+	for i, v := range r.winners() {
 		label := ""
 		if i == 0 {
 			p.line("", "")
 			label = "fastest"
+		}
+		text := fmt.Sprintf("%-8s %s", v.size, v.fastest)
+		if v.standing != "" {
+			text += "; " + v.standing
 		}
 		p.line(label, "%s", text)
 	}
@@ -85,9 +89,10 @@ func (c *JournalCell) failure() string {
 // often than not two runs differ by as much.
 const near = 0.03
 
-// verdicts name the fastest durable cell of each size, and where the default
-// stands.
-func (r *JournalResult) verdicts() (lines []string) {
+// winner is the fastest durable cell of a size, and where the default stands.
+type winner struct{ size, fastest, standing string }
+
+func (r *JournalResult) winners() (list []winner) {
 	isDefault := func(c *JournalCell) bool {
 		return c.Mode == journal.Direct.String() && c.Preallocation == journal.Recycled.String()
 	}
@@ -96,20 +101,20 @@ func (r *JournalResult) verdicts() (lines []string) {
 		if best == nil {
 			continue
 		}
-		text := fmt.Sprintf("%-8s %s: %s writes/s, %.0f MB/s", sizeText(int64(size)), best.name(0),
-			grouped(int64(best.Journal.Rate.Median)), best.Journal.MBs)
+		v := winner{size: sizeText(int64(size)), fastest: fmt.Sprintf("%s: %s writes/s, %.0f MB/s", best.name(0),
+			grouped(int64(best.Journal.Rate.Median)), best.Journal.MBs)}
 		if d := r.fastest(size, isDefault); d == best {
-			text += "; it is the default"
+			v.standing = "it is the default"
 		} else if d != nil {
 			behind := 1 - d.Journal.Rate.Median/best.Journal.Rate.Median
-			text += fmt.Sprintf("; the default, %s, is %.1f %% behind", d.name(0), 100*behind)
+			v.standing = fmt.Sprintf("the default, %s, is %.1f %% behind", d.name(0), 100*behind)
 			if behind <= near {
-				text += ": as fast"
+				v.standing += ": as fast"
 			}
 		}
-		lines = append(lines, text)
+		list = append(list, v)
 	}
-	return lines
+	return list
 }
 
 // WriteJSON writes the comparison for other tools.

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ type RingConfig struct {
 	Duration time.Duration `json:"run_ns"`    // of one run
 	Reps     int           `json:"runs"`      // of each cell, in turn with its rivals
 	Pace     time.Duration `json:"pace_ns"`   // between two events when latency is measured
-	Paced    int           `json:"latencies"` // events measured for latency, in each run
+	Paced    int           `json:"latencies"` // events measured for latency, in each run; 0: none, nor idleness
 }
 
 // DefaultRingConfig compares everything in about a minute.
@@ -47,6 +48,8 @@ func (c *RingConfig) Check() error {
 	switch {
 	case c.Reps < 1 || c.Reps > 1000:
 		return fmt.Errorf("--reps: %d: from 1 to 1000", c.Reps)
+	case c.Paced < 0 || c.Paced > 1e6:
+		return fmt.Errorf("--latencies: %d: from 0 to 1000000", c.Paced)
 	case c.Duration < time.Millisecond || c.Duration > time.Minute:
 		return fmt.Errorf("--duration: %v: from 1ms to 1m", c.Duration)
 	}
@@ -68,15 +71,22 @@ type RingCell struct {
 	cpus   []float64
 }
 
-// RingIdle is a way's hand-off of single events far apart, and what it burns
-// while nothing happens.
+// RingIdle is a way's hand-off of single events far apart, by a sender that
+// sleeps in between and by one that does not, and what it burns while nothing
+// happens.
 type RingIdle struct {
-	Way   string  `json:"way"`
-	P50   float64 `json:"handoff_p50_us"`
-	P99   float64 `json:"handoff_p99_us"`
-	Max   float64 `json:"handoff_max_us"`
-	Burnt float64 `json:"idle_cpu_percent_of_a_core"`
-	Note  string  `json:"note,omitempty"`
+	Way      string  `json:"way"`
+	Sleeping HandOff `json:"sender_sleeps"`
+	Busy     HandOff `json:"sender_stays_busy"`
+	Burnt    float64 `json:"idle_cpu_percent_of_a_core"`
+	Note     string  `json:"note,omitempty"`
+}
+
+// HandOff is how long single events took, in microseconds.
+type HandOff struct {
+	P50 float64 `json:"p50_us"`
+	P99 float64 `json:"p99_us"`
+	Max float64 `json:"max_us"`
 }
 
 // Spread is the middle and the ends of several runs.
@@ -95,7 +105,7 @@ func spreadOf(v []float64) Spread {
 type RingResult struct {
 	Config      RingConfig  `json:"config"`
 	Cells       []*RingCell `json:"cells"`
-	Idle        []*RingIdle `json:"hand_off"`
+	Idle        []*RingIdle `json:"hand_off,omitempty"`
 	Environment Environment `json:"environment"`
 }
 
@@ -117,6 +127,9 @@ func RunRing(ctx context.Context, c RingConfig, say func(string)) (*RingResult, 
 			}
 			r.Cells = append(r.Cells, cells...)
 		}
+	}
+	if c.Paced == 0 {
+		return r, nil
 	}
 	var err error
 	r.Idle, err = c.handOffs(ctx, say)
@@ -140,14 +153,13 @@ func (c *RingConfig) compare(ctx context.Context, shape *ringShape, batch int, s
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			cpu := processCPU()
-			took, err := measure(shape, batch, ways[i], cells[i].Events)
+			took, cpu, err := measure(shape, batch, ways[i], cells[i].Events)
 			if err != nil {
 				return nil, err
 			}
 			n := float64(cells[i].Events)
 			cells[i].rates = append(cells[i].rates, n/took.Seconds()/1e6)
-			cells[i].cpus = append(cells[i].cpus, float64(processCPU()-cpu)/n)
+			cells[i].cpus = append(cells[i].cpus, float64(cpu)/n)
 		}
 	}
 	for _, cell := range cells {
@@ -170,7 +182,7 @@ func (c *RingConfig) calibrate(ctx context.Context, shape *ringShape, batch int,
 			return err
 		}
 		n = (n + unit - 1) / unit * unit
-		took, err := measure(shape, batch, w, n)
+		took, _, err := measure(shape, batch, w, n)
 		if err != nil {
 			return err
 		}
@@ -182,15 +194,17 @@ func (c *RingConfig) calibrate(ctx context.Context, shape *ringShape, batch int,
 	}
 }
 
-// measure runs one way once and holds its sum against what was sent.
-func measure(shape *ringShape, batch int, w way, events int64) (time.Duration, error) {
-	began := time.Now()
-	sum, err := w.run(shape, batch, events)
-	took := time.Since(began)
+// measure runs one way once and holds its sum against what was sent. What the
+// runs before left to the collector is gone first.
+func measure(shape *ringShape, batch int, w way, events int64) (took, cpu time.Duration, err error) {
+	runtime.GC()
+	var began time.Time
+	sum, err := w.run(shape, batch, events, func() { cpu, began = processCPU(), time.Now() })
+	took, cpu = time.Since(began), processCPU()-cpu
 	// Each producer sends 1, 2, 3 …
 	each := events / int64(shape.producers)
 	if want := each * (each + 1) / 2 * int64(shape.producers); err == nil && sum != want {
 		err = fmt.Errorf("%s, %s: the events add up to %d, not %d", w.name, shape.name, sum, want)
 	}
-	return took, err
+	return took, cpu, err
 }

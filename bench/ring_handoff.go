@@ -24,9 +24,9 @@ func (c *RingConfig) handOffs(ctx context.Context, say func(string)) ([]*RingIdl
 		ways = append(ways, ringHandOff(w))
 	}
 	list := make([]*RingIdle, len(ways))
-	hists := make([]*hdrhistogram.Histogram, len(ways))
+	lazy, busy := make([]*hdrhistogram.Histogram, len(ways)), make([]*hdrhistogram.Histogram, len(ways))
 	for i, w := range ways {
-		list[i], hists[i] = &RingIdle{Way: w.name}, newHistogram()
+		list[i], lazy[i], busy[i] = &RingIdle{Way: w.name}, newHistogram(), newHistogram()
 	}
 	for rep := range c.Reps {
 		for i, w := range ways {
@@ -34,7 +34,7 @@ func (c *RingConfig) handOffs(ctx context.Context, say func(string)) ([]*RingIdl
 			if list[i].Note != "" {
 				continue
 			}
-			burnt, err := c.handOff(ctx, w, hists[i])
+			burnt, err := c.handOff(ctx, w, lazy[i], busy[i])
 			if refused, ok := err.(*ring.ConfigError); ok {
 				list[i].Note = refused.Why
 				continue
@@ -45,19 +45,27 @@ func (c *RingConfig) handOffs(ctx context.Context, say func(string)) ([]*RingIdl
 			list[i].Burnt += burnt / float64(c.Reps)
 		}
 	}
-	for i, h := range hists {
-		list[i].P50, list[i].P99 = float64(h.ValueAtQuantile(50))/1e3, float64(h.ValueAtQuantile(99))/1e3
-		list[i].Max = float64(h.Max()) / 1e3
+	for i := range ways {
+		list[i].Sleeping, list[i].Busy = handOffTimes(lazy[i]), handOffTimes(busy[i])
 	}
 	return list, nil
 }
 
-// handOff is one run of one way.
-func (c *RingConfig) handOff(ctx context.Context, w handOff, h *hdrhistogram.Histogram) (burnt float64, err error) {
+func handOffTimes(h *hdrhistogram.Histogram) HandOff {
+	return HandOff{P50: microseconds(h.ValueAtPercentile(50)), P99: microseconds(h.ValueAtPercentile(99)), Max: microseconds(h.Max())}
+}
+
+// handOff is one run of one way: what it burns while idle, then events from a
+// sender that sleeps before and after each, so that its processor is free for
+// whom it wakes, then from one that never leaves its processor.
+func (c *RingConfig) handOff(ctx context.Context, w handOff, lazy, busy *hdrhistogram.Histogram) (burnt float64, err error) {
 	took := make(chan int64, 1)
 	give, stop, err := w.start(func(sent int64) { took <- clock() - sent })
 	if err != nil {
 		return 0, err
+	}
+	record := func(h *hdrhistogram.Histogram, ns int64) {
+		_ = h.RecordValue(min(max(ns, latencyMin), latencyMax)) // in range by clamping
 	}
 	idle, cpu := clock(), processCPU()
 	sleep(ctx, c.Duration)
@@ -70,9 +78,32 @@ func (c *RingConfig) handOff(ctx context.Context, w handOff, h *hdrhistogram.His
 		if err := give(clock()); err != nil {
 			return 0, err
 		}
-		_ = h.RecordValue(min(max(<-took, latencyMin), latencyMax))
+		record(lazy, <-took)
+	}
+	for range c.Paced / 2 {
+		for until := clock() + int64(c.Pace); clock() < until; {
+		}
+		if ctx.Err() != nil {
+			_ = stop()
+			return 0, ctx.Err()
+		}
+		if err := give(clock()); err != nil {
+			return 0, err
+		}
+		record(busy, lookFor(took))
 	}
 	return burnt, stop()
+}
+
+// lookFor receives without giving the processor away.
+func lookFor(c chan int64) int64 {
+	for {
+		select {
+		case v := <-c:
+			return v
+		default:
+		}
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -33,8 +33,10 @@ func TestRingComparesEveryWayInEveryShape(t *testing.T) {
 		}
 	}
 	for _, i := range r.Idle {
-		if (i.P50 <= 0 || i.P99 < i.P50 || i.Max < i.P99) && i.Note == "" {
-			t.Errorf("%+v", i)
+		for _, h := range []HandOff{i.Sleeping, i.Busy} {
+			if (h.P50 <= 0 || h.P99 < h.P50 || h.Max < h.P99) && i.Note == "" {
+				t.Errorf("%+v", i)
+			}
 		}
 	}
 	var text, json bytes.Buffer
@@ -58,11 +60,11 @@ func TestRingComparesEveryWayInEveryShape(t *testing.T) {
 func TestAWayThatLosesEventsIsNoFigure(t *testing.T) {
 	c := smallRing()
 	for _, lie := range []int64{-1, 1} {
-		lossy := way{"lossy", func(s *ringShape, batch int, events int64) (int64, error) {
-			sum, err := c.rings(s, batch, events)
+		lossy := way{"lossy", func(s *ringShape, batch int, events int64, begin func()) (int64, error) {
+			sum, err := c.rings(s, batch, events, begin)
 			return sum + lie, err
 		}}
-		if _, err := measure(ringShapes[0], 1, lossy, 100); err == nil || !strings.Contains(err.Error(), "add up to") {
+		if _, _, err := measure(ringShapes[0], 1, lossy, 100); err == nil || !strings.Contains(err.Error(), "add up to") {
 			t.Error(err)
 		}
 	}

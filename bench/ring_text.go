@@ -23,14 +23,16 @@ func (r *RingResult) WriteText(w io.Writer) error {
 	}
 	if len(r.Idle) > 0 {
 		p.line("", "")
-		p.line("hand-off", "%-19s%10s%10s%10s%18s", "one at a time", "p50 µs", "p99 µs", "max µs", "idle, % of a core")
+		p.line("hand-off", "%-19s%28s%32s", "one at a time", "the sender then sleeps", "the sender stays busy")
+		p.line("", "%-19s%8s%10s%10s%12s%10s%10s%19s", "", "p50 µs", "p99 µs", "max µs", "p50 µs", "p99 µs", "max µs", "idle, % of a core")
 	}
 	for _, i := range r.Idle {
 		if i.Note != "" {
 			p.line("", "%-19srefused: %s", i.Way, i.Note)
 			continue
 		}
-		p.line("", "%-19s%10.1f%10.1f%10.0f%18.1f", i.Way, i.P50, i.P99, i.Max, i.Burnt)
+		p.line("", "%-19s%8.1f%10.1f%10.0f%12.1f%10.1f%10.0f%19.1f", i.Way, i.Sleeping.P50, i.Sleeping.P99, i.Sleeping.Max,
+			i.Busy.P50, i.Busy.P99, i.Busy.Max, i.Burnt)
 	}
 	return p.err
 }

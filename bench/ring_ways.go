@@ -9,11 +9,12 @@ import (
 	"github.com/ringraft/ringraft/ring"
 )
 
-// way is one way to hand events over. run returns the sum of what the last
-// stage was given.
+// way is one way to hand events over. run calls begin when all memory is
+// there and before the first goroutine is, and returns the sum of what the
+// last stage was given.
 type way struct {
 	name string
-	run  func(s *ringShape, batch int, events int64) (sum int64, err error)
+	run  func(s *ringShape, batch int, events int64, begin func()) (sum int64, err error)
 }
 
 // ways are those that make sense at that batch; the first is what the others
@@ -29,8 +30,9 @@ func (c *RingConfig) ways(batch int) []way {
 var errTorn = errors.New("the two sides of a diamond differ")
 
 // channels sends every value on its own: what most programs do.
-func (c *RingConfig) channels(s *ringShape, _ int, events int64) (int64, error) {
+func (c *RingConfig) channels(s *ringShape, _ int, events int64, begin func()) (int64, error) {
 	heads, ins, outs := edges(s, func() chan int64 { return make(chan int64, c.Slots) })
+	begin()
 	var stages, producers sync.WaitGroup
 	var sum int64
 	var torn error
@@ -77,20 +79,17 @@ func (c *RingConfig) channels(s *ringShape, _ int, events int64) (int64, error) 
 // maxRingBatch is the largest batch that can be compared.
 const maxRingBatch = 256
 
-type block struct {
-	n int
-	v [maxRingBatch]int64
-}
-
-// slices sends batches of values; the last stage gives the blocks back, so
-// that nothing is allocated.
-func (c *RingConfig) slices(s *ringShape, batch int, events int64) (int64, error) {
+// slices sends batches of values; the last stage gives the slices back, so
+// that nothing is allocated. They lie side by side, as the ring's slots do.
+func (c *RingConfig) slices(s *ringShape, batch int, events int64, begin func()) (int64, error) {
 	depth := max(1, c.Slots/batch)
-	heads, ins, outs := edges(s, func() chan *block { return make(chan *block, depth) })
-	pool := make(chan *block, depth+2*len(s.stages)+s.producers)
-	for range cap(pool) {
-		pool <- new(block)
+	heads, ins, outs := edges(s, func() chan []int64 { return make(chan []int64, depth) })
+	pool := make(chan []int64, depth+2*len(s.stages)+s.producers)
+	memory := make([]int64, cap(pool)*batch)
+	for i := range cap(pool) {
+		pool <- memory[i*batch : (i+1)*batch : (i+1)*batch]
 	}
+	begin()
 	var stages, producers sync.WaitGroup
 	var sum int64
 	var torn error
@@ -100,11 +99,11 @@ func (c *RingConfig) slices(s *ringShape, batch int, events int64) (int64, error
 			var acc int64
 			for b := range in {
 				for _, m := range more {
-					if <-m != b {
+					if w := <-m; &w[0] != &b[0] {
 						torn = errTorn
 					}
 				}
-				for _, v := range b.v[:b.n] {
+				for _, v := range b {
 					acc += v
 				}
 				for _, o := range out {
@@ -126,9 +125,8 @@ func (c *RingConfig) slices(s *ringShape, batch int, events int64) (int64, error
 		producers.Go(func() {
 			for v := int64(1); v <= events/int64(s.producers); {
 				b := <-pool
-				b.n = batch
-				for k := range b.v[:batch] {
-					b.v[k] = v
+				for k := range b {
+					b[k] = v
 					v++
 				}
 				for _, h := range heads {
@@ -147,8 +145,9 @@ func (c *RingConfig) slices(s *ringShape, batch int, events int64) (int64, error
 
 // queues hand over under a mutex: a batch is one lock, and who takes, takes all
 // there is, up to maxRingBatch.
-func (c *RingConfig) queues(s *ringShape, batch int, events int64) (int64, error) {
+func (c *RingConfig) queues(s *ringShape, batch int, events int64, begin func()) (int64, error) {
 	heads, ins, outs := edges(s, func() *condQueue { return newCondQueue(c.Slots) })
+	begin()
 	var stages, producers sync.WaitGroup
 	var sum int64
 	var torn error
@@ -209,7 +208,7 @@ func (c *RingConfig) queues(s *ringShape, batch int, events int64) (int64, error
 	return sum, torn
 }
 
-// condQueue is a bounded queue of values under a mutex.
+// condQueue is a bounded queue of values under a mutex, a power of two of them.
 type condQueue struct {
 	mu       sync.Mutex
 	room     sync.Cond
@@ -231,10 +230,9 @@ func (q *condQueue) push(vs []int64) {
 	for q.in-q.out+uint64(len(vs)) > uint64(len(q.v)) {
 		q.room.Wait()
 	}
-	for _, v := range vs {
-		q.v[q.in%uint64(len(q.v))] = v
-		q.in++
-	}
+	k := copy(q.v[q.in&uint64(len(q.v)-1):], vs)
+	copy(q.v, vs[k:]) // over the end
+	q.in += uint64(len(vs))
 	q.mu.Unlock()
 	q.work.Signal()
 }
@@ -246,10 +244,9 @@ func (q *condQueue) pop(to []int64) int {
 		q.work.Wait()
 	}
 	n := int(min(q.in-q.out, uint64(len(to))))
-	for k := range to[:n] {
-		to[k] = q.v[q.out%uint64(len(q.v))]
-		q.out++
-	}
+	k := copy(to[:n], q.v[q.out&uint64(len(q.v)-1):])
+	copy(to[k:n], q.v)
+	q.out += uint64(n)
 	q.mu.Unlock()
 	q.room.Broadcast()
 	return n
@@ -263,7 +260,7 @@ func (q *condQueue) close() {
 }
 
 // rings is ring.Pipeline.
-func (c *RingConfig) rings(s *ringShape, batch int, events int64) (int64, error) {
+func (c *RingConfig) rings(s *ringShape, batch int, events int64, begin func()) (int64, error) {
 	p, err := ring.NewPipeline[int64](ring.Config{Slots: c.Slots, Producers: s.producers, Wait: c.Wait})
 	if err != nil {
 		return 0, err
@@ -291,6 +288,7 @@ func (c *RingConfig) rings(s *ringShape, batch int, events int64) (int64, error)
 			return nil
 		}, up...)
 	}
+	begin()
 	in, err := p.Start()
 	if err != nil {
 		return 0, err
@@ -305,14 +303,19 @@ func (c *RingConfig) rings(s *ringShape, batch int, events int64) (int64, error)
 					failed = err
 					return
 				}
-				head, tail := in.Slots(first, batch)
-				for k := range head {
-					head[k] = v
+				if batch == 1 {
+					*in.At(first) = v
 					v++
-				}
-				for k := range tail {
-					tail[k] = v
-					v++
+				} else {
+					head, tail := in.Slots(first, batch)
+					for k := range head {
+						head[k] = v
+						v++
+					}
+					for k := range tail {
+						tail[k] = v
+						v++
+					}
 				}
 				if err := in.Publish(first, batch); err != nil {
 					failed = err

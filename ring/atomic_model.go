@@ -17,6 +17,8 @@ func newBell() bell { return bell{b: new(interleave.Bell)} }
 func (b *bell) ring() { b.b.Ring() }
 func (b *bell) wait() { b.b.Wait() }
 
+const checked = false
+
 func pause()       { interleave.Pause() }
 func giveWay()     {}
 func idle(int)     {}

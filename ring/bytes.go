@@ -115,8 +115,8 @@ func (b *Bytes) look() { b.freed = b.released.Load() }
 // Commit keeps the first n reserved bytes as one record, not yet visible.
 // Producer only.
 func (b *Bytes) Commit(n int) {
-	if n > b.reserved {
-		panic("ring: Bytes: commit of more than was reserved")
+	if n < 0 || n > b.reserved { // a negative length would read as skip
+		panic("ring: Bytes: commit of more than was reserved, or of less than nothing")
 	}
 	at, ok := b.fit(b.reserved)
 	if !ok {
@@ -201,6 +201,9 @@ func (b *Bytes) At(off uint64, n int) []byte {
 // Release gives everything up to pos back to the producer. pos comes from
 // Next and only grows. Consumer only.
 func (b *Bytes) Release(pos uint64) {
+	if pos > b.tail {
+		panic("ring: Bytes: release of what was not taken")
+	}
 	if poison.On {
 		b.poison(pos)
 	}

@@ -3,6 +3,7 @@
 package ring
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"testing"
@@ -22,6 +23,7 @@ type model struct {
 	in     *Producer[event]
 	halt   bool // the last producer halts; else the stages are left asleep
 	halter bool // another goroutine halts, at any time
+	fails  bool // the handler of the last stage fails at its first batch
 	hold   bool // handlers read twice, with a point between
 	point  interleave.Word
 	total  uint64
@@ -45,7 +47,7 @@ func newModel(w *interleave.World, c *program) *model {
 	if err != nil {
 		panic(err)
 	}
-	m := &model{World: w, p: p, in: &p.in, halt: c.halt || c.halter, halter: c.halter, hold: c.hold}
+	m := &model{World: w, p: p, in: &p.in, halt: c.halt || c.halter || c.fails, halter: c.halter, fails: c.fails, hold: c.hold}
 	c.shape(m)
 	if err := p.wire(); err != nil {
 		panic(err)
@@ -72,6 +74,12 @@ func newModel(w *interleave.World, c *program) *model {
 		return h
 	})
 	w.Finally(func() error {
+		if m.fails {
+			if _, ok := p.err.(*StageError); !ok {
+				return fmt.Errorf("the pipeline ended with %v", p.err)
+			}
+			return nil
+		}
 		for _, s := range p.stages {
 			if got := s.passed.v.Peek(); got != m.total {
 				return fmt.Errorf("stage %s passed %d of %d", s.name, got, m.total)
@@ -105,7 +113,10 @@ func (m *model) touch() {
 	if m.point.Load(); !m.hold {
 		m.point.Freeze()
 	}
-	if p.failed.Freeze(); !m.halt {
+	if p.failed.Load(); !m.fails {
+		p.failed.Freeze()
+	}
+	if !m.halt {
 		p.over.Freeze()
 		p.end.Freeze()
 	}
@@ -174,11 +185,20 @@ func (m *model) stage(bit uint64, follows ...*Stage[event]) *Stage[event] {
 			}
 			e.seenBy |= 1 << bit
 		}
+		if m.fails && len(s.wake) > 0 && s.wake[0] == m.in.waiter.parker {
+			return errBroken
+		}
 		return nil
 	}, follows...)
-	m.Daemon("stage "+s.name, s.loop)
+	if m.halt {
+		m.World.Go("stage "+s.name, s.loop) // a stage that sleeps on would hold the Halt
+	} else {
+		m.Daemon("stage "+s.name, s.loop)
+	}
 	return s
 }
+
+var errBroken = errors.New("broken")
 
 // produce publishes events in claims of n, and halts when it is the last to
 // end. What it is told was published has to pass every stage.
@@ -189,7 +209,7 @@ func (m *model) produce(id, events uint64, claim int, left *uint64) {
 			m.at[m.Running()] = at
 			m.forget(placeClaim, at)
 			first, err := m.in.Claim(claim)
-			if m.halter && err == ErrHalted {
+			if m.toldOfTheEnd(err) {
 				return
 			}
 			if err != nil {
@@ -200,7 +220,7 @@ func (m *model) produce(id, events uint64, claim int, left *uint64) {
 			}
 			m.forget(placePublish, at, first)
 			err = m.in.Publish(first, claim)
-			if m.halter && m.p.one != nil && err == ErrHalted {
+			if m.toldOfTheEnd(err) && (m.p.one != nil || err != ErrHalted) {
 				return
 			}
 			if err != nil {
@@ -212,6 +232,12 @@ func (m *model) produce(id, events uint64, claim int, left *uint64) {
 			m.p.close()
 		}
 	})
+}
+
+// toldOfTheEnd says that a producer was told why it cannot go on.
+func (m *model) toldOfTheEnd(err error) bool {
+	var s *StageError
+	return m.halter && err == ErrHalted || m.fails && errors.As(err, &s)
 }
 
 // forget leaves a producer with what it says and the ring's private fields.
@@ -246,6 +272,7 @@ type program struct {
 	hold      bool
 	halt      bool
 	halter    bool
+	fails     bool
 	// preemptions, if not 0, is how often a thread that could go on may be held
 	// up: four threads have too many orders.
 	preemptions int
@@ -273,16 +300,23 @@ func (c *program) explore(limit int) *interleave.Result {
 func TestEveryOrder(t *testing.T) {
 	for _, c := range []program{
 		{name: "one to one, 2 slots", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 5, claim: 1, hold: true},
+		{name: "one to one, all at once", cfg: Config{Slots: 2, MaxBatch: 2}, shape: chain(1), producers: 1, events: 5, claim: 1, hold: true},
 		{name: "one to one, claims of 2", cfg: Config{Slots: 4, MaxBatch: 3}, shape: chain(1), producers: 1, events: 8, claim: 2, hold: true},
 		{name: "one to one, halted", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3, claim: 1, halt: true},
 		{name: "two stages, 2 slots", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 4, claim: 1},
 		{name: "two stages, halted", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 1, claim: 1, halt: true},
 		{name: "two producers, 2 slots", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1},
 		{name: "two producers, 4 slots", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 4}, shape: chain(1), producers: 2, events: 2, claim: 1},
+		{name: "two producers that both wait", cfg: Config{Slots: 2, Producers: 2, MaxBatch: 2}, shape: chain(1), producers: 2, events: 3, claim: 1,
+			preemptions: 3},
 		{name: "two producers, claims of 2", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 1}, shape: chain(1), producers: 2, events: 3, claim: 2},
 		{name: "two producers, halted", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 1, claim: 1, halt: true},
 		{name: "halted by another", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3, claim: 1, halter: true},
 		{name: "two producers halted by another", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1, halter: true, preemptions: 3},
+		{name: "the stage fails", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 4, claim: 1, fails: true},
+		{name: "the second stage fails", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 3, claim: 1, fails: true, preemptions: 3},
+		{name: "the stage of two producers fails", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1, fails: true,
+			preemptions: 3},
 		{name: "multicast, 2 slots", cfg: Config{Slots: 2}, shape: multicast, producers: 1, events: 3, claim: 1},
 		{name: "diamond, 2 slots", cfg: Config{Slots: 2, MaxBatch: 2}, shape: diamond, producers: 1, events: 3, claim: 1, preemptions: 3},
 		{name: "diamond, one event", cfg: Config{Slots: 2, MaxBatch: 2}, shape: diamond, producers: 1, events: 1, claim: 1},

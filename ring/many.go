@@ -48,8 +48,12 @@ func (m *Many[T]) At(seq uint64) *T { return &m.slots[seq&m.mask] }
 
 // TryClaim claims n neighbouring slots and returns the sequence of the first;
 // false when consumers have not given enough back, or after Close. What is
-// claimed must be published: those behind wait for it. Any goroutine.
+// claimed must be published: those behind wait for it. Panics with a
+// *ClaimError if n is less than 1. Any goroutine.
 func (m *Many[T]) TryClaim(n int) (first uint64, ok bool) {
+	if n < 1 {
+		panic(&ClaimError{Wanted: n, Slots: len(m.slots)})
+	}
 	for {
 		c := m.claimed.Load()
 		last := c + uint64(n)
@@ -71,9 +75,21 @@ func (m *Many[T]) TryClaim(n int) (first uint64, ok bool) {
 }
 
 // Publish lets consumers read the n slots from first on, which one TryClaim
-// returned. The goroutine that claimed them.
+// returned. Panics with a *PublishError if they were published before, or not
+// claimed. The goroutine that claimed them.
 func (m *Many[T]) Publish(first uint64, n int) {
-	m.marks[first&m.mask].Store(first + uint64(n) - 1)
+	if checked && !m.isOpen(first, n) {
+		panic(&PublishError{First: first, Count: n})
+	}
+	m.publish(first, n)
+}
+
+func (m *Many[T]) publish(first uint64, n int) { m.marks[first&m.mask].Store(first + uint64(n) - 1) }
+
+// isOpen says whether the slots were claimed and their first not published.
+func (m *Many[T]) isOpen(first uint64, n int) bool {
+	claimed := m.Claimed()
+	return first > 0 && first <= claimed && n > 0 && uint64(n) <= min(claimed-first+1, uint64(len(m.slots))) && m.marks[first&m.mask].Load() < first
 }
 
 // Available is the newest sequence up to which all is published, for a

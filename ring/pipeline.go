@@ -85,13 +85,17 @@ func NewPipeline[T any](cfg Config) (*Pipeline[T], error) {
 		p.many = NewMany[T](cfg.Slots)
 	}
 	p.in = Producer[T]{p: p, waiter: newWaiter(cfg.Wait)}
+	p.in.slots, p.in.mask = p.memory()
 	p.in.ready = p.in.look
 	return p, nil
 }
 
 // Stage adds a stage that is given what all stages it follows have passed, or
-// what was published if it follows none. Before Start.
+// what was published if it follows none. Panics with a *ConfigError after Start.
 func (p *Pipeline[T]) Stage(name string, handle func(Batch[T]) error, follows ...*Stage[T]) *Stage[T] {
+	if p.running() {
+		panic(&ConfigError{Why: fmt.Sprintf("stage %s is added to a pipeline that was started", name)})
+	}
 	s := &Stage[T]{name: name, p: p, handle: handle, next: 1, follows: follows, waiter: newWaiter(p.cfg.Wait)}
 	p.stages = append(p.stages, s)
 	return s
@@ -114,26 +118,15 @@ func (p *Pipeline[T]) Start() (*Producer[T], error) {
 
 // wire ties every stage to those before and behind it.
 func (p *Pipeline[T]) wire() error {
-	if p.running() {
-		return &ConfigError{Why: "this pipeline was started before"}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.check(); err != nil {
+		return err
 	}
-	if p.over.Load() {
-		return ErrHalted
-	}
-	if len(p.stages) == 0 {
-		return &ConfigError{Why: "a pipeline without stages"}
-	}
-	threads := len(p.stages) + p.cfg.Producers
-	if most := runtime.GOMAXPROCS(0); p.cfg.Wait == Spin && threads >= most {
-		return &ConfigError{Why: fmt.Sprintf("%d spinning goroutines need GOMAXPROCS of at least %d, it is %d; use park",
-			threads, threads+1, most)}
-	}
+	p.started = true
 	for _, s := range p.stages {
 		s.slots, s.mask = p.memory()
 		for _, up := range s.follows {
-			if up == nil || up.p != p {
-				return &ConfigError{Why: fmt.Sprintf("stage %s follows one of another pipeline", s.name)}
-			}
 			up.wake = append(up.wake, s.waiter.parker)
 		}
 		if len(s.follows) == 0 {
@@ -152,9 +145,32 @@ func (p *Pipeline[T]) wire() error {
 			p.many.Gate(&s.passed)
 		}
 	}
-	p.mu.Lock()
-	p.started = true
-	p.mu.Unlock()
+	return nil
+}
+
+// check says why the pipeline cannot be started. Under mu.
+func (p *Pipeline[T]) check() error {
+	if p.started {
+		return &ConfigError{Why: "this pipeline was started before"}
+	}
+	if p.over.Load() {
+		return ErrHalted
+	}
+	if len(p.stages) == 0 {
+		return &ConfigError{Why: "a pipeline without stages"}
+	}
+	threads := len(p.stages) + p.cfg.Producers
+	if most := runtime.GOMAXPROCS(0); p.cfg.Wait == Spin && threads >= most {
+		return &ConfigError{Why: fmt.Sprintf("%d spinning goroutines need GOMAXPROCS of at least %d, it is %d; use park",
+			threads, threads+1, most)}
+	}
+	for _, s := range p.stages {
+		for _, up := range s.follows {
+			if up == nil || up.p != p {
+				return &ConfigError{Why: fmt.Sprintf("stage %s follows one of another pipeline", s.name)}
+			}
+		}
+	}
 	return nil
 }
 
@@ -268,7 +284,7 @@ type Stats struct {
 	Name   string
 	Passed uint64 // newest event done with; of the producers: newest claimed or published
 	Depth  uint64 // events waiting for it; of the producers: slots in use
-	Waits  uint64 // times it slept
+	Waits  uint64 // times it slept; with Yield and Spin, times it looked in vain for more than a moment
 	Waited time.Duration
 }
 
@@ -294,11 +310,11 @@ func (p *Pipeline[T]) Stats() []Stats {
 	return append([]Stats{n}, out...)
 }
 
-// waited counts a sleep that has not ended too.
+// waited counts a wait that has not ended too.
 func (w *waiter) waited() (times uint64, long time.Duration) {
-	ns := w.slept.Load()
+	ns := w.long.Load()
 	if since := w.since.Load(); since != 0 {
 		ns += uint64(max(0, clock()-int64(since)))
 	}
-	return w.sleeps.Load(), time.Duration(ns)
+	return w.waits.Load(), time.Duration(ns)
 }

@@ -4,6 +4,8 @@ package ring
 // goroutine uses it; with more, any number of goroutines.
 type Producer[T any] struct {
 	p      *Pipeline[T]
+	slots  []T
+	mask   uint64
 	waiter *waiter
 	turn   lock // of several producers, one waits at the ring, others behind it
 
@@ -16,7 +18,7 @@ type Producer[T any] struct {
 
 // Claim waits for n neighbouring slots and returns the sequence of the first.
 // What is claimed must be filled and published. ErrHalted after Halt; how a
-// handler failed, if one did; a *ClaimError when the ring is smaller than n.
+// handler failed, if one did; a *ClaimError when it could wait for ever.
 func (in *Producer[T]) Claim(n int) (first uint64, err error) {
 	if first, err = in.try(n); err != nil || first != 0 {
 		return first, err
@@ -52,42 +54,48 @@ func (in *Producer[T]) try(n int) (first uint64, err error) {
 	if p.over.Load() {
 		return 0, p.refusal()
 	}
-	ok := false
-	if p.one != nil {
-		first, ok = p.one.TryClaim(n)
-	} else {
-		first, ok = p.many.TryClaim(n)
+	if p.one == nil {
+		first, _ = p.many.TryClaim(n)
+		return first, nil
 	}
+	first, ok := p.one.TryClaim(n)
 	if !ok {
-		return 0, nil
+		if open := p.one.open(); open+n > p.cfg.Slots {
+			return 0, &ClaimError{Wanted: n, Slots: p.cfg.Slots, Open: open}
+		}
 	}
 	return first, nil
 }
 
 // At returns the slot of a claimed sequence, until it is published.
-func (in *Producer[T]) At(seq uint64) *T {
-	if p := in.p; p.one != nil {
-		return p.one.At(seq)
-	}
-	return in.p.many.At(seq)
-}
+func (in *Producer[T]) At(seq uint64) *T { return &in.slots[seq&in.mask] }
 
 // Slots returns n claimed slots from first on as one or two pieces of memory,
 // in order, until they are published: to fill many, this is quicker than At.
+// Panics with a *ClaimError if no claim can be that long.
 func (in *Producer[T]) Slots(first uint64, n int) (head, tail []T) {
-	slots, mask := in.p.memory()
-	return Batch[T]{First: first, Last: first + uint64(n) - 1, slots: slots, mask: mask}.Slices()
+	if n < 1 || n > len(in.slots) {
+		panic(&ClaimError{Wanted: n, Slots: len(in.slots)})
+	}
+	return Batch[T]{First: first, Last: first + uint64(n) - 1, slots: in.slots, mask: in.mask}.Slices()
 }
 
 // Publish hands the n slots that Claim(n) returned to the stages. Without an
 // error they will pass every stage, unless a handler fails first. ErrHalted,
-// with one producer only: Halt came first, no stage sees them.
+// with one producer only: Halt came first, no stage sees them. A *PublishError
+// if they are not open claims: one producer publishes in the order of claims.
 func (in *Producer[T]) Publish(first uint64, n int) error {
 	p, last := in.p, first+uint64(n)-1
 	if p.one != nil {
-		p.one.Publish(last)
+		if checked && (n < 1 || n > p.one.open() || first != p.one.cursor.Load()+1) {
+			return &PublishError{First: first, Count: n}
+		}
+		p.one.publish(last)
 	} else {
-		p.many.Publish(first, n)
+		if checked && !p.many.isOpen(first, n) {
+			return &PublishError{First: first, Count: n}
+		}
+		p.many.publish(first, n)
 	}
 	for _, w := range p.heads {
 		w.Unpark()

@@ -31,8 +31,12 @@ func (r *Ring[T]) Cap() int { return len(r.slots) }
 func (r *Ring[T]) At(seq uint64) *T { return &r.slots[seq&r.mask] }
 
 // TryClaim claims n slots and returns the sequence of the first; false when
-// consumers have not given enough back. Producer only.
+// consumers have not given enough back. Panics with a *ClaimError if n is less
+// than 1. Producer only.
 func (r *Ring[T]) TryClaim(n int) (first uint64, ok bool) {
+	if n < 1 {
+		panic(&ClaimError{Wanted: n, Slots: len(r.slots)})
+	}
 	last := r.claimed + uint64(n)
 	if last > r.free+uint64(len(r.slots)) {
 		if r.look(); last > r.free+uint64(len(r.slots)) {
@@ -52,8 +56,21 @@ func (r *Ring[T]) Free() int {
 	return len(r.slots) - int(r.claimed-r.free)
 }
 
-// Publish lets consumers read up to last. Producer only.
-func (r *Ring[T]) Publish(last uint64) { r.cursor.Store(last) }
+// Publish lets consumers read up to last. Panics with a *PublishError if that
+// was published before, or not claimed. Producer only.
+func (r *Ring[T]) Publish(last uint64) {
+	if checked {
+		if at := r.cursor.Load(); last <= at || last > r.claimed {
+			panic(&PublishError{First: at + 1, Count: int(last - at)})
+		}
+	}
+	r.publish(last)
+}
+
+func (r *Ring[T]) publish(last uint64) { r.cursor.Store(last) }
+
+// open is the number of slots claimed and not published. Producer only.
+func (r *Ring[T]) open() int { return int(r.claimed - r.cursor.Load()) }
 
 // Cursor is the newest published sequence.
 func (r *Ring[T]) Cursor() *Sequence { return &r.cursor }

@@ -55,9 +55,9 @@ type waiter struct {
 	spins  int // Adaptive's patience
 	breath int // loops of the next breath
 
-	sleeps atomic.Uint64 // how often it slept
-	slept  atomic.Uint64 // ns in sleeps that ended
-	since  atomic.Uint64 // clock when it fell asleep, 0 while awake
+	waits atomic.Uint64 // how often it slept, or waited awake for some time
+	long  atomic.Uint64 // ns of those that ended
+	since atomic.Uint64 // clock when the one that lasts began, else 0
 }
 
 func newWaiter(how Wait) *waiter {
@@ -67,14 +67,8 @@ func newWaiter(how Wait) *waiter {
 // until returns when cond holds.
 func (w *waiter) until(cond func() bool) {
 	switch w.how {
-	case Spin:
-		for !cond() {
-		}
-		return
-	case Yield:
-		for !cond() {
-			pause()
-		}
+	case Spin, Yield:
+		w.awake(cond)
 		return
 	case Adaptive:
 		for range w.spins {
@@ -92,12 +86,45 @@ func (w *waiter) until(cond func() bool) {
 	if cond() {
 		return
 	}
-	began := clock()
-	w.sleeps.Store(w.sleeps.Load() + 1)
-	w.since.Store(uint64(began))
+	began := w.begin()
 	w.parker.Park(cond)
+	w.end(began)
+}
+
+// timedAfter looks, a wait without sleep is timed: to read the clock for every
+// short one would be most of it.
+const timedAfter = 64
+
+// awake waits without sleep.
+func (w *waiter) awake(cond func() bool) {
+	for range timedAfter {
+		if cond() {
+			return
+		}
+		if w.how == Yield {
+			pause()
+		}
+	}
+	began := w.begin()
+	for !cond() {
+		if w.how == Yield {
+			pause()
+		}
+	}
+	w.end(began)
+}
+
+// begin and end enclose a wait that counts.
+func (w *waiter) begin() int64 {
+	began := clock()
+	w.waits.Store(w.waits.Load() + 1)
+	w.since.Store(uint64(began))
+	return began
+}
+
+func (w *waiter) end(began int64) {
 	w.since.Store(0)
-	w.slept.Store(w.slept.Load() + uint64(clock()-began))
+	w.long.Store(w.long.Load() + uint64(clock()-began))
 }
 
 // A consumer on the heels of its producer takes one event at a time, and each

@@ -89,33 +89,19 @@ func (f *journalFlags) run(c *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	// Files are made before the run, for a mistake should cost no minute; what
-	// stays empty is removed.
-	var outputs []*os.File
-	open := func(flag, name string) (io.Writer, error) {
-		if name == "" || name == "-" && flag == "json" {
-			return nil, nil
-		}
-		file, err := os.Create(name)
-		if err != nil {
-			return nil, usagef("--%s: %v", flag, err)
-		}
-		outputs = append(outputs, file)
-		return file, nil
-	}
+	var outputs outputs
 	defer func() {
-		for _, o := range outputs {
-			if closeErr := o.Close(); err == nil {
-				err = closeErr
-			}
-			if st, statErr := os.Stat(o.Name()); statErr == nil && st.Mode().IsRegular() && st.Size() == 0 {
-				_ = os.Remove(o.Name())
-			}
+		if closeErr := outputs.close(); err == nil {
+			err = closeErr
 		}
 	}()
+	json := f.json
+	if json == "-" {
+		json = ""
+	}
 	var files [4]io.Writer
-	for i, o := range [4][2]string{{"json", f.json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
-		if files[i], err = open(o[0], o[1]); err != nil {
+	for i, o := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
+		if files[i], err = outputs.open(o[0], o[1]); err != nil {
 			return err
 		}
 	}

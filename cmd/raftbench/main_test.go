@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -69,6 +70,8 @@ func TestMistakesAreOneLineAndExitTwo(t *testing.T) {
 		"journal --json /nonexistent/x":     "--json:",
 		"journal --svg /nonexistent/x":      "--svg:",
 		"journal --html /nonexistent/x":     "--html:",
+		"ring --latencies -1":               "--latencies:",
+		"journal --svg -":                   "--svg:",
 		"journal now":                       "now",
 		"run --hlog /nonexistent/x.hlog":    "--hlog",
 		"run --cpuprofile /nonexistent/x.p": "--cpuprofile",
@@ -108,8 +111,8 @@ func TestDryRunPrintsEveryCell(t *testing.T) {
 
 func TestRingComparesAndWritesJSON(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ring.json")
-	out, err := try("ring", "--shape", "diamond", "--batch", "1,16", "--slots", "64", "--duration", "1ms", "--reps", "1", "--json", file)
-	if err != nil || strings.Count(out, "mutex+cond queue") != 3 || strings.Count(out, "channel of slices") != 1 {
+	out, err := try("ring", "--shape", "diamond", "--batch", "1,16", "--slots", "64", "--duration", "1ms", "--reps", "1", "--json", file, "--latencies", "0")
+	if err != nil || strings.Count(out, "mutex+cond queue") != 2 || strings.Count(out, "channel of slices") != 1 {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"ns_per_hop"`) {
@@ -138,6 +141,23 @@ func TestJournalWritesItsFiles(t *testing.T) {
 	}
 	if left, err := filepath.Glob(file("raftbench-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+	if out, err = try(append(args, "--json", file("j.json"), "--svg", file("j.json"))...); err == nil {
+		t.Errorf("two results in one file\n%s", out)
+	}
+	// A run that is interrupted takes no earlier result away.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	root := newRoot()
+	root.SetArgs(append(args, "--json", file("j.json"), "--svg", file("new.svg")))
+	if err := root.ExecuteContext(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(file("j.json")); err != nil || !strings.Contains(string(b), `"of_raw"`) {
+		t.Errorf("%v, %d bytes", err, len(b))
+	}
+	if _, err := os.Stat(file("new.svg")); err == nil {
+		t.Error("an empty file is left")
 	}
 	// A mistake found late leaves no empty file.
 	if _, err = try(append(args, "--json", file("late.json"), "--svg", "/nonexistent/x")...); err == nil {

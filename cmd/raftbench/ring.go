@@ -40,6 +40,7 @@ func newRing() *cobra.Command {
 	s.StringVar(&f.wait, "wait", "park", "how the ring waits: park | adaptive | yield | spin")
 	s.StringVar(&f.duration, "duration", "150ms", "length of one run")
 	s.IntVar(&f.cfg.Reps, "reps", f.cfg.Reps, "runs of each, in turn with the others")
+	s.IntVar(&f.cfg.Paced, "latencies", f.cfg.Paced, "single events whose hand-off is timed, in each run; 0 leaves hand-off and idleness out")
 	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
 	s.BoolVar(&f.noProgress, "no-progress", false, "show no progress line")
 	return c
@@ -75,19 +76,22 @@ func (f *ringFlags) config() (bench.RingConfig, error) {
 	return c, err
 }
 
-func (f *ringFlags) run(c *cobra.Command) error {
+func (f *ringFlags) run(c *cobra.Command) (err error) {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
-	file := io.Writer(nil)
-	if f.json != "" && f.json != "-" { // before the run: a mistake should cost no minute
-		created, err := os.Create(f.json)
-		if err != nil {
-			return usagef("--json: %v", err)
+	var outputs outputs
+	defer func() {
+		if closeErr := outputs.close(); err == nil {
+			err = closeErr
 		}
-		defer func() { _ = created.Close() }()
-		file = created
+	}()
+	var file io.Writer
+	if f.json != "-" {
+		if file, err = outputs.open("json", f.json); err != nil {
+			return err
+		}
 	}
 	say := func(string) {}
 	if !f.noProgress && onTerminal(os.Stderr) {
