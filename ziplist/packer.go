@@ -36,6 +36,7 @@ type task struct {
 	codec  Codec
 	block  uint32
 	slot   uint32
+	whole  bool   // not worth packing: only its checksum is wanted
 	memory []byte // scratch
 	run    func() // made once
 
@@ -47,8 +48,10 @@ type task struct {
 func newTask() *task {
 	w := &task{}
 	w.run = func() {
-		_, used := w.chunk.state()
-		if w.out, w.memory = w.chunk.pack(w.term, w.codec, w.block, w.slot, w.memory); w.out == nil {
+		if !w.whole {
+			w.out, w.memory = w.chunk.pack(w.term, w.codec, w.block, w.slot, w.memory)
+		}
+		if _, used := w.chunk.state(); w.out == nil {
 			w.sum = xxhash.Sum64(w.chunk.buf[:used])
 		}
 		w.done.Store(true)
@@ -99,7 +102,7 @@ func (s *Store) coldest(t *table, cold uint64) int {
 		if p.end == 0 {
 			break
 		}
-		if p.first < k.dealt || p.packed != nil || p.summed || !s.worth(p.chunk) {
+		if p.first < k.dealt || p.packed != nil || p.summed {
 			continue
 		}
 		if p.chunk.last() > cold {
@@ -126,6 +129,7 @@ func (s *Store) start(p *piece) bool {
 	}
 	w := k.idle
 	w.chunk, w.term, w.codec, w.slot, w.out = p.chunk, p.term, s.cfg.Codec, k.slot, nil
+	w.whole = !s.worth(p.chunk)
 	w.block = uint32(min(max(s.cfg.ChunkBytes/16, blockLeast), blockMost))
 	w.done.Store(false)
 	if s.cfg.Background == nil {

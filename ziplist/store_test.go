@@ -86,8 +86,8 @@ func back(t *testing.T, s *Store, log []entry, base uint64) {
 	it, i := s.Iterate(s.Last()+1), s.Last()
 	for ; it.Prev(); i-- {
 		want := log[i-base]
-		if e := it.Entry(); it.Index() != i || it.Term() != want.term || string(e.Data) != want.data {
-			t.Fatalf("entry %d: %d %q of term %d, want %+v", i, it.Index(), e.Data, it.Term(), want)
+		if e, err := it.Entry(); err != nil || it.Index() != i || it.Term() != want.term || string(e.Data) != want.data {
+			t.Fatalf("entry %d: %d %q of term %d, want %+v: %v", i, it.Index(), e.Data, it.Term(), want, err)
 		}
 	}
 	if i != s.First()-1 || !errors.Is(it.Err(), ErrCompacted) {
