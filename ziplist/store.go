@@ -132,7 +132,7 @@ func (s *Store) Append(term, first uint64, n uint32, records []byte) (Ref, error
 	}
 	off, ok := c.append(n, records)
 	if !ok {
-		if fresh && len(c.buf) == s.cfg.ChunkBytes {
+		if fresh && len(c.buf) == s.cfg.ChunkBytes && s.spare() {
 			s.free = append(s.free, c.buf)
 		}
 		return Ref{}, ErrMalformed
@@ -294,17 +294,18 @@ func (s *Store) Retire(durable, applied uint64) {
 		if poison.On {
 			poison.Fill(c.buf)
 		}
-		if len(s.free) < s.spare() {
-			s.free = append(s.free, c.buf)
-		}
+		s.free = append(s.free, c.buf)
 		return true
 	})
 	s.forget(durable)
 }
 
-// spare is how many buffers are kept to be used again: what evictions give
-// back at a time, not all that a burst took before it was packed.
-func (s *Store) spare() int { return int(s.cfg.BudgetBytes/8)/s.cfg.ChunkBytes + 2 }
+// spare reports whether one more buffer is worth keeping to be used again.
+// Neither a burst that was packed later nor a reader that stands still may have
+// more than an eighth of the budget lie idle; the rest is left to the collector.
+func (s *Store) spare() bool {
+	return len(s.free)+len(s.cooling) < int(s.cfg.BudgetBytes/8)/s.cfg.ChunkBytes+2
+}
 
 func (s *Store) forget(durable uint64) {
 	n := 0
@@ -321,7 +322,7 @@ func (s *Store) forget(durable uint64) {
 		}
 	})
 	for _, r := range gone {
-		if r.last != 0 && len(r.chunk.buf) == s.cfg.ChunkBytes {
+		if r.last != 0 && len(r.chunk.buf) == s.cfg.ChunkBytes && s.spare() {
 			s.cooling = append(s.cooling, cooling{r.chunk.buf, r.last})
 		}
 	}
