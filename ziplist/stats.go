@@ -27,11 +27,11 @@ type Stats struct {
 }
 
 // Held is the memory that counts against the budget.
-func (s *Stats) Held() int64 { return s.Chunks + s.Compressed }
+func (s Stats) Held() int64 { return s.Chunks + s.Compressed }
 
 // Ratio is how many bytes of records one byte of packed memory holds; 0 when
 // nothing is packed.
-func (s *Stats) Ratio() float64 {
+func (s Stats) Ratio() float64 {
 	if s.Compressed == 0 {
 		return 0
 	}

@@ -219,7 +219,7 @@ func (s *Store) Truncate(after uint64) {
 		case p.last() <= after && p.end != 0:
 			next.pieces = append(next.pieces, p)
 		case p.first <= after:
-			p.end = min(p.last(), after) + 1
+			p.end = after + 1
 			next.pieces = append(next.pieces, p)
 		default:
 			s.drop(&p, false)
