@@ -178,7 +178,7 @@ func compare(t *testing.T, s *Store, st Stats, l *lists) {
 		t.Fatalf("%+v\nrecounted %+v, %d lists", st, want, len(l.first))
 	}
 	// Beside the compressed bytes: the blocks' own memory, and rounding.
-	if over := st.Compressed - want.Compressed; over < 0 || over > want.Compressed/4+int64(64*st.Packed*cacheSlots) {
+	if over := st.Compressed - want.Compressed; over < 0 || over > want.Compressed/4+int64(96*st.Packed*cacheSlots) {
 		t.Fatalf("%d bytes in blocks, %d counted", want.Compressed, st.Compressed)
 	}
 	if most := s.cfg.BudgetBytes/8 + 4*int64(s.cfg.ChunkBytes); st.Idle > most {

@@ -13,9 +13,10 @@ const (
 	blockMost  = 64 << 10
 )
 
-// refusedCalls is how many calls of Pack do nothing after a refusal: looking
-// and asking costs as much as a few appends.
-const refusedCalls = 256
+// askAgain is how many bytes are appended after a refusal before Pack asks
+// again: looking and asking costs as much as a few appends. While nothing is
+// appended it asks every time.
+const askAgain = 256 << 10
 
 // packer packs one chunk at a time beside the writer.
 type packer struct {
@@ -25,7 +26,8 @@ type packer struct {
 	want    uint64 // and cold must reach this before another look makes sense
 	dealt   uint64 // no piece that begins below is worth another look
 	slot    uint32
-	refused int // calls of Pack until it asks again
+	refused int64 // bytes appended ever, when it was refused; 0: it was not
+	seen    int64 // and at the last call since
 }
 
 // task is the packing of one chunk. What it is given and what comes out are
@@ -68,8 +70,8 @@ func (p *packer) busyWith(c *chunk) bool { return p.task != nil && p.task.chunk 
 // nothing to do. Writer only.
 func (s *Store) Pack(cold uint64) {
 	k := &s.packer
-	if k.refused > 0 {
-		k.refused--
+	if k.refused > 0 && s.appended-k.refused < askAgain && s.appended != k.seen {
+		k.seen = s.appended
 		return
 	}
 	for {
@@ -135,10 +137,10 @@ func (s *Store) start(p *piece) bool {
 	if s.cfg.Background == nil {
 		w.run()
 	} else if !s.cfg.Background(w.run) {
-		k.table, k.refused, w.chunk = nil, refusedCalls, nil
+		k.table, k.refused, k.seen, w.chunk = nil, s.appended, s.appended, nil
 		return false
 	}
-	k.task, k.idle = w, nil
+	k.task, k.idle, k.refused = w, nil, 0
 	return true
 }
 

@@ -126,3 +126,42 @@ func TestOnlyTheColdIsPacked(t *testing.T) {
 		t.Fatalf("%d of %d packed, three are hot", n, len(pieces))
 	}
 }
+
+// A refusal is asked about again after some bytes, not some calls: at once
+// while nothing is appended, and soon where appends are few and large.
+func TestAskedAgainAfterARefusal(t *testing.T) {
+	asked, take := 0, false
+	s := New(Config{ChunkBytes: 4096, HotBytes: 1, Background: func(f func()) bool {
+		asked++
+		if take = !take; !take { // every second time
+			f()
+		}
+		return !take
+	}}, 1)
+	write(t, s, 1, 1, 700, 1)
+	cold := s.Stats().Pieces - 1
+	calls := 0
+	for ; s.Stats().Packed < cold && calls < 1000; calls++ {
+		s.Pack(s.Last())
+	}
+	if calls > 3*cold {
+		t.Errorf("%d calls to pack %d chunks while nothing was appended", calls, cold)
+	}
+
+	for _, c := range []struct{ size, most int }{{64 << 10, 8}, {100, 4 << 10}} {
+		asked = 0
+		s = New(Config{HotBytes: 1, Background: func(func()) bool { asked++; return false }}, 1)
+		for s.Stats().Pieces < 2 {
+			one(t, s, 1, c.size)
+		}
+		s.Pack(s.Last())
+		n := 0
+		for first := asked; asked == first && n < 10_000; n++ {
+			one(t, s, 1, c.size)
+			s.Pack(s.Last())
+		}
+		if n > c.most || n < c.most/4 {
+			t.Errorf("asked again after %d commands of %d bytes, want %d at most", n, c.size, c.most)
+		}
+	}
+}

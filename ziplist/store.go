@@ -56,6 +56,7 @@ type Store struct {
 	nextID   uint32
 	nextList uint32
 	bytes    int64 // memory of the pieces held
+	appended int64 // bytes of records, ever
 	seq      uint64
 	retiring []retired
 	cooling  []cooling // buffers of the evicted and the packed that apply may still read
@@ -140,6 +141,7 @@ func (s *Store) Append(term, first uint64, n uint32, records []byte) (Ref, error
 	if fresh {
 		s.link(c, term)
 	}
+	s.appended += int64(len(records))
 	s.lastIdx.Store(first + uint64(n) - 1)
 	return Ref{Chunk: c.id, Off: off, Len: uint32(len(records))}, nil
 }
