@@ -168,7 +168,7 @@ func TestEveryColdPieceHasAChecksum(t *testing.T) {
 
 // Sizes do not wrap: a chunk's places are 32 bits.
 func TestSizesDoNotWrap(t *testing.T) {
-	large := make([]byte, 1<<32+16) // never touched but for its beginning
+	large := make([]byte, maxRecords+16) // never touched but for its beginning
 	head := record.AppendCommand(nil, nil)[:1]
 	head = binary.AppendUvarint(head, uint64(len(large)-6))
 	copy(large, head)

@@ -304,10 +304,11 @@ func BenchmarkAppendBesidePacking(b *testing.B) {
 			tasks := 0
 			var stores [2]*Store
 			var next [2]uint64
+			appends := (1 << 24) / size // a tenth of a second and more: several of the pace's rounds
 			run := func(packing int) (perEntry float64) {
 				s, n := stores[packing], next[packing]
 				began := time.Now()
-				for range 1 << 15 {
+				for range appends {
 					s.Mark(n)
 					if _, err := s.Append(1, n, batchOf, encoded); err != nil {
 						b.Fatal(err)
@@ -324,7 +325,7 @@ func BenchmarkAppendBesidePacking(b *testing.B) {
 				for pace.busy.Load() { // not beside the other's turn
 					runtime.Gosched()
 				}
-				return float64(took.Nanoseconds()) / (batchOf << 15)
+				return float64(took.Nanoseconds()) / float64(batchOf*appends)
 			}
 			for i := range stores {
 				stores[i] = New(Config{Background: func(task func()) bool {
@@ -335,9 +336,7 @@ func BenchmarkAppendBesidePacking(b *testing.B) {
 					return taken
 				}}, 1)
 				next[i] = 1
-				for range 8 {
-					run(i) // touches its memory
-				}
+				run(i) // touches its memory
 			}
 			tasks = 0
 			var ns [2][]float64
