@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"syscall"
 	"testing"
 
 	"github.com/ringraft/ringraft/journal/record"
@@ -168,7 +169,12 @@ func TestEveryColdPieceHasAChecksum(t *testing.T) {
 
 // Sizes do not wrap: a chunk's places are 32 bits.
 func TestSizesDoNotWrap(t *testing.T) {
-	large := make([]byte, maxRecords+16) // never touched but for its beginning
+	large, err := syscall.Mmap(-1, 0, maxRecords+16, syscall.PROT_READ|syscall.PROT_WRITE, // never touched but for its beginning
+		syscall.MAP_ANON|syscall.MAP_PRIVATE|syscall.MAP_NORESERVE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(large)
 	head := record.AppendCommand(nil, nil)[:1]
 	head = binary.AppendUvarint(head, uint64(len(large)-6))
 	copy(large, head)
