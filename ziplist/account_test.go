@@ -122,6 +122,9 @@ func TestAccountsAfterAMillionTurns(t *testing.T) {
 			case k < 125:
 				s.Evict(s.Last())
 				l.evict(s.First())
+				if st := s.Stats(); st.Held() > budget || st.Held()+st.Idle+st.Cache > s.Most() {
+					t.Fatalf("turn %d: over the budget of %d, or %d in all: %+v", seq, budget, s.Most(), st)
+				}
 			case k < 225:
 				applied += rng.Uint64N(s.Last() - applied + 1)
 				s.Retire(seq-min(seq, 3), applied)
