@@ -147,7 +147,7 @@ func appendMap(raw [][]byte) way {
 // seen is where reads leave what they saw.
 var seen int
 
-// BenchmarkRead looks at every entry's data from the first to the last, from
+// BenchmarkRead looks into every entry's data from the first to the last, from
 // the last to the first, and at entries anywhere: in chunks, in packed pieces,
 // and in what would be used without a store.
 func BenchmarkRead(b *testing.B) {
@@ -168,17 +168,17 @@ func BenchmarkRead(b *testing.B) {
 			return []way{
 				{name: "[]Entry", turn: func(entries int) {
 					for i := range entries {
-						seen += len(slice[at(i)].Data)
+						seen += int(slice[at(i)].Data[0])
 					}
 				}},
 				{name: "[]*Entry", turn: func(entries int) {
 					for i := range entries {
-						seen += len(pointers[at(i)].Data)
+						seen += int(pointers[at(i)].Data[0])
 					}
 				}},
 				{name: "map", turn: func(entries int) {
 					for i := range entries {
-						seen += len(byIndex[uint64(at(i)+1)].Data)
+						seen += int(byIndex[uint64(at(i)+1)].Data[0])
 					}
 				}},
 			}
@@ -223,7 +223,7 @@ func readOn(b *testing.B, s *Store) func(int) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				seen, r = seen+len(e.Data), r[k:]
+				seen, r = seen+int(e.Data[0]), r[k:]
 			}
 			i += uint64(run.Count)
 		}
@@ -234,7 +234,7 @@ func walk(s *Store, step func(*Iterator) bool, from uint64) func(int) {
 	return func(int) {
 		for it := s.Iterate(from); step(it); {
 			e, _ := it.Entry()
-			seen += len(e.Data)
+			seen += int(e.Data[0])
 		}
 	}
 }
@@ -246,7 +246,7 @@ func anywhere(b *testing.B, s *Store, rng *rand.Rand) func(int) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			seen += len(e.Data)
+			seen += int(e.Data[0])
 		}
 	}
 }
