@@ -14,7 +14,7 @@ type Stats struct {
 	Pieces  int // chunks and packed ones
 	Packed  int // of them packed
 
-	Bytes       int64 // encoded records, whether packed or not
+	Bytes       int64 // encoded records, packed or not, with what was cut off inside a piece
 	PackedBytes int64 // of them, those in packed pieces
 	Compressed  int64 // what these take packed, all counted
 	Chunks      int64 // memory of chunks: records, offsets and room
