@@ -255,12 +255,16 @@ func anywhere(b *testing.B, s *Store, rng *rand.Rand) func(int) {
 // bytes, which differ in their digits, of 128, which are text, and noise.
 func BenchmarkPack(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 3))
-	for _, kind := range []string{"16B", "128B", "noise"} {
+	for _, kind := range []struct {
+		name  string
+		size  int
+		noise bool
+	}{{"16B", 16, false}, {"128B", 128, false}, {"noise", 128, true}} {
 		s := New(Config{}, 1)
 		for i := uint64(1); len(s.view.Load().pieces) < 2; i++ {
-			data := command(int(i), map[string]int{"16B": 16, "128B": 128, "noise": 128}[kind])
+			data := command(int(i), kind.size)
 			for k := range data {
-				if kind == "noise" {
+				if kind.noise {
 					data[k] = byte(rng.Uint32())
 				}
 			}
@@ -269,7 +273,7 @@ func BenchmarkPack(b *testing.B) {
 			}
 		}
 		c := s.view.Load().pieces[0].chunk
-		b.Run(kind, func(b *testing.B) {
+		b.Run(kind.name, func(b *testing.B) {
 			var ways []way
 			var memory []byte
 			for _, codec := range []Codec{S2, Snappy} {

@@ -126,15 +126,18 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		chunks = 2
 	}
-	for _, size := range []int{16, 128} {
-		n := full(t, chunks, size)
+	for _, bar := range []struct {
+		size            int
+		beyond, smaller float64 // not packed
+	}{{16, 4.5, 3}, {128, 6.5, 0}} {
+		size, n := bar.size, full(t, chunks, bar.size)
 		slice, pointers, byIndex := others(n, size)
 		for _, c := range []struct {
 			pack    bool
 			codec   Codec
 			beyond  float64 // at most, bytes per entry
 			smaller float64 // at least
-		}{{false, None, map[int]float64{16: 4.5, 128: 6.5}[size], map[int]float64{16: 3}[size]}, {true, S2, 0, 3}, {true, Snappy, 0, 3}} {
+		}{{false, None, bar.beyond, bar.smaller}, {true, S2, 0, 3}, {true, Snappy, 0, 3}} {
 			list, held, st := stored(t, n, size, c.pack, c.codec)
 			beyond, smaller := list/float64(n)-float64(size), pointers/list
 			name := "no"
