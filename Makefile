@@ -6,7 +6,7 @@ BIN   := bin
 FUZZ  ?= 10s
 BENCH ?= .
 
-.PHONY: all build test race sim mutants sim-traces sim-coverage orders torture bench demo profile lint fuzz tools-test clean
+.PHONY: all build test race sim mutants sim-traces sim-coverage orders torture bench bench-ziplist demo profile lint fuzz tools-test clean
 
 all: build
 
@@ -70,6 +70,12 @@ torture:
 # Allocation counts and nanoseconds of every hot component.
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./ring/ ./ziplist/ ./journal/... ./netio/... ./engine/...
+
+# What the tables of docs/ziplist.md hold, all of it in turn with what it is
+# compared with (three minutes).
+ROUNDS ?= 40x
+bench-ziplist:
+	$(GO) test -count=1 -timeout 1h -run '^TestMemory$$' -bench 'Append|Read|Pack' -benchtime $(ROUNDS) -v ./ziplist | grep -E 'memory_test|/entry|^cpu|^ok|FAIL'
 
 # Three raftd processes under load; the leader is killed half way.
 demo: build

@@ -146,7 +146,7 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 		lanes += int64(l.Memory())
 	}
 	parts = []MemoryPart{
-		{"entries", e.b.memory},
+		{"entries", e.store.Most()},
 		{"lanes", lanes},
 		{"member inboxes", int64(len(e.links) * e.b.inboxBytes())},
 		{"mutation ring", int64(e.b.slots * 64)},

@@ -10,7 +10,8 @@ const cacheSlots = 8
 
 // cache keeps blocks unpacked for readers that are far behind. Any goroutine
 // may look and put; a block is never written once it is there, and is left to
-// the collector when another takes its place.
+// the collector when another takes its place. It does not keep alive what it
+// was unpacked from.
 type cache struct {
 	slots    [cacheSlots]atomic.Pointer[chunk]
 	unpacked atomic.Uint64
@@ -21,7 +22,7 @@ type cache struct {
 func (c *cache) block(p *packed, index uint64) (*chunk, error) {
 	k := p.find(index)
 	slot := &c.slots[p.blocks[k].slot%cacheSlots]
-	if b := slot.Load(); b != nil && b.of == p && b.first == p.blocks[k].first {
+	if b := slot.Load(); b != nil && b.of == p.id && b.first == p.blocks[k].first {
 		return b, nil
 	}
 	b, err := p.open(k)

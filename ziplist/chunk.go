@@ -26,8 +26,8 @@ func groups(n uint32) uint32 { return (n + stride - 1) / stride }
 // entries of another.
 type chunk struct {
 	id     uint32
-	first  uint64  // index of the first entry
-	of     *packed // the packed piece that it is a block of; nil: the original
+	first  uint64 // index of the first entry
+	of     uint32 // id of the chunk that, packed, has it as a block; 0: no block
 	buf    []byte
 	filled atomic.Uint64 // entries << 32 | bytes of records
 }

@@ -20,7 +20,12 @@ const (
 
 var codecs = [...]string{"s2", "snappy", "none"}
 
-func (c Codec) String() string { return codecs[c] }
+func (c Codec) String() string {
+	if int(c) >= len(codecs) {
+		return fmt.Sprintf("codec %d", uint8(c))
+	}
+	return codecs[c]
+}
 
 // ParseCodec reads "s2", "snappy" or "none".
 func ParseCodec(s string) (Codec, error) {
@@ -49,9 +54,13 @@ const (
 	packedMagic  = "zip1"
 )
 
-// AppendPacked appends a run as a packed list. When the codec does not make it
-// smaller it is None. Any goroutine.
+// AppendPacked appends a run as a packed list. It has at least one entry, from
+// index 1 on, and at most 2 GiB of records. When the codec does not make it
+// smaller, or is unknown, it is None. Any goroutine.
 func AppendPacked(dst []byte, run Run, codec Codec) []byte {
+	if int(codec) >= len(codecs) {
+		codec = None
+	}
 	at := len(dst)
 	dst = append(dst, packedMagic...)
 	dst = append(dst, byte(codec), 0, 0, 0)
@@ -117,7 +126,7 @@ func unpack(b []byte, most int) (*chunk, uint64, error) {
 	term, first := binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
 	count, raw := binary.LittleEndian.Uint32(b[24:]), binary.LittleEndian.Uint32(b[28:])
 	switch {
-	case uint64(raw) > uint64(most):
+	case raw > maxRecords || uint64(raw) > uint64(most):
 		return fail("%d bytes of records, at most %d", raw, most)
 	case count == 0 || count > raw/2:
 		return fail("%d entries in %d bytes", count, raw)

@@ -23,6 +23,7 @@ type Iterator struct {
 // Iterate returns an iterator that stands before the entry at index: Next goes
 // to it, Prev to the one before it.
 func (s *Store) Iterate(index uint64) *Iterator {
+	index = max(index, 1)
 	return &Iterator{s: s, index: index - 1, base: index}
 }
 
@@ -55,12 +56,11 @@ func (it *Iterator) Record() []byte {
 	return it.chunk.bytes(it.ends[k], it.ends[k+1]-it.ends[k])
 }
 
-// Entry is the entry, decoded; its Data aliases Record.
-func (it *Iterator) Entry() (e record.Entry) {
-	if _, err := record.Parse(it.Record(), &e); err != nil {
-		panic("ziplist: a committed record does not parse: " + err.Error())
-	}
-	return e
+// Entry is the entry, decoded; its Data aliases Record. The error is record's,
+// for an entry that was malformed inside when it was appended.
+func (it *Iterator) Entry() (e record.Entry, err error) {
+	_, err = record.Parse(it.Record(), &e)
+	return e, err
 }
 
 func (it *Iterator) to(index uint64) bool {

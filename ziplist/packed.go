@@ -12,6 +12,7 @@ var ErrDamaged = errors.New("ziplist: damaged")
 // packed is a piece that has gone cold: its entries in blocks, each a packed
 // list of its own that is unpacked alone.
 type packed struct {
+	id     uint32 // of the chunk it was: names it to readers without keeping it alive
 	blocks []block
 	raw    int64 // bytes of records
 	size   int64 // memory of all blocks and of this
@@ -25,7 +26,7 @@ type block struct {
 }
 
 const (
-	packedOverhead = 56 // of packed
+	packedOverhead = 48 // of packed
 	blockOverhead  = 40 // of block
 )
 
@@ -37,7 +38,7 @@ func (c *chunk) pack(term uint64, codec Codec, blockBytes, slot uint32, scratch 
 	count, used := c.state()
 	n := groups(count)
 	most := float64(len(c.buf)) * 7 / 8
-	p, b := &packed{raw: int64(used)}, scratch[:0]
+	p, b := &packed{id: c.id, raw: int64(used)}, scratch[:0]
 	var ends []int
 	for from := uint32(0); from < n; slot++ {
 		at, to := c.offset(from), from+1
@@ -80,6 +81,6 @@ func (p *packed) open(k int) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.of = p
+	c.of = p.id
 	return c, nil
 }

@@ -13,9 +13,10 @@ const (
 	blockMost  = 64 << 10
 )
 
-// refusedCalls is how many calls of Pack do nothing after a refusal: looking
-// and asking costs as much as a few appends.
-const refusedCalls = 256
+// askAgain is how many bytes are appended after a refusal before Pack asks
+// again: looking and asking costs as much as a few appends. While nothing is
+// appended it asks every time.
+const askAgain = 256 << 10
 
 // packer packs one chunk at a time beside the writer.
 type packer struct {
@@ -25,7 +26,8 @@ type packer struct {
 	want    uint64 // and cold must reach this before another look makes sense
 	dealt   uint64 // no piece that begins below is worth another look
 	slot    uint32
-	refused int // calls of Pack until it asks again
+	refused int64 // bytes appended ever, when it was refused; 0: it was not
+	seen    int64 // and at the last call since
 }
 
 // task is the packing of one chunk. What it is given and what comes out are
@@ -36,6 +38,7 @@ type task struct {
 	codec  Codec
 	block  uint32
 	slot   uint32
+	whole  bool   // not worth packing: only its checksum is wanted
 	memory []byte // scratch
 	run    func() // made once
 
@@ -47,8 +50,10 @@ type task struct {
 func newTask() *task {
 	w := &task{}
 	w.run = func() {
-		_, used := w.chunk.state()
-		if w.out, w.memory = w.chunk.pack(w.term, w.codec, w.block, w.slot, w.memory); w.out == nil {
+		if !w.whole {
+			w.out, w.memory = w.chunk.pack(w.term, w.codec, w.block, w.slot, w.memory)
+		}
+		if _, used := w.chunk.state(); w.out == nil {
 			w.sum = xxhash.Sum64(w.chunk.buf[:used])
 		}
 		w.done.Store(true)
@@ -65,8 +70,8 @@ func (p *packer) busyWith(c *chunk) bool { return p.task != nil && p.task.chunk 
 // nothing to do. Writer only.
 func (s *Store) Pack(cold uint64) {
 	k := &s.packer
-	if k.refused > 0 {
-		k.refused--
+	if k.refused > 0 && s.appended-k.refused < askAgain && s.appended != k.seen {
+		k.seen = s.appended
 		return
 	}
 	for {
@@ -99,7 +104,7 @@ func (s *Store) coldest(t *table, cold uint64) int {
 		if p.end == 0 {
 			break
 		}
-		if p.first < k.dealt || p.packed != nil || p.summed || !s.worth(p.chunk) {
+		if p.first < k.dealt || p.packed != nil || p.summed {
 			continue
 		}
 		if p.chunk.last() > cold {
@@ -126,15 +131,16 @@ func (s *Store) start(p *piece) bool {
 	}
 	w := k.idle
 	w.chunk, w.term, w.codec, w.slot, w.out = p.chunk, p.term, s.cfg.Codec, k.slot, nil
+	w.whole = !s.worth(p.chunk)
 	w.block = uint32(min(max(s.cfg.ChunkBytes/16, blockLeast), blockMost))
 	w.done.Store(false)
 	if s.cfg.Background == nil {
 		w.run()
 	} else if !s.cfg.Background(w.run) {
-		k.table, k.refused, w.chunk = nil, refusedCalls, nil
+		k.table, k.refused, k.seen, w.chunk = nil, s.appended, s.appended, nil
 		return false
 	}
-	k.task, k.idle = w, nil
+	k.task, k.idle, k.refused = w, nil, 0
 	return true
 }
 

@@ -58,7 +58,7 @@ func (s *Store) open(p *piece, index uint64, at *chunk) (*chunk, error) {
 	if p.packed == nil {
 		return p.chunk, nil
 	}
-	if at != nil && at.of == p.packed && at.first <= index && index <= at.last() {
+	if at != nil && at.of == p.packed.id && at.first <= index && index <= at.last() {
 		return at, nil
 	}
 	return s.cache.block(p.packed, index)

@@ -14,7 +14,7 @@ type Stats struct {
 	Pieces  int // chunks and packed ones
 	Packed  int // of them packed
 
-	Bytes       int64 // encoded records, whether packed or not
+	Bytes       int64 // encoded records, packed or not, with what was cut off inside a piece
 	PackedBytes int64 // of them, those in packed pieces
 	Compressed  int64 // what these take packed, all counted
 	Chunks      int64 // memory of chunks: records, offsets and room
@@ -27,11 +27,23 @@ type Stats struct {
 }
 
 // Held is the memory that counts against the budget.
-func (s *Stats) Held() int64 { return s.Chunks + s.Compressed }
+func (s Stats) Held() int64 { return s.Chunks + s.Compressed }
+
+// Most is the memory that the store and its packer grow to, all counted, while
+// Evict follows every append and what is appended becomes durable at once;
+// what is not durable yet comes on top, and so does the newest value where it
+// is larger than a chunk. Any goroutine.
+func (s *Store) Most() int64 {
+	chunk := int64(s.cfg.ChunkBytes)
+	idle := s.cfg.BudgetBytes/8 + 2*chunk  // see spare
+	packer := 2*chunk + chunk/4            // what it makes, and its scratch
+	unpacked := cacheSlots * chunk * 9 / 8 // where sixteen entries fill a chunk
+	return s.cfg.BudgetBytes + chunk + idle + packer + unpacked
+}
 
 // Ratio is how many bytes of records one byte of packed memory holds; 0 when
 // nothing is packed.
-func (s *Stats) Ratio() float64 {
+func (s Stats) Ratio() float64 {
 	if s.Compressed == 0 {
 		return 0
 	}

@@ -17,7 +17,13 @@ var (
 	ErrNotYet = errors.New("ziplist: entry is newer than what is held")
 	// ErrMalformed: the records are not the entries they were said to be.
 	ErrMalformed = errors.New("ziplist: malformed records")
+	// ErrTooLarge: more bytes at once than a chunk can have, 2 GiB.
+	ErrTooLarge = errors.New("ziplist: too many bytes at once")
 )
+
+// maxRecords bounds the records of one chunk, so that with their offsets, an
+// eighth at most, no place in it is beyond 32 bits.
+const maxRecords = 1 << 31
 
 // Ref names the encoded records of one mutation. It stays readable until its
 // chunk's id is retired.
@@ -50,6 +56,7 @@ type Store struct {
 	nextID   uint32
 	nextList uint32
 	bytes    int64 // memory of the pieces held
+	appended int64 // bytes of records, ever
 	seq      uint64
 	retiring []retired
 	cooling  []cooling // buffers of the evicted and the packed that apply may still read
@@ -68,11 +75,12 @@ type cooling struct {
 	last uint64
 }
 
-// New returns an empty store whose next entry is first.
+// New returns an empty store whose next entry is first, at least 1.
 func New(cfg Config, first uint64) *Store {
 	if cfg.ChunkBytes <= 0 {
 		cfg.ChunkBytes = 1 << 20
 	}
+	cfg.ChunkBytes = min(cfg.ChunkBytes, maxRecords)
 	if cfg.BudgetBytes <= 0 {
 		cfg.BudgetBytes = 64 << 20
 	}
@@ -80,10 +88,18 @@ func New(cfg Config, first uint64) *Store {
 		cfg.HotBytes = cfg.BudgetBytes / 4
 	}
 	s := &Store{cfg: cfg}
-	s.view.Store(&table{first: first})
 	s.chunks.Store(&map[uint32]*chunk{})
-	s.lastIdx.Store(first - 1)
+	s.begin(first)
 	return s
+}
+
+// begin publishes the table of an empty store.
+func (s *Store) begin(first uint64) {
+	if first == 0 {
+		panic("ziplist: indices begin at 1")
+	}
+	s.lastIdx.Store(first - 1)
+	s.view.Store(&table{first: first})
 }
 
 // First is the lowest index held; Last+1 when empty. Any goroutine.
@@ -97,14 +113,17 @@ func (s *Store) Last() uint64 { return s.lastIdx.Load() }
 func (s *Store) Mark(seq uint64) { s.seq = seq }
 
 // Append copies n encoded entries of term, the first at index first. It
-// returns ErrMalformed, and changes nothing, when records are not n whole
-// entries, at least one. Writer only.
+// returns ErrMalformed or ErrTooLarge, and changes nothing, when records are
+// not n whole entries, at least one. Writer only.
 func (s *Store) Append(term, first uint64, n uint32, records []byte) (Ref, error) {
-	if first != s.Last()+1 {
-		return Ref{}, fmt.Errorf("ziplist: append at %d behind %d", first, s.Last())
+	if first != s.Last()+1 || first+uint64(n) < first { // a piece's end needs a number, too
+		return Ref{}, fmt.Errorf("ziplist: append of %d at %d behind %d", n, first, s.Last())
 	}
 	if n == 0 || uint64(n) > uint64(len(records)) { // before memory is made for so many
 		return Ref{}, ErrMalformed
+	}
+	if len(records) > maxRecords {
+		return Ref{}, ErrTooLarge
 	}
 	c := s.tail(term)
 	fresh := c == nil || !c.room(n, len(records))
@@ -114,7 +133,7 @@ func (s *Store) Append(term, first uint64, n uint32, records []byte) (Ref, error
 	}
 	off, ok := c.append(n, records)
 	if !ok {
-		if fresh && len(c.buf) == s.cfg.ChunkBytes {
+		if fresh && len(c.buf) == s.cfg.ChunkBytes && s.spare() {
 			s.free = append(s.free, c.buf)
 		}
 		return Ref{}, ErrMalformed
@@ -122,6 +141,7 @@ func (s *Store) Append(term, first uint64, n uint32, records []byte) (Ref, error
 	if fresh {
 		s.link(c, term)
 	}
+	s.appended += int64(len(records))
 	s.lastIdx.Store(first + uint64(n) - 1)
 	return Ref{Chunk: c.id, Off: off, Len: uint32(len(records))}, nil
 }
@@ -201,7 +221,7 @@ func (s *Store) Truncate(after uint64) {
 		case p.last() <= after && p.end != 0:
 			next.pieces = append(next.pieces, p)
 		case p.first <= after:
-			p.end = min(p.last(), after) + 1
+			p.end = after + 1
 			next.pieces = append(next.pieces, p)
 		default:
 			s.drop(&p, false)
@@ -215,15 +235,14 @@ func (s *Store) Truncate(after uint64) {
 	s.view.Store(next)
 }
 
-// Reset drops everything; the next entry is first. Writer only.
+// Reset drops everything; the next entry is first, at least 1. Writer only.
 func (s *Store) Reset(first uint64) {
 	t := s.view.Load()
 	for i := range t.pieces {
 		s.drop(&t.pieces[i], false)
 	}
 	s.packer.dealt = 0
-	s.lastIdx.Store(first - 1)
-	s.view.Store(&table{first: first})
+	s.begin(first)
 }
 
 // Evict drops whole sealed pieces from the front while the store is over its
@@ -241,7 +260,8 @@ func (s *Store) Evict(durable uint64) (dropped uint64) {
 		s.drop(p, true)
 	}
 	if n > 0 {
-		s.view.Store(&table{pieces: t.pieces[n:], first: t.pieces[n].first})
+		// A copy, since a part would keep alive what was dropped.
+		s.view.Store(&table{pieces: slices.Clone(t.pieces[n:]), first: t.pieces[n].first})
 	}
 	return dropped
 }
@@ -251,6 +271,7 @@ func (s *Store) Evict(durable uint64) (dropped uint64) {
 // they are to be used again, until all that was ever in it counts as applied.
 func (s *Store) drop(p *piece, again bool) {
 	s.bytes -= p.size
+	s.packer.table = nil // which has the piece, and would keep it alive
 	if p.packed != nil {
 		return
 	}
@@ -267,16 +288,25 @@ func (s *Store) drop(p *piece, again bool) {
 // the writer must keep nothing of an entry once it counts as applied. Writer
 // only.
 func (s *Store) Retire(durable, applied uint64) {
-	n := 0
-	for n < len(s.cooling) && s.cooling[n].last <= applied {
-		if poison.On {
-			poison.Fill(s.cooling[n].buf)
+	// All are looked at: after a truncation a later one may be applied first.
+	s.cooling = slices.DeleteFunc(s.cooling, func(c cooling) bool {
+		if c.last > applied {
+			return false
 		}
-		s.free = append(s.free, s.cooling[n].buf)
-		n++
-	}
-	s.cooling = slices.Delete(s.cooling, 0, n)
+		if poison.On {
+			poison.Fill(c.buf)
+		}
+		s.free = append(s.free, c.buf)
+		return true
+	})
 	s.forget(durable)
+}
+
+// spare reports whether one more buffer is worth keeping to be used again.
+// Neither a burst that was packed later nor a reader that stands still may have
+// more than an eighth of the budget lie idle; the rest is left to the collector.
+func (s *Store) spare() bool {
+	return len(s.free)+len(s.cooling) < int(s.cfg.BudgetBytes/8)/s.cfg.ChunkBytes+2
 }
 
 func (s *Store) forget(durable uint64) {
@@ -294,7 +324,7 @@ func (s *Store) forget(durable uint64) {
 		}
 	})
 	for _, r := range gone {
-		if r.last != 0 && len(r.chunk.buf) == s.cfg.ChunkBytes {
+		if r.last != 0 && len(r.chunk.buf) == s.cfg.ChunkBytes && s.spare() {
 			s.cooling = append(s.cooling, cooling{r.chunk.buf, r.last})
 		}
 	}
