@@ -74,8 +74,7 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 		return nil, errors.Join(err, e.journal.Close())
 	}
 	if err := e.listen(ctx); err != nil {
-		e.run.stop(e.hangs)
-		return nil, errors.Join(err, e.journal.Close())
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
@@ -290,7 +289,9 @@ func (e *Engine) Close() error {
 		} else {
 			e.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())
 		}
-		e.futures.closeAll()
+		if e.futures != nil {
+			e.futures.closeAll()
+		}
 		close(e.done)
 	})
 	<-e.done
@@ -308,6 +309,9 @@ func (e *Engine) hangs(waited time.Duration) bool {
 }
 
 func (e *Engine) closeNet(limit time.Duration) error {
+	if e.net == nil {
+		return nil // the start did not come that far
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return e.net.Close(ctx)
