@@ -53,6 +53,9 @@ func (c *catchup) Fetch(index uint64) {
 	}()
 }
 
+// underway reports that the read asked for has not ended; the owner's.
+func (c *catchup) underway() bool { return c.busy && c.result.Load() == nil }
+
 // Result implements pipeline.Catchup and peer.Catchup.
 func (c *catchup) Result() (ziplist.Run, error, bool) {
 	f := c.result.Load()

@@ -32,6 +32,7 @@ type Engine struct {
 	store   *ziplist.Store
 	core    *raft.Core
 	apply   *pipeline.Apply
+	behind  *catchup // apply's: what the store no longer holds
 	replica *replica.Replica
 	net     *netio.Server
 	links   []*link
@@ -144,7 +145,8 @@ func (e *Engine) assemble() error {
 	e.core, e.probation = core, rec.Probation
 	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
 	e.run.init(e)
-	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.newCatchup(), e.timing)
+	e.behind = e.newCatchup()
+	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.behind, e.timing)
 	var actors []*peer.Actor
 	for _, m := range e.membership.voters {
 		if m.ID == e.b.id {
