@@ -169,7 +169,7 @@ func TestADeposedLeaderSendsNothing(t *testing.T) {
 	g := newRig(t, 2)
 	g.r.Campaign() // term 1, in vain
 	g.durable()
-	g.lead() // entry 1, of term 2
+	g.lead()  // entry 1, of term 2
 	g.write() // entry 2: the ring is full
 	g.links[2].connection = 0
 	g.from(2, raft.Message{Type: raft.AppendAck, Term: 2, Match: 1})
