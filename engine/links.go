@@ -28,6 +28,12 @@ import (
 // comes back hears the leader before it would campaign.
 const redialMax = 200 * time.Millisecond
 
+// linkPatience is the least time after which a connection is given up whose
+// bytes do not arrive. TCP would find out after a partition has healed, and
+// again as long after it as the partition took: until then the member hears no
+// leader.
+const linkPatience = time.Second
+
 // helloMax bounds the first frame of a connection.
 const helloMax = 4 << 10
 
@@ -196,7 +202,8 @@ func (l *link) close() {
 
 // dial keeps a connection to the member; in loop.
 func (l *link) dial(loop *netio.Loop) {
-	l.net = loop.Dial(netio.LinkConfig{Address: l.member.Address, Handler: l.open, BackoffMax: redialMax})
+	l.net = loop.Dial(netio.LinkConfig{Address: l.member.Address, Handler: l.open, BackoffMax: redialMax,
+		Patience: max(linkPatience, 2*l.e.b.election)})
 }
 
 // open begins a connection: hello, then the welcome.
