@@ -351,8 +351,8 @@ func (a *accepted) down(*netio.Conn, error) {
 	}
 }
 
-// put makes in the member's only inbox; a connection before it is closed.
-// False when the member is known to have started anew since.
+// put makes in the member's only inbox; a connection before it is closed, in
+// its own loop. False when the member is known to have started anew since.
 func (t *inboxes) put(member uint64, in *inbox) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -363,9 +363,11 @@ func (t *inboxes) put(member uint64, in *inbox) bool {
 		if old.incarnation > in.incarnation {
 			return false
 		}
-		if old.conn != nil {
+		if c := old.conn; c != nil {
 			old.source.Close()
-			old.conn.Close(fmt.Errorf("engine: member %d connected again", member))
+			_ = c.Loop().Do(func() { // refused when everything is being closed
+				c.Close(fmt.Errorf("engine: member %d connected again", member))
+			})
 		}
 	}
 	t.open[member] = in
