@@ -42,11 +42,10 @@ func (c *catchup) Fetch(index uint64) {
 	}
 	c.busy = true
 	go func() {
-		r, err := c.reader.Read(index, catchupBytes)
+		r, err := c.reader.ReadOn(index, catchupBytes)
 		f := &fetched{err: err}
 		if err == nil {
-			f.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count,
-				Records: append([]byte(nil), r.Records...)}
+			f.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: r.Records}
 		}
 		c.result.Store(f)
 		c.wake()
