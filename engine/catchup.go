@@ -42,16 +42,18 @@ func (c *catchup) Fetch(index uint64) {
 	}
 	c.busy = true
 	go func() {
-		r, err := c.reader.Read(index, catchupBytes)
+		r, err := c.reader.ReadOn(index, catchupBytes)
 		f := &fetched{err: err}
 		if err == nil {
-			f.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count,
-				Records: append([]byte(nil), r.Records...)}
+			f.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: r.Records}
 		}
 		c.result.Store(f)
 		c.wake()
 	}()
 }
+
+// underway reports that the read asked for has not ended; the owner's.
+func (c *catchup) underway() bool { return c.busy && c.result.Load() == nil }
 
 // Result implements pipeline.Catchup and peer.Catchup.
 func (c *catchup) Result() (ziplist.Run, error, bool) {

@@ -32,6 +32,7 @@ type Engine struct {
 	store   *ziplist.Store
 	core    *raft.Core
 	apply   *pipeline.Apply
+	behind  *catchup // apply's: what the store no longer holds
 	replica *replica.Replica
 	net     *netio.Server
 	links   []*link
@@ -74,8 +75,7 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 		return nil, errors.Join(err, e.journal.Close())
 	}
 	if err := e.listen(ctx); err != nil {
-		e.run.stop(e.hangs)
-		return nil, errors.Join(err, e.journal.Close())
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
@@ -145,7 +145,8 @@ func (e *Engine) assemble() error {
 	e.core, e.probation = core, rec.Probation
 	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
 	e.run.init(e)
-	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.newCatchup(), e.timing)
+	e.behind = e.newCatchup()
+	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.behind, e.timing)
 	var actors []*peer.Actor
 	for _, m := range e.membership.voters {
 		if m.ID == e.b.id {
@@ -290,7 +291,9 @@ func (e *Engine) Close() error {
 		} else {
 			e.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())
 		}
-		e.futures.closeAll()
+		if e.futures != nil {
+			e.futures.closeAll()
+		}
 		close(e.done)
 	})
 	<-e.done
@@ -308,6 +311,9 @@ func (e *Engine) hangs(waited time.Duration) bool {
 }
 
 func (e *Engine) closeNet(limit time.Duration) error {
+	if e.net == nil {
+		return nil // the start did not come that far
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return e.net.Close(ctx)

@@ -88,6 +88,9 @@ func (f *futures) closeAll() {
 }
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
+	if f.e.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
+		return nil, f.e.failed(NotApplied, Closing)
+	}
 	ch := make(chan result, 1)
 	f.mu.Lock()
 	request, err := add()
@@ -101,13 +104,24 @@ func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte,
 	}
 	select {
 	case r := <-ch:
-		if r.outcome == Applied {
-			return r.reply, nil
-		}
-		return nil, f.e.failed(r.outcome, r.reason)
+		return f.answer(r)
 	case <-ctx.Done():
 		return nil, errors.Join(&Error{Outcome: Unknown, Reason: None}, ctx.Err())
+	case <-f.e.done:
 	}
+	select {
+	case r := <-ch: // the last answers come before done
+		return f.answer(r)
+	default: // added behind them
+		return nil, f.e.failed(Unknown, Closing)
+	}
+}
+
+func (f *futures) answer(r result) ([]byte, error) {
+	if r.outcome == Applied {
+		return r.reply, nil
+	}
+	return nil, f.e.failed(r.outcome, r.reason)
 }
 
 func (f *futures) refusal(err error) error {

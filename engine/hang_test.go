@@ -99,15 +99,18 @@ type diary struct {
 
 func (d *diary) logger(id uint64) *slog.Logger { return slog.New(page{d, id}) }
 
-func (d *diary) has(id uint64, text string) bool {
+func (d *diary) has(id uint64, text string) bool { return d.count(id, text) > 0 }
+
+// count is the number of a member's lines that hold a text.
+func (d *diary) count(id uint64, text string) (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.lines[id] {
 		if strings.Contains(l, text) {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 type page struct {
@@ -352,8 +355,13 @@ func TestMemberWithAHungDiskDoesNotCampaign(t *testing.T) {
 		t.Fatalf("sum after %d", sum)
 	}
 	c.stop(lead)
-	// The third member campaigns several times in vain: it needs the hung one's vote.
-	until(t, "elections", func() bool { return c.engines[g].Status().Term > 3 })
+	// The third member asks several times in vain: it needs the hung one's vote. No term is raised.
+	term := c.engines[g].Status().Term
+	asked := log.count(uint64(g+1), "role=pre-candidate")
+	until(t, "campaigns", func() bool { return log.count(uint64(g+1), "role=pre-candidate") > asked+3 })
+	if now := c.engines[g].Status().Term; now != term {
+		t.Errorf("vain campaigns brought term %d after %d", now, term)
+	}
 	if log.has(id, "role=pre-candidate") && !campaignedBefore(log, id) || c.engines[f].Status().Role != Follower {
 		t.Fatalf("it campaigned: %q", log.lines[id])
 	}

@@ -28,6 +28,12 @@ import (
 // comes back hears the leader before it would campaign.
 const redialMax = 200 * time.Millisecond
 
+// linkPatience is the least time after which a connection is given up whose
+// bytes do not arrive. TCP would find out after a partition has healed, and
+// again as long after it as the partition took: until then the member hears no
+// leader.
+const linkPatience = time.Second
+
 // helloMax bounds the first frame of a connection.
 const helloMax = 4 << 10
 
@@ -196,7 +202,8 @@ func (l *link) close() {
 
 // dial keeps a connection to the member; in loop.
 func (l *link) dial(loop *netio.Loop) {
-	l.net = loop.Dial(netio.LinkConfig{Address: l.member.Address, Handler: l.open, BackoffMax: redialMax})
+	l.net = loop.Dial(netio.LinkConfig{Address: l.member.Address, Handler: l.open, BackoffMax: redialMax,
+		Patience: max(linkPatience, 2*l.e.b.election)})
 }
 
 // open begins a connection: hello, then the welcome.
@@ -344,8 +351,8 @@ func (a *accepted) down(*netio.Conn, error) {
 	}
 }
 
-// put makes in the member's only inbox; a connection before it is closed.
-// False when the member is known to have started anew since.
+// put makes in the member's only inbox; a connection before it is closed, in
+// its own loop. False when the member is known to have started anew since.
 func (t *inboxes) put(member uint64, in *inbox) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -356,9 +363,11 @@ func (t *inboxes) put(member uint64, in *inbox) bool {
 		if old.incarnation > in.incarnation {
 			return false
 		}
-		if old.conn != nil {
+		if c := old.conn; c != nil {
 			old.source.Close()
-			old.conn.Close(fmt.Errorf("engine: member %d connected again", member))
+			_ = c.Loop().Do(func() { // refused when everything is being closed
+				c.Close(fmt.Errorf("engine: member %d connected again", member))
+			})
 		}
 	}
 	t.open[member] = in

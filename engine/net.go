@@ -41,6 +41,9 @@ func (e *Engine) listen(ctx context.Context) error {
 		wired = e.openFronts()
 	}
 	net, err := netio.Start(cfg)
+	if net == nil {
+		e.net = nil // what was set up is closed again
+	}
 	if err = errors.Join(err, wired); err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}

@@ -136,10 +136,15 @@ func (r *runner) applyLoop() {
 			}
 			continue
 		}
-		r.apply.Park(func() bool {
-			return r.e.apply.Waiting() || r.stopped.Load()
-		})
+		r.apply.Park(r.applyDue)
 	}
+}
+
+// applyDue reports that apply's goroutine has something to do. Entries that
+// it has asked the journal for are nothing yet: whoever reads them rings.
+func (r *runner) applyDue() bool {
+	a := r.e.apply
+	return r.stopped.Load() || a.HasOrders() || a.Behind() && !r.e.behind.underway() && a.Err() == nil
 }
 
 // wakeIfWaiting tells the replica that apply made room or progress.

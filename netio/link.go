@@ -2,10 +2,14 @@ package netio
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // LinkConfig says where a Link goes. Zero durations take the defaults given.
@@ -14,6 +18,11 @@ type LinkConfig struct {
 
 	// Handler is called in the loop for each connection made. nil closes that connection.
 	Handler Acceptor
+
+	// Patience ends a connection whose bytes the other host does not acknowledge, or has no room for, for this long.
+	// 0 leaves it to the system, which tries for a quarter of an hour, and after a partition as late again as that
+	// took. Linux only.
+	Patience time.Duration
 
 	DialTimeout time.Duration // 1 s
 	BackoffMin  time.Duration // pause after the first failure; 50 ms. It doubles, with jitter,
@@ -78,7 +87,7 @@ func (k *Link) Close() { k.cancel() }
 
 func (k *Link) run() {
 	defer k.cancel()
-	dialer := net.Dialer{Timeout: k.cfg.DialTimeout}
+	dialer := net.Dialer{Timeout: k.cfg.DialTimeout, Control: k.control}
 	var pause time.Duration
 	for k.sleep(pause) {
 		err := k.once(&dialer)
@@ -132,6 +141,18 @@ func (k *Link) once(dialer *net.Dialer) error {
 		}
 		return ErrLinkClosed
 	}
+}
+
+// control sets the patience of a socket before it connects.
+func (k *Link) control(_, _ string, raw syscall.RawConn) error {
+	if k.cfg.Patience <= 0 {
+		return nil
+	}
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.cfg.Patience.Milliseconds()))
+	})
+	return errors.Join(err, failed)
 }
 
 func (k *Link) update(f func(s *LinkState)) {

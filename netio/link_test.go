@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -55,6 +56,39 @@ func TestLinkRedialsAfterRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, first)
+}
+
+// A host that takes no more bytes and says nothing: what a partition looks like that drops every packet. The link must
+// not wait for as long as the system would.
+func TestLinkLosesPatience(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close() // it never reads
+		}
+	}()
+	closed := make(chan error, 10)
+	client := start(t, Config{OutboundMax: 64 << 20, OutboundSoft: 64 << 20}, nil)
+	client.Loops()[0].Dial(LinkConfig{
+		Address: ln.Addr().String(), Patience: 300 * time.Millisecond, BackoffMin: time.Hour, BackoffMax: time.Hour,
+		Handler: func(c *Conn) Handler {
+			if err := c.Write(make([]byte, 32<<20)); err != nil {
+				t.Error(err)
+			}
+			return testHandler{closed: func(_ *Conn, err error) { closed <- err }}
+		},
+	})
+	if err := await(t, "the end of its patience", closed); !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Fatal(err)
+	}
 }
 
 func TestLinkBacksOff(t *testing.T) {

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -112,5 +113,63 @@ func TestAReadOfAnEarlierLeadershipIsNotSent(t *testing.T) {
 		if c.sent != (entries > 0) || !c.sent && !slices.Equal(s.fetched, []uint64{1}) {
 			t.Errorf("a run of %d entries of term %d: sent %d entries, asked again %v", c.count, c.term, entries, s.fetched)
 		}
+	}
+}
+
+// spoiled is a journal whose read fails.
+type spoiled struct{ fetched int }
+
+var errSpoiled = errors.New("spoiled")
+
+func (s *spoiled) Fetch(uint64) { s.fetched++ }
+func (s *spoiled) Result() (ziplist.Run, error, bool) {
+	return ziplist.Run{}, errSpoiled, s.fetched > 0
+}
+
+// A leader that cannot read its own log sends nothing of it, and above all no
+// frame that claims to follow another entry than it does. It tries again.
+func TestNothingIsSentOfALogThatCannotBeRead(t *testing.T) {
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
+	for _, mode := range []progress.Mode{progress.Probe, progress.Stream} {
+		s, l := &spoiled{}, &wireLink{connection: 1}
+		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Catchup: s, Retry: 10})
+		a.Order(1, mode, 5, 0, 1)
+		for now := range int64(4) {
+			a.Poll(8, 4, now)
+		}
+		if len(l.sent) > 0 {
+			t.Errorf("%s: sent %v", mode, &l.sent[0])
+		}
+		if !errors.Is(a.Err(), errSpoiled) || s.fetched < 2 {
+			t.Errorf("%s: %v after %d reads", mode, a.Err(), s.fetched)
+		}
+	}
+}
+
+// Appends are cut to frames; one entry that is larger than a frame, and than
+// what the member grants, goes alone.
+func TestAppendsAreCutToFrames(t *testing.T) {
+	store := ziplist.New(ziplist.Config{BudgetBytes: 8 << 20}, 1)
+	for i, size := range []int{300, 300, 300, 2 << 20, 300} {
+		if _, err := store.Append(1, uint64(i+1), 1, record.AppendCommand(nil, make([]byte, size))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := &wireLink{connection: 1} // grants 1 MiB
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 1000, FrameBytes: 700})
+	a.Order(1, progress.Stream, 1, 0, 1)
+	var counts []uint32
+	for now := range int64(8) {
+		a.Poll(5, 0, now)
+		if err := a.Check(); err != nil {
+			t.Fatal(err)
+		}
+		for ; len(counts) < len(l.sent); counts = append(counts, l.sent[len(counts)].Count) {
+		}
+		last := l.sent[len(l.sent)-1]
+		a.Ack(last.PrevIndex+uint64(last.Count), now)
+	}
+	if !slices.Equal(counts, []uint32{2, 1, 1, 1}) {
+		t.Fatalf("frames of %v entries", counts)
 	}
 }

@@ -52,7 +52,7 @@ type Apply struct {
 	entries []Entry
 	replies Replies
 	scratch []byte
-	failed  error
+	failed  atomic.Pointer[error]
 
 	commands atomic.Uint64
 	reads    atomic.Uint64
@@ -89,12 +89,22 @@ func (a *Apply) OrdersLeft() int {
 }
 
 // Waiting reports whether orders or entries wait for this stage. Any goroutine.
-func (a *Apply) Waiting() bool {
-	return a.orders.Cursor().Load() != a.taken.Load() || a.ready.Load() != a.applied.Load()
-}
+func (a *Apply) Waiting() bool { return a.HasOrders() || a.Behind() }
+
+// HasOrders reports whether orders wait for this stage. Any goroutine.
+func (a *Apply) HasOrders() bool { return a.orders.Cursor().Load() != a.taken.Load() }
+
+// Behind reports whether entries wait for this stage. Any goroutine.
+func (a *Apply) Behind() bool { return a.ready.Load() != a.applied.Load() }
 
 // Err is the error that stopped this stage: entries that could not be read.
-func (a *Apply) Err() error { return a.failed }
+// Any goroutine.
+func (a *Apply) Err() error {
+	if p := a.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
 
 // Poll applies a bounded amount and returns the work done. more tells that
 // work is left that no one else will announce.
@@ -102,7 +112,7 @@ func (a *Apply) Poll() (worked int, more bool) {
 	ready := a.ready.Load() // before the orders: what covers it is visible
 	worked += a.takeOrders()
 	applied := a.applied.Load()
-	for turn := 0; applied < ready && turn < applyTurn && a.failed == nil; turn++ {
+	for turn := 0; applied < ready && turn < applyTurn && a.failed.Load() == nil; turn++ {
 		run, ok := a.read(applied+1, ready)
 		if !ok {
 			break
@@ -135,7 +145,8 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 	sure := a.sure
 	a.sure = 0
 	if err != nil {
-		a.failed = fmt.Errorf("apply: entry %d: %w", index, err)
+		err = fmt.Errorf("apply: entry %d: %w", index, err)
+		a.failed.Store(&err)
 		return run, false
 	}
 	if run.First != index || index > sure {

@@ -162,11 +162,12 @@ func (c *Core) upToDate(m *Message) bool {
 	return m.PrevIndex >= c.log.last
 }
 
-// preVote answers in every role. It changes nothing here: no term, no vote, no timer.
+// preVote answers in every role. It changes nothing here: no term, no vote, no timer. While the own disk
+// hangs it refuses: the vote that it consents to would never be durable, and each vain campaign raises the term.
 func (c *Core) preVote(m *Message, e *Effects) {
 	free := m.Term > c.hard.Term ||
 		m.Term == c.hard.Term && (c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0)
-	if free && !c.sticky(m.From) && !c.probation.damaged && c.upToDate(m) {
+	if free && !c.stalled && !c.sticky(m.From) && !c.probation.damaged && c.upToDate(m) {
 		r := c.send(e, PreVoteAck, m.From)
 		r.Term, r.Round, r.LastResort = m.Term, m.Round, c.Probation()
 		return

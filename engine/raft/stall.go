@@ -7,7 +7,7 @@ import "github.com/ringraft/ringraft/engine/raft/quorum"
 
 // SetStalled says whether the own disk hangs. A replica that cannot make its vote for itself durable
 // does not campaign, not even when told to take over: it could not win, but the term that it raised would
-// depose a leader elected meanwhile as soon as the disk is back.
+// depose a leader elected meanwhile as soon as the disk is back. Nor does it consent to another's campaign.
 func (c *Core) SetStalled(stalled bool) { c.stalled = stalled }
 
 // StepDown makes a leader a follower that knows none, for one whose disk hangs and to whom nobody took

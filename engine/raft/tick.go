@@ -36,6 +36,8 @@ func (c *Core) tickLeader(n int, e *Effects) {
 	c.leading.beat += n
 	if c.leading.beat >= c.heartbeatTicks {
 		c.beat(e)
+		c.transfer.told = false
+		c.handOver(e) // once more: the word may have been lost
 	}
 }
 

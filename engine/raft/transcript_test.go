@@ -21,7 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	tick ID N                     N times one tick, all within one heartbeat round: what the last one sends
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
-//	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…]
+//	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…] [learners ID…]
 //	crash ID · start ID · lost ID TO · stall ID 0|1 · stepdown ID
 //	deliver | drop | again  [FROM->TO] [TYPE]   messages under way now, all that fit; again: deliver a copy
 //	settle                        everything is written, delivered and fed until nothing moves; silent
@@ -163,6 +163,9 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 	case "transfer":
 		s.do(func(c *Core, e *Effects) { report(c.Transfer(ns[0], e)) })
 	case "read":
+		if s.core.Role() != Leader {
+			print("  refused")
+		}
 		s.read()
 	case "stall":
 		s.core.SetStalled(ns[0] != 0)
@@ -193,6 +196,10 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 
 func (w *world) changeTo(f []string) {
 	var conf Configuration
+	if i := slices.Index(f, "learners"); i >= 0 {
+		conf.Learners = numbers(f[i+1:])
+		f = f[:i]
+	}
 	if i := slices.Index(f, "from"); i >= 0 {
 		conf.Outgoing = numbers(f[i+1:])
 		f = f[:i]

@@ -7,7 +7,7 @@ import "fmt"
 type transfer struct {
 	to      uint64
 	elapsed int  // ticks; given up after an election timeout
-	told    bool // TimeoutNow is sent
+	told    bool // TimeoutNow is sent; again with the next heartbeat
 }
 
 // Transfer hands leadership to a voter (0: the most up-to-date active one). It is given up when

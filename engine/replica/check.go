@@ -26,6 +26,9 @@ func (r *Replica) Check() error {
 	if n := len(r.effects.List); n > effectsMax {
 		return fmt.Errorf("bounded: %d effects wait for a slot", n-r.at)
 	}
+	if n := len(r.expiries); n > expiriesMax {
+		return fmt.Errorf("bounded: %d leaderships that are over wait to be forgotten", n)
+	}
 	for _, a := range r.cfg.Actors {
 		if err := a.Check(); err != nil {
 			return err
@@ -40,3 +43,6 @@ const effectsMax = 256
 // gatedMax bounds the messages that wait for a hard state to be durable: a
 // few per member and election, and an election takes longer than a write.
 const gatedMax = 256
+
+// expiriesMax bounds the leaderships whose requests wait for their end.
+const expiriesMax = 16

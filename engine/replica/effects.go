@@ -148,10 +148,11 @@ func (r *Replica) changeRole(e *raft.Effect) {
 		for _, a := range r.cfg.Actors {
 			a.Stop()
 		}
-		r.orders.RefuseReads(pipeline.NotLeader)
-		wait := 2 * int64(r.cfg.ElectionTicks) * r.cfg.Tick
-		r.expiries = append(r.expiries, expiry{term: e.Term, at: r.now + wait})
-		r.reads.confirmed = r.reads.begun
+		if r.reads.waiting || r.reads.begun != r.reads.confirmed { // none: apply may stand still, with no room for orders
+			r.orders.RefuseReads(pipeline.NotLeader)
+			r.reads.waiting, r.reads.confirmed = false, r.reads.begun
+		}
+		r.expireLater(e.Term)
 		r.flights, r.flightAt, r.flightCm = r.flights[:0], 0, 0
 	}
 	if e.Role == raft.Leader {
@@ -159,6 +160,17 @@ func (r *Replica) changeRole(e *raft.Effect) {
 	}
 	if r.cfg.OnRole != nil {
 		r.cfg.OnRole(e.Role, e.Leader, e.Term)
+	}
+}
+
+// expireLater makes what was appended up to a term unknown in two election
+// timeouts. Leaderships that come and go faster than that share the last one.
+func (r *Replica) expireLater(term uint64) {
+	x := expiry{term: term, at: r.now + 2*int64(r.cfg.ElectionTicks)*r.cfg.Tick}
+	if n := len(r.expiries); n == expiriesMax {
+		r.expiries[n-1] = x
+	} else {
+		r.expiries = append(r.expiries, x)
 	}
 }
 

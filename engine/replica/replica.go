@@ -366,9 +366,13 @@ func (r *Replica) takeTicks() int {
 // expire answers what was appended under a leadership that is over and has not
 // been judged for long. It does not wait for the disk.
 func (r *Replica) expire() {
-	for len(r.expiries) > 0 && r.expiries[0].at <= r.now && r.orders.Room() > ordersKept {
-		r.orders.Expire(r.expiries[0].term, pipeline.LeadershipLost)
-		r.expiries = r.expiries[:copy(r.expiries, r.expiries[1:])]
+	n := 0
+	for n < len(r.expiries) && r.expiries[n].at <= r.now {
+		n++
+	}
+	if n > 0 && r.orders.Room() > ordersKept {
+		r.orders.Expire(r.expiries[n-1].term, pipeline.LeadershipLost)
+		r.expiries = r.expiries[:copy(r.expiries, r.expiries[n:])]
 	}
 }
 
@@ -385,9 +389,11 @@ func (r *Replica) tend() {
 }
 
 // pollActors lets every member have what it may: the leader's store up to
-// stored, or up to durable when serial.
+// stored, or up to durable when serial. While its effects wait for a slot, the
+// core of a leader may be deposed already: its terms are of another log then
+// than the store's entries.
 func (r *Replica) pollActors() (n int) {
-	if r.role != raft.Leader {
+	if r.role != raft.Leader || r.core.Role() != raft.Leader {
 		return 0
 	}
 	limit := r.stored.index()

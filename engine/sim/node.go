@@ -562,10 +562,10 @@ func (n *node) fetch(id int) {
 	if id > 0 {
 		most = n.w.plan.FrameBytes
 	}
-	r, err := c.reader.Read(c.want, most)
+	r, err := c.reader.ReadOn(c.want, most)
 	c.err, c.ready = err, true
 	if err == nil {
-		c.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: append([]byte(nil), r.Records...)}
+		c.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: r.Records}
 	}
 	n.wake(0)
 }

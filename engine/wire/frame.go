@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -84,9 +85,10 @@ func appendUint(dst []byte, field protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(dst, v)
 }
 
-// Parse reads a frame's fields into m and returns its run, which aliases b
-// (nil when the frame has none). Unknown fields are skipped. It returns
-// ErrFrame, wrapped, for anything that is not a Frame message.
+// Parse reads a frame's fields into m and returns its run, which aliases b and
+// ends it (nil when the frame has none). Unknown fields are skipped. It returns
+// ErrFrame, wrapped, for anything that is not a Frame message, for one whose
+// run does not end it, and for numbers too large for their place.
 func Parse(b []byte, m *raft.Message) (run []byte, err error) {
 	*m = raft.Message{}
 	for len(b) > 0 {
@@ -102,13 +104,17 @@ func Parse(b []byte, m *raft.Message) (run []byte, err error) {
 				return nil, fmt.Errorf("%w: field %d: %v", ErrFrame, field, protowire.ParseError(n))
 			}
 			b = b[n:]
-			set(m, int(field), v)
+			if !set(m, int(field), v) {
+				return nil, fmt.Errorf("%w: field %d: %d is out of range", ErrFrame, field, v)
+			}
 		case kind == protowire.BytesType && field == fieldRun:
 			v, n := protowire.ConsumeBytes(b)
 			if n < 0 {
 				return nil, fmt.Errorf("%w: run: %v", ErrFrame, protowire.ParseError(n))
 			}
-			b, run = b[n:], v
+			if b, run = b[n:], v; len(b) > 0 {
+				return nil, fmt.Errorf("%w: %d bytes behind the run", ErrFrame, len(b))
+			}
 		default:
 			n := protowire.ConsumeFieldValue(field, kind, b)
 			if n < 0 {
@@ -120,10 +126,12 @@ func Parse(b []byte, m *raft.Message) (run []byte, err error) {
 	return run, nil
 }
 
-func set(m *raft.Message, field int, v uint64) {
+// set puts a number in its place; false when it does not fit.
+func set(m *raft.Message, field int, v uint64) bool {
 	switch field {
 	case fieldType:
 		m.Type = raft.MessageType(v)
+		return v <= math.MaxUint8
 	case fieldFrom:
 		m.From = v
 	case fieldTo:
@@ -138,6 +146,7 @@ func set(m *raft.Message, field int, v uint64) {
 		m.EntryTerm = v
 	case fieldCount:
 		m.Count = uint32(v)
+		return v <= math.MaxUint32
 	case fieldCommit:
 		m.Commit = v
 	case fieldMatch:
@@ -155,4 +164,5 @@ func set(m *raft.Message, field int, v uint64) {
 	case fieldLastResort:
 		m.LastResort = v != 0
 	}
+	return true
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -56,6 +57,28 @@ func TestNothingAllocates(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
+	}
+}
+
+// The run ends its frame: the bytes of its entries are found from the end. And
+// a number that does not fit is not cut to one that does.
+func TestOddFramesAreRefused(t *testing.T) {
+	m := raft.Message{Type: raft.Append, From: 1, To: 2, Term: 3, PrevIndex: 4, PrevTerm: 3, EntryTerm: 3, Count: 1}
+	run := []byte{8, 3, 16, 5, 26, 3, 18, 1, 'x'}
+	whole := append(AppendRunFront(AppendFront(nil, &m), len(run)), run...)
+	if r, err := Parse(whole, new(raft.Message)); err != nil || !bytes.Equal(r, run) {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"a known field behind the run":    appendUint(bytes.Clone(whole), fieldCommit, 9),
+		"an unknown field behind the run": appendUint(bytes.Clone(whole), 99, 9),
+		"a second run":                    append(AppendRunFront(bytes.Clone(whole), len(run)), run...),
+		"a type of more than a byte":      appendUint(nil, fieldType, 256+uint64(raft.Append)),
+		"a count of more than four bytes": appendUint(AppendFront(nil, &m), fieldCount, 1<<32),
+	} {
+		if _, err := Parse(b, new(raft.Message)); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -163,13 +163,21 @@ func Parse(b []byte, e *Entry) (n int, err error) {
 		return 0, err
 	}
 	*e = Entry{}
-	if len(inner) > 2 && inner[0] == tagData { // a plain command and nothing else
-		if size, k := varint(inner[1:]); k > 0 && size == uint64(len(inner)-1-k) {
-			e.Data = inner[1+k:]
-			return n, nil
-		}
+	if data, ok := plain(inner); ok {
+		e.Data = data
+		return n, nil
 	}
 	return n, parseFields(inner, e)
+}
+
+// plain returns the data of a plain command with nothing else, the usual entry.
+func plain(inner []byte) (data []byte, ok bool) {
+	if len(inner) > 2 && inner[0] == tagData {
+		if size, k := varint(inner[1:]); k > 0 && size == uint64(len(inner)-1-k) {
+			return inner[1+k:], true
+		}
+	}
+	return nil, false
 }
 
 func parseFields(b []byte, e *Entry) error {
@@ -192,6 +200,9 @@ func parseFields(b []byte, e *Entry) error {
 				return fmt.Errorf("%w: field %d: %v", ErrMalformed, num, protowire.ParseError(n))
 			}
 			b = b[n:]
+			if num == 1 && v > uint64(Clock) {
+				return fmt.Errorf("%w: kind %d is not known", ErrMalformed, v)
+			}
 			e.set(int(num), v)
 		default:
 			n := protowire.ConsumeFieldValue(num, kind, b)
@@ -230,8 +241,9 @@ func Count(b []byte) (entries int, err error) {
 	return entries, nil
 }
 
-// Scan is Count for bytes from elsewhere: it also calls special, in order,
-// with every entry that is not a plain command.
+// Scan is Count for bytes from elsewhere: what it accepts, Parse can read. It
+// calls special, in order, with every entry that is not a command. An entry of
+// a kind that is not known is refused: to pass over it would part the replicas.
 func Scan(b []byte, special func(i int, e *Entry)) (entries int, err error) {
 	var e Entry
 	for len(b) > 0 {
@@ -239,7 +251,7 @@ func Scan(b []byte, special func(i int, e *Entry)) (entries int, err error) {
 		if err != nil {
 			return entries, err
 		}
-		if len(inner) > 0 && inner[0] != tagData {
+		if _, ok := plain(inner); !ok {
 			if err := parseInto(inner, &e); err != nil {
 				return entries, err
 			}

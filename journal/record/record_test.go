@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -136,4 +137,59 @@ func BenchmarkParse128(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// agree holds Scan, which guards the log, against Parse, which must then read
+// every entry: the same entries, and the same ones special.
+func agree(t *testing.T, b []byte) (ok bool) {
+	t.Helper()
+	var special, want []int
+	n, err := Scan(b, func(i int, _ *Entry) { special = append(special, i) })
+	if err != nil {
+		return false
+	}
+	for i := range n {
+		var e Entry
+		size, err := Parse(b, &e)
+		if err != nil {
+			t.Fatalf("%x: entry %d was let in and cannot be read: %v", b, i, err)
+		}
+		if e.Kind != Command {
+			want = append(want, i)
+		}
+		b = b[size:]
+	}
+	if len(b) > 0 || !slices.Equal(special, want) {
+		t.Fatalf("special are %v, told of %v; %d bytes left", want, special, len(b))
+	}
+	return true
+}
+
+func TestScanLetsInOnlyWhatParses(t *testing.T) {
+	for name, c := range map[string]struct {
+		inner []byte
+		ok    bool
+	}{
+		"a command":                  {[]byte{tagData, 2, 'a', 'b'}, true},
+		"an empty command":           {nil, true},
+		"no-op":                      {[]byte{tagKind, byte(NoOp)}, true},
+		"kind behind the data":       {[]byte{tagData, 1, 'a', tagKind, byte(Config)}, true},
+		"data longer than the entry": {[]byte{tagData, 200, 'a', 'b'}, false},
+		"data without a length":      {[]byte{tagData}, false},
+		"data, then half a field":    {[]byte{tagData, 1, 'a', tagKind}, false},
+		"a kind that is not known":   {[]byte{tagKind, byte(Clock) + 1}, false},
+		"a kind of two bytes":        {[]byte{tagKind, 0x81, 0x02}, false},
+	} {
+		b := AppendCommand(nil, []byte("before"))
+		b = append(append(b, tagEntry, byte(len(c.inner))), c.inner...)
+		if ok := agree(t, b); ok != c.ok {
+			t.Errorf("%s: let in %t", name, ok)
+		}
+	}
+}
+
+func FuzzScan(f *testing.F) {
+	f.Add(Append(AppendCommand(nil, []byte("x")), &Entry{Kind: Config, Data: []byte("y")}))
+	f.Add([]byte{tagEntry, 4, tagData, 200, 'a', 'b'})
+	f.Fuzz(func(t *testing.T, b []byte) { agree(t, b) })
 }

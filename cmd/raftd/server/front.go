@@ -307,6 +307,15 @@ func (f *front) finish() {
 	f.finishing = false
 }
 
+// tick is called every so often, whatever comes in: those who wait for a leader that stands still must not wait until
+// somebody else asks who leads.
+func (f *front) tick() {
+	if len(f.links) > 0 {
+		f.refresh()
+	}
+	f.finish()
+}
+
 // resume lets blocked connections go on, and reports whether one did.
 func (f *front) resume() (went bool) {
 	if len(f.blocked) == 0 {

@@ -179,6 +179,27 @@ func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
 	}
 }
 
+// The leader stands still and answers nothing, another one leads: a client that waits alone, on a loop where nobody else
+// says anything, is told in time that the outcome is unknown.
+func TestALoneClientOfAFormerLeaderIsAnswered(t *testing.T) {
+	r := newRig(t, nil)
+	now := int64(1)
+	r.front.now = func() int64 { return now }
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "v"))
+	r.dialed[0].opened(&wire{})
+	feed(t, r.dialed[0], "+OK\r\n")
+	now += leadEvery
+	r.front.tick()
+	expect(t, "while it leads", w.take(), "")
+	r.follow("127.0.0.1:9001")
+	r.front.tick()
+	now += retiredMax
+	r.front.tick()
+	expect(t, "when it does not", w.take(), "-"+unknownResult+"\r\n")
+}
+
 func TestSlotOfKey(t *testing.T) {
 	for key, want := range map[string]int{"foo": 12182, "123456789": 12739, "{foo}x": 12182, "{}foo": 9500, "": 0} {
 		if got := slotOf([]byte(key)); got != want {

@@ -17,7 +17,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
 	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
-	env.OnTick(f.finish)
+	env.OnTick(f.tick)
 	return func(c *netio.Conn) netio.Handler {
 		return &clientHandler{f.accept(c, c.RemoteAddr().String(), s.cfg.Client)}
 	}

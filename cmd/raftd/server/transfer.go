@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
 )
 
@@ -18,10 +18,11 @@ const transferMax = 10 * time.Second
 // transfer starts RAFT.TRANSFER [member-id] on the leader. The loop goes on; the reply finds its way back like that of
 // any other command. One at a time: each takes a goroutine.
 func (f *front) transfer(c *conn, args [][]byte) {
-	to, ok := int64(0), true
+	to, ok := uint64(0), true
 	if len(args) == 2 {
-		to, ok = kv.ParseInt(args[1])
-		ok = ok && to > 0
+		var err error
+		to, err = strconv.ParseUint(string(args[1]), 10, 64)
+		ok = err == nil && to > 0
 	}
 	switch {
 	case len(args) > 2:
@@ -42,7 +43,7 @@ func (f *front) transfer(c *conn, args [][]byte) {
 	f.start(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), transferMax)
 		defer cancel()
-		err := (*s.transfer.Load())(ctx, uint64(to))
+		err := (*s.transfer.Load())(ctx, to)
 		s.transferring.Store(false)
 		// The server is closing when it cannot be done in the loop, and the connection with it.
 		_ = f.do(func() { f.transferred(c, place, err) })
@@ -72,8 +73,11 @@ func transferFault(err error) string {
 	case errors.As(err, &who) && who.Leader == 0:
 		return "TRYAGAIN not transferred: this member does not lead, and no leader is known"
 	case errors.As(err, &who):
-		return fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is member %d at %s",
-			who.Leader, who.LeaderAddress)
+		says := fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is member %d", who.Leader)
+		if who.LeaderAddress != "" {
+			says += " at " + who.LeaderAddress
+		}
+		return says
 	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring):
 		return "TRYAGAIN " + why
 	case errors.Is(err, engine.ErrTransfer):

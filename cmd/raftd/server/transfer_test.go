@@ -39,6 +39,12 @@ func TestTransferAnswersInItsPlace(t *testing.T) {
 	if to() != 2 {
 		t.Fatalf("handed to %d", to())
 	}
+	r.send(c, array("RAFT.TRANSFER", "18446744073709551615"))
+	end(nil)
+	expect(t, "to the largest id that --id takes", w.take(), "+OK\r\n")
+	if to() != 1<<64-1 {
+		t.Fatalf("handed to %d", to())
+	}
 	r.send(c, array("raft.transfer"))
 	end(nil)
 	expect(t, "to whoever is best", w.take(), "+OK\r\n")
@@ -65,6 +71,8 @@ func TestTransferSaysWhyNot(t *testing.T) {
 			"-TRYAGAIN leadership was not transferred to member 2: it did not take over within an election timeout"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2, LeaderAddress: "127.0.0.1:9"},
 			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2 at 127.0.0.1:9"},
+		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2},
+			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader},
 			"-TRYAGAIN not transferred: this member does not lead, and no leader is known"},
 		{context.DeadlineExceeded,
@@ -78,6 +86,9 @@ func TestTransferSaysWhyNot(t *testing.T) {
 	for _, x := range [][2]string{
 		{array("RAFT.TRANSFER", "two"), "-ERR 'two' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "0"), "-ERR '0' is not a member id; see INFO raft\r\n"},
+		{array("RAFT.TRANSFER", "18446744073709551616"), "-ERR '18446744073709551616' is not a member id; see INFO raft\r\n"},
+		{array("RAFT.TRANSFER", "+2"), "-ERR '+2' is not a member id; see INFO raft\r\n"},
+		{array("RAFT.TRANSFER", ""), "-ERR '' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "-1"), "-ERR '-1' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "1", "2"), "-ERR wrong number of arguments for 'raft.transfer' command\r\n"},
 	} {

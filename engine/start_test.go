@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// goroutines counts those that run the engine's own code, beside the caller's.
+func goroutines() (n int) {
+	buf := make([]byte, 1<<20)
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")[1:] {
+		if strings.Contains(g, "ringraft/engine.(*") || strings.Contains(g, "ringraft/netio.(*") {
+			n++
+		}
+	}
+	return n
+}
+
+// A start whose time is over gives everything back: the port, the directory,
+// its goroutines.
+func TestStartTooLate(t *testing.T) {
+	for _, threads := range []Threads{Fused, Threaded} {
+		t.Run(threads.String(), func(t *testing.T) {
+			before := goroutines()
+			dir, address := t.TempDir(), ports(t, 1)[0]
+			b := func() *Builder {
+				return New().Dir(dir).Members(Member{ID: 1, Address: address}).StateMachine(&counter{}).Threads(threads)
+			}
+			late, cancel := context.WithCancel(context.Background())
+			cancel()
+			failed := make(chan error, 1)
+			go func() {
+				_, err := b().Start(late)
+				failed <- err
+			}()
+			select {
+			case err := <-failed:
+				if !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("Start does not return")
+			}
+			e, err := b().Start(context.Background())
+			if err != nil {
+				t.Fatal("the start before holds on to something: ", err)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "all goroutines to end", func() bool { return goroutines() <= before })
+		})
+	}
+}
+
+// A start that finds its port taken leaves nothing behind either.
+func TestStartOnATakenPort(t *testing.T) {
+	taken, err := New().Dir(t.TempDir()).Listen("127.0.0.1:0").StateMachine(&counter{}).Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.net.Addr(0).String()
+	before := goroutines()
+	for range 3 {
+		if _, err := New().Dir(t.TempDir()).Listen(address).StateMachine(&counter{}).Start(context.Background()); err == nil {
+			t.Fatal("two engines on one port")
+		}
+	}
+	until(t, "all goroutines to end", func() bool { return goroutines() <= before })
+}
+
+// An engine that gave up has left its polling goroutine in a write. Whoever
+// calls it afterwards is told at once.
+func TestCallsAfterGivingUp(t *testing.T) {
+	for _, slow := range []bool{true, false} {
+		c, disks, _ := newHanging(t, slow, func(b *Builder) { b.GiveUp(700 * time.Millisecond) })
+		c.add(0)
+		old := c.leader()
+		e := c.engines[old]
+		c.engines[old] = nil
+		lane, err := e.Lane(LaneConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		disks[uint64(old+1)].hold()
+		if _, err := lane.Write(number(1)); err != nil {
+			t.Fatal(err)
+		}
+		lane.Flush()
+		<-e.Done()
+		for name, call := range map[string]func(context.Context, []byte) ([]byte, error){"Propose": e.Propose, "Read": e.Read} {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			if _, err := call(ctx, number(1)); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrNotApplied) {
+				t.Errorf("writer goroutine %t: %s: %v", slow, name, err)
+			}
+			cancel()
+		}
+		disks[uint64(old+1)].release()
+	}
+}
