@@ -18,9 +18,10 @@ type flag struct{ b atomic.Bool }
 func (f *flag) set()       { f.b.Store(true) }
 func (f *flag) take() bool { return f.b.Load() && f.b.CompareAndSwap(true, false) }
 
-// Why leadership was not handed over; for errors.Is.
+// Why leadership was not handed over; for errors.Is. The old leader leads on,
+// except where it is said otherwise.
 var (
-	// ErrTransfer: leadership was not handed over; the old leader leads on.
+	// ErrTransfer: leadership was not handed over as asked.
 	ErrTransfer = errors.New("ringraft: leadership was not transferred")
 	// ErrNotMember: no voting member has that id.
 	ErrNotMember = errors.New("there is no such voting member")
@@ -32,10 +33,15 @@ var (
 	ErrTransferring = errors.New("leadership is being handed to another member")
 	// ErrNotTaken: the member did not catch up and win within an election timeout.
 	ErrNotTaken = errors.New("it did not take over within an election timeout")
+	// ErrAnotherWon: the old leader leads no more, but it was not the member named
+	// that won the election.
+	ErrAnotherWon = errors.New("another member won the election")
+	// ErrNobodyWon: the old leader leads no more, and no other leader is known yet.
+	ErrNobodyWon = errors.New("nobody is known to have won the election yet")
 )
 
-// TransferError says why leadership was not handed over; the old leader leads
-// on. errors.Is knows it as ErrTransfer and as its cause.
+// TransferError says why leadership was not handed over. errors.Is knows it as
+// ErrTransfer and as its cause.
 type TransferError struct {
 	To    uint64 // 0: whichever member is the most up to date
 	Cause error
@@ -54,6 +60,7 @@ func (e *TransferError) Unwrap() error        { return e.Cause }
 
 // handover is one call of Transfer on its way through the polling goroutine.
 type handover struct {
+	named  uint64 // by the caller; 0: any
 	to     uint64
 	gone   atomic.Bool // the caller waits no more
 	answer chan error  // room for one
@@ -71,17 +78,17 @@ type handovers struct {
 }
 
 // Transfer hands leadership to a member, or to the most up-to-date one when
-// to is 0. It returns nil when this replica no longer leads: another member
-// is known to lead, or was not within an election timeout. Writes wait
-// meanwhile and go on when nothing comes of it. Errors are a *TransferError
-// (this replica leads on), an *Error that says who leads when this replica does
-// not, ErrClosed, or ctx's: then it may still come about. Not for a front end's
-// handlers: it waits.
+// to is 0. It returns nil when the member named is known to lead, or, when none was
+// named, as soon as this replica leads no more and another is known to lead or is
+// not within an election timeout. Writes wait meanwhile and go on when nothing comes
+// of it. Errors are a *TransferError, an *Error that says who leads when this replica
+// did not, ErrClosed, or ctx's: then it may still come about. Not for a front
+// end's handlers: it waits.
 func (e *Engine) Transfer(ctx context.Context, to uint64) error {
 	if e.stopping.Load() {
 		return ErrClosed
 	}
-	h := &handover{to: to, answer: make(chan error, 1)}
+	h := &handover{named: to, to: to, answer: make(chan error, 1)}
 	e.handovers.mu.Lock()
 	e.handovers.arrived = append(e.handovers.arrived, h)
 	e.handovers.mu.Unlock()
@@ -148,13 +155,26 @@ func (e *Engine) attended(h *handover) bool {
 	case role != Leader && leader == 0 && e.clock() < h.expires:
 		return false // it leads no more, and soon it is known who does
 	case role != Leader:
-		h.answer <- nil
+		h.answer <- h.verdict(leader)
 	case term == h.term && e.core.Transferring() == h.to:
 		return false
 	default:
 		h.answer <- &TransferError{h.to, ErrNotTaken}
 	}
 	return true
+}
+
+// verdict is the answer once this replica leads no more and another one does;
+// leader is 0 when nobody is known to.
+func (h *handover) verdict(leader uint64) error {
+	switch {
+	case h.named == 0 || leader == h.named:
+		return nil
+	case leader == 0:
+		return &TransferError{h.named, ErrNobodyWon}
+	default:
+		return &TransferError{h.named, fmt.Errorf("%w: member %d leads", ErrAnotherWon, leader)}
+	}
 }
 
 // handOver starts handing leadership over; polling goroutine.

@@ -64,8 +64,7 @@ func (f *front) transferred(c *conn, place uint64, err error) {
 	f.finish()
 }
 
-// transferFault words why leadership was not handed over. Except where it says that nobody knows, this member leads on
-// or did not lead before.
+// transferFault words why leadership was not handed over as asked.
 func transferFault(err error) string {
 	why := strings.TrimPrefix(err.Error(), "ringraft: ")
 	var who *engine.Error
@@ -78,7 +77,7 @@ func transferFault(err error) string {
 			says += " at " + who.LeaderAddress
 		}
 		return says
-	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring):
+	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring), errors.Is(err, engine.ErrNobodyWon):
 		return "TRYAGAIN " + why
 	case errors.Is(err, engine.ErrTransfer):
 		return "ERR " + why

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -69,6 +70,10 @@ func TestTransferSaysWhyNot(t *testing.T) {
 			"-ERR leadership was not transferred to another member: it is not connected"},
 		{&engine.TransferError{To: 2, Cause: engine.ErrNotTaken},
 			"-TRYAGAIN leadership was not transferred to member 2: it did not take over within an election timeout"},
+		{&engine.TransferError{To: 2, Cause: fmt.Errorf("%w: member 3 leads", engine.ErrAnotherWon)},
+			"-ERR leadership was not transferred to member 2: another member won the election: member 3 leads"},
+		{&engine.TransferError{To: 2, Cause: engine.ErrNobodyWon},
+			"-TRYAGAIN leadership was not transferred to member 2: nobody is known to have won the election yet"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2, LeaderAddress: "127.0.0.1:9"},
 			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2 at 127.0.0.1:9"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2},
