@@ -157,11 +157,14 @@ func (x *examiner) read() error {
 	return nil
 }
 
-// file reports a segment file of a wrong length, or one that cannot be read.
+// file reports a segment file of a wrong length, a copy, or one that cannot be
+// read.
 func (x *examiner) file(rg Range) {
 	kind, harm := Unreadable, true
 	if rg.Offset > 0 || strings.HasPrefix(rg.Cause, "the file has") {
 		kind = Missing
+	} else if strings.Contains(rg.Cause, "is the same segment") {
+		kind = Wrong
 	}
 	x.found(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1, Text: rg.Cause})
 }

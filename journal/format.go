@@ -96,9 +96,11 @@ func headerSectors(payload, metadata int) int {
 
 // GroupFor is the largest Config.GroupBytes whose batches take at most size
 // bytes on disk, a multiple of the block: the rest is header and checksums.
-func GroupFor(size int) int {
+func GroupFor(size int) int { return groupFor(size, 0) }
+
+func groupFor(size, metadata int) int {
 	payload := size - sectorBytes
-	for headerSectors(payload, 0)*sectorBytes+payload > size {
+	for headerSectors(payload, metadata)*sectorBytes+payload > size {
 		payload -= sectorBytes
 	}
 	return payload
