@@ -228,6 +228,48 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 	j.segments.made.Wait()
 }
 
+// Any bytes anywhere in any file, which then ends anywhere: Open and Examine
+// refuse, or say what is lost, or find nothing wrong; they do not panic, and
+// nothing that was sealed goes in silence. The state file may be missing.
+func FuzzBytes(f *testing.F) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(f, tiny(fs))
+	w, h := &writer{t: f, j: j}, &history{}
+	work(w, h, 5)
+	w.seal()
+	names, _ := fs.List()
+	first := fs.Data("000001.seg")
+	for k := range uint8(2 * len(names)) {
+		f.Add(k, uint16(4096), uint16(0), first[:4096])
+		f.Add(k, uint16(4096+512), uint16(99), first[4096:8192])
+		f.Add(k, uint16(0), uint16(1), fs.Data(stateName)[:stateBytes])
+	}
+	f.Fuzz(func(t *testing.T, file uint8, off, trim uint16, raw []byte) {
+		disk, name := fs.Clone(), names[int(file)/2%len(names)]
+		b := disk.Data(name)
+		copy(b[min(int(off), len(b)):], raw)
+		disk.Truncate(name, len(b)-int(trim)%len(b))
+		amnesia := file%2 == 1
+		if amnesia {
+			if err := disk.Remove(stateName); err != nil {
+				t.Fatal(err)
+			}
+		}
+		examined(t, disk)
+		var x Inspector
+		_, _, _ = x.Batch(raw) // what it says does not matter here
+		_, rec, log, err := recovered(tiny(disk.Clone()))
+		if err == nil && (amnesia || fmt.Sprint(log) != fmt.Sprint(h.logs[len(h.logs)-1]) || rec.Probation) {
+			t.Fatalf("%s: %v %+v", name, log, rec)
+		}
+		cfg := tiny(disk)
+		cfg.Damaged = true
+		if j, rec, err := Open(cfg); err == nil {
+			_, _ = entries(j, rec.First, min(rec.Last, rec.First+100)) // it may be damaged
+		}
+	})
+}
+
 // recordOf is one record of n bytes.
 func recordOf(n int) []byte {
 	size := n

@@ -177,7 +177,7 @@ var (
 // readPrefix verifies the lengths in the first sector of a batch.
 func readPrefix(b []byte) (sectors, payload, metadata int, ok bool) {
 	le := binary.LittleEndian
-	if le.Uint32(b) != magic || le.Uint16(b[4:]) != version || le.Uint32(b[12:]) != prefixCheck(b) {
+	if len(b) < sectorBytes || le.Uint32(b) != magic || le.Uint16(b[4:]) != version || le.Uint32(b[12:]) != prefixCheck(b) {
 		return 0, 0, 0, false
 	}
 	sectors, payload, metadata = int(le.Uint16(b[8:])), int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
