@@ -63,8 +63,10 @@ orders:
 # Every bit, every truncation, every torn subset, ten thousand turns of the ring
 # of segments with power gone in every write, processes on disks that fail (as
 # root, with strace), the recovery of 1 GiB. docs/journal.md has the table.
+torture: SHELL := bash
+torture: .SHELLFLAGS := -o pipefail -c
 torture:
-	set -o pipefail; RINGRAFT_TORTURE=1 RINGRAFT_RECOVERY=$${RINGRAFT_RECOVERY-1024} \
+	RINGRAFT_TORTURE=1 RINGRAFT_RECOVERY=$${RINGRAFT_RECOVERY-1024} \
 	  $(GO) test -count=1 -timeout 2h -v -p 1 -run JRN ./journal ./cmd/raftd | grep -v '^=== '
 
 # Allocation counts and nanoseconds of every hot component.
