@@ -187,6 +187,72 @@ func (c *crashes) run() {
 	}
 }
 
+// JRN-7 again with groups that queue: power goes at every operation of a writer
+// that lags behind a stage which fills, compacts and seals meanwhile.
+func TestJRN7PowerCutWithGroupsQueued(t *testing.T) {
+	rounds := 8
+	if testing.Short() {
+		rounds = 2
+	}
+	if long {
+		rounds = 64
+	}
+	var points, states, queued atomic.Int64
+	each(rounds, func(seed int) {
+		c := &crashes{t: t, mode: Mode(seed % 4), rng: rand.New(rand.NewPCG(uint64(seed), 77)), h: &history{}, keep: 1, gentle: 2}
+		queued.Add(int64(c.queue()))
+		points.Add(int64(c.points))
+		states.Add(int64(c.states))
+	})
+	t.Logf("%d operations, %d power cuts, %d times with two groups queued", points.Load(), states.Load(), queued.Load())
+	if queued.Load() < int64(rounds) {
+		t.Error("too little was queued to prove anything")
+	}
+}
+
+// queue drives one journal whose device works when it likes.
+func (c *crashes) queue() (queued int) {
+	disk, d := device.NewSim(), &device.Manual{}
+	cfg := onSim(disk, c.mode)
+	cfg.Device = d
+	j, _ := mustOpen(c.t, cfg)
+	w := &writer{t: c.t, j: j}
+	c.h.logs, c.h.hard = append(c.h.logs, nil), append(c.h.hard, Hard{})
+	c.watch(disk, 1)
+	step := func() {
+		if d.Queued() == 2 {
+			queued++
+		}
+		c.acked = j.Durable()
+		c.hard = c.h.hard[c.acked]
+		d.Step()
+		w.poll()
+	}
+	for i := range 60 {
+		for d.Queued() == 2 || c.rng.IntN(3) == 0 && d.Queued() > 0 {
+			step()
+		}
+		first, n := w.last+1, 1+c.rng.IntN(3)
+		if c.rng.IntN(5) == 0 && w.last > 1 {
+			first, n = w.last, c.rng.IntN(2)
+		}
+		c.h.mutate(w, uint64(1+i), first, n, 60+c.rng.IntN(1200))
+		if c.rng.IntN(3) == 0 && w.last > c.keep+6 {
+			c.keep = w.last - 5
+			j.Compact(c.keep)
+		}
+		w.poll()
+		if c.rng.IntN(9) == 0 {
+			w.now += int64(time.Second) // time for a seal, if nothing is under way
+			w.poll()
+		}
+	}
+	for d.Queued() > 0 || j.Busy() {
+		step()
+	}
+	return queued
+}
+
 // JRN-8: the copies of the state file, each one old, new, torn, garbage or another
 // member's: the vote never goes back, and no two that agree are needed to
 // refuse.

@@ -110,3 +110,28 @@ func TestOpensOnAFullDisk(t *testing.T) {
 		t.Fatalf("%+v", rec)
 	}
 }
+
+// What an opening found is durable when it returns, also where it stood only in
+// a cache: a process was killed between write and sync, and power goes later.
+func TestWhatWasFoundIsDurable(t *testing.T) {
+	disk := device.NewSim()
+	cfg := onSim(disk, BufferedNosync)
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	for range 9 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+	}
+	for opening, mode := range []Mode{Direct, DirectFdatasync} {
+		if err := j.unlock(); err != nil { // killed
+			t.Fatal(err)
+		}
+		var rec *Recovery
+		if j, rec = mustOpen(t, onSim(disk, mode)); rec.Last != w.last {
+			t.Fatalf("opening %d: %+v", opening, rec)
+		}
+		if _, rec = mustOpen(t, onSim(disk.Crash(func() bool { return false }), mode)); rec.Last != w.last {
+			t.Fatalf("opening %d found %d entries, and power took some: %+v", opening, w.last, rec)
+		}
+	}
+}
