@@ -111,6 +111,9 @@ func (j *Journal) recover() (*Recovery, error) {
 		if s.state, err = j.found(names); err != nil {
 			return nil, err
 		}
+		if names, err = j.fs.List(); err != nil { // what an earlier start left half done is gone
+			return nil, err
+		}
 	}
 	if s.state.id != j.cfg.Identity {
 		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.state.id, Told: j.cfg.Identity}

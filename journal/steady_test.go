@@ -135,3 +135,29 @@ func TestWhatWasFoundIsDurable(t *testing.T) {
 		}
 	}
 }
+
+// A first start that found no room leaves files behind; the next one goes on.
+func TestFirstStartAfterAFailedOne(t *testing.T) {
+	for _, name := range []string{stateNew, segmentNew, "probe"} {
+		cfg := tiny(nil)
+		cfg.Dir, cfg.Mode = t.TempDir(), BufferedDsync
+		dir := filepath.Join(cfg.Dir, "journal")
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, rec, err := Open(cfg)
+		if err != nil || !rec.Fresh {
+			t.Fatalf("beside %s: %+v %v", name, rec, err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+}

@@ -182,6 +182,12 @@ func (s *Sim) Rename(from, to string) error {
 
 // Remove implements FS.
 func (s *Sim) Remove(name string) error {
+	s.mu.Lock()
+	_, found := s.names[name]
+	s.mu.Unlock()
+	if !found {
+		return fmt.Errorf("remove %s: %w", s.Path(name), fs.ErrNotExist)
+	}
 	return s.change("remove", name, func(m map[string]*inode) { delete(m, name) })
 }
 
