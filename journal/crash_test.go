@@ -368,6 +368,43 @@ func TestJRN3EveryTornSubset(t *testing.T) {
 	t.Logf("%d torn writes", 3<<free)
 }
 
+// JRN-3: the last write torn inside a sector, from the front or from the back. It
+// is cut, as torn or on probation, or whole; never another log.
+func TestJRN3TornInsideASector(t *testing.T) {
+	fs := device.NewMemory()
+	j, _ := mustOpen(t, tiny(fs))
+	w, h := &writer{t: t, j: j}, &history{}
+	work(w, h, 3)
+	writes := recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
+	h.mutate(w, 9, w.last+1, 1, 4200) // two blocks
+	w.flush()
+	x := (*writes)[len(*writes)-1]
+	whole, cut := h.logs[len(h.logs)-1], h.logs[len(h.logs)-2]
+	doubts := 0
+	for at := 8; at < len(x.buf); at += 8 {
+		if at%sectorBytes == 0 {
+			continue
+		}
+		for _, front := range []bool{true, false} {
+			disk := x.before.Clone()
+			b := disk.Data(x.name)[x.off:]
+			if front {
+				copy(b[:at], x.buf)
+			} else {
+				copy(b[at:], x.buf[at:])
+			}
+			_, rec, log, err := recovered(tiny(disk))
+			if err != nil || !slices.Equal(log, cut) && !slices.Equal(log, whole) || slices.Equal(log, whole) && rec.Probation {
+				t.Fatalf("torn at %d, the front is there %v: %v %+v %v", at, front, err, rec, log)
+			}
+			if rec.Probation {
+				doubts++
+			}
+		}
+	}
+	t.Logf("%d writes torn inside a sector, %d of them cost the vote", 2*(len(x.buf)/8-len(x.buf)/sectorBytes), doubts)
+}
+
 // JRN-8: old, new, torn and empty copies of the state file, decoded.
 func TestJRN8StateFileMatrix(t *testing.T) {
 	enc := func(s state) []byte {
