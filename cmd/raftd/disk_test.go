@@ -354,8 +354,8 @@ func TestJRN9DiskErrorEndsTheProcess(t *testing.T) {
 // TestJRN9ThinDisk: the image of the file system is sparse, and the tmpfs that
 // it lies on is full: what the file system believes to have, the device does not
 // give. The kernel returns an error once and may say later that all is well.
-// Batches are of one page here: the loop driver (of Linux 6.18) calls a write done
-// that its full file took only the first pages of.
+// Batches are of one page here: a write across pages of such a loop device was seen
+// (Linux 6.18) to be reported as done when only its first page was.
 func TestJRN9ThinDisk(t *testing.T) {
 	needs(t, "strace", "fallocate")
 	modes := []string{"direct", "buffered-fdatasync", "direct-fdatasync", "buffered-dsync"}
