@@ -118,6 +118,9 @@ func (x *examiner) found(f Finding) { x.report.Findings = append(x.report.Findin
 
 func (x *examiner) read() error {
 	names, err := x.fs.List()
+	if err == nil {
+		err = x.permitted(names)
+	}
 	if err != nil {
 		return err
 	}
@@ -153,6 +156,23 @@ func (x *examiner) read() error {
 	x.conclude(&s)
 	for _, seg := range x.scan.spares {
 		x.spare(seg, &s)
+	}
+	return nil
+}
+
+// permitted tells a file that this user may not read from one that cannot be.
+func (x *examiner) permitted(names []string) error {
+	for _, n := range names {
+		if !isJournal(n) {
+			continue
+		}
+		f, err := x.fs.Open(n, device.Flags{Direct: true})
+		if errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if err == nil {
+			_ = f.Close() // only opened
+		}
 	}
 	return nil
 }
