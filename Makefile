@@ -63,9 +63,13 @@ orders:
 	GOGC=400 $(GO) test -count=1 -tags interleave ./ring ./internal/interleave
 
 # Every bit, every truncation, every torn subset, ten thousand turns of the ring
-# of segments with power gone in every write. docs/journal.md has the table.
+# of segments with power gone in every write, processes on disks that fail (as
+# root, with strace), the recovery of 1 GiB. docs/journal.md has the table.
+torture: SHELL := bash
+torture: .SHELLFLAGS := -o pipefail -c
 torture:
-	RINGRAFT_TORTURE=1 $(GO) test -count=1 -timeout 2h -v -run JRN ./journal | grep -v '^=== '
+	RINGRAFT_TORTURE=1 RINGRAFT_RECOVERY=$${RINGRAFT_RECOVERY-1024} \
+	  $(GO) test -count=1 -timeout 2h -v -p 1 -run JRN ./journal ./cmd/raftd | grep -v '^=== '
 
 # Allocation counts and nanoseconds of every hot component.
 bench:
@@ -94,7 +98,7 @@ lint:
 fuzz:
 	@set -e; for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$p; done; done
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) -fuzzminimizetime 20x $$p; done; done
 
 # Stock Redis tools and strace against real processes.
 tools-test: build

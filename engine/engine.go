@@ -80,6 +80,10 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 	return e, nil
 }
 
+// runBytes is what a run of entries may have beside its longest command: a
+// frame of an actor's, or a batch of a lane's.
+const runBytes = 300 << 10
+
 // open recovers the journal and settles who the members are: what the
 // directory says, or, for a fresh one, what the builder was told.
 func (e *Engine) open() error {
@@ -104,6 +108,10 @@ func (e *Engine) open() error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.journal, e.recovery = j, *rec
+	if most := e.b.maxCommand + runBytes; most > j.Largest() {
+		return errors.Join(&ConfigError{"max command", fmt.Sprintf("%d bytes; with what is written beside it, it does not fit "+
+			"a segment of the journal in %s, which takes %d", e.b.maxCommand, e.b.dir, j.Largest())}, j.Close())
+	}
 	if rec.Fresh {
 		return nil
 	}

@@ -254,6 +254,30 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 }
 
+// A command that no segment takes is refused at the start, not written to death;
+// segments are the directory's own, whatever is asked for later.
+func TestCommandsMustFitTheSegments(t *testing.T) {
+	dir := t.TempDir()
+	b := New().Dir(dir).StateMachine(&counter{}).SegmentBytes(2 << 20).MaxCommand(1 << 20)
+	e, err := b.Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var bad *ConfigError
+	if _, err := b.SegmentBytes(64 << 20).MaxCommand(2 << 20).Start(context.Background()); !errors.As(err, &bad) {
+		t.Fatalf("%v", err)
+	}
+	if e, err = b.MaxCommand(1 << 20).Start(context.Background()); err != nil {
+		t.Fatal(err) // and the lock was given back
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The smallest ring there is: every stage has to wait for every other one, and
 // nothing may stand still for ever.
 func TestTwoSlots(t *testing.T) {

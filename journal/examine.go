@@ -118,6 +118,9 @@ func (x *examiner) found(f Finding) { x.report.Findings = append(x.report.Findin
 
 func (x *examiner) read() error {
 	names, err := x.fs.List()
+	if err == nil {
+		err = x.permitted(names)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,11 +160,31 @@ func (x *examiner) read() error {
 	return nil
 }
 
-// file reports a segment file of a wrong length, or one that cannot be read.
+// permitted tells a file that this user may not read from one that cannot be.
+func (x *examiner) permitted(names []string) error {
+	for _, n := range names {
+		if !isJournal(n) {
+			continue
+		}
+		f, err := x.fs.Open(n, device.Flags{Direct: true})
+		if errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		if err == nil {
+			_ = f.Close() // only opened
+		}
+	}
+	return nil
+}
+
+// file reports a segment file of a wrong length, a copy, or one that cannot be
+// read.
 func (x *examiner) file(rg Range) {
 	kind, harm := Unreadable, true
 	if rg.Offset > 0 || strings.HasPrefix(rg.Cause, "the file has") {
 		kind = Missing
+	} else if strings.Contains(rg.Cause, "is the same segment") {
+		kind = Wrong
 	}
 	x.found(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1, Text: rg.Cause})
 }

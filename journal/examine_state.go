@@ -114,7 +114,7 @@ func (x *examiner) guess(names []string, copies [][]byte) (s state, ok bool) {
 // longest file for a whole one.
 func (x *examiner) openings(names []string, s *state) (heads []*header) {
 	for _, n := range names {
-		if !strings.HasSuffix(n, ".seg") {
+		if _, ok := slot(n); !ok {
 			continue
 		}
 		f, err := x.fs.Open(n, device.Flags{Direct: true})

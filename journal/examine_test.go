@@ -57,6 +57,31 @@ type lookOnlyFile struct {
 func (f lookOnlyFile) WriteAt([]byte, int64) error { return f.l.refuse("writes") }
 func (f lookOnlyFile) Sync() error                 { return f.l.refuse("syncs") }
 
+// noPermission refuses one file.
+type noPermission struct {
+	device.FS
+	name string
+}
+
+func (f noPermission) Open(name string, flags device.Flags) (device.File, error) {
+	if name == f.name {
+		return nil, &os.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return f.FS.Open(name, flags)
+}
+
+// What this user may not read is an error, not damage.
+func TestExamineWithoutPermission(t *testing.T) {
+	disk := device.NewMemory()
+	j, _ := mustOpen(t, tiny(disk))
+	work(&writer{t: t, j: j}, &history{}, 3)
+	for _, name := range []string{stateName, "000001.seg"} {
+		if r, err := Examine(Look{FS: noPermission{disk, name}}); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %+v %v", name, r, err)
+		}
+	}
+}
+
 // agree examines a disk, then opens a copy of it, and compares: harm is told
 // exactly when Open refuses or doubts, and what Open recovers is what was told.
 func agree(t testing.TB, what string, disk *device.Memory) (r *Report) {

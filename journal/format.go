@@ -96,9 +96,11 @@ func headerSectors(payload, metadata int) int {
 
 // GroupFor is the largest Config.GroupBytes whose batches take at most size
 // bytes on disk, a multiple of the block: the rest is header and checksums.
-func GroupFor(size int) int {
+func GroupFor(size int) int { return groupFor(size, 0) }
+
+func groupFor(size, metadata int) int {
 	payload := size - sectorBytes
-	for headerSectors(payload, 0)*sectorBytes+payload > size {
+	for headerSectors(payload, metadata)*sectorBytes+payload > size {
 		payload -= sectorBytes
 	}
 	return payload
@@ -175,7 +177,7 @@ var (
 // readPrefix verifies the lengths in the first sector of a batch.
 func readPrefix(b []byte) (sectors, payload, metadata int, ok bool) {
 	le := binary.LittleEndian
-	if le.Uint32(b) != magic || le.Uint16(b[4:]) != version || le.Uint32(b[12:]) != prefixCheck(b) {
+	if len(b) < sectorBytes || le.Uint32(b) != magic || le.Uint16(b[4:]) != version || le.Uint32(b[12:]) != prefixCheck(b) {
 		return 0, 0, 0, false
 	}
 	sectors, payload, metadata = int(le.Uint16(b[8:])), int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))

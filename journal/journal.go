@@ -186,8 +186,8 @@ func (j *Journal) WriteAge(now int64) time.Duration {
 }
 
 // Close writes what is open, seals and lets go of the directory. It waits for
-// the write in flight, but not for a device that hangs: then files and lock
-// stay with the process.
+// writes in flight, the maker's of a segment too, but not for a device that
+// hangs: then files and lock stay with the process.
 func (j *Journal) Close() error {
 	deadline := time.Now().Add(j.cfg.HangMax)
 	wake := make(chan struct{}, 1)
@@ -207,7 +207,7 @@ func (j *Journal) Close() error {
 		select {
 		case <-wake:
 		case <-time.After(time.Until(deadline)):
-			j.fail(fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir, j.cfg.HangMax))
+			j.fail(j.hangs())
 			return j.err
 		}
 	}
@@ -215,6 +215,28 @@ func (j *Journal) Close() error {
 	if err == nil && j.Busy() {
 		err = fmt.Errorf("journal: closed with mutations not written: %w", j.Space())
 	}
-	j.device.Close()
-	return errors.Join(err, j.segments.close(), j.unlock())
+	return errors.Join(err, j.letGo())
+}
+
+// letGo ends writer and maker, closes files, and gives the lock back.
+func (j *Journal) letGo() error {
+	rest := func() error {
+		j.device.Close()
+		return errors.Join(j.segments.close(), j.unlock())
+	}
+	if j.cfg.Foreground {
+		return rest()
+	}
+	done := make(chan error, 1)
+	go func() { done <- rest() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(j.cfg.HangMax):
+		return j.hangs()
+	}
+}
+
+func (j *Journal) hangs() error {
+	return fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir, j.cfg.HangMax)
 }

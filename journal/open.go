@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
 )
 
 // defaultSegment is the length of a segment file, defaultRead what is read of
@@ -117,6 +118,9 @@ func (j *Journal) recover() (*Recovery, error) {
 		if s.state, err = j.found(names); err != nil {
 			return nil, err
 		}
+		if names, err = j.fs.List(); err != nil { // what an earlier start left half done is gone
+			return nil, err
+		}
 	}
 	if s.state.id != j.cfg.Identity {
 		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.state.id, Told: j.cfg.Identity}
@@ -178,7 +182,16 @@ func (j *Journal) adopt(s *state) error {
 	j.open = device.Aligned(j.block, j.block)
 	j.segments.fs, j.segments.flags, j.segments.here = j.fs, j.flags, j.cfg.Foreground
 	j.segments.bytes, j.segments.block, j.segments.how = s.segment, s.block, j.cfg.Preallocate
+	j.cfg.GroupBytes = min(j.cfg.GroupBytes, j.Largest())
 	return nil
+}
+
+// Largest is how many bytes of records one mutation may have: its batch must fit
+// a segment behind the opening, with metadata in both. Segments are the
+// directory's own.
+func (j *Journal) Largest() int {
+	opening := roundUp(headerSectors(0, metadataMax)*sectorBytes, j.block)
+	return groupFor(int(j.cfg.SegmentBytes)-opening, metadataMax) - record.RunHeaderMax
 }
 
 // probe learns the block size, and whether the mode works here at all. In a
@@ -292,7 +305,7 @@ func (j *Journal) spare() error {
 	if len(s.spares) > 0 {
 		return nil
 	}
-	seg, err := s.create(fmt.Sprintf("%06d.seg", s.slots+1), false)
+	seg, err := s.create(segmentName(s.slots+1), false)
 	if err != nil && (!isFull(err) || s.current() == nil || j.position+int64(j.block) > s.bytes) {
 		return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
 	}

@@ -18,7 +18,7 @@ type scan struct {
 	heads      []header   // their opening headers
 	spares     []*segment
 	unfinished []string // segments that were never finished
-	wrong      []Range  // files that have not the length of a segment, or cannot be read
+	wrong      []Range  // files that have not the length of a segment, cannot be read, or are copies
 	slots      int      // highest number in a name
 }
 
@@ -28,12 +28,11 @@ type scan struct {
 func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, all bool) (sc scan, err error) {
 	var found []opening
 	for _, n := range names {
-		switch {
-		case strings.HasSuffix(n, ".new"):
+		if n == segmentNew || n == stateNew {
 			sc.unfinished = append(sc.unfinished, n)
-			continue
-		case !strings.HasSuffix(n, ".seg"):
-			continue
+		}
+		if _, ok := slot(n); !ok {
+			continue // not the journal's
 		}
 		o, err := sc.open(fs, flags, s, n)
 		if err != nil && !all {
@@ -58,6 +57,15 @@ func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, al
 	return sc, nil
 }
 
+// slot is the number in a segment's name, of six digits or more; ok is false for
+// a name that no segment has.
+func slot(name string) (n int, ok bool) {
+	n, err := strconv.Atoi(strings.TrimSuffix(name, ".seg"))
+	return n, err == nil && n > 0 && name == segmentName(n)
+}
+
+func segmentName(slot int) string { return fmt.Sprintf("%06d.seg", slot) }
+
 // opening is a segment file and the header at its start, nil if there is none.
 type opening struct {
 	seg  *segment
@@ -69,9 +77,8 @@ func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o
 	if err != nil {
 		return o, err
 	}
-	if n, err := strconv.Atoi(strings.TrimSuffix(name, ".seg")); err == nil { // six digits, or more by now
-		sc.slots = max(sc.slots, n)
-	}
+	n, _ := slot(name)
+	sc.slots = max(sc.slots, n)
 	o.seg = &segment{name: name, file: f}
 	if o.seg.size, err = f.Size(); err != nil {
 		return o, err
@@ -88,12 +95,18 @@ func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o
 	return o, err
 }
 
-// sort orders the live segments. Of two with one ordinal the newer holds.
+// sort orders the live segments. Of two with one ordinal the newer holds. Two of
+// one number are copies, since a number is written once: nobody can tell which
+// of them was written to since.
 func (sc *scan) sort(found []opening) {
 	slices.SortFunc(found, func(a, b opening) int {
 		return cmp.Or(cmp.Compare(a.head.ordinal, b.head.ordinal), cmp.Compare(b.head.number, a.head.number))
 	})
 	for i, o := range found {
+		if i > 0 && found[i-1].head.number == o.head.number {
+			sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: o.seg.name, Cause: fmt.Sprintf(
+				"%s is the same segment: move the older copy out of this directory", found[i-1].seg.name)})
+		}
 		if i > 0 && found[i-1].head.ordinal == o.head.ordinal {
 			sc.spares = append(sc.spares, o.seg)
 			continue

@@ -76,6 +76,9 @@ func (s *segments) shortage() error {
 // retryAfter is how long a full disk is left alone.
 const retryAfter = int64(250 * time.Millisecond)
 
+// segmentNew is the name of a segment that is being made.
+const segmentNew = "segment.new"
+
 // sparesMin is how many spares are kept whatever happens; what is more than
 // compaction gives and the log takes is deleted.
 const sparesMin = 8
@@ -125,7 +128,7 @@ func (s *segments) makeLocked() {
 	s.making, s.retry = true, 0
 	s.made.Add(1)
 	s.chores.Add(1)
-	name := fmt.Sprintf("%06d.seg", s.slots+1)
+	name := segmentName(s.slots + 1)
 	if s.here {
 		defer s.choreDone()
 		s.madeLocked(s.create(name, false))
@@ -170,7 +173,7 @@ func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 // it is whole and synced: a file called *.seg always has its full length. ahead:
 // nobody waits for it, so it leaves half the disk's time to others.
 func (s *segments) create(name string, ahead bool) (*segment, error) {
-	const tmp = "segment.new"
+	const tmp = segmentNew
 	defer s.step.Store(0)
 	s.step.Store(age())
 	f, err := s.fs.Create(tmp, device.Flags{Direct: s.flags.Direct})

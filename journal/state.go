@@ -30,6 +30,7 @@ import (
 // lost at the very end is missed.
 const (
 	stateName   = "state"
+	stateNew    = "state.new"
 	stateMagic  = 0x3245544154535252 // "RRSTATE2"
 	stateBytes  = 128
 	stateSum    = 120 // where the checksum stands
@@ -178,7 +179,7 @@ func readCopies(f device.File, size int64, block int) [][]byte {
 // createState writes the first state file under another name, so that a
 // directory has either a whole one or none.
 func createState(fs device.FS, flags device.Flags, s *state) error {
-	const tmp = stateName + ".new"
+	const tmp = stateNew
 	f, err := fs.Create(tmp, flags)
 	if err != nil {
 		return err

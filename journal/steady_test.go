@@ -110,3 +110,54 @@ func TestOpensOnAFullDisk(t *testing.T) {
 		t.Fatalf("%+v", rec)
 	}
 }
+
+// What an opening found is durable when it returns, also where it stood only in
+// a cache: a process was killed between write and sync, and power goes later.
+func TestWhatWasFoundIsDurable(t *testing.T) {
+	disk := device.NewSim()
+	cfg := onSim(disk, BufferedNosync)
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	for range 9 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+	}
+	for opening, mode := range []Mode{Direct, DirectFdatasync} {
+		if err := j.unlock(); err != nil { // killed
+			t.Fatal(err)
+		}
+		var rec *Recovery
+		if j, rec = mustOpen(t, onSim(disk, mode)); rec.Last != w.last {
+			t.Fatalf("opening %d: %+v", opening, rec)
+		}
+		if _, rec = mustOpen(t, onSim(disk.Crash(func() bool { return false }), mode)); rec.Last != w.last {
+			t.Fatalf("opening %d found %d entries, and power took some: %+v", opening, w.last, rec)
+		}
+	}
+}
+
+// A first start that found no room leaves files behind; the next one goes on.
+func TestFirstStartAfterAFailedOne(t *testing.T) {
+	for _, name := range []string{stateNew, segmentNew, "probe"} {
+		cfg := tiny(nil)
+		cfg.Dir, cfg.Mode = t.TempDir(), BufferedDsync
+		dir := filepath.Join(cfg.Dir, "journal")
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, rec, err := Open(cfg)
+		if err != nil || !rec.Fresh {
+			t.Fatalf("beside %s: %+v %v", name, rec, err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", name, err)
+		}
+	}
+}

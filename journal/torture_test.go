@@ -85,6 +85,9 @@ func (r *turning) verify(j *Journal, rec *Recovery, acked, issued uint64) error 
 	if rec.Probation || rec.Damaged {
 		return fmt.Errorf("costs the vote: %+v", rec)
 	}
+	if rec.First > r.base {
+		return fmt.Errorf("begins at %d, kept from %d on", rec.First, r.base)
+	}
 	var log []string
 	for it := j.Iterate(rec.First); it.Index() < rec.Last; {
 		if !it.Next() {
@@ -244,4 +247,7 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 		}
 	})
 	t.Logf("%d runs", poisoned.Load())
+	if poisoned.Load() < int64(runs) {
+		t.Error("too few")
+	}
 }

@@ -20,6 +20,7 @@ type dumper struct {
 	from, to uint64
 	values   int // bytes of an entry's data that are printed
 	json     *json.Encoder
+	raw      bool
 }
 
 func newDumpCommand() *cobra.Command {
@@ -29,12 +30,19 @@ func newDumpCommand() *cobra.Command {
 		Use:   "dump DIR",
 		Short: "Print batches and entries in the order of writing",
 		Long: `Prints every batch of the log in the order of writing, and below it its entries. An entry that a later batch overruled is marked
-so. With --json each line is an object: a batch, or an entry with its data in base64.`,
-		Example: "  raftd journal dump raftd-data --from 100 --to 120",
-		Args:    oneDir,
+so. With --json each line is an object: a batch, or an entry with its data in base64.
+
+With --raw the entries that no later batch overruled come as they are encoded, a ringraft.record.v1.EntryRun of
+journal/record/entry.proto for each batch. One behind the other they are one message, whose entries are those of all.`,
+		Example: "  raftd journal dump raftd-data --from 100 --to 120\n" +
+			"  raftd journal dump raftd-data --raw | protoc -I journal/record --decode=ringraft.record.v1.EntryRun entry.proto",
+		Args: oneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if d.from > d.to {
 				return usagef("--from %d is behind --to %d", d.from, d.to)
+			}
+			if d.raw && asJSON {
+				return usagef("--raw and --json: choose one")
 			}
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 			d.w = out
@@ -54,6 +62,7 @@ so. With --json each line is an object: a batch, or an entry with its data in ba
 	f.Uint64Var(&d.to, "to", math.MaxUint64, "last entry")
 	f.IntVar(&d.values, "bytes", 64, "how much of an entry's data is printed")
 	f.BoolVar(&asJSON, "json", false, "one JSON object per line, data in base64 and whole")
+	f.BoolVar(&d.raw, "raw", false, "encoded entries alone, for protoc --decode")
 	return cmd
 }
 
@@ -94,6 +103,9 @@ func (d *dumper) batch(f *journal.Found) error {
 	if !all && (f.Count == 0 || last < d.from || f.First > d.to) {
 		return nil
 	}
+	if d.raw {
+		return d.run(f)
+	}
 	if d.json != nil {
 		d.err = errors.Join(d.err, d.json.Encode(batchLine{f.Number, f.File, f.Offset, f.Size, f.Ordinal, f.Promise, f.Hard.Term,
 			f.Hard.Vote, f.Commit, f.First, f.Count, f.Opens, f.Seals, f.Doubt, f.Metadata, f.Bad}))
@@ -101,6 +113,29 @@ func (d *dumper) batch(f *journal.Found) error {
 		d.line("%s %d: batch %d.%d, %s", f.File, f.Offset, f.Number>>40, f.Number&(1<<40-1), strings.Join(says(f), ", "))
 	}
 	return d.entries(f)
+}
+
+// run writes the entries of a batch that are wanted and still count.
+func (d *dumper) run(f *journal.Found) error {
+	first := max(f.First, d.from)
+	last := min(f.First+uint64(f.Live), d.to+1)
+	if d.to == math.MaxUint64 {
+		last = f.First + uint64(f.Live)
+	}
+	b, from := f.Records, 0
+	for i, at := f.First, 0; i < last; i++ {
+		n, err := record.Skip(b[at:])
+		if err != nil {
+			return fmt.Errorf("%s offset %d, entry %d: %w", f.File, f.Offset, i, err)
+		}
+		if at += n; i < first {
+			from = at
+		} else if i+1 == last {
+			_, err := d.w.Write(append(record.AppendRunHeader(nil, f.Term, first), b[from:at]...))
+			return err
+		}
+	}
+	return nil
 }
 
 // says is what a batch tells of itself.

@@ -10,6 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ringraft/ringraft/journal/record"
 )
 
 // tool runs raftd journal as a process.
@@ -73,6 +77,20 @@ func TestJournalTools(t *testing.T) {
 	if entries != 302 {
 		t.Errorf("%d entries dumped", entries)
 	}
+	for _, c := range []struct {
+		n    int
+		args []string
+	}{{302, nil}, {302, []string{"--to", "18446744073709551614"}}, {1, []string{"--from", "10", "--to", "10"}},
+		{101, []string{"--from", "200", "--to", "300"}}, {0, []string{"--from", "18446744073709551615"}}} {
+		var run record.EntryRun
+		raw := check(0, nil, append([]string{"dump", dir, "--raw"}, c.args...)...)
+		if err := proto.Unmarshal([]byte(raw), &run); err != nil || len(run.Entries) != c.n {
+			t.Errorf("%v: %d entries of %d: %v", c.args, len(run.Entries), c.n, err)
+		}
+		if c.n == 1 && (run.FirstIndex != 10 || run.Term != 2) {
+			t.Errorf("entry %d of term %d", run.FirstIndex, run.Term)
+		}
+	}
 	damage(t, filepath.Join(dir, "journal", "000001.seg"))
 	check(3, []string{"DAMAGE", "000001.seg offset 8192", "rotten", "entries touched: 1", "the journal is damaged"}, "verify", dir)
 	check(3, []string{"BAD: "}, "dump", dir)
@@ -83,6 +101,7 @@ func TestJournalTools(t *testing.T) {
 	check(1, []string{"is not a directory"}, "stats", filepath.Join(dir, "journal", "000001.seg"))
 	check(2, []string{"verify, dump or stats"}, "repair", dir)
 	check(2, []string{"one directory"}, "verify")
+	check(2, []string{"choose one"}, "dump", dir, "--raw", "--json")
 	check(2, []string{"--from 2 is behind --to 1"}, "dump", dir, "--from", "2", "--to", "1")
 }
 

@@ -133,39 +133,14 @@ type frozen struct {
 
 func newFrozen(t *testing.T) *frozen {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("freezing a file system needs root")
-	}
-	for _, tool := range []string{"mkfs.ext4", "mount", "umount", "fsfreeze"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(err)
-		}
-	}
-	f := &frozen{t: t, dir: filepath.Join(t.TempDir(), "mnt")}
-	image := f.dir + ".img"
-	if err := os.Mkdir(f.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.Create(image)
-	if err == nil {
-		err = file.Truncate(768 << 20)
-	}
-	if err != nil || file.Close() != nil {
-		t.Fatal(err)
-	}
-	for _, cmd := range [][]string{{"mkfs.ext4", "-q", "-F", image}, {"mount", "-o", "loop", image, f.dir}} {
-		if out, err := exec.Command(cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%v: %v: %s", cmd, err, out)
-		}
-	}
+	needs(t, "fsfreeze")
+	f := &frozen{t: t, dir: mounted(t, filepath.Join(t.TempDir(), "image"), 768<<20)}
 	t.Cleanup(func() { // the processes were killed before
-		if f.group != "" {
-			if err := os.Remove(f.group); err != nil {
-				t.Error(err)
-			}
+		if f.group == "" {
+			return
 		}
-		if out, err := exec.Command("umount", f.dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
+		if err := os.Remove(f.group); err != nil {
+			t.Error(err)
 		}
 	})
 	return f

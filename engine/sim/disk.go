@@ -155,6 +155,9 @@ func (d *disk) Create(name string, f device.Flags) (device.File, error) {
 
 // Rename implements device.FS.
 func (d *disk) Rename(from, to string) error {
+	if d.files[from] == nil {
+		return fmt.Errorf("rename %s: %w", d.Path(from), fs.ErrNotExist)
+	}
 	return d.change("rename", func(m map[string]*file) {
 		if i := m[from]; i != nil {
 			m[to] = i
@@ -166,6 +169,9 @@ func (d *disk) Rename(from, to string) error {
 
 // Remove implements device.FS.
 func (d *disk) Remove(name string) error {
+	if d.files[name] == nil {
+		return fmt.Errorf("remove %s: %w", d.Path(name), fs.ErrNotExist)
+	}
 	return d.change("remove", func(m map[string]*file) { delete(m, name) })
 }
 

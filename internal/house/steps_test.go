@@ -28,6 +28,7 @@ var besides = map[string]string{
 	"journal/journal.go: time.After":  "the same",
 	"journal/journal.go: time.Until":  "the same",
 	"journal/journal.go: select":      "the same",
+	"journal/journal.go: goroutine":   "Close waits beside it for files that a hanging disk holds; simulations crash instead",
 	"ziplist/pace.go: goroutine":      "packs beside the writer; simulations schedule the task themselves",
 	"ziplist/pace.go: time.Now":       "paces that goroutine",
 	"ziplist/pace.go: time.Since":     "paces that goroutine",

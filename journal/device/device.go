@@ -55,7 +55,7 @@ type FS interface {
 	Rename(from, to string) error
 	Remove(name string) error
 	SyncDir() error
-	List() ([]string, error)
+	List() ([]string, error) // files, and links to files
 	Lock() (unlock func() error, err error)
 	Align() int // what offsets, lengths and buffers must be multiples of
 	Path(name string) string

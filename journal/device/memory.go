@@ -81,6 +81,9 @@ func (m *Memory) Rename(from, to string) error {
 func (m *Memory) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.files[name] == nil {
+		return fmt.Errorf("remove %s: %w", m.Path(name), fs.ErrNotExist)
+	}
 	delete(m.files, name)
 	return nil
 }

@@ -155,11 +155,18 @@ func (d *Dir) List() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() {
+		if e.Type().IsRegular() || e.Type()&os.ModeSymlink != 0 && d.leads(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
 	return names, nil
+}
+
+// leads reports that a link leads to a file, or nowhere: then opening it says so.
+// Were it not listed, a directory whose files moved would look empty.
+func (d *Dir) leads(name string) bool {
+	st, err := os.Stat(d.Path(name))
+	return err != nil || st.Mode().IsRegular()
 }
 
 // SyncDir implements FS.

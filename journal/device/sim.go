@@ -170,8 +170,21 @@ func (s *Sim) Create(name string, f Flags) (File, error) {
 	return s.Open(name, f)
 }
 
+// there is an error for a name that is not.
+func (s *Sim) there(what, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.names[name] == nil {
+		return fmt.Errorf("%s %s: %w", what, s.Path(name), fs.ErrNotExist)
+	}
+	return nil
+}
+
 // Rename implements FS.
 func (s *Sim) Rename(from, to string) error {
+	if err := s.there("rename", from); err != nil {
+		return err
+	}
 	return s.change("rename", to, func(m map[string]*inode) {
 		if i := m[from]; i != nil {
 			m[to] = i
@@ -182,6 +195,9 @@ func (s *Sim) Rename(from, to string) error {
 
 // Remove implements FS.
 func (s *Sim) Remove(name string) error {
+	if err := s.there("remove", name); err != nil {
+		return err
+	}
 	return s.change("remove", name, func(m map[string]*inode) { delete(m, name) })
 }
 
