@@ -84,6 +84,14 @@ var mutants = []mutant{
 		"j.state.probation = j.state.probation || out.Probation || r.last.flags&flagDoubt != 0", "j.state.probation = out.Probation"},
 	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/raft/leading.go",
 		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
+	{"probation-ends-by-old-heartbeat", "a heartbeat on its way since before the start says where the log ends", "engine/raft/probation.go",
+		"if p.nonce != 0 && m.HintIndex == p.nonce && m.PrevIndex > 0 {", "if p.nonce != 0 && m.PrevIndex > 0 {"},
+	{"probation-ends-in-memory", "what was lost is there again, but for a crash", "engine/raft/probation.go",
+		"min(c.durable, c.verified) >= p.target", "c.verified >= p.target"},
+	{"handed-over-to-a-laggard", "thesis 3.10: the target is told before it has the whole log", "engine/raft/transfer.go",
+		"i >= 0 && c.members[i].Match == c.log.last {", "i >= 0 {"},
+	{"old-ack-counts", "reliability B.3, 12: an acknowledgement of an earlier term moves the match", "engine/raft/step.go",
+		"case m.Term < c.hard.Term && m.Type != PreVoteAck:", "case m.Term < c.hard.Term && m.Type != PreVoteAck && (m.Type != AppendAck || m.Reject):"},
 
 	// The replica.
 	{"durable-is-last-write", "architecture, section 11: an index alone vouches for what overruled it", "engine/replica/durable.go",
@@ -131,6 +139,8 @@ var mutants = []mutant{
 		"a.next = a.ordered // the core", "// the core"},
 	{"retry-forgotten", "a lost frame stops replication for ever", "engine/peer/actor.go",
 		"return (a.waiting || a.head != a.tail) && now-a.moved > a.retry", "return false"},
+	{"old-read-sent", "a journal read of an earlier leadership is sent, overruled since", "engine/peer/actor.go",
+		"<= limit && a.current(&run) {", "<= limit {"},
 
 	// The journal.
 	{"durable-at-submit", "NATS 2.12.1: acknowledged on a timer, not on a sync", "journal/stage.go",
@@ -140,6 +150,8 @@ var mutants = []mutant{
 		"\t\tif done < j.flights[0].tag && err == nil {"},
 	{"interior-damage-is-the-end", "Redpanda, Dragonboat: truncated at the first bad record", "journal/verdict.go",
 		"{promised: yes, verdict: damaged, cause: \"a batch that was durable is not there\"},", ""},
+	{"hard-state-cuts-behind-damage", "a vote ends the log where it is damaged, and what may be committed behind it", "journal/stage.go",
+		"if j.held > 0 && g.count == 0 && g.first == j.held {", "if false {"},
 	{"unreadable-is-the-end", "an EIO while a journal opens ends the log silently", "journal/window.go",
 		"\t\t\tbad = true\n", ""},
 	{"zeros-mean-torn", "etcd: a zero sector means torn", "journal/verdict.go",

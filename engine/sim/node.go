@@ -63,6 +63,7 @@ type node struct {
 	looked        int64
 	watched       int64 // tick of the last look at the disk
 	heard         [16]int64
+	counted       [16]uint64 // what it counts of the others, when it leads
 	sentUndurable bool
 	restarts      int
 }
@@ -472,6 +473,7 @@ func (n *node) after() {
 		w.net.started(n)
 	}
 	if n.probation && !n.core.Probation() {
+		w.judge.trusted(n)
 		n.probation, n.doubt, n.settling = false, false, true
 		n.disk.said.ghosts = nil
 		w.hit(ProbationEnded)
@@ -505,7 +507,7 @@ func (n *node) onRole(role raft.Role, leader, term uint64) {
 	was := n.role
 	switch {
 	case role == raft.Leader:
-		n.noop, n.quiet, n.looked = n.core.Last(), w.now, w.now
+		n.noop, n.quiet, n.looked, n.counted = n.core.Last(), w.now, w.now, [16]uint64{}
 		w.judge.elected(n, term)
 	case was == raft.Leader && term == n.term:
 		w.hit(SteppedDown)
@@ -530,6 +532,7 @@ type catchup struct {
 	reader *journal.Reader
 	want   uint64
 	busy   bool
+	read   bool // it has been, and is not told yet
 	ready  bool
 	run    ziplist.Run
 	err    error
@@ -556,18 +559,36 @@ func (c *catchup) Fetch(index uint64) {
 	w.at(c.n.rng.tail(w.plan.DiskMean), event{kind: evFetch, node: c.n, life: c.n.life, n: c.id})
 }
 
+// fetch reads what was asked for, and then tells. Both take their time: a disk
+// that hangs hangs for readers too, and the reader's thread may stand still
+// with what it has read.
 func (n *node) fetch(id int) {
-	c := n.catchups[id]
+	c, w := n.catchups[id], n.w
+	if !c.read {
+		c.take(id)
+		delay := n.disk.stalled - w.now
+		if n.rng.n(64) == 0 {
+			delay = n.rng.between(0, 2*sec)
+		}
+		if delay > 0 && !w.healed {
+			w.at(delay, event{kind: evFetch, node: n, life: n.life, n: id})
+			return
+		}
+	}
+	c.read, c.ready = false, true
+	n.wake(0)
+}
+
+func (c *catchup) take(id int) {
 	most := 32 << 10
 	if id > 0 {
-		most = n.w.plan.FrameBytes
+		most = c.n.w.plan.FrameBytes
 	}
 	r, err := c.reader.Read(c.want, most)
-	c.err, c.ready = err, true
+	c.err, c.read = err, true
 	if err == nil {
 		c.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: append([]byte(nil), r.Records...)}
 	}
-	n.wake(0)
 }
 
 // Result implements pipeline.Catchup and peer.Catchup.
