@@ -62,6 +62,7 @@ const (
 	DamageNamed
 	DamageFilled
 	Forgot
+	ForgotAll
 	StateMended
 	StalledWrite
 	StallHandedOver
@@ -122,6 +123,7 @@ var markerNames = [markers]string{
 	ProbationEnded: "probation ends", DamageFound: "damage is found", DamageNamed: "lost entries are named",
 	DamageFilled: "a damaged member is whole again", StateMended: "a rotten copy of the state file is mended",
 	Forgot:          "a decisive vote forgets what it acknowledged",
+	ForgotAll:       "all who know what is committed forget it",
 	StalledWrite:    "a write hangs for an election timeout",
 	StallHandedOver: "a leader with a hanging disk hands over", StallSteppedDown: "a leader with a hanging disk steps down",
 	InlineWrite: "the loop writes by itself", WriteQueued: "a second group is queued", RingFull: "no slot is free",
