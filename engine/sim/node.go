@@ -64,9 +64,13 @@ type node struct {
 	watched       int64 // tick of the last look at the disk
 	heard         [16]int64
 	counted       [16]uint64 // what it counts of the others, when it leads
+	led           [16]lead   // who led when it started
 	sentUndurable bool
 	restarts      int
 }
+
+// lead is a member's term, when it leads, and where its log ends.
+type lead struct{ term, last uint64 }
 
 // crashed unwinds a turn in whose middle power went.
 type crashed struct{}
@@ -184,6 +188,12 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
+	for _, o := range w.nodes {
+		n.led[o.id] = lead{}
+		if o != n && o.up && o.core.Role() == raft.Leader {
+			n.led[o.id] = lead{o.core.Hard().Term, o.core.Last()}
+		}
+	}
 	n.store = ziplist.New(ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
 		Background: n.background}, first)
 	n.machine = newMachine(n, p.Keys)

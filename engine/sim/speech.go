@@ -140,10 +140,18 @@ func (j *judge) answeredVote(member, term uint64) bool {
 	return ok
 }
 
-// trusted: a member whose probation ends holds on its platter what it had
-// lost of what is committed, as far as its copy was one of the majority.
+// trusted: a member whose probation ends holds on its platter all that the
+// leader which ended it had when the member started; and what it had lost of what
+// is committed, as far as its copy was one of the majority.
 func (j *judge) trusted(n *node) {
-	p := &n.disk.said
+	p, term := &n.disk.said, n.core.Hard().Term
+	if l := n.led[j.leaders[term]]; l.term == term {
+		if _, ok := p.at(l.last); !ok {
+			j.w.fail("probation", "member %d leaves it with a log of %d; the leader of term %d had %d when it started", n.id,
+				len(p.log), term, l.last)
+			return
+		}
+	}
 	for k, g := range p.ghosts {
 		i := uint64(p.gone + 1 + k)
 		if i > j.commit {
