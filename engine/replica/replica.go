@@ -385,9 +385,11 @@ func (r *Replica) tend() {
 }
 
 // pollActors lets every member have what it may: the leader's store up to
-// stored, or up to durable when serial.
+// stored, or up to durable when serial. While its effects wait for a slot, the
+// core of a leader may be deposed already: its terms are of another log then
+// than the store's entries.
 func (r *Replica) pollActors() (n int) {
-	if r.role != raft.Leader {
+	if r.role != raft.Leader || r.core.Role() != raft.Leader {
 		return 0
 	}
 	limit := r.stored.index()

@@ -49,11 +49,11 @@ type faultSpec struct {
 	begin func(w *World, f *Fault)
 }
 
-func always(*Plan) bool       { return true }
-func never(*Plan) bool        { return false } // not drawn one by one: see drawForgetful
-func several(p *Plan) bool    { return p.Members > 1 }
-func three(p *Plan) bool      { return p.Members > 2 }
-func repairable(p *Plan) bool { return p.Members > 1 || p.Mode == Beyond }
+func always(*Plan) bool     { return true }
+func never(*Plan) bool      { return false } // not drawn one by one: see drawForgetful
+func several(p *Plan) bool  { return p.Members > 1 }
+func three(p *Plan) bool    { return p.Members > 2 }
+func majority(p *Plan) bool { return p.Members > 2 || p.Mode == Beyond }
 
 var faults [faultKinds]faultSpec
 
@@ -82,11 +82,11 @@ func init() {
 		DiskSyncError:  {"sync error", always, (*World).faultSyncError},
 		DiskReadError:  {"read error", always, (*World).faultReadError},
 		DiskFull:       {"full disk", always, (*World).faultFull},
-		RotLast:        {"rot in the last batch", repairable, (*World).faultRotLast},
-		Rot:            {"rot", repairable, (*World).faultRot},
-		LostWrite:      {"lost write", repairable, (*World).faultLost},
-		Misdirected:    {"misdirected write", repairable, (*World).faultMisdirected},
-		RolledBack:     {"rolled-back block", repairable, (*World).faultRolledBack},
+		RotLast:        {"rot in the last batch", majority, (*World).faultRotLast},
+		Rot:            {"rot", majority, (*World).faultRot},
+		LostWrite:      {"lost write", majority, (*World).faultLost},
+		Misdirected:    {"misdirected write", majority, (*World).faultMisdirected},
+		RolledBack:     {"rolled-back block", majority, (*World).faultRolledBack},
 		StateRot:       {"rot in the state file", always, (*World).faultStateRot},
 		Transfer:       {"transfer", several, (*World).faultTransfer},
 		StageStall:     {"stalled stage", always, (*World).faultStage},

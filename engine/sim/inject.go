@@ -239,8 +239,8 @@ func (w *World) faultFull(f *Fault) {
 }
 
 // mayDoubt reports whether this disk may lose something: in the atlas only
-// while the disks that are whole still meet every majority, as half of an even
-// number does.
+// while the disks that are whole are a majority. (Half of an even number elects
+// too, but not alone, and a member whose first segment is gone does not open.)
 func (w *World) mayDoubt(n *node) bool {
 	if n.founding || n.doubt || !n.up {
 		return false
@@ -255,7 +255,7 @@ func (w *World) mayDoubt(n *node) bool {
 		}
 	}
 	m := len(w.nodes)
-	return doubted <= m/2
+	return doubted <= (m-1)/2
 }
 
 // rottenReopen crashes the member of a rotten disk, so that it is noticed.

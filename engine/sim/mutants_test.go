@@ -100,6 +100,8 @@ var mutants = []mutant{
 		"if l.cutHead < len(l.cuts) {", "if false {"},
 	{"gate-open", "verdi-raft class: speak, then persist", "engine/replica/effects.go",
 		"if e.Gated && r.hardSeq > r.durable.reached {", "if false {"},
+	{"deposed-leader-sends", "found here: a frame of two logs, while the step-down waits for a slot", "engine/replica/replica.go",
+		"if r.role != raft.Leader || r.core.Role() != raft.Leader {", "if r.role != raft.Leader {"},
 	{"commit-ahead-in-batch", "found here: a batch says committed of what follows it", "engine/replica/effects.go",
 		"Count: e.Count, Commit: r.commit}", "Count: e.Count, Commit: r.core.Commit()}"},
 	{"ready-ahead", "found here: apply takes the entry that is about to be cut", "engine/replica/replica.go",

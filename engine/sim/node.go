@@ -576,10 +576,7 @@ func (n *node) fetch(id int) {
 	c, w := n.catchups[id], n.w
 	if !c.read {
 		c.take(id)
-		delay := n.disk.stalled - w.now
-		if n.rng.n(64) == 0 {
-			delay = n.rng.between(0, 2*sec)
-		}
+		delay := max(n.disk.stalled-w.now, n.rng.tail(w.plan.Told))
 		if delay > 0 && !w.healed {
 			w.at(delay, event{kind: evFetch, node: n, life: n.life, n: id})
 			return
