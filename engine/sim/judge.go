@@ -282,6 +282,7 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 		return
 	}
 	o.returned = w.now
+	w.trace = mix(w.trace, uint64(id)<<8|uint64(c.Outcome)<<4|uint64(c.Reason))
 	if w.out != nil {
 		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, n.id, id, o.key, c.Outcome, c.Reason)
 	}
@@ -300,6 +301,7 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 			return
 		}
 		o.index, o.value = binary.LittleEndian.Uint64(c.Reply), binary.LittleEndian.Uint64(c.Reply[8:])
+		w.trace = mix(w.trace, o.index^o.value<<32)
 		if o.kind == opGet {
 			w.hit(ReadConfirmed)
 			if o.early {

@@ -71,6 +71,7 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 		return
 	}
 	p.number = i.Number
+	p.disk.w.trace = mix(p.disk.w.trace, i.Number^i.First<<20^i.Hard.Term<<50)
 	p.blocks = append(p.blocks, block{file: f.name, off: off, size: i.Size, number: i.Number, first: i.First,
 		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
 	p.hard, p.doubt, p.first = i.Hard, i.Doubt, i.First

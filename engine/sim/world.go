@@ -154,6 +154,9 @@ func (w *World) run() {
 		w.now = e.at
 		w.events++
 		w.trace = mix(w.trace, uint64(e.at)<<4|uint64(e.kind))
+		if e.node != nil {
+			w.trace = mix(w.trace, e.node.id)
+		}
 		w.dispatch(&e)
 	}
 	if w.failure == nil && !w.ended {
