@@ -84,6 +84,9 @@ func (j *judge) elected(n *node, term uint64) {
 		w.fail("election safety", "term %d has leaders %d and %d", term, old, n.id)
 	}
 	j.leaders[term] = n.id
+	if w.onElected != nil {
+		w.onElected(n)
+	}
 	for i := j.commit; i > 0; i-- {
 		if j.chosen[i-1].term >= term {
 			continue // votes may come so late that a later leader has committed meanwhile

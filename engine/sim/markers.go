@@ -29,6 +29,7 @@ const (
 	CommitWithoutOwnDisk
 	CommitOfMany
 	CaughtUpFromJournal
+	ReadOverruled
 	AppliedFromJournal
 	ActorRestarted
 	FrameDropped
@@ -107,6 +108,7 @@ var markerNames = [markers]string{
 	Truncated:  "a tail is overruled", TruncatedTerms: "a tail of two terms is overruled", AppendRejected: "an append does not match",
 	AppendRepeated: "an append holds nothing new", EarlierTermCommitted: "an entry of an earlier term is committed by a later one",
 	CommitWithoutOwnDisk: "a leader commits what its own disk does not hold", CommitOfMany: "a hundred entries are committed at once",
+	ReadOverruled:       "what the journal was read for is overruled before it is told",
 	CaughtUpFromJournal: "a member is fed from the journal", AppliedFromJournal: "apply reads the journal",
 	ActorRestarted: "replication starts anew after a lost answer", FrameDropped: "an inbox has no room",
 	RunCut: "a run is cut by the frame's size",

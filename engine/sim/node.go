@@ -44,6 +44,7 @@ type node struct {
 	stalled       replica.Part
 	stalledTo     int64
 	applyStall    int64
+	hold          bool  // its readers of the journal stand still
 	rate          int64 // millionths that its clock is fast
 	clock, real   int64 // its clock said clock at real
 	seenCommit    uint64
@@ -184,7 +185,7 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 		return
 	}
 	n.up, n.core, n.journal = true, core, j
-	n.founding, n.armed, n.armedRole, n.busy, n.turnAt, n.stalledTo, n.applyStall = rec.Fresh, 0, 0, 0, 0, 0, 0
+	n.founding, n.armed, n.armedRole, n.busy, n.turnAt, n.stalledTo, n.applyStall, n.hold = rec.Fresh, 0, 0, 0, 0, 0, 0, false
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
@@ -582,6 +583,10 @@ func (n *node) fetch(id int) {
 			return
 		}
 	}
+	if n.hold && !w.healed {
+		w.at(10*ms, event{kind: evFetch, node: n, life: n.life, n: id})
+		return
+	}
 	c.read, c.ready = false, true
 	n.wake(0)
 }
@@ -604,5 +609,10 @@ func (c *catchup) Result() (ziplist.Run, error, bool) {
 		return ziplist.Run{}, nil, false
 	}
 	c.ready, c.busy = false, false
+	if r := &c.run; c.id > 0 && c.err == nil {
+		if t, ok := c.n.core.Term(r.First + uint64(r.Count) - 1); !ok || t != r.Term {
+			c.n.w.hit(ReadOverruled)
+		}
+	}
 	return c.run, c.err, true
 }

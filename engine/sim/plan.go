@@ -144,6 +144,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.Told = pick(&told, 0, 0, 1*ms, 20*ms, 200*ms)
 	p.drawFaults(&r)
 	p.drawForgetful()
+	p.drawOldRead()
 	return p
 }
 
@@ -201,14 +202,29 @@ func (p *Plan) drawForgetful() {
 		return
 	}
 	for range 1 + r.n(4) {
-		f := Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
-			Span: r.between(50*ms, 2*sec), X: r.next()}
-		i := 0
-		for i < len(p.Faults) && p.Faults[i].At <= f.At {
-			i++
-		}
-		p.Faults = slices.Insert(p.Faults, i, f)
+		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
+			Span: r.between(50*ms, 2*sec), X: r.next()})
 	}
+}
+
+// drawOldRead adds such faults where they can meet an entry store that keeps
+// next to nothing.
+func (p *Plan) drawOldRead() {
+	r := random{mix(p.Seed, 0x01d4ead)}
+	if p.Members < 3 || p.Budget > 8<<10 || p.ChunkBytes > 2<<10 || !r.chance(0.5) {
+		return
+	}
+	for range 1 + r.n(3) {
+		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead, Node: r.n(p.Members) + 1, X: r.next()})
+	}
+}
+
+func (p *Plan) insert(f Fault) {
+	i := 0
+	for i < len(p.Faults) && p.Faults[i].At <= f.At {
+		i++
+	}
+	p.Faults = slices.Insert(p.Faults, i, f)
 }
 
 // Shape is the plan in one line.

@@ -69,15 +69,16 @@ type World struct {
 	clients    []*client
 	judge      judge
 
-	marks    [markers]uint64
-	faults   [faultKinds]int
-	events   uint64
-	healed   bool
-	calm     int64 // when all members were equal after the healing
-	calmTerm uint64
-	failure  *Failure
-	ended    bool
-	checked  int // histories that Porcupine has judged
+	marks     [markers]uint64
+	faults    [faultKinds]int
+	events    uint64
+	healed    bool
+	calm      int64 // when all members were equal after the healing
+	calmTerm  uint64
+	failure   *Failure
+	onElected func(n *node) // of a fault that waits for a leader
+	ended     bool
+	checked   int // histories that Porcupine has judged
 }
 
 // Failure is a broken promise.
