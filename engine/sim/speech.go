@@ -87,6 +87,9 @@ func (j *judge) sentAck(n *node, m *raft.Message, speaks func(bool)) {
 	e, ok := p.at(m.Match)
 	t, known := n.core.Term(m.Match)
 	speaks(ok && (!known || e.term == t))
+	if v := n.core.Verified(); n.core.Hard().Term == m.Term && m.Match > v {
+		w.fail("acknowledged is the leader's", "member %d sends %v, the leader has shown that the logs agree up to %d", n.id, m, v)
+	}
 	l := w.nodes[m.To-1]
 	if !l.up || l.core.Role() != raft.Leader || l.core.Hard().Term != m.Term {
 		return
