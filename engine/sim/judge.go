@@ -62,6 +62,7 @@ type operation struct {
 	returned   int64
 	tookEffect int64  // when it was first applied
 	floor      uint64 // what clients had been told when it was invoked
+	last       uint64 // of a read: where its member's log ended then
 	appliedAt  uint64 // of a command: its index
 	value      uint64 // answered
 	index      uint64 // answered
@@ -310,6 +311,7 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 			if o.early {
 				w.hit(ReadWaitedForNoOp)
 			}
+			j.confirmed(n, o, id)
 			j.readAnswer(o, id)
 		} else {
 			j.writeAnswer(o, id)

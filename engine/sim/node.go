@@ -66,6 +66,8 @@ type node struct {
 	heard         [16]int64
 	counted       [16]uint64 // what it counts of the others, when it leads
 	led           [16]lead   // who led when it started
+	rounds        []round    // of heartbeats, as first sent
+	agreed        [16]int64  // when the newest round began that each of the others answered
 	sentUndurable bool
 	restarts      int
 }
@@ -189,6 +191,7 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
+	n.rounds, n.agreed = n.rounds[:0], [16]int64{}
 	for _, o := range w.nodes {
 		n.led[o.id] = lead{}
 		if o != n && o.up && o.core.Role() == raft.Leader {
@@ -567,7 +570,7 @@ func (c *catchup) Fetch(index uint64) {
 	} else {
 		w.hit(CaughtUpFromJournal)
 	}
-	w.at(c.n.rng.tail(w.plan.DiskMean), event{kind: evFetch, node: c.n, life: c.n.life, n: c.id})
+	w.at(c.n.rng.tail(c.n.disk.mean), event{kind: evFetch, node: c.n, life: c.n.life, n: c.id})
 }
 
 // fetch reads what was asked for, and then tells. Both take their time: a disk

@@ -1,6 +1,11 @@
 package sim
 
-import "github.com/ringraft/ringraft/engine/raft"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/ringraft/ringraft/engine/raft"
+)
 
 // What members tell each other is true, and what they make of it is what they
 // were told.
@@ -40,8 +45,17 @@ func (j *judge) sent(n *node, m *raft.Message) {
 		}
 	case raft.Append, raft.Heartbeat, raft.TimeoutNow:
 		speaks(h.Term >= m.Term && j.leaders[m.Term] == n.id)
-		if m.Type == raft.Append {
+		switch m.Type {
+		case raft.Append:
 			j.sentAppend(n, m)
+		case raft.Heartbeat:
+			if k := len(n.rounds); k == 0 || n.rounds[k-1].round < m.Round {
+				n.rounds = append(n.rounds, round{m.Round, w.now})
+			}
+		}
+	case raft.HeartbeatAck:
+		if l := w.nodes[m.To-1]; !m.Reject {
+			l.agreed[n.id] = max(l.agreed[n.id], l.began(m.Round))
 		}
 	case raft.AppendAck:
 		j.sentAck(n, m, speaks)
@@ -126,6 +140,39 @@ func (j *judge) handsOver(l *link, m *raft.Message, last uint64) {
 	if said := j.acked[[2]uint64{m.To, m.Term}]; said < last {
 		j.w.fail("handed over to an equal", "member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
 			l.from.id, last, m.Term, m.To, said)
+	}
+}
+
+// round is a heartbeat round and when it was first sent.
+type round struct {
+	round uint64
+	at    int64
+}
+
+// began is when a member's round was first sent; 0: not in this life.
+func (n *node) began(number uint64) int64 {
+	i, ok := slices.BinarySearchFunc(n.rounds, number, func(r round, number uint64) int { return cmp.Compare(r.round, number) })
+	if !ok {
+		return 0
+	}
+	return n.rounds[i].at
+}
+
+// confirmed: a read is answered when a majority has answered a round that was
+// begun after it (thesis 6.4), or when an entry is committed that was.
+func (j *judge) confirmed(n *node, o *operation, id int) {
+	if n.core.Commit() > o.last {
+		return
+	}
+	agreed := 1
+	for _, at := range n.agreed {
+		if at >= o.invoked {
+			agreed++
+		}
+	}
+	if 2*agreed <= len(j.w.nodes) {
+		j.w.fail("reads are confirmed", "member %d answers read %d, and %d of %d members have answered a round begun since it came",
+			n.id, id, agreed, len(j.w.nodes))
 	}
 }
 
