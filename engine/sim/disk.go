@@ -404,6 +404,9 @@ func (d *disk) Submit(ops []device.Op, tag uint64) {
 	d.queue = append(d.queue, group{ops, tag})
 	if len(d.queue) == 2 {
 		d.w.hit(WriteQueued)
+		if n := d.node; n.armedQueue > 0 {
+			n.armed, n.armedQueue = n.armedQueue, 0
+		}
 	}
 	d.next()
 }

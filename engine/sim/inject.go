@@ -33,11 +33,14 @@ func (w *World) faultCrash(f *Fault) {
 func (w *World) faultCrashAtEffect(f *Fault) {
 	n := w.target(f)
 	r := f.random()
-	if f.X>>4&1 == 0 {
+	switch f.X >> 4 & 3 {
+	case 0, 2:
 		n.armedRole = 1 + r.n(4) // at an election
-		return
+	case 1:
+		n.armedQueue = 1 + r.n(4) // behind two groups
+	default:
+		n.armed = 1 + r.n(40)
 	}
-	n.armed = 1 + r.n(40)
 }
 
 func (w *World) faultCrashReopening(f *Fault) {

@@ -39,6 +39,7 @@ type node struct {
 	token, armed  int // of the turn scheduled; crash at this many effects from now, 0: none
 	turnAt        int64
 	armedRole     int   // crash so many effects after its next change of role
+	armedQueue    int   // or after a second group is queued
 	busy          int64 // an inline write holds the loop until then
 	paused        int64 // resumes then
 	stalled       replica.Part
@@ -187,7 +188,8 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 		return
 	}
 	n.up, n.core, n.journal = true, core, j
-	n.founding, n.armed, n.armedRole, n.busy, n.turnAt, n.stalledTo, n.applyStall, n.hold = rec.Fresh, 0, 0, 0, 0, 0, 0, false
+	n.founding, n.armed, n.armedRole, n.armedQueue, n.busy, n.turnAt = rec.Fresh, 0, 0, 0, 0, 0
+	n.stalledTo, n.applyStall, n.hold = 0, 0, false
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
@@ -394,7 +396,7 @@ func (n *node) turn() {
 		n.watched = w.now / (w.plan.Heartbeat / 2)
 		n.watch()
 	}
-	if n.armed > 0 || n.armedRole > 0 {
+	if n.armed > 0 || n.armedRole > 0 || n.armedQueue > 0 {
 		if n.turnArmed() {
 			n.crash()
 			n.restart(10*ms, 2*sec)
