@@ -197,8 +197,8 @@ func (j *judge) trusted(n *node) {
 	p, term := &n.disk.said, n.core.Hard().Term
 	if l := n.led[j.leaders[term]]; l.term == term {
 		if _, ok := p.at(l.last); !ok {
-			j.w.fail("probation", "member %d leaves it with a log of %d; the leader of term %d had %d when it started", n.id,
-				len(p.log), term, l.last)
+			j.w.fail("probation", "member %d leaves it without entry %d, which the leader of term %d had when it started", n.id,
+				l.last, term)
 			return
 		}
 	}
