@@ -108,6 +108,22 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 	if i.Count > 0 {
 		p.err = p.add(&i, run)
 	}
+	if p.err == nil && !i.Doubt {
+		p.err = p.committed(i.Number, i.Commit)
+	}
+}
+
+// committed: what a batch calls committed is there, and is what is committed.
+func (p *platter) committed(number, index uint64) error {
+	j := &p.disk.w.judge
+	switch {
+	case index > uint64(len(p.log)):
+		return fmt.Errorf("batch %x calls entry %d committed, the log ends at %d", number, index, len(p.log))
+	case index > 0 && index <= j.commit && p.log[index-1].term != j.chosen[index-1].term:
+		return fmt.Errorf("batch %x calls entry %d of term %d committed, it is of term %d", number, index, p.log[index-1].term,
+			j.chosen[index-1].term)
+	}
+	return nil
 }
 
 func (p *platter) add(i *journal.Inspected, run []byte) error {
