@@ -43,11 +43,19 @@ $(BIN)/sim.test:
 mutants: $(BIN)/sim.test
 	cd engine/sim && ../../$(BIN)/sim.test -test.run '^TestMutants$$' -test.timeout 24h -mutants -mutant '$(MUTANT)'
 
-# The same seeds must leave the same traces under the race detector.
+# The same seeds must leave the same traces, whatever the processors, the
+# collector and the race detector.
+TRACES = $(BIN)/$(1).test -test.run '^TestTraces$$' -sim.traces 12 | grep '^seed'
 sim-traces: $(BIN)/sim.test
 	$(GO) test -c -race -tags poison -o $(BIN)/sim-race.test ./engine/sim
-	$(BIN)/sim.test -test.run '^TestTraces$$' -sim.traces 12 | grep trace > $(BIN)/traces
-	$(BIN)/sim-race.test -test.run '^TestTraces$$' -sim.traces 12 | grep trace | diff $(BIN)/traces -
+	$(call TRACES,sim) > $(BIN)/traces
+	test $$(sort -u -k4 $(BIN)/traces | wc -l) = 12
+	GOMAXPROCS=1 GOGC=10 $(call TRACES,sim) | diff $(BIN)/traces -
+	GOMAXPROCS=1 GOGC=off GOMEMLIMIT=1GiB $(call TRACES,sim) | diff $(BIN)/traces -
+	GOMAXPROCS=2 GOGC=10 $(call TRACES,sim) | diff $(BIN)/traces -
+	GOMAXPROCS=2 GOGC=off GOMEMLIMIT=1GiB $(call TRACES,sim) | diff $(BIN)/traces -
+	GOMAXPROCS=1 $(call TRACES,sim-race) | diff $(BIN)/traces -
+	GOMAXPROCS=2 $(call TRACES,sim-race) | diff $(BIN)/traces -
 
 # What simulation alone runs through, by file and package: whole clusters, and
 # the seeded clusters of cores, which also change their members.

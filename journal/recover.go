@@ -25,7 +25,7 @@ type Recovery struct {
 	// what stands behind it stays on disk until entries of a leader overrule it.
 	Lost []Range `json:"lost"`
 	// Damaged: acknowledged entries may be missing anywhere, now or since an
-	// opening before Settle: vote for nobody, not even as a last resort.
+	// opening before Settle: this member's vote decides nothing.
 	Damaged  bool  `json:"damaged"`
 	Segments int   `json:"segments"`
 	Batches  int   `json:"batches"`

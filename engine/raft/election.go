@@ -47,7 +47,7 @@ func (c *Core) promotable() bool {
 // countSelf counts the own vote, where there is one; on probation as one of last resort.
 func (c *Core) countSelf() {
 	switch {
-	case c.self < 0 || c.probation.damaged:
+	case c.self < 0:
 	case c.Probation():
 		c.lastResort = c.lastResort.With(c.self)
 	default:
@@ -100,22 +100,23 @@ func (c *Core) campaign(force bool, e *Effects) {
 	}
 }
 
-// tally decides the election that is going on. Grants of last resort count only when every voter
-// has granted: then nobody has a longer log, so nothing that was acknowledged is lost. The candidate or one
-// voter at least must be sound: a cluster whose every log is in doubt waits for its operator.
+// tally decides the election that is going on. Grants of last resort are votes, so that the term has one
+// leader, but whoever gave them may have lost what it acknowledged. The others alone must meet every
+// majority: then one of them holds whatever was committed, and so does the candidate. Where the number of
+// voters is odd, that takes a majority by itself; half of an even number will do, with one vote of last resort.
+//
+// That every voter grants proves nothing: two of three may have lost the entry that they alone had
+// committed, and the third, which never had it, would lead.
 func (c *Core) tally(e *Effects) {
-	all := c.granted | c.lastResort
-	result := quorum.JointVotes(c.voters, c.outgoing, c.granted, c.refused)
-	everyone := c.voters | c.outgoing
-	if all&everyone == everyone && (!c.Probation() || c.granted&everyone != 0) {
-		result = quorum.Won
-	}
+	result := quorum.JointVotes(c.voters, c.outgoing, c.granted|c.lastResort, c.refused)
+	sound := quorum.Meets(c.voters, c.granted) && quorum.Meets(c.outgoing, c.granted)
 	switch {
 	case result == quorum.Lost:
 		c.follow(c.hard.Term, 0, e)
-	case result == quorum.Won && c.role == PreCandidate:
+	case result == quorum.Pending || !sound:
+	case c.role == PreCandidate:
 		c.campaign(false, e)
-	case result == quorum.Won:
+	default:
 		c.lead(e)
 	}
 }
@@ -167,7 +168,7 @@ func (c *Core) upToDate(m *Message) bool {
 func (c *Core) preVote(m *Message, e *Effects) {
 	free := m.Term > c.hard.Term ||
 		m.Term == c.hard.Term && (c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0)
-	if free && !c.stalled && !c.sticky(m.From) && !c.probation.damaged && c.upToDate(m) {
+	if free && !c.stalled && !c.sticky(m.From) && c.upToDate(m) {
 		r := c.send(e, PreVoteAck, m.From)
 		r.Term, r.Round, r.LastResort = m.Term, m.Round, c.Probation()
 		return
@@ -185,7 +186,7 @@ func (c *Core) vote(m *Message, e *Effects) {
 		return
 	}
 	free := higher || c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0
-	grant := free && !c.probation.damaged && c.upToDate(m)
+	grant := free && c.upToDate(m)
 	h := Hard{Term: m.Term, Vote: c.hard.Vote}
 	if higher {
 		h.Vote = 0

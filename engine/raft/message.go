@@ -77,7 +77,7 @@ type Message struct {
 	HintIndex, HintTerm uint64 // where logs may still agree: no later than here
 	Round               uint64 // echoed
 	Force               bool   // leadership transfer: stickiness does not count
-	LastResort          bool   // granted on probation: counts only when every voter has granted
+	LastResort          bool   // granted on probation, by one that may have lost what it acknowledged: see tally
 }
 
 // String is one line with the fields that the type uses.

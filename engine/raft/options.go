@@ -22,8 +22,7 @@ type Options struct {
 	HeartbeatTicks int    // between two heartbeats of a leader
 	ElectionTicks  int    // the least election timeout; each one is drawn from [E, 2E)
 	Seed           uint64 // of the random numbers; another one after each start
-	Probation      bool   // the log's end may have lost acknowledged entries: see probation.go
-	Damaged        bool   // and so may its interior: until probation ends, no vote at all
+	Probation      bool   // the log may have lost acknowledged entries: see probation.go
 }
 
 // Errors of New, Transfer and Change; they are returned bare or wrapped.
@@ -57,8 +56,7 @@ func New(o Options) (*Core, error) {
 	c.seat()
 	c.round = c.random.next() % (maxNumber / 4)
 	c.drawTimeout()
-	if o.Probation || o.Damaged {
-		c.probation.damaged = o.Damaged
+	if o.Probation {
 		c.probation.nonce = c.random.next()%(maxNumber-1) + 1
 	}
 	return c, nil

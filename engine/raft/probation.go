@@ -5,22 +5,20 @@ package raft
 // itself, until its log is durable up to the last index that a leader reported after the start: what
 // it once acknowledged to anyone is then there again, or will never be committed.
 //
-// It may campaign, because its log can be the longest there is, and then nobody else can win. Without its
-// own vote it needs a majority of the others. An entry was committed by a majority, of which at
-// least one less than a majority are others; the two meet (2·majority − 1 > n − 1), and who is in both
-// grants only to a log that holds the entry. So winning ends the probation.
+// It may campaign, because its log can be the longest there is, and then nobody else can win. The sound
+// voters that elect it meet the majority that committed an entry, and who is in both grants only to a log
+// that holds the entry. So winning ends the probation.
 //
-// A replica whose damage is in the interior holds, behind the hole, entries that may exist nowhere else.
-// It grants no vote, not even the last: the cluster waits, and its operator is told what is lost.
+// Where the damage is makes no difference: a log that ends before a hole is a short log, whose owner's vote
+// nobody relies on. When too few are sound, nobody wins, and the operator is told what is lost.
 //
 // "After the start" is proved by a nonce: the replica's heartbeat acks carry it, the leader's next
 // heartbeat echoes it beside its last index. A heartbeat that was under way before cannot know it.
 type probation struct {
-	nonce   uint64 // 0: not on probation
-	damaged bool   // more than the log's end is in doubt: no vote at all
-	heard   bool   // a leader of this term has echoed the nonce
-	term    uint64
-	target  uint64 // that leader's last index then
+	nonce  uint64 // 0: not on probation
+	heard  bool   // a leader of this term has echoed the nonce
+	term   uint64
+	target uint64 // that leader's last index then
 }
 
 // Probation reports whether the replica's vote still is of last resort only.

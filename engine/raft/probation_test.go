@@ -65,19 +65,37 @@ func TestProbationEnds(t *testing.T) {
 	}
 }
 
-// Grants of last resort count only when every voter has granted.
-func TestLastResortNeedsEverybody(t *testing.T) {
-	for _, everybody := range []bool{false, true} {
-		c, e := follower(t, false)
-		c.Campaign(e)
-		c.DurableHard(c.Hard(), e)
-		c.Step(&Message{Type: VoteAck, From: 1, To: 2, Term: 2, LastResort: true}, e)
-		if c.Role() != Candidate {
-			t.Fatal("won by a grant of last resort")
+// An election is won by grants of last resort only where the sound ones meet every majority: half of
+// an even number of voters. Three voters, two of which lost what they alone had committed, would
+// otherwise elect the third, and all of them grant.
+func TestLastResortNeedsSoundVoters(t *testing.T) {
+	for _, c := range []struct {
+		voters, sound, lastResort int // candidate included
+		won                       bool
+	}{
+		{3, 1, 2, false}, {3, 2, 0, true}, {3, 2, 1, true}, {3, 0, 3, false},
+		{2, 1, 1, true}, {2, 1, 0, false}, {2, 0, 2, false},
+		{4, 2, 1, true}, {4, 2, 0, false}, {4, 1, 3, false}, {4, 3, 0, true},
+		{5, 2, 3, false}, {5, 3, 0, true},
+		{6, 3, 1, true}, {6, 2, 4, false},
+	} {
+		o := Options{ID: 1, Hard: Hard{Term: 1}, First: 1, Last: 4, Runs: []TermRun{{1, 1}}, Commit: 2, HeartbeatTicks: 1,
+			ElectionTicks: 10, Seed: 3, Probation: c.sound == 0}
+		for i := range c.voters {
+			o.Config.Voters = append(o.Config.Voters, uint64(i+1))
 		}
-		c.Step(&Message{Type: VoteAck, From: 3, To: 2, Term: 2, LastResort: everybody, Reject: !everybody}, e)
-		if (c.Role() == Leader) != everybody {
-			t.Fatal(c.Dump())
+		r, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &Effects{}
+		r.Campaign(e)
+		r.DurableHard(r.Hard(), e)
+		for i := 1; i < c.sound+c.lastResort; i++ {
+			r.Step(&Message{Type: VoteAck, From: uint64(i + 1), To: 1, Term: 2, LastResort: i >= c.sound}, e)
+		}
+		if won := r.Role() == Leader; won != c.won {
+			t.Errorf("%d voters, %d sound and %d last resort: won %t", c.voters, c.sound, c.lastResort, won)
 		}
 	}
 }

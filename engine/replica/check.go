@@ -11,8 +11,9 @@ func (r *Replica) Check() error {
 		return fmt.Errorf("I1: durable %d, stored %d, cursor %d, capacity %d", durable, stored, cursor, r.ring.Cap())
 	}
 	applied, ready := r.cfg.Apply.Applied().Load(), r.cfg.Apply.Ready().Load()
-	if commit := r.core.Commit(); applied > ready || ready > commit || commit > r.core.Last() {
-		return fmt.Errorf("I2: applied %d, ready %d, commit %d, last %d", applied, ready, commit, r.core.Last())
+	if commit := r.core.Commit(); applied > ready || ready > r.commit || r.commit > commit || commit > r.core.Last() {
+		return fmt.Errorf("I2: applied %d, ready %d, commit %d carried out, %d known, last %d", applied, ready, r.commit, commit,
+			r.core.Last())
 	}
 	if ready > r.stored.index() {
 		return fmt.Errorf("I2: ready %d, stored only up to %d", ready, r.stored.index())

@@ -165,6 +165,7 @@ func (c *client) one(node *node, r *road) bool {
 			after, o.after = c.lastWrite, c.lastOp
 			w.hit(ReadAfterWrite)
 		}
+		o.last = node.core.Last()
 		o.early = node.core.Role() == raft.Leader && node.core.Commit() < node.noop
 		request, err = r.lane.Read(b, after)
 	} else {

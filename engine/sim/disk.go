@@ -410,6 +410,9 @@ func (d *disk) Submit(ops []device.Op, tag uint64) {
 	d.queue = append(d.queue, group{ops, tag})
 	if len(d.queue) == 2 {
 		d.w.hit(WriteQueued)
+		if n := d.node; n.armedQueue > 0 {
+			n.armed, n.armedQueue = n.armedQueue, 0
+		}
 	}
 	d.next()
 }
@@ -506,10 +509,9 @@ func (d *disk) OnDone(f func()) { d.done = f }
 // Close implements device.Device.
 func (d *disk) Close() {}
 
-// forget spoils one of the newest batches that hold entries, of a member at
-// rest. False when there is none.
-func (d *disk) forget(r *random) bool {
-	back := pick(r, 0, 0, 1, 2)
+// forget spoils one of the newest batches that hold entries, so many back, of a
+// member at rest. False when there is none.
+func (d *disk) forget(back int, r *random) bool {
 	for i := len(d.said.blocks) - 1; i >= 0; i-- {
 		b := d.said.blocks[i]
 		if d.files[b.file] == nil || b.count == 0 || b.torn && i == len(d.said.blocks)-1 {
@@ -518,11 +520,16 @@ func (d *disk) forget(r *random) bool {
 		if back--; back >= 0 {
 			continue
 		}
-		at := int64(r.n(b.size))
-		for at%512 >= 508 || at < 24 { // not its tags: torn or rotten is told by them
-			at = int64(r.n(b.size))
+		data := d.files[b.file].data[b.off : b.off+int64(b.size)]
+		for whole := true; whole; { // until it is not in its padding
+			at := r.n(b.size)
+			for at%512 >= 508 || at < 24 { // not its tags: torn or rotten is told by them
+				at = r.n(b.size)
+			}
+			data[at] ^= 1 << r.n(8)
+			_, _, err := d.said.inspect.Batch(data)
+			whole = err == nil
 		}
-		d.files[b.file].data[b.off+at] ^= 1 << r.n(8)
 		d.said.spoilt(&b)
 		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.node.id, b.number, b.first, b.first+uint64(b.count)-1)
 		return true
@@ -530,8 +537,13 @@ func (d *disk) forget(r *random) bool {
 	return false
 }
 
-// unsealed reports that nothing yet promises the newest batch, of entries.
-func (d *disk) unsealed() bool {
+// unsealed reports that nothing yet promises the newest batch, of entries, one
+// of them at index unless that is 0.
+func (d *disk) unsealed(index uint64) bool {
 	n := len(d.said.blocks)
-	return n > 0 && d.said.blocks[n-1].count > 0
+	if n == 0 || d.said.blocks[n-1].count == 0 {
+		return false
+	}
+	b := &d.said.blocks[n-1]
+	return index == 0 || b.first <= index && index < b.first+uint64(b.count)
 }

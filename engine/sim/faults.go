@@ -39,6 +39,7 @@ const (
 	SlowReaders
 	Burst
 	Forgetful
+	OldRead
 	faultKinds
 )
 
@@ -50,7 +51,7 @@ type faultSpec struct {
 }
 
 func always(*Plan) bool     { return true }
-func never(*Plan) bool      { return false } // not drawn one by one: see drawForgetful
+func never(*Plan) bool      { return false } // not drawn one by one: see drawForgetful, drawOldRead
 func several(p *Plan) bool  { return p.Members > 1 }
 func three(p *Plan) bool    { return p.Members > 2 }
 func majority(p *Plan) bool { return p.Members > 2 || p.Mode == Beyond }
@@ -93,6 +94,7 @@ func init() {
 		SlowReaders:    {"slow readers", always, (*World).faultSlowReaders},
 		Burst:          {"burst of requests", always, (*World).faultBurst},
 		Forgetful:      {"a decisive vote forgets", never, (*World).faultForgetful},
+		OldRead:        {"a read outlives its leadership", never, (*World).faultOldRead},
 	}
 }
 

@@ -22,7 +22,8 @@ func (w *World) heal() {
 	w.net.cut = [16][16]bool{}
 	w.net.clog = [16][16]int64{}
 	for _, n := range w.nodes {
-		n.paused, n.busy, n.stalledTo, n.applyStall, n.armed, n.armedRole = 0, min(n.busy, w.now), 0, 0, 0, 0
+		n.paused, n.busy, n.stalledTo, n.applyStall = 0, min(n.busy, w.now), 0, 0
+		n.armed, n.armedRole, n.armedQueue = 0, 0, 0
 		n.disk.heal()
 		for _, r := range n.roads {
 			r.slow = 0

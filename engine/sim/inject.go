@@ -33,11 +33,14 @@ func (w *World) faultCrash(f *Fault) {
 func (w *World) faultCrashAtEffect(f *Fault) {
 	n := w.target(f)
 	r := f.random()
-	if f.X>>4&1 == 0 {
+	switch f.X >> 4 & 3 {
+	case 0, 2:
 		n.armedRole = 1 + r.n(4) // at an election
-		return
+	case 1:
+		n.armedQueue = 1 + r.n(4) // behind two groups
+	default:
+		n.armed = 1 + r.n(40)
 	}
-	n.armed = 1 + r.n(40)
 }
 
 func (w *World) faultCrashReopening(f *Fault) {
@@ -239,7 +242,8 @@ func (w *World) faultFull(f *Fault) {
 }
 
 // mayDoubt reports whether this disk may lose something: in the atlas only
-// while the disks that are whole still meet every majority.
+// while the disks that are whole are a majority. (Half of an even number elects
+// too, but not alone, and a member whose first segment is gone does not open.)
 func (w *World) mayDoubt(n *node) bool {
 	if n.founding || n.doubt || !n.up {
 		return false
@@ -462,76 +466,5 @@ func (w *World) faultSlowReaders(f *Fault) {
 func (w *World) faultBurst(f *Fault) {
 	for _, c := range w.clients {
 		c.extra += 20
-	}
-}
-
-// faultForgetful makes a member that lost what it acknowledged the one whose
-// vote decides. A majority commits while the others hear nothing; one of that
-// majority loses its newest entries, the rest of it dies, and the others come
-// back: with the member that forgot they are a majority, and none of them may
-// win before those who know return. Sometimes it is fed for a while before,
-// and starts once more.
-func (w *World) faultForgetful(f *Fault) {
-	var leader, victim *node
-	for i := range w.nodes {
-		n := w.nodes[(f.Node-1+i)%len(w.nodes)]
-		switch {
-		case !n.up || n.founding || n.doubt || n.probation:
-			return // one misfortune is enough
-		case n.core.Role() == raft.Leader:
-			leader = n
-		case victim == nil:
-			victim = n
-		}
-	}
-	if leader == nil || !w.mayDoubt(victim) {
-		return
-	}
-	r := f.random()
-	behind := map[uint64]bool{} // asked only
-	for _, n := range w.nodes {
-		if n != leader && n != victim && len(behind) < len(w.nodes)-len(w.nodes)/2-1 {
-			behind[n.id] = true
-		}
-	}
-	w.cutWhile(f.Span, func(a, b uint64) bool { return behind[a] || behind[b] })
-	life := victim.life
-	var forget func()
-	forget = func() {
-		switch {
-		case w.healed || !victim.up || victim.life != life || !w.mayDoubt(victim):
-		case victim.disk.unsealed() || w.now > f.At+f.Span*9/10:
-			w.forget(f, &r, victim, behind)
-		default: // while its newest batch is entries, for rot in it is the least conspicuous
-			w.later(ms, forget)
-		}
-	}
-	w.later(f.Span/2, forget)
-}
-
-// forget is the second half: the victim loses, the others of the majority die.
-func (w *World) forget(f *Fault, r *random, victim *node, behind map[uint64]bool) {
-	victim.crash()
-	if !victim.disk.forget(r) {
-		w.later(ms, victim.start)
-		return
-	}
-	victim.doubt = true
-	w.hit(Forgot)
-	fed, at := r.chance(0.5), r.between(0, 20*ms)
-	w.later(at, victim.start)
-	if fed || r.chance(0.5) {
-		at += r.between(1*ms, 100*ms)
-		w.later(at, victim.crash)
-		w.later(at+r.between(1*ms, 10*ms), victim.start)
-	}
-	if !fed {
-		at = 0
-	}
-	for _, n := range w.nodes {
-		if n != victim && !behind[n.id] {
-			w.later(at+r.between(0, 2*ms), n.crash)
-			w.later(at+f.Span+r.between(5, 12)*w.plan.Election, n.start)
-		}
 	}
 }

@@ -15,6 +15,7 @@ type judge struct {
 	// Raft (thesis, figure 3.2).
 	leaders map[uint64]uint64    // term → leader
 	votes   map[[2]uint64]uint64 // member, term → candidate, as told to others
+	acked   map[[2]uint64]uint64 // member, term → the highest match it acknowledged
 	seen    [][]entry            // index → what any disk ever held there, one per term
 	commit  uint64
 	chosen  []entry // committed, index 1 at 0
@@ -61,6 +62,7 @@ type operation struct {
 	returned   int64
 	tookEffect int64  // when it was first applied
 	floor      uint64 // what clients had been told when it was invoked
+	last       uint64 // of a read: where its member's log ended then
 	appliedAt  uint64 // of a command: its index
 	value      uint64 // answered
 	index      uint64 // answered
@@ -68,7 +70,7 @@ type operation struct {
 
 func (j *judge) init(w *World) {
 	j.w = w
-	j.leaders, j.votes = map[uint64]uint64{}, map[[2]uint64]uint64{}
+	j.leaders, j.votes, j.acked = map[uint64]uint64{}, map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
 	j.ops = make([]operation, 1, operations+operations/2)
 	j.model = make([]uint64, 2*w.plan.Keys)
 	j.history = make([][]version64, 2*w.plan.Keys)
@@ -83,6 +85,9 @@ func (j *judge) elected(n *node, term uint64) {
 		w.fail("election safety", "term %d has leaders %d and %d", term, old, n.id)
 	}
 	j.leaders[term] = n.id
+	if w.onElected != nil {
+		w.onElected(n)
+	}
 	for i := j.commit; i > 0; i-- {
 		if j.chosen[i-1].term >= term {
 			continue // votes may come so late that a later leader has committed meanwhile
@@ -134,6 +139,7 @@ func (j *judge) turned(n *node) {
 		w.hit(RingFull)
 	}
 	j.hearsMajority(n)
+	j.counts(n)
 	h := n.core.Hard()
 	if h.Term < n.hard.Term || h.Term == n.hard.Term && n.hard.Vote != 0 && h.Vote != n.hard.Vote {
 		w.fail("monotonic", "member %d: hard state went from %+v to %+v", n.id, n.hard, h)
@@ -231,88 +237,6 @@ func (j *judge) onDisks(i, term uint64) (e entry, holders int) {
 	return e, holders
 }
 
-// sent: nothing is said that is not durable yet.
-func (j *judge) sent(n *node, m *raft.Message) {
-	w, p := j.w, &n.disk.said
-	h := raft.Hard{Term: p.hard.Term, Vote: p.hard.Vote}
-	speaks := func(ok bool) {
-		if !ok {
-			w.fail("persist before speak", "member %d sends %v, its disk holds term %d vote %d log %d", n.id, m, h.Term,
-				h.Vote, len(p.log))
-		}
-	}
-	switch m.Type {
-	case raft.Vote:
-		speaks(h.Term > m.Term || h.Term == m.Term && h.Vote == n.id)
-		j.vote(n.id, m.Term, n.id)
-	case raft.VoteAck:
-		if m.Reject {
-			w.hit(VoteRefused)
-			speaks(h.Term >= m.Term)
-			return
-		}
-		if m.LastResort {
-			w.hit(LastResort)
-		}
-		speaks(h.Term > m.Term || h.Term == m.Term && h.Vote == m.To)
-		if j.votes[[2]uint64{n.id, m.Term}] == m.To {
-			w.hit(VoteRepeated)
-		}
-		j.vote(n.id, m.Term, m.To)
-	case raft.PreVoteAck:
-		if m.Reject {
-			w.hit(PreVoteRefused)
-			speaks(h.Term >= m.Term)
-		}
-	case raft.Append, raft.Heartbeat, raft.TimeoutNow:
-		speaks(h.Term >= m.Term && j.leaders[m.Term] == n.id)
-		if m.Type == raft.TimeoutNow {
-			w.hit(TransferAsked)
-		}
-		if m.Count > 0 && m.PrevIndex+uint64(m.Count) > uint64(len(p.log)) {
-			n.sentUndurable = true
-		}
-		if m.Count > 0 && m.PrevIndex+uint64(m.Count) < n.core.Last() {
-			w.hit(RunCut)
-		}
-	case raft.AppendAck:
-		j.sentAck(n, m, speaks)
-	}
-}
-
-func (j *judge) sentAck(n *node, m *raft.Message, speaks func(bool)) {
-	p := &n.disk.said
-	speaks(p.hard.Term >= m.Term)
-	if m.Reject {
-		j.w.hit(AppendRejected)
-		return
-	}
-	if m.Match == 0 {
-		return
-	}
-	if m.Match == n.lastAck {
-		j.w.hit(AppendRepeated)
-	}
-	n.lastAck = m.Match
-	e, ok := p.at(m.Match)
-	t, known := n.core.Term(m.Match)
-	speaks(ok && (!known || e.term == t))
-}
-
-// vote: one per term, across crashes.
-func (j *judge) vote(member, term, candidate uint64) {
-	k := [2]uint64{member, term}
-	if old, ok := j.votes[k]; ok && old != candidate {
-		j.w.fail("one vote per term", "member %d votes for %d and for %d in term %d", member, old, candidate, term)
-	}
-	j.votes[k] = candidate
-}
-
-func (j *judge) answeredVote(member, term uint64) bool {
-	_, ok := j.votes[[2]uint64{member, term}]
-	return ok
-}
-
 // applied: every member applies the same command at the same index.
 func (j *judge) applied(m *machine, index, op uint64, kind uint8, key int) {
 	w := j.w
@@ -362,6 +286,7 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 		return
 	}
 	o.returned = w.now
+	w.trace = mix(w.trace, uint64(id)<<8|uint64(c.Outcome)<<4|uint64(c.Reason))
 	if w.out != nil {
 		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, n.id, id, o.key, c.Outcome, c.Reason)
 	}
@@ -380,11 +305,13 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 			return
 		}
 		o.index, o.value = binary.LittleEndian.Uint64(c.Reply), binary.LittleEndian.Uint64(c.Reply[8:])
+		w.trace = mix(w.trace, o.index^o.value<<32)
 		if o.kind == opGet {
 			w.hit(ReadConfirmed)
 			if o.early {
 				w.hit(ReadWaitedForNoOp)
 			}
+			j.confirmed(n, o, id)
 			j.readAnswer(o, id)
 		} else {
 			j.writeAnswer(o, id)

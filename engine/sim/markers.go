@@ -29,6 +29,7 @@ const (
 	CommitWithoutOwnDisk
 	CommitOfMany
 	CaughtUpFromJournal
+	ReadOverruled
 	AppliedFromJournal
 	ActorRestarted
 	FrameDropped
@@ -62,6 +63,7 @@ const (
 	DamageNamed
 	DamageFilled
 	Forgot
+	ForgotAll
 	StateMended
 	StalledWrite
 	StallHandedOver
@@ -106,6 +108,7 @@ var markerNames = [markers]string{
 	Truncated:  "a tail is overruled", TruncatedTerms: "a tail of two terms is overruled", AppendRejected: "an append does not match",
 	AppendRepeated: "an append holds nothing new", EarlierTermCommitted: "an entry of an earlier term is committed by a later one",
 	CommitWithoutOwnDisk: "a leader commits what its own disk does not hold", CommitOfMany: "a hundred entries are committed at once",
+	ReadOverruled:       "what the journal was read for is overruled before it is told",
 	CaughtUpFromJournal: "a member is fed from the journal", AppliedFromJournal: "apply reads the journal",
 	ActorRestarted: "replication starts anew after a lost answer", FrameDropped: "an inbox has no room",
 	RunCut: "a run is cut by the frame's size",
@@ -122,6 +125,7 @@ var markerNames = [markers]string{
 	ProbationEnded: "probation ends", DamageFound: "damage is found", DamageNamed: "lost entries are named",
 	DamageFilled: "a damaged member is whole again", StateMended: "a rotten copy of the state file is mended",
 	Forgot:          "a decisive vote forgets what it acknowledged",
+	ForgotAll:       "all who know what is committed forget it",
 	StalledWrite:    "a write hangs for an election timeout",
 	StallHandedOver: "a leader with a hanging disk hands over", StallSteppedDown: "a leader with a hanging disk steps down",
 	InlineWrite: "the loop writes by itself", WriteQueued: "a second group is queued", RingFull: "no slot is free",

@@ -54,6 +54,7 @@ type link struct {
 type queued struct {
 	front   []byte
 	records []byte
+	last    uint64 // where the sender's log ended when it was queued
 }
 
 func (t *network) init(w *World, rng random) {
@@ -169,7 +170,7 @@ func (l *link) Send(front, records []byte) {
 		l.queue = l.queue[:n+1]
 	}
 	q := &l.queue[n]
-	q.front, q.records = append(q.front[:0], front...), records
+	q.front, q.records, q.last = append(q.front[:0], front...), records, l.from.core.Last()
 }
 
 // Flush implements peer.Link.
@@ -213,6 +214,9 @@ func (l *link) transmit(q *queued) {
 		return
 	}
 	w.judge.sent(l.from, &m)
+	if m.Type == raft.TimeoutNow {
+		w.judge.handsOver(l, &m, q.last)
+	}
 	w.trace = mix(w.trace, uint64(m.Type)<<56^m.Term<<40^m.PrevIndex<<8^m.Match)
 	if w.out != nil && m.Type != raft.Heartbeat && m.Type != raft.HeartbeatAck {
 		w.logf("n%d → n%d  %v", l.from.id, l.to.id, &m)

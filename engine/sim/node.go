@@ -39,11 +39,13 @@ type node struct {
 	token, armed  int // of the turn scheduled; crash at this many effects from now, 0: none
 	turnAt        int64
 	armedRole     int   // crash so many effects after its next change of role
+	armedQueue    int   // or after a second group is queued
 	busy          int64 // an inline write holds the loop until then
 	paused        int64 // resumes then
 	stalled       replica.Part
 	stalledTo     int64
 	applyStall    int64
+	hold          bool  // its readers of the journal stand still
 	rate          int64 // millionths that its clock is fast
 	clock, real   int64 // its clock said clock at real
 	seenCommit    uint64
@@ -63,9 +65,16 @@ type node struct {
 	looked        int64
 	watched       int64 // tick of the last look at the disk
 	heard         [16]int64
+	counted       [16]uint64 // what it counts of the others, when it leads
+	led           [16]lead   // who led when it started
+	rounds        []round    // of heartbeats, as first sent
+	agreed        [16]int64  // when the newest round began that each of the others answered
 	sentUndurable bool
 	restarts      int
 }
+
+// lead is a member's term, when it leads, and where its log ends.
+type lead struct{ term, last uint64 }
 
 // crashed unwinds a turn in whose middle power went.
 type crashed struct{}
@@ -179,10 +188,18 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 		return
 	}
 	n.up, n.core, n.journal = true, core, j
-	n.founding, n.armed, n.armedRole, n.busy, n.turnAt, n.stalledTo, n.applyStall = rec.Fresh, 0, 0, 0, 0, 0, 0
+	n.founding, n.armed, n.armedRole, n.armedQueue, n.busy, n.turnAt = rec.Fresh, 0, 0, 0, 0, 0
+	n.stalledTo, n.applyStall, n.hold = 0, 0, false
 	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
 	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
+	n.rounds, n.agreed = n.rounds[:0], [16]int64{}
+	for _, o := range w.nodes {
+		n.led[o.id] = lead{}
+		if o != n && o.up && o.core.Role() == raft.Leader {
+			n.led[o.id] = lead{o.core.Hard().Term, o.core.Last()}
+		}
+	}
 	n.store = ziplist.New(ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
 		Background: n.background}, first)
 	n.machine = newMachine(n, p.Keys)
@@ -379,7 +396,7 @@ func (n *node) turn() {
 		n.watched = w.now / (w.plan.Heartbeat / 2)
 		n.watch()
 	}
-	if n.armed > 0 || n.armedRole > 0 {
+	if n.armed > 0 || n.armedRole > 0 || n.armedQueue > 0 {
 		if n.turnArmed() {
 			n.crash()
 			n.restart(10*ms, 2*sec)
@@ -472,6 +489,7 @@ func (n *node) after() {
 		w.net.started(n)
 	}
 	if n.probation && !n.core.Probation() {
+		w.judge.trusted(n)
 		n.probation, n.doubt, n.settling = false, false, true
 		n.disk.said.ghosts = nil
 		w.hit(ProbationEnded)
@@ -505,7 +523,7 @@ func (n *node) onRole(role raft.Role, leader, term uint64) {
 	was := n.role
 	switch {
 	case role == raft.Leader:
-		n.noop, n.quiet, n.looked = n.core.Last(), w.now, w.now
+		n.noop, n.quiet, n.looked, n.counted = n.core.Last(), w.now, w.now, [16]uint64{}
 		w.judge.elected(n, term)
 	case was == raft.Leader && term == n.term:
 		w.hit(SteppedDown)
@@ -530,6 +548,7 @@ type catchup struct {
 	reader *journal.Reader
 	want   uint64
 	busy   bool
+	read   bool // it has been, and is not told yet
 	ready  bool
 	run    ziplist.Run
 	err    error
@@ -553,21 +572,40 @@ func (c *catchup) Fetch(index uint64) {
 	} else {
 		w.hit(CaughtUpFromJournal)
 	}
-	w.at(c.n.rng.tail(w.plan.DiskMean), event{kind: evFetch, node: c.n, life: c.n.life, n: c.id})
+	w.at(c.n.rng.tail(c.n.disk.mean), event{kind: evFetch, node: c.n, life: c.n.life, n: c.id})
 }
 
+// fetch reads what was asked for, and then tells. Both take their time: a disk
+// that hangs hangs for readers too, and the reader's thread may stand still
+// with what it has read.
 func (n *node) fetch(id int) {
-	c := n.catchups[id]
+	c, w := n.catchups[id], n.w
+	if !c.read {
+		c.take(id)
+		delay := max(n.disk.stalled-w.now, n.rng.tail(w.plan.Told))
+		if delay > 0 && !w.healed {
+			w.at(delay, event{kind: evFetch, node: n, life: n.life, n: id})
+			return
+		}
+	}
+	if n.hold && !w.healed {
+		w.at(10*ms, event{kind: evFetch, node: n, life: n.life, n: id})
+		return
+	}
+	c.read, c.ready = false, true
+	n.wake(0)
+}
+
+func (c *catchup) take(id int) {
 	most := 32 << 10
 	if id > 0 {
-		most = n.w.plan.FrameBytes
+		most = c.n.w.plan.FrameBytes
 	}
 	r, err := c.reader.ReadOn(c.want, most)
-	c.err, c.ready = err, true
+	c.err, c.read = err, true
 	if err == nil {
 		c.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: r.Records}
 	}
-	n.wake(0)
 }
 
 // Result implements pipeline.Catchup and peer.Catchup.
@@ -576,5 +614,10 @@ func (c *catchup) Result() (ziplist.Run, error, bool) {
 		return ziplist.Run{}, nil, false
 	}
 	c.ready, c.busy = false, false
+	if r := &c.run; c.id > 0 && c.err == nil {
+		if t, ok := c.n.core.Term(r.First + uint64(r.Count) - 1); !ok || t != r.Term {
+			c.n.w.hit(ReadOverruled)
+		}
+	}
 	return c.run, c.err, true
 }

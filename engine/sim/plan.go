@@ -58,6 +58,7 @@ type Plan struct {
 	Echo                  float64 // frames that arrive once more, much later
 	// Disk.
 	DiskMean int64
+	Told     int64 // mean time from a read of the journal to the reader's word of it
 	Grain    int
 	// Pipeline.
 	Partial float64 // chance that a turn leaves parts out
@@ -107,8 +108,8 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.Cells = pick(&r, 1, 8, 64, 256, 1024)
 	p.FrameBytes = pick(&r, 1, 300, 4<<10, 256<<10)
 	p.GroupBytes = pick(&r, 1<<10, 8<<10, 64<<10)
-	p.ChunkBytes = pick(&r, 2<<10, 16<<10, 64<<10)
-	p.Budget = pick(&r, int64(8<<10), int64(64<<10), int64(1<<20))
+	p.ChunkBytes = pick(&r, 256, 2<<10, 16<<10, 64<<10)
+	p.Budget = pick(&r, int64(1<<10), int64(8<<10), int64(64<<10), int64(1<<20))
 	p.Hot, p.Codec = p.Budget/pick(&r, int64(2), 8, 64), ziplist.Codec(r.n(3))
 	p.Segment = pick(&r, int64(128<<10), int64(256<<10), int64(512<<10))
 	p.Inbox = pick(&r, 32<<10, 64<<10, 256<<10)
@@ -139,8 +140,11 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	if p.Members > 2 && r.chance(0.2) {
 		p.Down = r.n((p.Members-1)/2) + 1
 	}
+	told := random{mix(seed, 0x7e11)}
+	p.Told = pick(&told, 0, 0, 1*ms, 20*ms, 200*ms)
 	p.drawFaults(&r)
 	p.drawForgetful()
+	p.drawOldRead()
 	return p
 }
 
@@ -198,14 +202,29 @@ func (p *Plan) drawForgetful() {
 		return
 	}
 	for range 1 + r.n(4) {
-		f := Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
-			Span: r.between(50*ms, 2*sec), X: r.next()}
-		i := 0
-		for i < len(p.Faults) && p.Faults[i].At <= f.At {
-			i++
-		}
-		p.Faults = slices.Insert(p.Faults, i, f)
+		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
+			Span: r.between(50*ms, 2*sec), X: r.next()})
 	}
+}
+
+// drawOldRead adds such faults where they can meet an entry store that keeps
+// next to nothing.
+func (p *Plan) drawOldRead() {
+	r := random{mix(p.Seed, 0x01d4ead)}
+	if p.Members < 3 || p.Budget > 8<<10 || p.ChunkBytes > 2<<10 || !r.chance(0.5) {
+		return
+	}
+	for range 1 + r.n(3) {
+		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead, Node: r.n(p.Members) + 1, X: r.next()})
+	}
+}
+
+func (p *Plan) insert(f Fault) {
+	i := 0
+	for i < len(p.Faults) && p.Faults[i].At <= f.At {
+		i++
+	}
+	p.Faults = slices.Insert(p.Faults, i, f)
 }
 
 // Shape is the plan in one line.

@@ -24,6 +24,8 @@ type platter struct {
 	ghosts  []entry // lost at an opening, from index gone+1 on
 	gone    int
 	hole    uint64  // first entry lost to damage; 0: none
+	first   uint64  // of the newest batch
+	behind  uint64  // where the log ends that stands behind the hole
 	base    int     // where the newest batch began
 	cut     []entry // what it overruled
 	rotten  bool    // a fault took the newest batch: the log before it may come back
@@ -69,11 +71,16 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 		return
 	}
 	p.number = i.Number
+	p.disk.w.trace = mix(p.disk.w.trace, i.Number^i.First<<20^i.Hard.Term<<50)
 	p.blocks = append(p.blocks, block{file: f.name, off: off, size: i.Size, number: i.Number, first: i.First,
 		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
-	p.hard, p.doubt = i.Hard, i.Doubt
-	if p.hole > 0 && i.Count == 0 {
-		return // what stands behind the damage is kept
+	p.hard, p.doubt, p.first = i.Hard, i.Doubt, i.First
+	if p.hole > 0 && i.Count == 0 { // what stands behind the damage is kept
+		if i.First < p.behind {
+			p.err = fmt.Errorf("batch %x without entries ends the log at %d; behind the damage from %d on it went to %d", i.Number,
+				i.First-1, p.hole, p.behind-1)
+		}
+		return
 	}
 	p.hole = 0
 	if p.rotten && i.Count == 0 && i.First == uint64(p.base+len(p.cut))+1 {
@@ -101,6 +108,22 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 	if i.Count > 0 {
 		p.err = p.add(&i, run)
 	}
+	if p.err == nil && !i.Doubt {
+		p.err = p.committed(i.Number, i.Commit)
+	}
+}
+
+// committed: what a batch calls committed is there, and is what is committed.
+func (p *platter) committed(number, index uint64) error {
+	j := &p.disk.w.judge
+	switch {
+	case index > uint64(len(p.log)):
+		return fmt.Errorf("batch %x calls entry %d committed, the log ends at %d", number, index, len(p.log))
+	case index > 0 && index <= j.commit && p.log[index-1].term != j.chosen[index-1].term:
+		return fmt.Errorf("batch %x calls entry %d of term %d committed, it is of term %d", number, index, p.log[index-1].term,
+			j.chosen[index-1].term)
+	}
+	return nil
 }
 
 func (p *platter) add(i *journal.Inspected, run []byte) error {
@@ -224,7 +247,7 @@ func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 		return err
 	}
 	if len(rec.Lost) > 0 {
-		p.hole = rec.Last + 1
+		p.hole, p.behind = rec.Last+1, p.first // the opening's own seal
 		p.log = append(p.log, behind...)
 		return nil
 	}

@@ -89,6 +89,7 @@ func (s *shrinker) simplify() (gone bool) {
 		func(p *Plan) { p.Echo = 0 },
 		func(p *Plan) { p.Partial = 0 },
 		func(p *Plan) { p.Skew = 0 },
+		func(p *Plan) { p.Told = 0 },
 		func(p *Plan) { p.Datagrams = false },
 		func(p *Plan) { p.Serial = false },
 		func(p *Plan) { p.Down = 0 },

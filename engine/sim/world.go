@@ -69,15 +69,16 @@ type World struct {
 	clients    []*client
 	judge      judge
 
-	marks    [markers]uint64
-	faults   [faultKinds]int
-	events   uint64
-	healed   bool
-	calm     int64 // when all members were equal after the healing
-	calmTerm uint64
-	failure  *Failure
-	ended    bool
-	checked  int // histories that Porcupine has judged
+	marks     [markers]uint64
+	faults    [faultKinds]int
+	events    uint64
+	healed    bool
+	calm      int64 // when all members were equal after the healing
+	calmTerm  uint64
+	failure   *Failure
+	onElected func(n *node) // of a fault that waits for a leader
+	ended     bool
+	checked   int // histories that Porcupine has judged
 }
 
 // Failure is a broken promise.
@@ -154,6 +155,9 @@ func (w *World) run() {
 		w.now = e.at
 		w.events++
 		w.trace = mix(w.trace, uint64(e.at)<<4|uint64(e.kind))
+		if e.node != nil {
+			w.trace = mix(w.trace, e.node.id)
+		}
 		w.dispatch(&e)
 	}
 	if w.failure == nil && !w.ended {

@@ -78,6 +78,24 @@ func checkVotes(t *testing.T, a, b, granted, refused Set) {
 	}
 }
 
+// Meets, for every set among up to 6 voters, against the definition: no majority is without one of it.
+func TestMeetsExhaustive(t *testing.T) {
+	for n := range 7 {
+		voters := Set(1<<n - 1)
+		for set := Set(0); set <= voters; set++ {
+			want := true
+			for m := Set(0); m <= voters; m++ {
+				if m.Len() >= Size(n) && m&set == 0 {
+					want = false
+				}
+			}
+			if got := Meets(voters, set|1<<9); got != want { // 9 does not vote
+				t.Fatalf("%b of %b: meets every majority %t, want %t", set, voters, got, want)
+			}
+		}
+	}
+}
+
 func TestEmptyAgrees(t *testing.T) {
 	var p Positions
 	if p.Reached(0) != math.MaxUint64 || Votes(0, 0, 0) != Won {
