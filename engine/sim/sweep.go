@@ -111,7 +111,7 @@ func (t *Totals) add(r *Result) {
 			kinds++
 		}
 	}
-	if n < faultsPerSeed || kinds < kindsPerSeed {
+	if r.Failure == nil && (n < faultsPerSeed || kinds < kindsPerSeed) { // a failure ends a seed early
 		t.Calm++
 	}
 	for i, k := range r.Marks {
