@@ -145,10 +145,10 @@ func printLog(p *printer, r *journal.Report) {
 		p.line("  end         the last batch is not sealed: the member runs, or was killed")
 	}
 	if rec.Probation {
-		p.line("  probation   the last batch had rotted: it may have been acknowledged; no vote until a leader has filled it in")
+		p.line("  probation   the last batch had rotted: it may have been acknowledged; its vote decides no election until a leader has filled it in")
 	}
 	if rec.Damaged {
-		p.line("  damaged     entries are missing, now or since an earlier opening: no vote until a leader has filled them in")
+		p.line("  damaged     entries are missing, now or since an earlier opening: its vote decides no election until a leader has filled them in")
 	}
 }
 

@@ -216,7 +216,7 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 }
 
 // undo takes the newest batch back, which rotted: what it overruled is there
-// again, on a member that votes for nobody.
+// again, on a member whose vote decides nothing.
 func (p *platter) undo() {
 	p.lose(uint64(p.base))
 	p.log = append(p.log[:p.base:p.base], p.cut...)
