@@ -228,6 +228,37 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 	j.segments.made.Wait()
 }
 
+// Close waits for the maker's write, not for the segment: a disk that is slow
+// does not hang, and the lock is given back.
+func TestCloseStopsASlowMaker(t *testing.T) {
+	fs := device.NewMemory()
+	begun := make(chan struct{})
+	cfg := small(fs)
+	cfg.SegmentBytes, cfg.HangMax = 16*zeroStep, time.Second
+	j, _ := mustOpen(t, cfg)
+	j.segments.made.Wait()
+	var first sync.Once
+	fs.OnWrite = func(name string, _ []byte, _ int64) error {
+		if name == segmentNew {
+			first.Do(func() { close(begun) })
+			time.Sleep(cfg.HangMax / 8) // a sixteenth of the segment
+		}
+		return nil
+	}
+	j.segments.mu.Lock()
+	j.segments.makeLocked()
+	j.segments.mu.Unlock()
+	<-begun
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fs.OnWrite = nil
+	cfg.Device = inline{}.make()
+	if j, _ = mustOpen(t, cfg); j.Close() != nil {
+		t.Fatal(j.Err())
+	}
+}
+
 // Any bytes anywhere in any file, which then ends anywhere: Open and Examine
 // refuse, or say what is lost, or find nothing wrong; they do not panic, and
 // nothing that was sealed goes in silence. The state file may be missing.

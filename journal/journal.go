@@ -186,8 +186,8 @@ func (j *Journal) WriteAge(now int64) time.Duration {
 }
 
 // Close writes what is open, seals and lets go of the directory. It waits for
-// writes in flight, the maker's of a segment too, but not for a device that
-// hangs: then files and lock stay with the process.
+// writes in flight, the maker's too, whose segment is given up, but not for a
+// device that hangs: then files and lock stay with the process.
 func (j *Journal) Close() error {
 	deadline := time.Now().Add(j.cfg.HangMax)
 	wake := make(chan struct{}, 1)

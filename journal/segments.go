@@ -40,9 +40,9 @@ type segments struct {
 	made    sync.WaitGroup
 	chores  atomic.Int32 // goroutines that make or delete
 	slots   int
-	taken   int // by the log since compaction gave some last
-	before  int // and until then
-	closing bool
+	taken   int         // by the log since compaction gave some last
+	before  int         // and until then
+	closing atomic.Bool // what is being made is given up
 }
 
 type segment struct {
@@ -122,7 +122,7 @@ func (s *segments) next(ordinal uint64) bool {
 }
 
 func (s *segments) makeLocked() {
-	if s.making || s.closing || s.err != nil {
+	if s.making || s.closing.Load() || s.err != nil {
 		return
 	}
 	s.making, s.retry = true, 0
@@ -160,6 +160,7 @@ func (s *segments) madeLocked(seg *segment, err error) {
 		s.slots++
 		s.space, s.wanted = nil, false
 		s.spares = append(s.spares, seg)
+	case errors.Is(err, ErrClosed):
 	case isFull(err):
 		s.space = fmt.Errorf("journal: no space for the next segment of %d bytes: %w", s.bytes, err)
 	default:
@@ -171,7 +172,8 @@ func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 
 // create makes a segment under another name and renames it when
 // it is whole and synced: a file called *.seg always has its full length. ahead:
-// nobody waits for it, so it leaves half the disk's time to others.
+// nobody waits for it, so it leaves half the disk's time to others. ErrClosed:
+// the journal is being closed, and what was begun is gone again.
 func (s *segments) create(name string, ahead bool) (*segment, error) {
 	const tmp = segmentNew
 	defer s.step.Store(0)
@@ -208,6 +210,9 @@ func (s *segments) fill(f device.File, ahead bool) error {
 	}
 	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
 	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
+		if s.closing.Load() {
+			return ErrClosed
+		}
 		start := time.Now()
 		s.step.Store(age())
 		if err := f.WriteAt(zeros[:min(int64(len(zeros)), s.bytes-off)], off); err != nil {
@@ -278,7 +283,7 @@ func (s *segments) recycle(gone []*segment) {
 		s.space, s.wanted = nil, false
 	}
 	s.spares = append(s.spares, gone...)
-	if len(s.spares) <= keep || s.closing {
+	if len(s.spares) <= keep || s.closing.Load() {
 		return
 	}
 	extra := append([]*segment(nil), s.spares[keep:]...)
@@ -333,8 +338,8 @@ func (s *segments) read(seg *segment, b []byte, off int64) (bool, error) {
 }
 
 func (s *segments) close() error {
-	s.mu.Lock()
-	s.closing = true
+	s.mu.Lock() // whoever asked before this counts in made
+	s.closing.Store(true)
 	s.mu.Unlock()
 	s.made.Wait()
 	err := s.shut(append(s.live[:len(s.live):len(s.live)], s.spares...))
