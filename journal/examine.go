@@ -163,8 +163,8 @@ func (x *examiner) read() error {
 // permitted tells a file that this user may not read from one that cannot be.
 func (x *examiner) permitted(names []string) error {
 	for _, n := range names {
-		if !isJournal(n) {
-			continue
+		if _, ok := slot(n); !ok && n != stateName {
+			continue // not the journal's
 		}
 		f, err := x.fs.Open(n, device.Flags{Direct: true})
 		if errors.Is(err, fs.ErrPermission) {

@@ -80,6 +80,12 @@ func TestExamineWithoutPermission(t *testing.T) {
 			t.Errorf("%s: %+v %v", name, r, err)
 		}
 	}
+	if _, err := disk.Create("x.seg", device.Flags{}); err != nil { // not the journal's, which Open leaves alone
+		t.Fatal(err)
+	}
+	if r, err := Examine(Look{FS: noPermission{disk, "x.seg"}}); err != nil || len(r.Findings) > 0 {
+		t.Errorf("a foreign file: %+v %v", r, err)
+	}
 }
 
 // agree examines a disk, then opens a copy of it, and compares: harm is told
