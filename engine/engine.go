@@ -126,14 +126,14 @@ func (e *Engine) open() error {
 		return errors.Join(fmt.Errorf("engine: %w", &journal.DamageError{Dir: e.b.dir, Ranges: rec.Lost}), j.Close())
 	}
 	for _, lost := range rec.Lost {
-		e.log.Error("the journal is damaged: no votes until a leader has filled it in again", "dir", e.b.dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
+		e.log.Error("the journal is damaged: this member's vote decides no election until a leader has filled it in again", "dir", e.b.dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
 	}
 	if rec.Probation && len(e.membership.voters) == 1 {
 		return errors.Join(fmt.Errorf("engine: %s: the last batch of the journal has rotted, and there is no other "+
 			"member to say what stood in it; restore the directory from a copy", e.b.dir), j.Close())
 	}
 	if rec.Probation {
-		e.log.Warn("the last batch of the journal had rotted: no votes until a leader has filled it in again", "dir", e.b.dir)
+		e.log.Warn("the last batch of the journal had rotted: this member's vote decides no election until a leader has filled it in again", "dir", e.b.dir)
 	}
 	return j.SetMetadata(rec.Metadata)
 }

@@ -150,7 +150,7 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 		{"lanes", lanes},
 		{"member inboxes", int64(len(e.links) * e.b.inboxBytes())},
 		{"mutation ring", int64(e.b.slots * 64)},
-		{"journal groups", 2 * (256 << 10)},
+		{"journal groups", e.journal.Memory()},
 	}
 	for _, p := range parts {
 		total += p.Bytes
