@@ -126,14 +126,21 @@ func (e *Engine) open() error {
 		return errors.Join(fmt.Errorf("engine: %w", &journal.DamageError{Dir: e.b.dir, Ranges: rec.Lost}), j.Close())
 	}
 	for _, lost := range rec.Lost {
-		e.log.Error("the journal is damaged: this member's vote decides no election until a leader has filled it in again", "dir", e.b.dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
+		e.log.Error("the journal is damaged: the vote decides no election until a leader has filled it in", "dir", e.b.dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
+	}
+	if rec.Damaged && len(e.membership.voters) == 1 {
+		return errors.Join(fmt.Errorf("engine: %s: the journal lacks entries that were committed, and there is no other "+
+			"member to say what they were; restore the directory from a copy", e.b.dir), j.Close())
 	}
 	if rec.Probation && len(e.membership.voters) == 1 {
 		return errors.Join(fmt.Errorf("engine: %s: the last batch of the journal has rotted, and there is no other "+
 			"member to say what stood in it; restore the directory from a copy", e.b.dir), j.Close())
 	}
-	if rec.Probation {
-		e.log.Warn("the last batch of the journal had rotted: this member's vote decides no election until a leader has filled it in again", "dir", e.b.dir)
+	switch {
+	case rec.Probation:
+		e.log.Warn("the last batch of the journal had rotted: the vote decides no election until a leader has filled it in", "dir", e.b.dir)
+	case rec.Damaged && len(rec.Lost) == 0:
+		e.log.Warn("the journal lacks entries that were there: the vote decides no election until a leader has filled it in", "dir", e.b.dir)
 	}
 	return j.SetMetadata(rec.Metadata)
 }
@@ -150,7 +157,7 @@ func (e *Engine) assemble() error {
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	e.core, e.probation = core, rec.Probation
+	e.core, e.probation = core, core.Probation()
 	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
 	e.run.init(e)
 	e.behind = e.newCatchup()

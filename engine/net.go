@@ -179,7 +179,7 @@ func (e *Engine) tend() {
 	}
 	if e.probation && !e.core.Probation() {
 		e.probation = false
-		e.log.Info("probation ended: what was lost at the end of the journal is here again")
+		e.log.Info("probation ended: what the journal had lost is here again")
 	}
 }
 

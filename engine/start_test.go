@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ringraft/ringraft/journal"
 )
 
 // goroutines counts those that run the engine's own code, beside the caller's.
@@ -101,5 +103,43 @@ func TestCallsAfterGivingUp(t *testing.T) {
 			cancel()
 		}
 		disks[uint64(old+1)].release()
+	}
+}
+
+// A lone member whose log is shorter than what it knows to be committed does not start: it could never lead.
+// No hole need be left that says so.
+func TestLoneStartWithoutWhatIsCommitted(t *testing.T) {
+	dir, address := t.TempDir(), ports(t, 1)[0]
+	b := func() *Builder {
+		return New().Dir(dir).Members(Member{ID: 1, Address: address}).StateMachine(&counter{})
+	}
+	e, err := b().Start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	id, _, err := journal.ReadIdentity(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, rec, err := journal.Open(journal.Config{Dir: dir, Identity: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !j.Append(&journal.Batch{Hard: rec.Hard, Commit: rec.Last + 10, First: rec.Last + 1, Sequence: 1}, nil) {
+		t.Fatal("refused")
+	}
+	for now := int64(1); j.Durable() == 0; now++ {
+		j.Poll(now, true)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := b().Start(context.Background()); err == nil {
+		t.Fatalf("it starts, and is %v for ever: %v", e.Status().Role, e.Close())
+	} else if !strings.Contains(err.Error(), "restore the directory") {
+		t.Fatal(err)
 	}
 }

@@ -70,8 +70,8 @@ func (c *Core) PutConfig(conf Configuration) {
 
 // Change appends a configuration, in force at once; its Index is set here. One at a time, and not
 // before an entry of the leader's own term is committed (else two disjoint majorities may form).
-// Voters may change by one member, or by going through a joint configuration: first Outgoing = the
-// present voters, then, when that is committed, the same Voters without Outgoing. The caller reads
+// Voters change by going through a joint configuration: first Outgoing = the present voters, then, when
+// that is committed, the same Voters without Outgoing. Learners change at once. The caller reads
 // Config afterwards to learn who is new and who is gone.
 func (c *Core) Change(conf Configuration, e *Effects) error {
 	switch {
@@ -106,7 +106,10 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 	return nil
 }
 
-// mayFollow reports whether every quorum of b meets every quorum of a.
+// mayFollow reports whether every quorum of b meets every quorum of a, and the sound voters that win an
+// election beside votes of last resort as well (see tally). Those can be half of an even number, which
+// meets every majority of its own, but not of one voter more or less: even a single voter comes or goes
+// through a joint configuration.
 func mayFollow(a, b *Configuration) bool {
 	switch {
 	case len(a.Outgoing) > 0: // leave the joint one, nothing else
@@ -114,7 +117,7 @@ func mayFollow(a, b *Configuration) bool {
 	case len(b.Outgoing) > 0: // enter
 		return sameMembers(a.Voters, b.Outgoing)
 	}
-	return distance(a.Voters, b.Voters)+distance(b.Voters, a.Voters) <= 1
+	return sameMembers(a.Voters, b.Voters)
 }
 
 func sameMembers(a, b []uint64) bool { return distance(a, b) == 0 && distance(b, a) == 0 }

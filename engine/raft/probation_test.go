@@ -1,6 +1,9 @@
 package raft
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func follower(t testing.TB, probation bool) (*Core, *Effects) {
 	t.Helper()
@@ -114,5 +117,63 @@ func TestLoneVoterOnProbation(t *testing.T) {
 	}
 	if c.Role() == Leader || c.Hard().Term != 0 {
 		t.Fatal(c.Dump())
+	}
+}
+
+// Half of four voters meets every majority of four, not of three: 1 and 2 commit the removal of 4 by
+// themselves, 2 forgets it, and 3 and 4 elect 3 beside the vote of last resort. So it takes a joint
+// configuration, which three of four must hold first.
+func TestLastResortWhileVotersLeave(t *testing.T) {
+	w := newWorld(4, []uint64{1, 2, 3, 4}, 7)
+	run := func(lines ...string) {
+		for _, line := range lines {
+			command(w, strings.Fields(line), func(string) {})
+		}
+	}
+	one := []string{"persist 1", "feed 1 2", "deliver 1->2", "persist 2", "deliver 2->1"}
+	run("campaign 1", "settle", "change 1 1 2 3")
+	run(one...)
+	run("change 1 1 2 3 from 1 2 3 4")
+	run(one...)
+	forgetful := w.servers[1]
+	forgetful.crash()
+	forgetful.disk.log, forgetful.disk.commit, forgetful.lossy = forgetful.disk.log[:1], 1, true
+	forgetful.start()
+	run("crash 1", "campaign 3", "persist 3", "deliver 3->2", "deliver 3->4", "persist 2", "persist 4", "deliver ->3")
+	if c := w.servers[2].core; w.failure != nil || c.Role() != Leader || c.lastResort.Len() != 1 {
+		t.Fatal("half of four and a vote of last resort lead, with all that is committed", w.failure, c.Dump())
+	}
+}
+
+// The same while voters join: 1 and 2, who have not heard of 4, would commit; 2 forgets it; 3 and 4 elect 3.
+func TestLastResortWhileVotersJoin(t *testing.T) {
+	w := newWorld(4, []uint64{1, 2, 3}, 7)
+	run := func(lines ...string) {
+		for _, line := range lines {
+			command(w, strings.Fields(line), func(string) {})
+		}
+	}
+	next := func(from, to string) {
+		run("persist "+from, "feed "+from+" "+to, "deliver "+from+"->"+to, "persist "+to, "deliver "+to+"->"+from)
+	}
+	run("campaign 3", "settle", "change 3 1 2 3 4", "change 3 1 2 3 4 from 1 2 3")
+	next("3", "4")
+	next("3", "4")
+	run("campaign 1", "persist 1", "deliver 1->2 Vote", "persist 2", "deliver 2->1")
+	next("1", "2")
+	next("1", "2")
+	if c := w.servers[0].core; c.Role() != Leader || c.Commit() != c.Last() || w.servers[3].core.Last() != 2 {
+		t.Fatal("nothing was committed without 3 and 4", w.failure, c, w.servers[3].core)
+	}
+	forgetful := w.servers[1]
+	forgetful.crash()
+	forgetful.disk.log, forgetful.disk.commit, forgetful.lossy = forgetful.disk.log[:1], 1, true
+	forgetful.start()
+	run("crash 1")
+	for range 2 { // the first time in the term of 1
+		run("campaign 3", "persist 3", "deliver 3->2", "deliver 3->4", "persist 2", "persist 4", "deliver ->3")
+	}
+	if c := w.servers[2].core; w.failure != nil || c.Role() == Leader || c.lastResort.Len() != 1 || c.granted.Len() != 2 {
+		t.Fatal(w.failure, c.Dump())
 	}
 }

@@ -181,9 +181,12 @@ func (s *storm) change(v *server) {
 		} else {
 			next.Voters = slices.Delete(next.Voters, i, i+1)
 		}
-		if s.r.below(4) != 0 { // else it may be refused
-			next.Outgoing = now.Voters
-		}
+	}
+	if len(now.Outgoing) == 0 && s.r.below(4) != 0 { // else it is refused
+		next.Outgoing = now.Voters
+	}
+	if s.losses && len(next.Voters) == 1 {
+		return // one that has lost entries could be the only voter, and waits for its operator
 	}
 	v.do(func(c *Core, e *Effects) { _ = c.Change(next, e) })
 }
