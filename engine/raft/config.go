@@ -120,17 +120,9 @@ func mayFollow(a, b *Configuration) bool {
 	return sameMembers(a.Voters, b.Voters)
 }
 
-func sameMembers(a, b []uint64) bool { return distance(a, b) == 0 && distance(b, a) == 0 }
-
-// distance counts the members of a that are not in b.
-func distance(a, b []uint64) int {
-	n := 0
-	for _, id := range a {
-		if !slices.Contains(b, id) {
-			n++
-		}
-	}
-	return n
+// sameMembers compares lists without repetitions.
+func sameMembers(a, b []uint64) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(id uint64) bool { return !slices.Contains(b, id) })
 }
 
 // rollConfigs drops the configurations of entries that were cut.
