@@ -114,10 +114,11 @@ func (n *node) start() {
 		voters[i] = byte(i + 1)
 	}
 	promised := n.disk.said.log // recovery's own seal cuts what it did not find
+	n.disk.said.opening = true
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", n.id), Mode: journal.Direct,
 		Identity: journal.Identity{Cluster: cluster, Replica: n.id}, SegmentBytes: p.Segment, GroupBytes: p.GroupBytes, ReadBytes: int(p.Segment / 8),
 		SealAfter: 20 * time.Millisecond, Metadata: voters, Foreground: true, Damaged: true, FS: n.disk, Device: n.disk})
-	n.disk.said.log = promised
+	n.disk.said.log, n.disk.said.opening = promised, false
 	if err != nil {
 		n.refuse(err)
 		return

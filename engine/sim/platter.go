@@ -29,6 +29,7 @@ type platter struct {
 	base    int     // where the newest batch began
 	cut     []entry // what it overruled
 	rotten  bool    // a fault took the newest batch: the log before it may come back
+	opening bool    // the journal is being opened
 	err     error
 }
 
@@ -85,6 +86,11 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 	p.hole = 0
 	if p.rotten && i.Count == 0 && i.First == uint64(p.base+len(p.cut))+1 {
 		return // a seal behind what the rotten batch had overruled: recovered judges that log
+	}
+	if p.opening && i.Count == 0 && i.First > uint64(len(p.log))+1 {
+		// What was lost had cut the log, and what it had cut shows again behind the
+		// damage. Recovered demands that there is damage: without, the ends must agree.
+		return
 	}
 	if i.First == 0 || i.First-1 > uint64(len(p.log)) {
 		p.err = fmt.Errorf("I8: a batch begins at %d, the log ends at %d", i.First, len(p.log))
