@@ -550,6 +550,7 @@ type catchup struct {
 	want   uint64
 	busy   bool
 	read   bool // it has been, and is not told yet
+	due    int64
 	ready  bool
 	run    ziplist.Run
 	err    error
@@ -583,14 +584,14 @@ func (n *node) fetch(id int) {
 	c, w := n.catchups[id], n.w
 	if !c.read {
 		c.take(id)
-		delay := max(n.disk.stalled-w.now, n.rng.tail(w.plan.Told))
-		if delay > 0 && !w.healed {
-			w.at(delay, event{kind: evFetch, node: n, life: n.life, n: id})
-			return
-		}
+		c.due = max(n.disk.stalled, w.now+n.rng.tail(w.plan.Told))
 	}
-	if n.hold && !w.healed {
-		w.at(10*ms, event{kind: evFetch, node: n, life: n.life, n: id})
+	if !w.healed && (n.hold || c.due > w.now) { // in steps, for healing ends it
+		step := 50 * ms
+		if !n.hold {
+			step = min(step, c.due-w.now)
+		}
+		w.at(step, event{kind: evFetch, node: n, life: n.life, n: id})
 		return
 	}
 	c.read, c.ready = false, true
