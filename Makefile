@@ -16,8 +16,8 @@ build:
 # The simulation runs last: its fixed seeds, then a minute of fresh ones.
 test: build
 	$(GO) vet ./...
-	$(GO) test $$($(GO) list ./... | grep -v /engine/sim)
-	$(GO) test -count=1 -tags poison ./engine/sim
+	$(GO) test $$($(GO) list ./... | grep -v /engine/internal/sim)
+	$(GO) test -count=1 -tags poison ./engine/internal/sim
 
 race:
 	$(GO) test -race -short ./...
@@ -36,18 +36,18 @@ endif
 
 .PHONY: $(BIN)/sim.test
 $(BIN)/sim.test:
-	$(GO) test -c -tags poison -o $@ ./engine/sim
+	$(GO) test -c -tags poison -o $@ ./engine/internal/sim
 
 # Puts back every bug of the catalogue, one at a time, and hunts it.
 # MUTANT=name takes those whose name matches.
 mutants: $(BIN)/sim.test
-	cd engine/sim && ../../$(BIN)/sim.test -test.run '^TestMutants$$' -test.timeout 24h -mutants -mutant '$(MUTANT)'
+	cd engine/internal/sim && ../../../$(BIN)/sim.test -test.run '^TestMutants$$' -test.timeout 24h -mutants -mutant '$(MUTANT)'
 
 # The same seeds must leave the same traces, whatever the processors, the
 # collector and the race detector.
 TRACES = $(BIN)/$(1).test -test.run '^TestTraces$$' -sim.traces 12 | grep '^seed'
 sim-traces: $(BIN)/sim.test
-	$(GO) test -c -race -tags poison -o $(BIN)/sim-race.test ./engine/sim
+	$(GO) test -c -race -tags poison -o $(BIN)/sim-race.test ./engine/internal/sim
 	$(call TRACES,sim) > $(BIN)/traces
 	test $$(sort -u -k4 $(BIN)/traces | wc -l) = 12
 	GOMAXPROCS=1 GOGC=10 $(call TRACES,sim) | diff $(BIN)/traces -
@@ -60,10 +60,10 @@ sim-traces: $(BIN)/sim.test
 # What simulation alone runs through, by file and package: whole clusters, and
 # the seeded clusters of cores, which also change their members.
 sim-coverage:
-	$(GO) test -c -cover -tags poison -o $(BIN)/sim-cover.test ./engine/sim \
-	  -coverpkg=./engine/raft/...,./engine/replica,./engine/pipeline,./engine/peer,./journal
+	$(GO) test -c -cover -tags poison -o $(BIN)/sim-cover.test ./engine/internal/sim \
+	  -coverpkg=./engine/internal/raft/...,./engine/internal/replica,./engine/internal/pipeline,./engine/internal/peer,./journal
 	$(BIN)/sim-cover.test -test.run '^TestSeeds$$|^TestTranscript$$' -sim.seeds 1..1000 -test.coverprofile=$(BIN)/sim.cover
-	$(GO) test -count=1 -run '^TestRandomCluster$$' -coverpkg=./engine/raft/... -coverprofile=$(BIN)/core.cover ./engine/raft
+	$(GO) test -count=1 -run '^TestRandomCluster$$' -coverpkg=./engine/internal/raft/... -coverprofile=$(BIN)/core.cover ./engine/internal/raft
 	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover
 
 # Every order of loads, stores and wake-ups on tiny rings.

@@ -7,7 +7,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/ringraft/ringraft/engine/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/netio"

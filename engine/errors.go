@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ringraft/ringraft/engine/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
 )
 
 // The three outcomes of a request, and why. See package pipeline.

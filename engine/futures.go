@@ -5,7 +5,7 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/ringraft/ringraft/engine/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
 )
 
 // futures is the blocking road, Propose and Read, over one shared lane. A

@@ -9,8 +9,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ringraft/ringraft/engine/replica"
-	"github.com/ringraft/ringraft/engine/wire"
+	"github.com/ringraft/ringraft/engine/internal/replica"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ring"
 )

@@ -8,8 +8,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ringraft/ringraft/engine/raft"
-	"github.com/ringraft/ringraft/engine/wire"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
 // Member is one replica of the cluster: its id and where its peers reach it.

@@ -8,8 +8,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ringraft/ringraft/engine/raft"
-	"github.com/ringraft/ringraft/engine/wire"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/journal/record"
 	"github.com/ringraft/ringraft/netio"
 )

@@ -3,7 +3,7 @@ package engine
 import (
 	"testing"
 
-	"github.com/ringraft/ringraft/engine/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/ring"
 	"github.com/ringraft/ringraft/ziplist"
 )

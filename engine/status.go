@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/ringraft/ringraft/engine/raft"
+	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
 // Role is what a replica is in its term.

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ringraft/ringraft/engine/raft"
-	"github.com/ringraft/ringraft/engine/replica"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/replica"
 )
 
 // flag is set by one goroutine and taken by another.

@@ -19,8 +19,8 @@ var parts = []struct {
 	name  string
 	files []string
 }{
-	{"the core", []string{"engine/raft/"}},
-	{"the replica", []string{"engine/replica/"}},
+	{"the core", []string{"engine/internal/raft/"}},
+	{"the replica", []string{"engine/internal/replica/"}},
 	{"the journal's recovery", []string{"journal/recover.go", "journal/scan.go", "journal/state.go",
 		"journal/verdict.go", "journal/window.go"}},
 }

@@ -18,30 +18,30 @@ const module = "github.com/ringraft/ringraft/"
 // mayImport lists, for each room, the rooms of this module that its
 // production code may import. A room that is missing may import none.
 var mayImport = map[string][]string{
-	"internal/poison":      {},
-	"internal/interleave":  {},
-	"internal/freeport":    {},
-	"ring":                 {"internal/poison", "internal/interleave"}, // the second in builds with the tag interleave
-	"ziplist":              {"journal/record", "internal/poison"},
-	"journal/record":       {},
-	"journal/device":       {},
-	"journal":              {"journal/record", "journal/device", "internal/poison"},
-	"netio":                {},
-	"netio/resp":           {},
-	"engine/raft/quorum":   {},
-	"engine/raft/progress": {},
-	"engine/raft":          {"engine/raft/quorum", "engine/raft/progress"},
-	"engine/wire":          {"engine/raft", "journal/record"},
-	"engine/pipeline":      {"ring", "ziplist", "journal", "journal/record"},
-	"engine/peer":          {"engine/raft", "engine/raft/progress", "engine/wire", "ziplist", "journal", "journal/record"},
-	"engine/replica":       {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record"},
-	"engine":               {"engine/raft", "engine/raft/progress", "engine/pipeline", "engine/peer", "engine/replica", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"engine/sim":           {"engine/raft", "engine/replica", "engine/pipeline", "engine/peer", "engine/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"bench":                {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring", "internal/freeport"},
-	"cmd/raftbench":        {"bench", "engine", "journal", "ring"},
-	"cmd/raftd":            {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
-	"cmd/raftd/server":     {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
-	"cmd/raftd/kv":         {"engine"},
+	"internal/poison":               {},
+	"internal/interleave":           {},
+	"internal/freeport":             {},
+	"ring":                          {"internal/poison", "internal/interleave"}, // the second in builds with the tag interleave
+	"ziplist":                       {"journal/record", "internal/poison"},
+	"journal/record":                {},
+	"journal/device":                {},
+	"journal":                       {"journal/record", "journal/device", "internal/poison"},
+	"netio":                         {},
+	"netio/resp":                    {},
+	"engine/internal/raft/quorum":   {},
+	"engine/internal/raft/progress": {},
+	"engine/internal/raft":          {"engine/internal/raft/quorum", "engine/internal/raft/progress"},
+	"engine/internal/wire":          {"engine/internal/raft", "journal/record"},
+	"engine/internal/pipeline":      {"ring", "ziplist", "journal", "journal/record"},
+	"engine/internal/peer":          {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire", "ziplist", "journal", "journal/record"},
+	"engine/internal/replica":       {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record"},
+	"engine":                        {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
+	"engine/internal/sim":           {"engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
+	"bench":                         {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring", "internal/freeport"},
+	"cmd/raftbench":                 {"bench", "engine", "journal", "ring"},
+	"cmd/raftd":                     {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
+	"cmd/raftd/server":              {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
+	"cmd/raftd/kv":                  {"engine"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.
@@ -53,7 +53,7 @@ var onlyIn = map[string][]string{
 
 // coreImports is everything that the pure core may import.
 var coreImports = []string{"cmp", "errors", "fmt", "math", "math/bits", "slices", "strings",
-	module + "engine/raft/quorum", module + "engine/raft/progress"}
+	module + "engine/internal/raft/quorum", module + "engine/internal/raft/progress"}
 
 func TestImports(t *testing.T) {
 	files := 0
@@ -84,11 +84,11 @@ func check(t *testing.T, room, path, name string) {
 			t.Errorf("%s: only %v may import %s", path, rooms, name)
 		}
 	}
-	if strings.HasPrefix(room, "engine/raft") && !slices.Contains(coreImports, name) {
+	if strings.HasPrefix(room, "engine/internal/raft") && !slices.Contains(coreImports, name) {
 		t.Errorf("%s: the core is pure; it may not import %s", path, name)
 	}
-	if strings.HasSuffix(name, "engine/sim") {
-		t.Errorf("%s: nothing but tests imports engine/sim", path)
+	if strings.HasSuffix(name, "engine/internal/sim") {
+		t.Errorf("%s: nothing but tests imports engine/internal/sim", path)
 	}
 }
 

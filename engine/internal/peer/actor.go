@@ -1,0 +1,322 @@
+// Package peer is the replication actor: one per member, it carries the
+// leader's log to that member.
+//
+// The core owns what it knows of a member (match, mode) and gives orders; the
+// actor owns the place it reads from (next) and the bytes in flight. It reads
+// the entry store with a cursor of its own, so a slow member never holds
+// anything that the pipeline needs: behind the store it reads the journal.
+//
+//	order Probe(next)   one append at next, then wait for the answer
+//	order Stream(next)  appends as fast as the member's grant allows
+//	acks                give back the grant
+//
+// An actor and its link belong to the replica's goroutine.
+package peer
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/raft/progress"
+	"github.com/ringraft/ringraft/engine/internal/wire"
+	"github.com/ringraft/ringraft/journal/record"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+// Link is the way to a member. Frames are queued by Send and leave together
+// at Flush, in order. A link that is down drops what it is given.
+type Link interface {
+	// Send queues one frame. front is copied; records are read at Flush and
+	// must stay as they are until then.
+	Send(front, records []byte)
+	// Flush hands the queued frames over in one write.
+	Flush()
+	// State returns a number that changes with every new connection, 0 while
+	// there is none, and the bytes of append frames the member can take.
+	State() (connection uint64, grant int)
+	// Incarnation is the member's, as it said when the connection was made: it
+	// grows with every start.
+	Incarnation() uint64
+}
+
+// Terms tells the term of a log index; the core does.
+type Terms interface {
+	Term(index uint64) (uint64, bool)
+}
+
+// Catchup reads entries that the store no longer holds; see pipeline.Catchup.
+type Catchup interface {
+	Fetch(index uint64)
+	Result() (run ziplist.Run, err error, ok bool)
+}
+
+const (
+	frameBytes    = 256 << 10 // default of Config.FrameBytes
+	frameOverhead = 256       // frame, message and ring headers, rounded up
+	flights       = 1024      // appends in flight
+)
+
+type flight struct {
+	last  uint64
+	bytes int
+}
+
+// Actor replicates to one member.
+type Actor struct {
+	self, member uint64
+	link         Link
+	store        *ziplist.Store
+	terms        Terms
+	catchup      Catchup
+	retry        int64 // ns without an answer after which it starts anew
+	frameBytes   int
+
+	active     bool
+	term       uint64
+	mode       progress.Mode
+	next       uint64
+	ordered    uint64 // where the core wants the probe
+	match      uint64
+	connection uint64
+	cursor     ziplist.Cursor
+
+	inFlight    [flights]flight
+	head, tail  int // of inFlight, counting up
+	bytes       int
+	waiting     bool // probe sent
+	incarnation uint64
+	reborn      bool  // it was started again: what it acknowledged may be gone
+	moved       int64 // when the member last made progress, ns
+
+	front []byte
+	err   error
+
+	sentBytes, sentEntries, restarts uint64
+}
+
+// Config wires an actor.
+type Config struct {
+	Self, Member uint64
+	Link         Link
+	Store        *ziplist.Store
+	Terms        Terms
+	Catchup      Catchup
+	Retry        int64 // ns; a few heartbeats
+	FrameBytes   int   // records in one append frame, unless one is larger; 256 KiB
+}
+
+// New returns an actor at rest.
+func New(c Config) *Actor {
+	if c.FrameBytes <= 0 {
+		c.FrameBytes = frameBytes
+	}
+	return &Actor{frameBytes: c.FrameBytes, self: c.Self, member: c.Member, link: c.Link, store: c.Store, terms: c.Terms,
+		catchup: c.Catchup, retry: c.Retry, front: make([]byte, 0, 512)}
+}
+
+// Member is the member that the actor serves.
+func (a *Actor) Member() uint64 { return a.member }
+
+// Connected reports whether the member's link is up.
+func (a *Actor) Connected() bool {
+	c, _ := a.link.State()
+	return c != 0
+}
+
+// Counts returns bytes and entries sent, and restarts after a lost answer.
+func (a *Actor) Counts() (bytes, entries, restarts uint64) {
+	return a.sentBytes, a.sentEntries, a.restarts
+}
+
+// Order carries out the core's Peer effect for a leader of term.
+func (a *Actor) Order(term uint64, mode progress.Mode, next, match uint64, now int64) {
+	if !a.active || a.term != term {
+		a.reset()
+	}
+	if mode == progress.Probe || a.mode != mode {
+		a.forget()
+		a.next, a.ordered = next, next
+	}
+	a.active, a.term, a.mode, a.match = true, term, mode, match
+	a.waiting, a.moved = false, now
+}
+
+// Reborn reports, once, that the member was started again since it was last
+// heard: it must be asked anew what it holds. Nothing is sent before.
+func (a *Actor) Reborn() bool {
+	r := a.reborn
+	a.reborn = false
+	return r
+}
+
+// Stop ends replication: this replica no longer leads.
+func (a *Actor) Stop() { a.reset() }
+
+func (a *Actor) reset() {
+	a.active, a.match, a.waiting = false, 0, false
+	a.forget()
+}
+
+func (a *Actor) forget() { a.head, a.tail, a.bytes = 0, 0, 0 }
+
+// Ack tells of a successful append answer of the current term.
+func (a *Actor) Ack(match uint64, now int64) {
+	if match > a.match {
+		a.match, a.moved = match, now
+	}
+	for a.head < a.tail && a.inFlight[a.head%flights].last <= match {
+		a.bytes -= a.inFlight[a.head%flights].bytes
+		a.head++
+	}
+	if a.head == a.tail {
+		a.moved = now
+	}
+}
+
+// Send queues a message of the core.
+func (a *Actor) Send(m *raft.Message) {
+	a.front = wire.AppendFront(a.front[:0], m)
+	a.link.Send(a.front, nil)
+}
+
+// Flush hands over what was queued.
+func (a *Actor) Flush() { a.link.Flush() }
+
+// Poll sends what the member may have: entries up to limit. It returns the
+// number of frames queued.
+func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
+	if !a.active {
+		return 0
+	}
+	connection, grant := a.link.State()
+	if connection == 0 {
+		a.connection = 0
+		return 0
+	}
+	if connection != a.connection || a.stuck(now) {
+		if a.connection != 0 {
+			a.restarts++
+		}
+		a.connection = connection
+		a.restart(now)
+		if i := a.link.Incarnation(); i != a.incarnation {
+			a.reborn, a.incarnation = a.incarnation != 0, i
+		}
+	}
+	if a.reborn {
+		return 0
+	}
+	if a.mode != progress.Stream {
+		if a.waiting || !a.append(limit, commit, grant) {
+			return 0
+		}
+		a.waiting, a.moved = true, now
+		return 1
+	}
+	for a.next <= limit && a.tail-a.head < flights && a.append(limit, commit, grant) {
+		if sent == 0 && a.tail-a.head == 1 {
+			a.moved = now
+		}
+		sent++
+	}
+	return sent
+}
+
+// stuck reports that an answer is overdue: a frame was lost.
+func (a *Actor) stuck(now int64) bool {
+	return (a.waiting || a.head != a.tail) && now-a.moved > a.retry
+}
+
+// restart goes back to what the member is known to hold.
+func (a *Actor) restart(now int64) {
+	a.forget()
+	a.next = a.ordered // the core takes a refusal for stale that is not about this place
+	if a.mode == progress.Stream {
+		a.next = a.match + 1
+	}
+	a.waiting, a.moved = false, now
+}
+
+// append queues one append frame at next; false when it cannot be sent now.
+func (a *Actor) append(limit, commit uint64, grant int) bool {
+	room := grant - a.bytes - frameOverhead
+	if room <= 0 {
+		return false
+	}
+	prevTerm, ok := a.terms.Term(a.next - 1)
+	if !ok && a.next > 1 {
+		a.err = fmt.Errorf("peer: member %d: entry %d before its place is gone", a.member, a.next-1)
+		return false
+	}
+	m := raft.Message{Type: raft.Append, From: a.self, To: a.member, Term: a.term,
+		PrevIndex: a.next - 1, PrevTerm: prevTerm, Commit: commit}
+	var run ziplist.Run
+	if a.next <= limit {
+		if run, ok = a.read(limit); !ok {
+			return false
+		}
+		if len(run.Records) > room && a.head != a.tail {
+			return false // an entry larger than the grant goes alone
+		}
+		m.EntryTerm, m.Count = run.Term, run.Count
+	}
+	a.front = wire.AppendFront(a.front[:0], &m)
+	if run.Count > 0 {
+		var head [record.RunHeaderMax]byte
+		h := record.AppendRunHeader(head[:0], run.Term, run.First)
+		a.front = wire.AppendRunFront(a.front, len(h)+len(run.Records))
+		a.front = append(a.front, h...)
+	}
+	a.link.Send(a.front, run.Records)
+	if a.mode == progress.Stream || run.Count > 0 {
+		n := len(run.Records) + frameOverhead
+		a.inFlight[a.tail%flights] = flight{last: a.next + uint64(run.Count) - 1, bytes: n}
+		a.tail++
+		a.bytes += n
+	}
+	a.next += uint64(run.Count)
+	a.sentBytes += uint64(len(run.Records))
+	a.sentEntries += uint64(run.Count)
+	return true
+}
+
+// read takes the next run from the store, or from the journal behind it.
+func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
+	run, err := a.store.Read(&a.cursor, a.next, limit, a.frameBytes)
+	if err == nil {
+		return run, true
+	}
+	if !errors.Is(err, ziplist.ErrCompacted) {
+		a.err = err
+		return run, false
+	}
+	run, err, ok := a.catchup.Result()
+	if ok && err == nil && run.First == a.next && run.First+uint64(run.Count)-1 <= limit && a.current(&run) {
+		return run, true
+	}
+	if err != nil {
+		a.err = err
+	}
+	a.catchup.Fetch(a.next)
+	return run, false
+}
+
+// Check holds the actor against its bounds: what is in flight.
+func (a *Actor) Check() error {
+	if n := a.tail - a.head; n < 0 || n > flights || a.bytes < 0 || n == 0 && a.bytes != 0 {
+		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.member, n, a.bytes)
+	}
+	return nil
+}
+
+// current reports that a run read from the journal is of the log as it is now:
+// a request of an earlier leadership may return what was overruled since.
+func (a *Actor) current(run *ziplist.Run) bool {
+	first, ok := a.terms.Term(run.First)
+	last, known := a.terms.Term(run.First + uint64(run.Count) - 1)
+	return ok && known && first == run.Term && last == run.Term
+}
+
+// Err is the newest reason for which the actor could not send, for status.
+func (a *Actor) Err() error { return a.err }

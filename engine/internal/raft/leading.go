@@ -1,0 +1,144 @@
+package raft
+
+import (
+	"github.com/ringraft/ringraft/engine/internal/raft/progress"
+	"github.com/ringraft/ringraft/engine/internal/raft/quorum"
+)
+
+// leading is what only a leader needs.
+type leading struct {
+	termStart uint64 // index of the no-op that opened its term
+	beat      int    // ticks since the last heartbeats
+	heard     int    // ticks since it last made sure that a quorum hears it
+}
+
+// lead starts a leadership: the no-op first, so that actors find it when they are ordered to it.
+func (c *Core) lead(e *Effects) {
+	c.check(c.role == Candidate && c.hard.Vote == c.id, "a leader that did not run")
+	next := c.log.last + 1
+	c.leading = leading{termStart: next}
+	c.reads.drop()
+	c.transfer = transfer{}
+	c.probation = probation{}
+	c.become(Leader, c.id, e)
+	c.mutate(e, NoOp, 1)
+	for i := range c.n {
+		c.members[i].Reset(next)
+		c.order(&c.members[i], e)
+	}
+	c.newRound()
+	c.beat(e)
+	c.advance(e)
+}
+
+// order tells a member's actor how to go on.
+func (c *Core) order(p *progress.Progress, e *Effects) {
+	if p.ID == c.id {
+		return
+	}
+	f := e.add(Peer)
+	f.Member, f.Mode, f.Next, f.Match = p.ID, p.Mode, p.Next, p.Match
+}
+
+// Propose appends the first n waiting proposals to the log of a leader: all of them, or none when it
+// does not lead, is handing over, or has left the cluster.
+func (c *Core) Propose(n int, e *Effects) (accepted int) {
+	if c.role != Leader || c.transfer.to != 0 || c.self < 0 || n <= 0 {
+		return 0
+	}
+	c.mutate(e, Proposals, uint32(n))
+	return n
+}
+
+// advance commits what a quorum has made durable. The own disk is one position among the others;
+// entries of earlier terms are committed by one of the own term after them, never by counting.
+func (c *Core) advance(e *Effects) {
+	var match quorum.Positions
+	for i := range c.n {
+		match[i] = c.members[i].Match
+	}
+	if c.self >= 0 {
+		match[c.self] = c.durable
+	}
+	index := match.Joint(c.voters, c.outgoing)
+	if index <= c.commit || index < c.leading.termStart {
+		return
+	}
+	c.commitTo(index, e)
+	c.beginWaiting(e)
+	c.retire(e)
+}
+
+// retire steps down when the configuration without this replica among its voters is committed.
+func (c *Core) retire(e *Effects) {
+	conf := c.Config()
+	if conf.Index <= c.commit && len(conf.Outgoing) == 0 && (c.self < 0 || !c.voters.Has(c.self)) {
+		c.follow(c.hard.Term, 0, e)
+	}
+}
+
+// appendAck takes a member's answer in the present term.
+func (c *Core) appendAck(m *Message, e *Effects) {
+	p := &c.members[c.slot(m.From)]
+	p.Active = true
+	if m.Reject {
+		c.backUp(p, m, e)
+		return
+	}
+	if m.Match > c.log.last {
+		c.counters.Garbled++
+		return
+	}
+	moved, streams := p.Ack(m.Match)
+	if streams {
+		c.order(p, e)
+	}
+	if moved {
+		c.advance(e)
+		c.handOver(e)
+	}
+}
+
+// backUp finds the last entry where the logs may agree. The member has said that it has nothing of a
+// term above HintTerm up to HintIndex; the first entry after it that the own log has in a term not
+// above that is where to probe. Each step skips a whole term.
+func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
+	if m.PrevIndex > c.log.last {
+		c.counters.Garbled++
+		return
+	}
+	if m.PrevIndex == p.Match && m.PrevIndex > 0 {
+		p.Lapse() // its disk lost what it acknowledged; what is committed stays committed
+	}
+	if p.Stale(m.PrevIndex) {
+		c.counters.Stale++
+		return
+	}
+	agree := c.log.atMost(min(m.HintIndex, m.PrevIndex-1), m.HintTerm)
+	p.Back(agree+1, c.log.firstSendable())
+	c.order(p, e)
+}
+
+// Lost says that the link to a member broke, so that appends under way may be gone: probe again
+// from the first entry it has not acknowledged. Only a leader heeds it.
+func (c *Core) Lost(id uint64, e *Effects) {
+	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
+		p := &c.members[i]
+		next := p.Next
+		if p.Mode == progress.Stream {
+			next = p.Match + 1
+		}
+		p.Back(next, c.log.firstSendable())
+		c.order(p, e)
+	}
+}
+
+// Forget says that a member came back as another incarnation, so that what it acknowledged
+// is not to be counted on any more: match 0, probe. Only a leader heeds it.
+func (c *Core) Forget(id uint64, e *Effects) {
+	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
+		p := &c.members[i]
+		p.Reset(c.log.last + 1)
+		c.order(p, e)
+	}
+}

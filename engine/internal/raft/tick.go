@@ -1,0 +1,54 @@
+package raft
+
+import "github.com/ringraft/ringraft/engine/internal/raft/quorum"
+
+// Tick lets n ticks pass. At most one heartbeat interval counts, the rest is dropped: a replica that
+// was stopped for a while first hears what has come in meanwhile, and only then may think of elections.
+func (c *Core) Tick(n int, e *Effects) {
+	n = min(n, c.heartbeatTicks)
+	if n <= 0 {
+		return
+	}
+	if c.role == Leader {
+		c.tickLeader(n, e)
+		return
+	}
+	c.election.elapsed = min(c.election.elapsed+n, 2*c.electionTicks)
+	if c.election.elapsed >= c.election.timeout && c.promotable() {
+		c.preCampaign(e)
+	}
+}
+
+func (c *Core) tickLeader(n int, e *Effects) {
+	c.leading.heard += n
+	if c.leading.heard >= c.electionTicks {
+		c.leading.heard = 0
+		if !c.quorumActive() {
+			c.follow(c.hard.Term, 0, e)
+			return
+		}
+	}
+	if c.transfer.to != 0 {
+		if c.transfer.elapsed += n; c.transfer.elapsed >= c.electionTicks {
+			c.transfer = transfer{}
+		}
+	}
+	c.leading.beat += n
+	if c.leading.beat >= c.heartbeatTicks {
+		c.beat(e)
+		c.transfer.told = false
+		c.handOver(e) // once more: the word may have been lost
+	}
+}
+
+// quorumActive reports whether a quorum answered since the last time, and starts counting anew.
+func (c *Core) quorumActive() bool {
+	var active quorum.Set
+	for i := range c.n {
+		if c.members[i].Active || i == c.self {
+			active = active.With(i)
+		}
+		c.members[i].Active = false
+	}
+	return quorum.JointVotes(c.voters, c.outgoing, active, 0) == quorum.Won
+}

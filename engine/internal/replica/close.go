@@ -1,0 +1,45 @@
+package replica
+
+import "github.com/ringraft/ringraft/engine/internal/pipeline"
+
+// Close is the last turn: requests still in lanes are refused, requests in
+// the log without an answer are unknown, unconfirmed reads are refused. The
+// caller owns every stage by now; nothing polls any more.
+func (r *Replica) Close() { r.shut(pipeline.Closing) }
+
+// Fail is Close after the journal lost its ground: nothing that is gated
+// leaves, and nobody is told that something certainly did not happen which
+// may have.
+func (r *Replica) Fail() { r.shut(pipeline.Poisoned) }
+
+func (r *Replica) shut(why pipeline.Reason) {
+	lanes := r.cfg.Lanes()
+	for i, l := range lanes {
+		l.Shut(why)
+		for {
+			r.cfg.Apply.Poll() // makes room for orders, answers what is ready
+			b := pipeline.WriteBatch{}
+			if i < len(r.held) && r.held[i].Count > 0 {
+				b, r.held[i].Count = r.held[i], 0
+			} else if !l.TakeWrites(&b) {
+				break
+			}
+			r.orders.Refuse(&b, why)
+			r.orders.Publish()
+			l.ReleaseWrites(b.Pos)
+		}
+		if upto, ok := l.TakeReads(); ok {
+			r.orders.Reads(l, upto, 0, why)
+		}
+	}
+	r.orders.Close(why)
+	r.orders.Publish()
+	r.cfg.Apply.Poll()
+}
+
+// RingFull reports that effects wait for a free slot. Poll's goroutine only.
+func (r *Replica) RingFull() bool { return r.pending() }
+
+// Blocked reports that the replica waits for apply to make room. Any
+// goroutine.
+func (r *Replica) Blocked() bool { return r.cfg.Apply.OrdersLeft() <= ordersKept*2 }

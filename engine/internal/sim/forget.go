@@ -1,0 +1,120 @@
+package sim
+
+import "github.com/ringraft/ringraft/engine/internal/raft"
+
+// faultForgetful makes a member that lost what it acknowledged the one whose
+// vote decides. A majority commits while the others hear nothing; one of that
+// majority loses its newest entries, the rest of it dies, and the others come
+// back: with the member that forgot they are a majority, and none of them may
+// win before those who know return. Sometimes it is fed for a while before,
+// and starts once more. Beyond the atlas the rest of the majority may forget
+// too: then nobody is left who knows, and nobody may lead.
+func (w *World) faultForgetful(f *Fault) {
+	var leader, victim *node
+	for i := range w.nodes {
+		n := w.nodes[(f.Node-1+i)%len(w.nodes)]
+		switch {
+		case !n.up || n.founding || n.doubt || n.probation:
+			return // one misfortune is enough
+		case n.core.Role() == raft.Leader:
+			leader = n
+		case victim == nil:
+			victim = n
+		}
+	}
+	if leader == nil || !w.mayDoubt(victim) {
+		return
+	}
+	g := &forgetting{w: w, f: f, r: f.random(), behind: map[uint64]bool{}, victim: victim, knowing: []*node{victim}}
+	for _, n := range w.nodes {
+		switch {
+		case n == victim:
+		case n != leader && len(g.behind) < len(w.nodes)-len(w.nodes)/2-1:
+			g.behind[n.id] = true
+		default:
+			g.knowing = append(g.knowing, n)
+		}
+	}
+	g.all = w.plan.Mode == Beyond && f.X>>12&3 != 0
+	w.cutWhile(f.Span, func(a, b uint64) bool { return g.behind[a] || g.behind[b] })
+	g.life = victim.life
+	w.later(f.Span/2, g.wait)
+}
+
+// forgetting is such a fault under way.
+type forgetting struct {
+	w       *World
+	f       *Fault
+	r       random
+	victim  *node
+	life    int
+	knowing []*node         // the majority, the victim first
+	behind  map[uint64]bool // asked only
+	all     bool            // everybody forgets
+}
+
+// wait lets time pass until what is to be lost is the newest batch, for rot in
+// it is the least conspicuous.
+func (g *forgetting) wait() {
+	w, late := g.w, g.w.now > g.f.At+g.f.Span*9/10
+	switch {
+	case w.healed || !g.victim.up || g.victim.life != g.life || !w.mayDoubt(g.victim):
+	case g.all && g.ripe():
+		g.everybody()
+	case late || !g.all && g.victim.disk.unsealed(0):
+		g.one()
+	default:
+		w.later(ms, g.wait)
+	}
+}
+
+// ripe reports that the last committed entry is in the newest batch of all who
+// know of it.
+func (g *forgetting) ripe() bool {
+	for _, n := range g.knowing {
+		if !n.up || !n.disk.unsealed(g.w.judge.commit) {
+			return false
+		}
+	}
+	return true
+}
+
+// everybody who knows loses it, and they all come back.
+func (g *forgetting) everybody() {
+	for _, n := range g.knowing {
+		n.crash()
+		if n.disk.forget(0, &g.r) {
+			n.doubt = true
+		}
+		g.w.later(g.r.between(0, g.f.Span), n.start)
+	}
+	g.w.hit(ForgotAll)
+}
+
+// one loses, the others who know die.
+func (g *forgetting) one() {
+	w, r, victim := g.w, &g.r, g.victim
+	victim.crash()
+	if !victim.disk.forget(pick(r, 0, 0, 1, 2), r) {
+		w.later(ms, victim.start)
+		return
+	}
+	victim.doubt = true
+	w.hit(Forgot)
+	fed, at := r.chance(0.5), r.between(0, 20*ms)
+	w.later(at, victim.start)
+	if fed || r.chance(0.5) {
+		at += r.between(1*ms, 100*ms)
+		w.later(at, victim.crash)
+		w.later(at+r.between(1*ms, 10*ms), victim.start)
+	}
+	if !fed {
+		at = 0
+	}
+	for _, n := range g.knowing {
+		if n != victim {
+			w.later(at+r.between(0, 2*ms), n.crash)
+			w.later(at+g.f.Span+r.between(5, 12)*w.plan.Election, n.start)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
+)
+
+// machine is the state machine under test: registers and counters.
+//
+//	command  | operation u64 | kind u8 | key u16 | 0 … padding |
+//	query    | operation u64 | key u16 |
+//	reply    | index of the newest command applied u64 | value u64 |
+type machine struct {
+	n      *node
+	values []uint64
+	index  uint64
+	digest uint64
+}
+
+const (
+	opSet uint8 = iota
+	opIncr
+	opGet
+)
+
+const commandBytes = 11
+
+func newMachine(n *node, keys int) *machine {
+	return &machine{n: n, values: make([]uint64, 2*keys)}
+}
+
+// execute is a command's effect: registers take the operation's number,
+// counters, the odd keys, count.
+func execute(values []uint64, op uint64, kind uint8, key int) uint64 {
+	if kind == opIncr {
+		values[key]++
+	} else {
+		values[key] = op
+	}
+	return values[key]
+}
+
+// Apply implements pipeline.StateMachine.
+func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
+	for i := range entries {
+		e := &entries[i]
+		le := binary.LittleEndian
+		op, kind, key := le.Uint64(e.Data), e.Data[8], int(le.Uint16(e.Data[9:]))
+		m.digest = mix(m.digest, xxhash.Sum64(e.Data))
+		value := execute(m.values, op, kind, key)
+		m.n.w.judge.applied(m, e.Index, op, kind, key)
+		m.index = e.Index
+		if replies.Wanted() {
+			b := le.AppendUint64(replies.Begin(), e.Index)
+			replies.End(le.AppendUint64(b, value))
+		}
+	}
+}
+
+// Read implements pipeline.StateMachine.
+func (m *machine) Read(query, dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint64(dst, m.index)
+	return le.AppendUint64(dst, m.values[le.Uint16(query[8:])])
+}

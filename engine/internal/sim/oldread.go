@@ -1,0 +1,158 @@
+package sim
+
+import "github.com/ringraft/ringraft/engine/internal/raft"
+
+// oldRead is a read of the journal that outlives a leadership. A leader that
+// nobody answers reads for a member that is behind, and what it reads is
+// overruled before it is told; it leads again, and the member still waits at the
+// same place.
+//
+//	leader   cut off, asked for much ── back to one member: reads ── cut off ── follows ─────── leads again
+//	member   ────────────────────────── waits ────────────────────── votes, then cut off ────── asks again
+//	others   ─────────────────────────────────────────────────────── elect, overrule ── hand over
+//
+// Chance finds the way so rarely that a rule against it went untested.
+type oldRead struct {
+	w            *World
+	until        int64
+	leader       *node
+	member       *node
+	life         int
+	read         *catchup
+	cutOff       [16]bool // from everybody but who is cut off too
+	step         func() bool
+	first, last  uint64
+	asked, burst int64
+}
+
+func (w *World) faultOldRead(f *Fault) {
+	g := &oldRead{w: w, until: w.now + 20*w.plan.Election}
+	for i := range w.nodes {
+		n := w.nodes[(f.Node-1+i)%len(w.nodes)]
+		switch {
+		case !n.up || n.founding || n.probation:
+			return
+		case n.core.Role() == raft.Leader:
+			g.leader = n
+		case g.member == nil:
+			g.member = n
+		}
+	}
+	if g.leader == nil || w.onElected != nil {
+		return
+	}
+	g.life = g.leader.life
+	for i, l := range g.leader.links { // its actors' reads come after apply's, in the order of its links
+		if l.to == g.member {
+			g.read = g.leader.catchups[i+1]
+		}
+	}
+	g.cut(g.leader, true)
+	g.step = g.alone
+	w.onElected = g.elected
+	g.poll()
+}
+
+// poll goes on to the next step when the present one says so, and gives up
+// when it takes too long or the leader's process ended.
+func (g *oldRead) poll() {
+	w := g.w
+	if over := w.healed || w.now > g.until || !g.leader.up || g.leader.life != g.life; over || g.step() {
+		g.leader.hold = false
+		g.cut(g.leader, false)
+		g.cut(g.member, false)
+		w.onElected = nil
+		return
+	}
+	w.later(ms, g.poll)
+}
+
+// cut takes a member off the network, or puts it back.
+func (g *oldRead) cut(n *node, off bool) {
+	g.cutOff[n.id] = off
+	for _, o := range g.w.nodes {
+		if o != n && !g.cutOff[o.id] {
+			g.w.net.cut[n.id][o.id], g.w.net.cut[o.id][n.id] = off, off
+		}
+	}
+}
+
+// load asks a member for more than the entry store keeps.
+func (g *oldRead) load(n *node) {
+	if g.w.now < g.burst {
+		return
+	}
+	g.burst = g.w.now + 20*ms
+	for _, c := range g.w.clients {
+		c.node = int(n.id) - 1
+		c.issue(8)
+	}
+}
+
+// alone: the leader appends what nobody acknowledges.
+func (g *oldRead) alone() bool {
+	l, w := g.leader, g.w
+	if g.load(l); uint64(len(l.disk.said.log)) < l.core.Commit()+6 && w.now < g.until-19*w.plan.Election {
+		return false
+	}
+	l.hold = true
+	w.net.cut[l.id][g.member.id], w.net.cut[g.member.id][l.id] = false, false
+	for _, k := range w.net.links {
+		if k.from == l && k.to == g.member || k.from == g.member && k.to == l {
+			k.broken()
+			k.connect()
+		}
+	}
+	g.step = g.reads
+	return false
+}
+
+// reads: it reads for the member.
+func (g *oldRead) reads() bool {
+	c := g.read
+	if !c.read || c.err != nil {
+		return g.leader.core.Role() != raft.Leader
+	}
+	g.first, g.last = c.run.First, c.run.First+uint64(c.run.Count)-1
+	g.cut(g.leader, true)
+	g.step = func() bool { return false } // until somebody is elected
+	return g.last <= g.leader.core.Commit()
+}
+
+// elected: the member hears nothing of the new leader, the old one does.
+func (g *oldRead) elected(n *node) {
+	if g.last == 0 || n == g.leader || n == g.member || g.cutOff[g.member.id] {
+		return
+	}
+	g.cut(g.member, true)
+	g.leader.hold = false
+	g.cutOff[g.leader.id] = false
+	for _, o := range g.w.nodes {
+		if o != g.member && o != g.leader {
+			g.w.net.cut[g.leader.id][o.id], g.w.net.cut[o.id][g.leader.id] = false, false
+		}
+	}
+	g.step = g.overruled
+}
+
+// overruled: what was read stands no more; the new leader hands over.
+func (g *oldRead) overruled() bool {
+	l, w := g.leader, g.w
+	for _, o := range w.nodes {
+		if !o.up || o.core.Role() != raft.Leader || o.core.Hard().Term < l.core.Hard().Term {
+			continue
+		}
+		g.load(o)
+		t, ok := l.core.Term(g.last)
+		switch {
+		case o == l && ok && t != g.read.run.Term && l.core.Commit() > g.last+6:
+			return true
+		case o != l && ok && t != g.read.run.Term && w.now > g.asked:
+			g.asked = w.now + w.plan.Election
+			if o.replica.Transfer(l.id) == nil {
+				o.wake(0)
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,225 @@
+package sim
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/ringraft/ringraft/engine/internal/raft"
+)
+
+// What members tell each other is true, and what they make of it is what they
+// were told.
+
+// sent: nothing is said that is not durable yet.
+func (j *judge) sent(n *node, m *raft.Message) {
+	w, p := j.w, &n.disk.said
+	h := raft.Hard{Term: p.hard.Term, Vote: p.hard.Vote}
+	speaks := func(ok bool) {
+		if !ok {
+			w.fail("persist before speak", "member %d sends %v, its disk holds term %d vote %d log %d", n.id, m, h.Term,
+				h.Vote, len(p.log))
+		}
+	}
+	switch m.Type {
+	case raft.Vote:
+		speaks(h.Term > m.Term || h.Term == m.Term && h.Vote == n.id)
+		j.vote(n.id, m.Term, n.id)
+	case raft.VoteAck:
+		if m.Reject {
+			w.hit(VoteRefused)
+			speaks(h.Term >= m.Term)
+			return
+		}
+		if m.LastResort {
+			w.hit(LastResort)
+		}
+		speaks(h.Term > m.Term || h.Term == m.Term && h.Vote == m.To)
+		if j.votes[[2]uint64{n.id, m.Term}] == m.To {
+			w.hit(VoteRepeated)
+		}
+		j.vote(n.id, m.Term, m.To)
+	case raft.PreVoteAck:
+		if m.Reject {
+			w.hit(PreVoteRefused)
+			speaks(h.Term >= m.Term)
+		}
+	case raft.Append, raft.Heartbeat, raft.TimeoutNow:
+		speaks(h.Term >= m.Term && j.leaders[m.Term] == n.id)
+		switch m.Type {
+		case raft.Append:
+			j.sentAppend(n, m)
+		case raft.Heartbeat:
+			if k := len(n.rounds); k == 0 || n.rounds[k-1].round < m.Round {
+				n.rounds = append(n.rounds, round{m.Round, w.now})
+			}
+		}
+	case raft.HeartbeatAck:
+		if l := w.nodes[m.To-1]; !m.Reject {
+			l.agreed[n.id] = max(l.agreed[n.id], l.began(m.Round))
+		}
+	case raft.AppendAck:
+		j.sentAck(n, m, speaks)
+	}
+}
+
+// sentAppend: a leader sends its own log, as it is now.
+func (j *judge) sentAppend(n *node, m *raft.Message) {
+	if m.Count == 0 {
+		return
+	}
+	last := m.PrevIndex + uint64(m.Count)
+	if last > uint64(len(n.disk.said.log)) {
+		n.sentUndurable = true
+	}
+	if last < n.core.Last() {
+		j.w.hit(RunCut)
+	}
+	for _, i := range [2]uint64{m.PrevIndex + 1, last} {
+		if t, ok := n.core.Term(i); !ok || t != m.EntryTerm {
+			j.w.fail("the log is what is sent", "member %d sends %v, its entry %d is of term %d", n.id, m, i, t)
+		}
+	}
+}
+
+// sentAck: what is acknowledged is durable, and is the leader's.
+func (j *judge) sentAck(n *node, m *raft.Message, speaks func(bool)) {
+	w, p := j.w, &n.disk.said
+	speaks(p.hard.Term >= m.Term)
+	if m.Reject {
+		w.hit(AppendRejected)
+		return
+	}
+	k := [2]uint64{n.id, m.Term}
+	j.acked[k] = max(j.acked[k], m.Match)
+	if m.Match == 0 {
+		return
+	}
+	if m.Match == n.lastAck {
+		w.hit(AppendRepeated)
+	}
+	n.lastAck = m.Match
+	e, ok := p.at(m.Match)
+	t, known := n.core.Term(m.Match)
+	speaks(ok && (!known || e.term == t))
+	if v := n.core.Verified(); n.core.Hard().Term == m.Term && m.Match > v {
+		w.fail("acknowledged is the leader's", "member %d sends %v, the leader has shown that the logs agree up to %d", n.id, m, v)
+	}
+	l := w.nodes[m.To-1]
+	if !l.up || l.core.Role() != raft.Leader || l.core.Hard().Term != m.Term {
+		return
+	}
+	if t, has := l.core.Term(m.Match); !has || ok && t != e.term {
+		w.fail("acknowledged is the leader's", "member %d sends %v, its disk holds term %d there, the leader %d", n.id, m,
+			e.term, t)
+	}
+}
+
+// counts: a leader counts what a member acknowledged in this term, no more.
+func (j *judge) counts(n *node) {
+	if n.core.Role() != raft.Leader {
+		return
+	}
+	term := n.core.Hard().Term
+	for _, o := range j.w.nodes {
+		p, ok := n.core.Member(o.id)
+		if o == n || !ok || p.Match == n.counted[o.id] {
+			continue
+		}
+		n.counted[o.id] = p.Match
+		if said := j.acked[[2]uint64{o.id, term}]; p.Match > said {
+			j.w.fail("counted as acknowledged", "member %d leads term %d and counts member %d up to %d, which acknowledged %d in it",
+				n.id, term, o.id, p.Match, said)
+		}
+	}
+}
+
+// handsOver: whoever is told to take over has acknowledged all that the leader
+// had when it was told, in this term.
+func (j *judge) handsOver(l *link, m *raft.Message, last uint64) {
+	j.w.hit(TransferAsked)
+	if said := j.acked[[2]uint64{m.To, m.Term}]; said < last {
+		j.w.fail("handed over to an equal", "member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
+			l.from.id, last, m.Term, m.To, said)
+	}
+}
+
+// round is a heartbeat round and when it was first sent.
+type round struct {
+	round uint64
+	at    int64
+}
+
+// began is when a member's round was first sent; 0: not in this life.
+func (n *node) began(number uint64) int64 {
+	i, ok := slices.BinarySearchFunc(n.rounds, number, func(r round, number uint64) int { return cmp.Compare(r.round, number) })
+	if !ok {
+		return 0
+	}
+	return n.rounds[i].at
+}
+
+// confirmed: a read is answered when a majority has answered a round that was
+// begun after it (thesis 6.4), or when an entry is committed that was.
+func (j *judge) confirmed(n *node, o *operation, id int) {
+	if n.core.Commit() > o.last {
+		return
+	}
+	agreed := 1
+	for _, at := range n.agreed {
+		if at >= o.invoked {
+			agreed++
+		}
+	}
+	if 2*agreed <= len(j.w.nodes) {
+		j.w.fail("reads are confirmed", "member %d answers read %d, and %d of %d members have answered a round begun since it came",
+			n.id, id, agreed, len(j.w.nodes))
+	}
+}
+
+// vote: one per term, across crashes.
+func (j *judge) vote(member, term, candidate uint64) {
+	k := [2]uint64{member, term}
+	if old, ok := j.votes[k]; ok && old != candidate {
+		j.w.fail("one vote per term", "member %d votes for %d and for %d in term %d", member, old, candidate, term)
+	}
+	j.votes[k] = candidate
+}
+
+func (j *judge) answeredVote(member, term uint64) bool {
+	_, ok := j.votes[[2]uint64{member, term}]
+	return ok
+}
+
+// trusted: a member whose probation ends holds on its platter all that the
+// leader which ended it had when the member started; and what it had lost of what
+// is committed, as far as its copy was one of the majority.
+func (j *judge) trusted(n *node) {
+	p, term := &n.disk.said, n.core.Hard().Term
+	if l := n.led[j.leaders[term]]; l.term == term {
+		if _, ok := p.at(l.last); !ok {
+			j.w.fail("probation", "member %d leaves it without entry %d, which the leader of term %d had when it started", n.id,
+				l.last, term)
+			return
+		}
+	}
+	for k, g := range p.ghosts {
+		i := uint64(p.gone + 1 + k)
+		if i > j.commit {
+			return
+		}
+		if e, ok := p.at(i); j.chosen[i-1].term != g.term || ok && e.term == g.term {
+			continue
+		}
+		holders := 0
+		for _, o := range j.w.nodes {
+			if _, ok := o.disk.said.had(i, g.term); ok && o != n {
+				holders++
+			}
+		}
+		if 2*holders <= len(j.w.nodes) {
+			j.w.fail("probation", "member %d leaves it without entry %d of term %d, which it had lost and %d of the others' %d disks hold",
+				n.id, i, g.term, holders, len(j.w.nodes)-1)
+			return
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ringraft/ringraft/engine/internal/raft"
+)
+
+// Version is the protocol version that a Hello carries; replicas of another
+// version are refused.
+const Version = 2
+
+// FrontMax bounds the bytes that AppendFront writes.
+const FrontMax = 16*11 + 16
+
+// ErrFrame reports bytes that are not a frame. The checksum was right, so the
+// sender is not a replica of this protocol version.
+var ErrFrame = errors.New("wire: malformed frame")
+
+// Field numbers of Frame; see wire.proto.
+const (
+	fieldType = iota + 1
+	fieldFrom
+	fieldTo
+	fieldTerm
+	fieldPrevIndex
+	fieldPrevTerm
+	fieldEntryTerm
+	fieldCount
+	fieldCommit
+	fieldMatch
+	fieldReject
+	fieldHintIndex
+	fieldHintTerm
+	fieldRound
+	fieldForce
+	fieldLastResort
+	fieldRun
+)
+
+// AppendFront appends the fields of m, without a run, and returns the
+// extended slice. A run is added by AppendRunFront and the run's own bytes.
+func AppendFront(dst []byte, m *raft.Message) []byte {
+	dst = appendUint(dst, fieldType, uint64(m.Type))
+	dst = appendUint(dst, fieldFrom, m.From)
+	dst = appendUint(dst, fieldTo, m.To)
+	dst = appendUint(dst, fieldTerm, m.Term)
+	dst = appendUint(dst, fieldPrevIndex, m.PrevIndex)
+	dst = appendUint(dst, fieldPrevTerm, m.PrevTerm)
+	dst = appendUint(dst, fieldEntryTerm, m.EntryTerm)
+	dst = appendUint(dst, fieldCount, uint64(m.Count))
+	dst = appendUint(dst, fieldCommit, m.Commit)
+	dst = appendUint(dst, fieldMatch, m.Match)
+	dst = appendUint(dst, fieldReject, flag(m.Reject))
+	dst = appendUint(dst, fieldHintIndex, m.HintIndex)
+	dst = appendUint(dst, fieldHintTerm, m.HintTerm)
+	dst = appendUint(dst, fieldRound, m.Round)
+	dst = appendUint(dst, fieldForce, flag(m.Force))
+	return appendUint(dst, fieldLastResort, flag(m.LastResort))
+}
+
+// AppendRunFront appends the tag and length of the run field for a run of n
+// bytes; the caller's n bytes must follow and end the frame.
+func AppendRunFront(dst []byte, n int) []byte {
+	dst = protowire.AppendTag(dst, fieldRun, protowire.BytesType)
+	return protowire.AppendVarint(dst, uint64(n))
+}
+
+func flag(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func appendUint(dst []byte, field protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return dst // proto3: zero is not written
+	}
+	dst = protowire.AppendTag(dst, field, protowire.VarintType)
+	return protowire.AppendVarint(dst, v)
+}
+
+// Parse reads a frame's fields into m and returns its run, which aliases b and
+// ends it (nil when the frame has none). Unknown fields are skipped. It returns
+// ErrFrame, wrapped, for anything that is not a Frame message, for one whose
+// run does not end it, and for numbers too large for their place.
+func Parse(b []byte, m *raft.Message) (run []byte, err error) {
+	*m = raft.Message{}
+	for len(b) > 0 {
+		field, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return nil, fmt.Errorf("%w: tag: %v", ErrFrame, protowire.ParseError(n))
+		}
+		b = b[n:]
+		switch {
+		case kind == protowire.VarintType:
+			v, n := protowire.ConsumeVarint(b)
+			if n < 0 {
+				return nil, fmt.Errorf("%w: field %d: %v", ErrFrame, field, protowire.ParseError(n))
+			}
+			b = b[n:]
+			if !set(m, int(field), v) {
+				return nil, fmt.Errorf("%w: field %d: %d is out of range", ErrFrame, field, v)
+			}
+		case kind == protowire.BytesType && field == fieldRun:
+			v, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return nil, fmt.Errorf("%w: run: %v", ErrFrame, protowire.ParseError(n))
+			}
+			if b, run = b[n:], v; len(b) > 0 {
+				return nil, fmt.Errorf("%w: %d bytes behind the run", ErrFrame, len(b))
+			}
+		default:
+			n := protowire.ConsumeFieldValue(field, kind, b)
+			if n < 0 {
+				return nil, fmt.Errorf("%w: field %d: %v", ErrFrame, field, protowire.ParseError(n))
+			}
+			b = b[n:]
+		}
+	}
+	return run, nil
+}
+
+// set puts a number in its place; false when it does not fit.
+func set(m *raft.Message, field int, v uint64) bool {
+	switch field {
+	case fieldType:
+		m.Type = raft.MessageType(v)
+		return v <= math.MaxUint8
+	case fieldFrom:
+		m.From = v
+	case fieldTo:
+		m.To = v
+	case fieldTerm:
+		m.Term = v
+	case fieldPrevIndex:
+		m.PrevIndex = v
+	case fieldPrevTerm:
+		m.PrevTerm = v
+	case fieldEntryTerm:
+		m.EntryTerm = v
+	case fieldCount:
+		m.Count = uint32(v)
+		return v <= math.MaxUint32
+	case fieldCommit:
+		m.Commit = v
+	case fieldMatch:
+		m.Match = v
+	case fieldReject:
+		m.Reject = v != 0
+	case fieldHintIndex:
+		m.HintIndex = v
+	case fieldHintTerm:
+		m.HintTerm = v
+	case fieldRound:
+		m.Round = v
+	case fieldForce:
+		m.Force = v != 0
+	case fieldLastResort:
+		m.LastResort = v != 0
+	}
+	return true
+}
