@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/device"
@@ -221,6 +222,11 @@ func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
 // Logger receives what the engine has to tell an operator. Silent by default.
 func (b *Builder) Logger(l *slog.Logger) *Builder { b.logger = l; return b }
+
+// times are the durations that a member is built with.
+func (b *Builder) times() member.Times {
+	return member.Times{Heartbeat: b.heartbeat, Election: b.election, Stall: b.stallLimit}
+}
 
 func (b *Builder) check() error {
 	switch {

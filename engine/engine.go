@@ -9,13 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
-	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/netio"
-	"github.com/ringraft/ringraft/ziplist"
 )
 
 // Engine is one running replica. Its methods may be called from any
@@ -29,45 +27,36 @@ type Engine struct {
 	started    time.Time
 
 	journal *journal.Journal
-	store   *ziplist.Store
-	core    *raft.Core
-	apply   *pipeline.Apply
-	behind  *catchup // apply's: what the store no longer holds
-	replica *replica.Replica
-	net     *netio.Server
-	links   []*link
+	member  *member.Member
 	run     runner
 	timing  *timing
-	tick    time.Duration
+	lanes   laneTable
 
-	fronts    []*front
-	loopLanes [][]*loopLane
-	due       atomic.Bool // a tick has passed
-	full      bool        // polling goroutine's: no room for the next segment
-	probation bool        // polling goroutine's
-	lanes     atomic.Pointer[[]*pipeline.Lane]
-	laneMu    sync.Mutex
-	inboxes   inboxes
+	net      *netio.Server
+	links    []*link
+	inboxes  inboxes
+	services services
+	ticker   ticker
 
-	status   atomic.Pointer[Status]
-	futures  *futures
+	status    atomic.Pointer[Status]
+	futures   *futures
+	lifecycle lifecycle
+}
+
+// lifecycle is how far an engine has come, and why it ended.
+type lifecycle struct {
 	stopping atomic.Bool
 	done     chan struct{}
 	failure  atomic.Pointer[error]
 	closed   sync.Once
 	closeErr error
-	ticking  chan struct{}
-	ticker   sync.WaitGroup
-
-	handovers handovers
-	stall     stall
 }
 
 func start(ctx context.Context, b Builder) (*Engine, error) {
-	e := &Engine{b: b, log: b.logger, started: time.Now(),
-		done: make(chan struct{}), ticking: make(chan struct{})}
+	e := &Engine{b: b, log: b.logger, started: time.Now()}
+	e.lifecycle.done, e.ticker.stop = make(chan struct{}), make(chan struct{})
 	e.timing = newTiming(e.clock)
-	e.lanes.Store(&[]*pipeline.Lane{})
+	e.lanes.table.Store(&[]*pipeline.Lane{})
 	if err := e.open(); err != nil {
 		return nil, err
 	}
@@ -80,189 +69,53 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 	return e, nil
 }
 
-// runBytes is what a run of entries may have beside its longest command: a
-// frame of an actor's, or a batch of a lane's.
-const runBytes = 300 << 10
-
-// open recovers the journal and settles who the members are: what the
-// directory says, or, for a fresh one, what the builder was told.
-func (e *Engine) open() error {
-	told := e.b.members
-	if len(told) == 0 {
-		told = []Member{{ID: e.b.id, Address: e.b.listen}}
-	}
-	e.membership = found(e.b.cluster, told)
-	identity := journal.Identity{Cluster: e.membership.cluster, Replica: e.b.id}
-	if e.b.mode != journal.Memory {
-		known, ok, err := journal.ReadIdentity(e.b.dir)
-		if err != nil {
-			return fmt.Errorf("engine: %w", err)
-		}
-		if ok {
-			identity.Cluster = known.Cluster
-		}
-	}
-	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
-		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
-	if err != nil {
-		return fmt.Errorf("engine: %w", err)
-	}
-	e.journal, e.recovery = j, *rec
-	if most := e.b.maxCommand + runBytes; most > j.Largest() {
-		return errors.Join(&ConfigError{"max command", fmt.Sprintf("%d bytes; with what is written beside it, it does not fit "+
-			"a segment of the journal in %s, which takes %d", e.b.maxCommand, e.b.dir, j.Largest())}, j.Close())
-	}
-	if rec.Fresh {
-		return nil
-	}
-	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
-		return errors.Join(fmt.Errorf("engine: %s: %w", e.b.dir, err), j.Close())
-	}
-	if len(e.b.members) > 0 && found(e.b.cluster, told).cluster != e.membership.cluster {
-		e.log.Warn("the data directory's own membership is used; the members given are ignored",
-			"dir", e.b.dir, "members", e.membership.voters)
-	}
-	if len(rec.Lost) > 0 && len(e.membership.voters) == 1 {
-		return errors.Join(fmt.Errorf("engine: %w", &journal.DamageError{Dir: e.b.dir, Ranges: rec.Lost}), j.Close())
-	}
-	for _, lost := range rec.Lost {
-		e.log.Error("the journal is damaged: the vote decides no election until a leader has filled it in", "dir", e.b.dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
-	}
-	if rec.Damaged && len(e.membership.voters) == 1 {
-		return errors.Join(fmt.Errorf("engine: %s: the journal lacks entries that were committed, and there is no other "+
-			"member to say what they were; restore the directory from a copy", e.b.dir), j.Close())
-	}
-	if rec.Probation && len(e.membership.voters) == 1 {
-		return errors.Join(fmt.Errorf("engine: %s: the last batch of the journal has rotted, and there is no other "+
-			"member to say what stood in it; restore the directory from a copy", e.b.dir), j.Close())
-	}
-	switch {
-	case rec.Probation:
-		e.log.Warn("the last batch of the journal had rotted: the vote decides no election until a leader has filled it in", "dir", e.b.dir)
-	case rec.Damaged && len(rec.Lost) == 0:
-		e.log.Warn("the journal lacks entries that were there: the vote decides no election until a leader has filled it in", "dir", e.b.dir)
-	}
-	return j.SetMetadata(rec.Metadata)
-}
-
-// assemble builds core, store, stages and actors over the recovered state.
-func (e *Engine) assemble() error {
-	rec := &e.recovery
-	e.tick = e.b.heartbeat / 2
-	elect := int(e.b.election / e.tick)
-	o := raft.Options{ID: e.b.id, Config: e.membership.configuration(1),
-		HeartbeatTicks: 2, ElectionTicks: elect, Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48}
-	first := replica.Recovered(&o, rec)
-	core, err := raft.New(o)
-	if err != nil {
-		return fmt.Errorf("engine: %w", err)
-	}
-	e.core, e.probation = core, core.Probation()
-	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
-	e.run.init(e)
-	e.behind = e.newCatchup()
-	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.behind, e.timing)
-	var actors []*peer.Actor
-	for _, m := range e.membership.voters {
-		if m.ID == e.b.id {
-			continue
-		}
-		l := e.newLink(m)
-		e.links = append(e.links, l)
-		actors = append(actors, peer.New(peer.Config{Self: e.b.id, Member: m.ID, Link: l, Store: e.store,
-			Terms: core, Catchup: e.newCatchup(), Retry: int64(10 * e.b.heartbeat)}))
-	}
-	e.replica = replica.New(replica.Config{ID: e.b.id, Core: core, Store: e.store, Journal: e.journal,
-		Actors: actors, Apply: e.apply, Fused: e.b.threads == Fused, Lanes: e.laneTable, Slots: e.b.slots,
-		Serial: e.b.pipeline == Serial, Tick: int64(e.tick), ElectionTicks: elect,
-		OnRole: e.onRole, OnConfig: decodeConfiguration, Timing: e.timing, Clock: e.clock}, rec.Last)
-	e.journal.OnDone(e.run.wake)
-	if rec.Fresh {
-		if err := e.found(); err != nil {
-			return err
-		}
-	}
-	if len(e.membership.voters) == 1 {
-		e.replica.Campaign() // there is nobody to wait for
-	}
-	return nil
-}
-
-func decodeConfiguration(index uint64, data []byte) (raft.Configuration, error) {
-	m, err := decodeMembership(data)
-	if err != nil {
-		return raft.Configuration{}, err
-	}
-	return m.configuration(index), nil
-}
-
-// found writes the founding entry and waits until it is durable: a replica
-// that crashes before has founded nothing.
-func (e *Engine) found() error {
-	e.replica.Found(e.membership.encode())
-	woken := make(chan struct{}, 1)
-	e.journal.OnDone(func() {
-		select {
-		case woken <- struct{}{}:
-		default:
-		}
-	})
-	for e.journal.Durable() == 0 {
-		if _, more := e.replica.Poll(e.clock()); more || e.journal.Durable() > 0 {
-			continue
-		}
-		if err := e.journal.Err(); err != nil {
-			return fmt.Errorf("engine: founding entry: %w", err)
-		}
-		<-woken
-	}
-	e.journal.OnDone(e.run.wake)
-	return nil
-}
-
 // clock is the engine's monotonic time in ns.
 func (e *Engine) clock() int64 { return int64(time.Since(e.started)) + 1 }
 
-func (e *Engine) laneTable() []*pipeline.Lane { return *e.lanes.Load() }
+// laneTable holds the lanes by number. Readers take the whole table; it only
+// grows.
+type laneTable struct {
+	mu    sync.Mutex
+	table atomic.Pointer[[]*pipeline.Lane]
+}
+
+func (t *laneTable) all() []*pipeline.Lane { return *t.table.Load() }
 
 // Lane opens an asynchronous road into the engine, owned by one goroutine.
 // Lanes live as long as the engine; open few and keep them.
 func (e *Engine) Lane(cfg LaneConfig) (*Lane, error) {
-	if e.stopping.Load() {
+	if e.lifecycle.stopping.Load() {
 		return nil, ErrClosed
 	}
 	return e.newLane(cfg)
 }
 
 func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
-	e.laneMu.Lock()
-	defer e.laneMu.Unlock()
-	old := *e.lanes.Load()
+	e.lanes.mu.Lock()
+	defer e.lanes.mu.Unlock()
+	old := e.lanes.all()
 	if len(old) >= 256 {
 		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
 	}
 	l := pipeline.NewLane(uint16(len(old)), cfg, e.b.maxCommand, e.run.wake, e.clock)
 	table := append(old[:len(old):len(old)], l)
-	e.lanes.Store(&table)
+	e.lanes.table.Store(&table)
 	return l, nil
 }
 
-// onRole runs in the polling goroutine.
-func (e *Engine) onRole(role raft.Role, leader, term uint64) {
-	if role != Leader {
-		e.stall.left()
-	}
+// roleChanged runs in the polling goroutine.
+func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 	e.log.Info("role", "role", role.String(), "leader", leader, "term", term)
 	e.publishStatus()
 }
 
 // Done is closed when the engine has closed, by Close or by itself because
 // its journal failed; Err says why.
-func (e *Engine) Done() <-chan struct{} { return e.done }
+func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
 // Err is the reason for which the engine closed itself, or nil.
 func (e *Engine) Err() error {
-	if p := e.failure.Load(); p != nil {
+	if p := e.lifecycle.failure.Load(); p != nil {
 		return *p
 	}
 	return nil
@@ -271,19 +124,9 @@ func (e *Engine) Err() error {
 // fail closes the engine because it lost its ground.
 func (e *Engine) fail(err error) {
 	err = fmt.Errorf("ringraft: member %d stops: %w", e.b.id, err)
-	if e.failure.CompareAndSwap(nil, &err) {
+	if e.lifecycle.failure.CompareAndSwap(nil, &err) {
 		e.log.Error("stopping", "err", err)
 		go e.Close()
-	}
-}
-
-// finish is the replica's last turn.
-func (e *Engine) finish() {
-	e.handovers.close()
-	if e.Err() != nil {
-		e.replica.Fail()
-	} else {
-		e.replica.Close()
 	}
 }
 
@@ -292,37 +135,27 @@ func (e *Engine) finish() {
 // waited for as long as Builder.GiveUp says, and not after the engine gave up.
 // It is idempotent and must not be called from a loop's own handlers.
 func (e *Engine) Close() error {
-	e.closed.Do(func() {
-		e.stopping.Store(true)
-		close(e.ticking)
-		e.ticker.Wait()
+	life := &e.lifecycle
+	life.closed.Do(func() {
+		life.stopping.Store(true)
+		e.ticker.end()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
 		for _, l := range e.links {
 			l.close()
 		}
 		var hang *HangError
 		if errors.As(e.Err(), &hang) || !halted {
-			e.closeErr = e.abandon(hang)
+			life.closeErr = e.abandon(hang)
 		} else {
-			e.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())
+			life.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())
 		}
 		if e.futures != nil {
 			e.futures.closeAll()
 		}
-		close(e.done)
+		close(life.done)
 	})
-	<-e.done
-	return e.closeErr
-}
-
-// hangs reports that the polling goroutine, told to stop, has to be given up:
-// it may be the one that writes. It has a second to say its last.
-func (e *Engine) hangs(waited time.Duration) bool {
-	limit := e.b.giveUp
-	if limit == 0 {
-		limit = defaultGiveUp
-	}
-	return waited >= time.Second && e.journal.WriteAge(e.clock()) >= limit
+	<-life.done
+	return life.closeErr
 }
 
 func (e *Engine) closeNet(limit time.Duration) error {
@@ -332,16 +165,4 @@ func (e *Engine) closeNet(limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	return e.net.Close(ctx)
-}
-
-// abandon closes what does not depend on the disk. A loop that hangs in a
-// write cannot close its connections; listeners are closed all the same.
-func (e *Engine) abandon(hang *HangError) error {
-	if hang == nil {
-		hang = &HangError{e.b.dir, e.journal.WriteAge(e.clock())}
-	}
-	if err := e.closeNet(time.Second); err != nil {
-		e.log.Warn("connections stay open until the process ends", "err", err)
-	}
-	return hang
 }

@@ -46,7 +46,7 @@ func (f *futures) wake() func() {
 			select {
 			case <-bell:
 				f.deliver()
-			case <-f.e.done:
+			case <-f.e.lifecycle.done:
 				return
 			}
 		}
@@ -88,7 +88,7 @@ func (f *futures) closeAll() {
 }
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
-	if f.e.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
+	if f.e.lifecycle.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
 		return nil, f.e.failed(NotApplied, Closing)
 	}
 	ch := make(chan result, 1)
@@ -107,7 +107,7 @@ func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte,
 		return f.answer(r)
 	case <-ctx.Done():
 		return nil, errors.Join(&Error{Outcome: Unknown, Reason: None}, ctx.Err())
-	case <-f.e.done:
+	case <-f.e.lifecycle.done:
 	}
 	select {
 	case r := <-ch: // the last answers come before done

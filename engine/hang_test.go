@@ -424,28 +424,6 @@ func TestGivesUpOnAHungDisk(t *testing.T) {
 	}
 }
 
-// Time in which the process did not run is no time in which its disk hung.
-func TestAPauseIsNoHang(t *testing.T) {
-	c, disks, _ := newHanging(t, true, nil)
-	c.add(0)
-	e := c.engines[c.leader()]
-	disks[e.b.id].hold()
-	lane, err := e.Lane(LaneConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lane.Write(number(1)); err != nil {
-		t.Fatal(err)
-	}
-	lane.Flush()
-	until(t, "a write to hang", func() bool { return e.Status().WriteAge > 0 })
-	s := &Engine{journal: e.journal, started: e.started.Add(-time.Minute), tick: e.tick} // its clock went on for a minute
-	if age := s.measureStall(); age > pauseTicks*e.tick {
-		t.Fatalf("a pause of a minute counts as %v", age)
-	}
-	disks[e.b.id].release()
-}
-
 func TestTransferAnswers(t *testing.T) {
 	c, _, _ := newHanging(t, true, func(b *Builder) { b.Slots(64) })
 	c.add(0)

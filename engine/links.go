@@ -70,7 +70,7 @@ type link struct {
 // iovMax keeps one writev within the kernel's limit.
 const iovMax = 512
 
-func (e *Engine) newLink(m Member) *link {
+func (e *Engine) linkTo(m Member) *link {
 	l := &link{e: e, member: m}
 	if e.b.threads == Threaded {
 		l.out = ring.NewBytes(e.b.inboxBytes())
@@ -188,7 +188,7 @@ func (l *link) drain() {
 func (l *link) down(err error) {
 	l.conn = nil
 	l.connection.Store(0)
-	if !l.e.stopping.Load() {
+	if !l.e.lifecycle.stopping.Load() {
 		l.e.log.Debug("link down", "member", l.member.ID, "err", err)
 	}
 	l.e.run.wake()
@@ -310,7 +310,7 @@ func (a *accepted) hello(c *netio.Conn, _ uint32, b []byte) error {
 	}
 	e.heard(&h)
 	a.frames.Sink = a.source.Ring
-	e.replica.AddSource(a.source)
+	e.member.Replica().AddSource(a.source)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ringraft/ringraft/netio"
@@ -24,13 +25,13 @@ func (e *Engine) listen(ctx context.Context) error {
 		address = m.Address
 	}
 	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.accept})
-	fronts := make([]*front, len(e.b.services))
+	e.services.fronts = make([]*front, len(e.b.services))
 	for i, s := range e.b.services {
-		fronts[i] = &front{}
-		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: fronts[i].accept})
+		f := &front{}
+		e.services.fronts[i] = f
+		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: f.accept})
 	}
 	cfg.Poll = e.pollLoop
-	e.fronts = fronts
 	if err := e.openFutures(); err != nil {
 		return err
 	}
@@ -51,9 +52,15 @@ func (e *Engine) listen(ctx context.Context) error {
 		l.dial(net.Loops()[0])
 	}
 	e.run.start(net.Loops()[0])
-	e.ticker.Add(1)
+	e.ticker.running.Add(1)
 	go e.tickLoop()
 	return ctx.Err()
+}
+
+// services are the front ends on the engine's own loops.
+type services struct {
+	fronts []*front
+	lanes  [][]*loopLane // by loop
 }
 
 // front is one service: an acceptor per loop.
@@ -68,7 +75,7 @@ func (f *front) accept(c *netio.Conn) netio.Handler {
 // openFronts gives each service its lane and acceptor on each loop.
 func (e *Engine) openFronts() error {
 	loops := e.net.Loops()
-	e.loopLanes = make([][]*loopLane, len(loops))
+	e.services.lanes = make([][]*loopLane, len(loops))
 	for i, s := range e.b.services {
 		perLoop := make([]netio.Acceptor, len(loops))
 		for k, loop := range loops {
@@ -77,10 +84,10 @@ func (e *Engine) openFronts() error {
 			if err != nil {
 				return err
 			}
-			e.loopLanes[k] = append(e.loopLanes[k], ll)
+			e.services.lanes[k] = append(e.services.lanes[k], ll)
 			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k, completions: &ll.deliver, tick: &ll.tick})
 		}
-		e.fronts[i].perLoop = perLoop
+		e.services.fronts[i].perLoop = perLoop
 	}
 	return nil
 }
@@ -126,7 +133,7 @@ func (e *Engine) pollLoop(l *netio.Loop) {
 		}
 	}
 	if e.run.ready.Load() {
-		for _, ll := range e.loopLanes[l.Index()] {
+		for _, ll := range e.services.lanes[l.Index()] {
 			if ll.waiting.take() && ll.deliver != nil {
 				ll.deliver()
 			}
@@ -136,20 +143,32 @@ func (e *Engine) pollLoop(l *netio.Loop) {
 	}
 }
 
-// tickLoop wakes the polling goroutine once per tick: a replica without
-// traffic must notice that time passes.
+// ticker is the goroutine that lets a replica without traffic notice that
+// time passes.
+type ticker struct {
+	stop    chan struct{}
+	running sync.WaitGroup
+	due     flag // a tick has passed
+}
+
+func (t *ticker) end() {
+	close(t.stop)
+	t.running.Wait()
+}
+
+// tickLoop wakes the polling goroutine once per tick.
 func (e *Engine) tickLoop() {
-	defer e.ticker.Done()
-	t := time.NewTicker(e.tick)
+	defer e.ticker.running.Done()
+	t := time.NewTicker(e.b.times().Tick())
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
 			e.watchHang()
-			e.due.Store(true)
+			e.ticker.due.set()
 			e.tickFronts()
 			e.run.wake()
-		case <-e.ticking:
+		case <-e.ticker.stop:
 			return
 		}
 	}
@@ -157,7 +176,7 @@ func (e *Engine) tickLoop() {
 
 // tickFronts makes a tick due on every loop that serves.
 func (e *Engine) tickFronts() {
-	for _, lanes := range e.loopLanes {
+	for _, lanes := range e.services.lanes {
 		for _, ll := range lanes {
 			if ll.due.set(); !ll.fused {
 				ll.loop.Wake()
@@ -166,38 +185,17 @@ func (e *Engine) tickFronts() {
 	}
 }
 
-// tend tells the operator of what changed, once per tick.
-func (e *Engine) tend() {
-	e.watchStall()
-	if full := e.replica.Full(); full != e.full {
-		e.full = full
-		if full {
-			e.log.Error("the disk is full: writes are refused, reads go on", "err", e.journal.Space())
-		} else {
-			e.log.Info("the disk has room again: writes are taken")
-		}
-	}
-	if e.probation && !e.core.Probation() {
-		e.probation = false
-		e.log.Info("probation ended: what the journal had lost is here again")
-	}
-}
-
 // after runs behind every poll, in the polling goroutine.
-func (e *Engine) after() {
-	if err := e.journal.Err(); err != nil {
-		e.fail(err)
-	} else if err := e.apply.Err(); err != nil {
+func (e *Engine) after(now int64) {
+	if err := e.member.After(now); err != nil {
 		e.fail(err)
 	}
-	if e.due.CompareAndSwap(true, false) {
-		e.tend()
+	if e.ticker.due.take() {
 		e.publishStatus()
 	}
-	if e.run.fused && len(e.loopLanes) > 0 {
-		for _, ll := range e.loopLanes[0] {
+	if e.run.fused && len(e.services.lanes) > 0 {
+		for _, ll := range e.services.lanes[0] {
 			ll.ticked()
 		}
 	}
-	e.attendHandovers()
 }

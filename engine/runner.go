@@ -72,9 +72,10 @@ func (r *runner) poll() {
 	r.asleep.Store(false)
 	for range 4 {
 		r.signal.Store(false)
-		_, more := r.e.replica.Poll(r.e.clock())
-		r.e.after()
-		if r.e.stopping.Load() {
+		now := r.e.clock()
+		_, more := r.e.member.Poll(now)
+		r.e.after(now)
+		if r.e.lifecycle.stopping.Load() {
 			r.last()
 			return
 		}
@@ -96,18 +97,19 @@ func (r *runner) poll() {
 // last is the final turn: everything left is answered.
 func (r *runner) last() {
 	if r.stopped.CompareAndSwap(false, true) {
-		r.e.finish()
+		r.e.member.Close(r.e.Err() != nil)
 		close(r.halted)
 	}
 }
 
 func (r *runner) replicaLoop() {
 	defer r.done.Done()
-	for !r.e.stopping.Load() {
+	for !r.e.lifecycle.stopping.Load() {
 		r.signal.Store(false)
-		worked, more := r.e.replica.Poll(r.e.clock())
-		r.e.after()
-		if r.e.apply.Waiting() {
+		now := r.e.clock()
+		worked, more := r.e.member.Poll(now)
+		r.e.after(now)
+		if r.e.member.Apply().Waiting() {
 			r.apply.Unpark()
 		}
 		if worked > 0 || more || r.signal.Load() {
@@ -119,17 +121,18 @@ func (r *runner) replicaLoop() {
 	}
 }
 
-// sleepOver reports that the replica's goroutine must look again. A waker may
-// take asleep down late, for a signal that was served long ago; sleeping on
-// then would lose every later wake-up, because nobody rings for one awake.
+// sleepOver reports that the replica's goroutine must look again. It wakes up
+// when asleep is false even if no signal is set: a waker that was slow may clear
+// asleep for a signal that has been served already. Wakers ring only while asleep
+// is true, so whoever went on sleeping then would never be woken again.
 func (r *runner) sleepOver() bool {
-	return r.signal.Load() || !r.asleep.Load() || r.e.stopping.Load()
+	return r.signal.Load() || !r.asleep.Load() || r.e.lifecycle.stopping.Load()
 }
 
 func (r *runner) applyLoop() {
 	defer r.done.Done()
 	for !r.stopped.Load() {
-		worked, more := r.e.apply.Poll()
+		worked, more := r.e.member.PollApply()
 		if worked > 0 || more {
 			if worked > 0 {
 				r.wakeIfWaiting()
@@ -140,16 +143,14 @@ func (r *runner) applyLoop() {
 	}
 }
 
-// applyDue reports that apply's goroutine has something to do. Entries that
-// it has asked the journal for are nothing yet: whoever reads them rings.
+// applyDue reports that apply's goroutine has something to do.
 func (r *runner) applyDue() bool {
-	a := r.e.apply
-	return r.stopped.Load() || a.HasOrders() || a.Behind() && !r.e.behind.underway() && a.Err() == nil
+	return r.stopped.Load() || r.e.member.ApplyDue()
 }
 
 // wakeIfWaiting tells the replica that apply made room or progress.
 func (r *runner) wakeIfWaiting() {
-	if r.e.replica.Blocked() {
+	if r.e.member.Replica().Blocked() {
 		r.wake()
 	}
 }
@@ -179,7 +180,7 @@ func (r *runner) stop(hangs func(waited time.Duration) bool) bool {
 	if !closed(ended, hangs) {
 		return false
 	}
-	r.e.finish()
+	r.e.member.Close(r.e.Err() != nil)
 	return true
 }
 

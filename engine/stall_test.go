@@ -82,7 +82,7 @@ func TestOneAtATimeNeverStalls(t *testing.T) {
 						s := x.Status()
 						t.Logf("%v leader %d term %d last %d durable %d commit %d applied %d %+v", s.Role, s.Leader, s.Term, s.Last,
 							s.Durable, s.Commit, s.Applied, s.Members)
-						t.Logf("waiting %v ready %d stored %d", x.apply.Waiting(), x.apply.Ready().Load(), x.apply.Applied().Load())
+						t.Logf("waiting %v ready %d stored %d", x.member.Apply().Waiting(), x.member.Apply().Ready().Load(), x.member.Apply().Applied().Load())
 					}
 					t.Fatalf("stalled after %d\n%s", d, b.String())
 				}

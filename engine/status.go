@@ -72,11 +72,11 @@ type Counters struct {
 // Status returns a snapshot. It never waits; any goroutine may call it.
 func (e *Engine) Status() Status {
 	s := *e.status.Load()
-	s.Applied = e.apply.Applied().Load()
-	s.Commit = max(s.Commit, e.apply.Ready().Load())
-	s.Counters.Commands, s.Counters.Reads, s.Counters.Unknown = e.apply.Counts()
+	s.Applied = e.member.Apply().Applied().Load()
+	s.Commit = max(s.Commit, e.member.Apply().Ready().Load())
+	s.Counters.Commands, s.Counters.Reads, s.Counters.Unknown = e.member.Apply().Counts()
 	s.WriteAge = e.journal.WriteAge(e.clock())
-	s.Counters.StallTransfers = e.stall.given.Load()
+	s.Counters.StallTransfers = e.member.StallTransfers()
 	s.Stages = e.timing.status()
 	s.Uptime = time.Since(e.started)
 	return s
@@ -88,16 +88,16 @@ func (e *Engine) ResetStages() { e.timing.reset() }
 
 // publishStatus renews the snapshot, in the goroutine that polls the replica.
 func (e *Engine) publishStatus() {
-	role, leader, term := e.replica.Role()
-	hard := e.core.Hard()
+	role, leader, term := e.member.Replica().Role()
+	hard := e.member.Core().Hard()
 	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
-		Role: role, Leader: leader, Term: max(term, hard.Term), Last: e.core.Last(), Commit: e.core.Commit(),
-		Durable: e.replica.DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
+		Role: role, Leader: leader, Term: max(term, hard.Term), Last: e.member.Core().Last(), Commit: e.member.Core().Commit(),
+		Durable: e.member.Replica().DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
 		Pipeline: e.b.pipeline.String(), Threads: e.b.threads.String()}
-	st := e.replica.Stats()
+	st := e.member.Replica().Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused, Frames: st.Frames,
 		BadFrames: st.BadFrames, Elections: st.Elections}
-	zs := e.store.Stats()
+	zs := e.member.Store().Stats()
 	s.Counters.StoreEntries, s.Counters.StoreBytes, s.Counters.StoreMemory = zs.Entries, uint64(zs.Bytes), uint64(zs.Held())
 	s.Counters.StorePacked, s.Counters.StoreCompressed = uint64(zs.PackedBytes), uint64(zs.Compressed)
 	s.Counters.StoreUnpacked = zs.Unpacked
@@ -123,10 +123,10 @@ func (e *Engine) memberStatus(l *link, leads bool) MemberStatus {
 	up, _ := l.State()
 	m := MemberStatus{ID: l.member.ID, Address: l.member.Address, Advertised: l.advertised(), Connected: up != 0}
 	if leads {
-		p, _ := e.core.Member(l.member.ID)
+		p, _ := e.member.Core().Member(l.member.ID)
 		m.Match, m.Mode = p.Match, p.Mode.String()
 	}
-	m.SentBytes, _, m.Restarts = e.replica.Sent(l.member.ID)
+	m.SentBytes, _, m.Restarts = e.member.Replica().Sent(l.member.ID)
 	return m
 }
 
@@ -142,11 +142,11 @@ func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
 // what they may grow to, most of it untouched while there is little load.
 func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 	var lanes int64
-	for _, l := range e.laneTable() {
+	for _, l := range e.lanes.all() {
 		lanes += int64(l.Memory())
 	}
 	parts = []MemoryPart{
-		{"entries", e.store.Most()},
+		{"entries", e.member.Store().Most()},
 		{"lanes", lanes},
 		{"member inboxes", int64(len(e.links) * e.b.inboxBytes())},
 		{"mutation ring", int64(e.b.slots * 64)},

@@ -3,25 +3,30 @@ package engine
 import (
 	"errors"
 	"testing"
+
+	"github.com/ringraft/ringraft/engine/internal/member"
 )
 
-// Whoever names a member is not told that it leads when another one does.
-func TestTransferIsNotClaimedForAnother(t *testing.T) {
+// What became of a transfer is told in one line that names the member, and is
+// both ErrTransfer and its cause.
+func TestTransferErrorsAreNamed(t *testing.T) {
 	for _, x := range []struct {
-		named, leader uint64
-		want          error
-		says          string
+		to    uint64
+		cause error
+		says  string
 	}{
-		{0, 3, nil, ""},
-		{0, 0, nil, ""},
-		{2, 2, nil, ""},
-		{2, 3, ErrAnotherWon, "ringraft: leadership was not transferred to member 2: another member won the election: member 3 leads"},
-		{2, 0, ErrNobodyWon, "ringraft: leadership was not transferred to member 2: nobody is known to have won the election yet"},
+		{2, ErrNotTaken, "ringraft: leadership was not transferred to member 2: it did not take over within an election timeout"},
+		{0, ErrNotConnected, "ringraft: leadership was not transferred to another member: it is not connected"},
 	} {
-		h := &handover{named: x.named, to: 2}
-		err := h.verdict(x.leader)
-		if !errors.Is(err, x.want) || err != nil && (!errors.Is(err, ErrTransfer) || err.Error() != x.says) {
-			t.Errorf("%d named, %d leads: %v", x.named, x.leader, err)
+		err := new(Engine).transferError(x.to, x.cause)
+		if !errors.Is(err, ErrTransfer) || !errors.Is(err, x.cause) || err.Error() != x.says {
+			t.Errorf("to %d: %v", x.to, err)
 		}
+	}
+	if err := new(Engine).transferError(2, nil); err != nil {
+		t.Errorf("a transfer that came about: %v", err)
+	}
+	if err := new(Engine).transferError(2, member.ErrClosed); !errors.Is(err, ErrClosed) {
+		t.Errorf("a transfer that the end cut short: %v", err)
 	}
 }

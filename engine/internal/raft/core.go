@@ -100,6 +100,12 @@ func (c *Core) Member(id uint64) (progress.Progress, bool) {
 	return progress.Progress{}, false
 }
 
+// Votes reports whether a member is a voter of the configuration in force, the new one of a joint.
+func (c *Core) Votes(id uint64) bool {
+	i := c.slot(id)
+	return i >= 0 && c.voters.Has(i)
+}
+
 // slot is a member's place in the table, or -1.
 func (c *Core) slot(id uint64) int {
 	for i := range c.n {

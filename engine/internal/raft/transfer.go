@@ -10,14 +10,12 @@ type transfer struct {
 	told    bool // TimeoutNow is sent; again with the next heartbeat
 }
 
-// Transfer hands leadership to a voter (0: the most up-to-date active one). It is given up when
-// nothing came of it within an election timeout; proposals are accepted again then.
+// Transfer hands leadership to a voter. It is given up when nothing came of it within an election
+// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who is
+// connected.
 func (c *Core) Transfer(to uint64, e *Effects) error {
 	if c.role != Leader {
 		return ErrNotLeader
-	}
-	if to == 0 {
-		to = c.bestVoter()
 	}
 	i := c.slot(to)
 	if i < 0 || i == c.self || !c.voters.Has(i) {
@@ -31,17 +29,6 @@ func (c *Core) Transfer(to uint64, e *Effects) error {
 		c.handOver(e)
 	}
 	return nil
-}
-
-func (c *Core) bestVoter() (id uint64) {
-	var match uint64
-	for i := range c.n {
-		p := &c.members[i]
-		if i != c.self && c.voters.Has(i) && p.Active && (id == 0 || p.Match > match) {
-			id, match = p.ID, p.Match
-		}
-	}
-	return id
 }
 
 // Transferring is the member that leadership is being handed to, or 0.

@@ -3,6 +3,7 @@ package sim
 import (
 	"slices"
 
+	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 )
@@ -427,19 +428,11 @@ func (w *World) faultTransfer(f *Fault) {
 		if f.X>>1&1 == 0 {
 			to = 0
 		}
-		if err := n.replica.Transfer(to); err != nil {
-			w.hit(TransferFailed)
-			continue
-		}
-		to, term := n.core.Transferring(), n.core.Hard().Term
+		term := n.core.Hard().Term
+		n.member.RequestTransfer(member.NewTransfer(to, func(chosen uint64, err error) {
+			w.judge.transferred(n, term, to, chosen, err)
+		}))
 		n.wake(0)
-		w.later(2*w.plan.Election, func() {
-			if to != 0 && w.judge.leaders[term+1] == to {
-				w.hit(TransferDone)
-			} else {
-				w.hit(TransferFailed)
-			}
-		})
 	}
 }
 

@@ -76,6 +76,23 @@ func (j *judge) init(w *World) {
 	j.history = make([][]version64, 2*w.plan.Keys)
 }
 
+// transferred: who asked for a member to lead is told that it does only when it
+// was elected later; named is whom they asked for, or 0.
+func (j *judge) transferred(n *node, term, named, chosen uint64, err error) {
+	won := false
+	for t := term + 1; t <= n.core.Hard().Term; t++ {
+		won = won || j.leaders[t] == chosen
+	}
+	if won && err == nil {
+		j.w.hit(TransferDone)
+	} else {
+		j.w.hit(TransferFailed)
+	}
+	if named != 0 && err == nil && !won {
+		j.w.fail("transfer", "member %d was told that %d leads after term %d, and nobody elected it", n.id, named, term)
+	}
+}
+
 // elected: at most one leader per term, and it has everything that earlier
 // terms committed.
 func (j *judge) elected(n *node, term uint64) {

@@ -139,6 +139,12 @@ var mutants = []mutant{
 		"if last := run.First + uint64(run.Count) - 1; last > ready {\n\t\trun = cutRun(run, ready)"},
 
 	// Actors.
+	{"stall-never-ends", "a disk that hung once keeps its member from ever campaigning again", "engine/internal/member/watchdog.go",
+		"w.on, w.giving = false, false\n\t\t\tm.core.SetStalled(false)", "w.on, w.giving = false, false"},
+	{"transfer-claimed", "found here: RAFT.TRANSFER said OK when another member had won", "engine/internal/member/transfer.go",
+		"case t.named == 0 || leader == t.named:", "case true:"},
+	{"read-not-given-back", "a reader of the journal that reads once", "engine/internal/member/read.go",
+		"c.read.done.Store(false)\n\tc.busy = false", "c.read.done.Store(false)"},
 	{"probe-place-forgotten", "found here: field-notes 10, yugabyte 32876", "engine/internal/peer/actor.go",
 		"a.next = a.ordered // the core", "// the core"},
 	{"retry-forgotten", "a lost frame stops replication for ever", "engine/internal/peer/actor.go",

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -24,16 +25,17 @@ type node struct {
 	// The process; void while down.
 	up       bool
 	life     int
-	core     *raft.Core
+	member   *member.Member
+	core     *raft.Core       // the member's
+	store    *ziplist.Store   // the member's
+	apply    *pipeline.Apply  // the member's
+	replica  *replica.Replica // the member's
 	journal  *journal.Journal
-	store    *ziplist.Store
-	apply    *pipeline.Apply
-	replica  *replica.Replica
 	machine  *machine
 	roads    []*road
 	lanes    []*pipeline.Lane
-	catchups []*catchup
-	links    []*link // to the others
+	reads    [16]*journalRead // of the journal, by whom they are for; 0: apply
+	links    []*link          // to the others
 	founding bool
 
 	token, armed  int // of the turn scheduled; crash at this many effects from now, 0: none
@@ -63,7 +65,6 @@ type node struct {
 	lastAck       uint64
 	quiet         int64 // since when it has led without hearing a majority
 	looked        int64
-	watched       int64 // tick of the last look at the disk
 	heard         [16]int64
 	counted       [16]uint64 // what it counts of the others, when it leads
 	led           [16]lead   // who led when it started
@@ -169,18 +170,27 @@ func (n *node) noteRecovery(rec *journal.Recovery) {
 	n.lost, n.settling = "", false
 }
 
-// boot assembles the process as the engine does.
+// boot builds the member, as the engine does.
 func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	w, p := n.w, n.w.plan
 	ids := make([]uint64, len(voters))
 	for i := range voters {
 		ids[i] = uint64(voters[i])
 	}
-	tick := p.Heartbeat / 2
-	o := raft.Options{ID: n.id, Config: raft.Configuration{Index: 1, Voters: ids}, HeartbeatTicks: 2,
-		ElectionTicks: int(p.Election / tick), Seed: n.rng.next()}
-	first := replica.Recovered(&o, rec)
-	core, err := raft.New(o)
+	seed := n.rng.next()
+	n.machine = newMachine(n, p.Keys)
+	n.reads, n.roads, n.lanes = [16]*journalRead{}, nil, nil
+	for i := range p.Lanes {
+		n.addRoad(i)
+	}
+	m, err := member.Build(member.Config{ID: n.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
+		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat), Election: time.Duration(p.Election),
+			Stall: time.Duration(p.Election)},
+		Sizes:   member.Sizes{Slots: p.Slots, FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
+		Journal: j, Machine: n.machine, Lanes: func() []*pipeline.Lane { return n.lanes }, Link: n.linkTo, Start: n.startRead,
+		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
+			Background: n.background},
+		Serial: p.Serial, OnRole: n.onRole, OnConfig: decodeVoters, OnEvent: n.onEvent, Timing: noTiming{}, Clock: n.local}, rec)
 	if err == nil {
 		err = j.SetMetadata(voters)
 	}
@@ -188,11 +198,12 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 		w.fail("recovery", "member %d: %v", n.id, err)
 		return
 	}
-	n.up, n.core, n.journal = true, core, j
+	n.up, n.member, n.journal = true, m, j
+	n.core, n.store, n.apply, n.replica = m.Core(), m.Store(), m.Apply(), m.Replica()
 	n.founding, n.armed, n.armedRole, n.armedQueue, n.busy, n.turnAt = rec.Fresh, 0, 0, 0, 0, 0
 	n.stalledTo, n.applyStall, n.hold = 0, 0, false
-	n.seenCommit, n.seenApplied, n.sentUndurable = core.Commit(), 0, false
-	n.role, n.term, n.lastAck, n.quiet = raft.Follower, core.Hard().Term, 0, w.now
+	n.seenCommit, n.seenApplied, n.sentUndurable = n.core.Commit(), 0, false
+	n.role, n.term, n.lastAck, n.quiet = raft.Follower, n.core.Hard().Term, 0, w.now
 	n.clock, n.real = 1, w.now
 	n.rounds, n.agreed = n.rounds[:0], [16]int64{}
 	for _, o := range w.nodes {
@@ -201,32 +212,35 @@ func (n *node) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 			n.led[o.id] = lead{o.core.Hard().Term, o.core.Last()}
 		}
 	}
-	n.store = ziplist.New(ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
-		Background: n.background}, first)
-	n.machine = newMachine(n, p.Keys)
-	n.catchups, n.roads, n.lanes = nil, nil, nil
-	for i := range p.Lanes {
-		n.addRoad(i)
-	}
-	n.apply = pipeline.NewApply(n.store, n.machine, func() []*pipeline.Lane { return n.lanes }, n.newCatchup(j), noTiming{})
-	var actors []*peer.Actor
-	for _, l := range n.links {
-		actors = append(actors, peer.New(peer.Config{Self: n.id, Member: l.to.id, Link: l, Store: n.store, Terms: core,
-			Catchup: n.newCatchup(j), Retry: 10 * p.Heartbeat, FrameBytes: p.FrameBytes}))
-	}
-	n.replica = replica.New(replica.Config{ID: n.id, Core: core, Store: n.store, Journal: j, Actors: actors,
-		Apply: n.apply, Lanes: func() []*pipeline.Lane { return n.lanes }, Slots: p.Slots, Serial: p.Serial, Tick: tick,
-		ElectionTicks: o.ElectionTicks, OnRole: n.onRole, OnConfig: decodeVoters, Timing: noTiming{}, Clock: n.local}, rec.Last)
 	j.OnDone(func() { n.wake(0) })
 	if rec.Fresh {
-		n.replica.Found(voters)
+		m.Bootstrap(voters)
 	}
-	if p.Members == 1 {
-		n.replica.Campaign()
-	}
-	w.at(tick, event{kind: evTick, node: n, life: n.life})
+	m.Begin()
+	w.at(p.Heartbeat/2, event{kind: evTick, node: n, life: n.life})
 	n.wake(0)
 	w.net.started(n)
+}
+
+// linkTo is the link to another member; links outlive the process.
+func (n *node) linkTo(id uint64) peer.Link {
+	for _, l := range n.links {
+		if l.to.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+// onEvent takes what the member has to tell its operator.
+func (n *node) onEvent(e member.Event) {
+	switch e.Kind {
+	case member.HandingOver:
+		n.w.hit(StallHandedOver)
+	case member.SteppedDown:
+		n.w.hit(StallSteppedDown)
+	}
+	n.w.logf("n%d tells: event %d, member %d, write of %v, %v", n.id, e.Kind, e.Member, e.Age, e.Err)
 }
 
 // lookIntoStore holds what a store packed against its checksums, at the end of
@@ -350,7 +364,7 @@ func (n *node) down() {
 		r.gone()
 	}
 	n.w.net.stopped(n)
-	n.core, n.journal, n.store, n.apply, n.replica, n.machine = nil, nil, nil, nil, nil, nil
+	n.member, n.core, n.journal, n.store, n.apply, n.replica, n.machine = nil, nil, nil, nil, nil, nil, nil
 	all := true
 	for _, o := range n.w.nodes {
 		all = all && !o.up
@@ -374,9 +388,14 @@ func (n *node) wake(delay int64) {
 	n.w.push(event{at: t, kind: evTurn, node: n, life: n.life, n: n.token})
 }
 
-// tick lets the process notice that time passes.
+// tick lets the process notice that time passes. The engine's ticking goroutine
+// goes on while the polling one hangs in a write, but not while the process is
+// stopped.
 func (n *node) tick() {
 	w := n.w
+	if n.paused <= w.now {
+		n.member.Watch(n.local())
+	}
 	t := w.plan.Heartbeat / 2
 	w.at(t-t/1e6*n.rate, event{kind: evTick, node: n, life: n.life})
 	n.wake(0)
@@ -393,10 +412,6 @@ func (n *node) turn() {
 		n.wake(until - w.now)
 		return
 	}
-	if n.watched != w.now/(w.plan.Heartbeat/2) {
-		n.watched = w.now / (w.plan.Heartbeat / 2)
-		n.watch()
-	}
 	if n.armed > 0 || n.armedRole > 0 || n.armedQueue > 0 {
 		if n.turnArmed() {
 			n.crash()
@@ -408,26 +423,6 @@ func (n *node) turn() {
 	}
 	if n.up {
 		n.after()
-	}
-}
-
-// watch is the engine's disk-stall watchdog (engine/stall.go), without its
-// words: a leader whose write hangs hands over, then steps down; nobody
-// campaigns with a disk that hangs.
-func (n *node) watch() {
-	w, limit := n.w, n.w.plan.Election
-	age := int64(n.journal.WriteAge(n.local()))
-	n.core.SetStalled(age >= limit)
-	switch {
-	case age < limit || n.core.Role() != raft.Leader:
-	case age >= 2*limit:
-		if n.replica.StepDown() {
-			w.hit(StallSteppedDown)
-		}
-	case n.core.Transferring() == 0:
-		if n.replica.Transfer(0) == nil {
-			w.hit(StallHandedOver)
-		}
 	}
 }
 
@@ -456,10 +451,10 @@ func (n *node) work() {
 	if n.stalledTo > w.now {
 		parts &^= n.stalled
 	}
-	worked := n.replica.Turn(n.local(), parts)
+	worked := n.member.Turn(n.local(), parts)
 	w.judge.committed(n)
 	if n.applyStall <= w.now && !(later && w.sched.chance(0.5)) {
-		k, more := n.apply.Poll()
+		k, more := n.member.PollApply()
 		worked += k
 		if more {
 			worked++
@@ -470,13 +465,10 @@ func (n *node) work() {
 	}
 }
 
-// after is what the engine does behind every poll, and then the judges look.
+// after is what follows every poll; then the judges look.
 func (n *node) after() {
 	w := n.w
-	err := n.journal.Err()
-	if err == nil {
-		err = n.apply.Err()
-	}
+	err := n.member.After(n.local())
 	w.judge.turned(n)
 	if w.failure != nil {
 		return
@@ -506,7 +498,7 @@ func (n *node) after() {
 func (n *node) stop(err error) {
 	w := n.w
 	w.logf("n%d stops: %v", n.id, err)
-	n.replica.Fail()
+	n.member.Close(true)
 	for _, r := range n.roads {
 		r.drain()
 	}
@@ -541,85 +533,49 @@ func (n *node) onRole(role raft.Role, leader, term uint64) {
 	n.role, n.term = role, term
 }
 
-// catchup reads the journal for an actor or for apply, later, as another
-// goroutine would.
-type catchup struct {
-	n      *node
-	id     int
-	reader *journal.Reader
-	want   uint64
-	busy   bool
-	read   bool // it has been, and is not told yet
-	due    int64
-	ready  bool
-	run    ziplist.Run
-	err    error
+// journalRead is a read of the journal that the member has asked for. It is done
+// later, as another goroutine would do it.
+type journalRead struct {
+	*member.Read
+	worked bool  // it has been read, and is not told yet
+	due    int64 // it is told then
 }
 
-func (n *node) newCatchup(j *journal.Journal) *catchup {
-	c := &catchup{n: n, id: len(n.catchups), reader: j.NewReader()}
-	n.catchups = append(n.catchups, c)
-	return c
-}
-
-// Fetch implements pipeline.Catchup and peer.Catchup.
-func (c *catchup) Fetch(index uint64) {
-	if c.busy {
-		return
-	}
-	c.busy, c.want = true, index
-	w := c.n.w
-	if c.id == 0 {
-		w.hit(AppliedFromJournal)
+// startRead is the member's Start.
+func (n *node) startRead(job member.Job) {
+	r := &journalRead{Read: job.(*member.Read)}
+	n.reads[r.For] = r
+	if r.For == 0 {
+		n.w.hit(AppliedFromJournal)
 	} else {
-		w.hit(CaughtUpFromJournal)
+		n.w.hit(CaughtUpFromJournal)
 	}
-	w.at(c.n.rng.tail(c.n.disk.mean), event{kind: evFetch, node: c.n, life: c.n.life, n: c.id})
+	n.w.at(n.rng.tail(n.disk.mean), event{kind: evFetch, node: n, life: n.life, n: int(r.For)})
 }
 
 // fetch reads what was asked for, and then tells. Both take their time: a disk
 // that hangs hangs for readers too, and the reader's thread may stand still
 // with what it has read.
 func (n *node) fetch(id int) {
-	c, w := n.catchups[id], n.w
-	if !c.read {
-		c.take(id)
-		c.due = max(n.disk.stalled, w.now+n.rng.tail(w.plan.Told))
+	r, w := n.reads[id], n.w
+	if !r.worked {
+		r.Work()
+		r.worked = true
+		r.due = max(n.disk.stalled, w.now+n.rng.tail(w.plan.Told))
 	}
-	if !w.healed && (n.hold || c.due > w.now) { // in steps, for healing ends it
+	if !w.healed && (n.hold || r.due > w.now) { // in steps, for healing ends it
 		step := 50 * ms
 		if !n.hold {
-			step = min(step, c.due-w.now)
+			step = min(step, r.due-w.now)
 		}
 		w.at(step, event{kind: evFetch, node: n, life: n.life, n: id})
 		return
 	}
-	c.read, c.ready = false, true
-	n.wake(0)
-}
-
-func (c *catchup) take(id int) {
-	most := 32 << 10
-	if id > 0 {
-		most = c.n.w.plan.FrameBytes
-	}
-	r, err := c.reader.ReadOn(c.want, most)
-	c.err, c.read = err, true
-	if err == nil {
-		c.run = ziplist.Run{Term: r.Term, First: r.First, Count: r.Count, Records: r.Records}
-	}
-}
-
-// Result implements pipeline.Catchup and peer.Catchup.
-func (c *catchup) Result() (ziplist.Run, error, bool) {
-	if !c.ready {
-		return ziplist.Run{}, nil, false
-	}
-	c.ready, c.busy = false, false
-	if r := &c.run; c.id > 0 && c.err == nil {
-		if t, ok := c.n.core.Term(r.First + uint64(r.Count) - 1); !ok || t != r.Term {
-			c.n.w.hit(ReadOverruled)
+	if r.For > 0 && r.Err == nil {
+		if t, ok := n.core.Term(r.Run.First + uint64(r.Run.Count) - 1); !ok || t != r.Run.Term {
+			w.hit(ReadOverruled)
 		}
 	}
-	return c.run, c.err, true
+	r.Done()
+	n.wake(0)
 }

@@ -1,6 +1,9 @@
 package sim
 
-import "github.com/ringraft/ringraft/engine/internal/raft"
+import (
+	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+)
 
 // oldRead is a read of the journal that outlives a leadership. A leader that
 // nobody answers reads for a member that is behind, and what it reads is
@@ -18,10 +21,9 @@ type oldRead struct {
 	leader       *node
 	member       *node
 	life         int
-	read         *catchup
 	cutOff       [16]bool // from everybody but who is cut off too
 	step         func() bool
-	first, last  uint64
+	term, last   uint64 // of what was read
 	asked, burst int64
 }
 
@@ -42,11 +44,6 @@ func (w *World) faultOldRead(f *Fault) {
 		return
 	}
 	g.life = g.leader.life
-	for i, l := range g.leader.links { // its actors' reads come after apply's, in the order of its links
-		if l.to == g.member {
-			g.read = g.leader.catchups[i+1]
-		}
-	}
 	g.cut(g.leader, true)
 	g.step = g.alone
 	w.onElected = g.elected
@@ -109,11 +106,11 @@ func (g *oldRead) alone() bool {
 
 // reads: it reads for the member.
 func (g *oldRead) reads() bool {
-	c := g.read
-	if !c.read || c.err != nil {
+	r := g.leader.reads[g.member.id]
+	if r == nil || !r.worked || r.Err != nil {
 		return g.leader.core.Role() != raft.Leader
 	}
-	g.first, g.last = c.run.First, c.run.First+uint64(c.run.Count)-1
+	g.term, g.last = r.Run.Term, r.Run.First+uint64(r.Run.Count)-1
 	g.cut(g.leader, true)
 	g.step = func() bool { return false } // until somebody is elected
 	return g.last <= g.leader.core.Commit()
@@ -145,13 +142,12 @@ func (g *oldRead) overruled() bool {
 		g.load(o)
 		t, ok := l.core.Term(g.last)
 		switch {
-		case o == l && ok && t != g.read.run.Term && l.core.Commit() > g.last+6:
+		case o == l && ok && t != g.term && l.core.Commit() > g.last+6:
 			return true
-		case o != l && ok && t != g.read.run.Term && w.now > g.asked:
+		case o != l && ok && t != g.term && w.now > g.asked:
 			g.asked = w.now + w.plan.Election
-			if o.replica.Transfer(l.id) == nil {
-				o.wake(0)
-			}
+			o.member.RequestTransfer(member.NewTransfer(l.id, func(uint64, error) {}))
+			o.wake(0)
 		}
 	}
 	return false

@@ -1,0 +1,272 @@
+// Package member is one assembled member of a cluster: core, entry store,
+// journal, stages, replication actors and apply, and what looks after them
+// together: the watchdog on the disk, the handing over of leadership, the
+// reads of the journal for whoever is behind the store.
+//
+//	Build      recovered journal → core, store, apply, actors, replica
+//	Poll, Turn the duty cycle of the replica; PollApply when apply has a
+//	           goroutine of its own
+//	After      behind every poll: failures, transfers, and once per tick the
+//	           watchdog, a full disk, the end of probation
+//	Watch      once per tick, beside the polling goroutine: how long the
+//	           journal's write has been under way
+//
+// A member starts no goroutine and reads no clock: time is an argument, its
+// random numbers come from a seed, links come from a factory, and work that
+// blocks on the disk is a Job that its driver runs. The engine drives it with
+// sockets and threads; the simulation drives the same code in one goroutine.
+package member
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/replica"
+	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+// heartbeatTicks is the leader's heartbeat interval in ticks.
+const heartbeatTicks = 2
+
+// Config is what a member is built from. Its functions are called by the
+// polling goroutine unless they say otherwise.
+type Config struct {
+	ID      uint64
+	Members raft.Configuration // as the journal, or for a fresh one the founders, have it
+	Seed    uint64             // of the election timeouts
+	Times   Times
+	Sizes   Sizes
+
+	Journal *journal.Journal
+	Store   ziplist.Config
+	Machine pipeline.StateMachine
+	Lanes   func() []*pipeline.Lane // the lane table; it only grows
+	Link    func(member uint64) peer.Link
+	Start   func(Job) // runs a job beside the polling goroutine
+
+	Fused  bool // Poll polls apply too
+	Serial bool // replication follows the own journal
+
+	OnRole   func(role raft.Role, leader, term uint64)
+	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
+	OnEvent  func(Event)
+	Timing   Timing
+	Clock    func() int64 // ns, as Poll's argument; for stage times alone
+}
+
+// Times are durations. Heartbeat is at least 2 ns; a tick is half of it.
+type Times struct {
+	Heartbeat time.Duration // between heartbeats of a leader
+	Election  time.Duration // shortest election timeout
+	Stall     time.Duration // age of a write at which a leader hands over
+}
+
+// Tick is the length of one tick of the core.
+func (t Times) Tick() time.Duration { return t.Heartbeat / heartbeatTicks }
+
+// Sizes bound what a member keeps and sends.
+type Sizes struct {
+	Slots      int // of the mutation ring, a power of two
+	FrameBytes int // of the records in one append frame; 0: the actor's default
+	ReadBytes  int // of one read of the journal for apply; 0: 256 KiB
+}
+
+// Timing receives stage times, a few calls per batch.
+type Timing interface {
+	replica.Timing
+	pipeline.Timing
+}
+
+// Member is one assembled member. The goroutine that polls it may call its
+// methods, others only where a method says so.
+type Member struct {
+	cfg  Config
+	tick time.Duration
+
+	core    *raft.Core
+	store   *ziplist.Store
+	apply   *pipeline.Apply
+	replica *replica.Replica
+	links   []otherMember
+
+	applyRead *journalRead // apply's, of what the store no longer holds
+	watchdog  watchdog
+	transfers transfers
+
+	maintained int64 // tick of the last maintenance
+	full       bool  // no room for the journal's next segment
+	probation  bool
+}
+
+// otherMember is the way to one of the others.
+type otherMember struct {
+	id   uint64
+	link peer.Link
+}
+
+// Build assembles a member over what its journal recovered. A fresh journal
+// needs Bootstrap before the first poll.
+func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
+	m := &Member{cfg: cfg, tick: cfg.Times.Tick()}
+	o := raft.Options{ID: cfg.ID, Config: cfg.Members, HeartbeatTicks: heartbeatTicks,
+		ElectionTicks: int(cfg.Times.Election / m.tick), Seed: cfg.Seed}
+	first := replica.Recovered(&o, rec)
+	core, err := raft.New(o)
+	if err != nil {
+		return nil, err
+	}
+	m.core, m.probation = core, core.Probation()
+	m.store = ziplist.New(cfg.Store, first)
+	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
+	m.apply = pipeline.NewApply(m.store, cfg.Machine, cfg.Lanes, m.applyRead, cfg.Timing)
+	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store, Journal: cfg.Journal,
+		Actors: m.newActors(), Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes, Slots: cfg.Sizes.Slots,
+		Serial: cfg.Serial, Tick: int64(m.tick), ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged,
+		OnConfig: cfg.OnConfig, Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
+	return m, nil
+}
+
+// newActors makes a link and an actor for each of the others.
+func (m *Member) newActors() (actors []*peer.Actor) {
+	for _, id := range m.others() {
+		link := m.cfg.Link(id)
+		m.links = append(m.links, otherMember{id, link})
+		actors = append(actors, peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store, Terms: m.core,
+			Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes), Retry: int64(10 * m.cfg.Times.Heartbeat),
+			FrameBytes: m.cfg.Sizes.FrameBytes}))
+	}
+	return actors
+}
+
+func (m *Member) others() []uint64 {
+	c := m.cfg.Members
+	all := slices.Concat(c.Voters, c.Outgoing, c.Learners)
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(id uint64) bool { return id == m.cfg.ID })
+}
+
+// Bootstrap appends the first entry of a fresh log, the configuration that
+// the cluster is born with. Nobody may hear of this member before the entry is
+// durable: one that crashes before has founded nothing.
+func (m *Member) Bootstrap(configuration []byte) { m.replica.Found(configuration) }
+
+// Begin lets the only voter of a cluster lead at once: there is nobody to wait
+// for.
+func (m *Member) Begin() {
+	if c := m.cfg.Members; slices.Equal(c.Voters, []uint64{m.cfg.ID}) && len(c.Outgoing) == 0 {
+		m.replica.Campaign()
+	}
+}
+
+// Poll does everything that can be done at time now, in ns of a monotonic
+// clock. more tells that work is left which nobody else will announce.
+func (m *Member) Poll(now int64) (worked int, more bool) { return m.replica.Poll(now) }
+
+// Turn does the given parts of one duty cycle at time now.
+func (m *Member) Turn(now int64, parts replica.Part) (worked int) { return m.replica.Turn(now, parts) }
+
+// PollApply does what apply can do. Unless the member is fused, the goroutine
+// that calls it may be another one than Poll's.
+func (m *Member) PollApply() (worked int, more bool) { return m.apply.Poll() }
+
+// ApplyDue reports that PollApply would find something to do. Entries that
+// apply has asked the journal for are nothing yet: the end of their read tells.
+// PollApply's goroutine.
+func (m *Member) ApplyDue() bool {
+	a := m.apply
+	return a.HasOrders() || a.Behind() && !m.applyRead.underway() && a.Err() == nil
+}
+
+// After looks after what is no stage's duty; call it behind every poll. An
+// error is the end of this member: its journal or its state machine failed.
+func (m *Member) After(now int64) error {
+	if err := m.cfg.Journal.Err(); err != nil {
+		return err
+	}
+	if err := m.apply.Err(); err != nil {
+		return err
+	}
+	if t := now / int64(m.tick); t != m.maintained {
+		m.maintained = t
+		m.maintain(now)
+	}
+	m.transfers.attend(m, now)
+	return nil
+}
+
+// maintain looks once per tick at what changes rarely, and tells of it.
+func (m *Member) maintain(now int64) {
+	m.watchdog.check(m, now)
+	if full := m.replica.Full(); full != m.full {
+		m.full = full
+		if full {
+			m.cfg.OnEvent(Event{Kind: DiskFull, Err: m.cfg.Journal.Space()})
+		} else {
+			m.cfg.OnEvent(Event{Kind: DiskHasRoom})
+		}
+	}
+	if m.probation && !m.core.Probation() {
+		m.probation = false
+		m.cfg.OnEvent(Event{Kind: ProbationEnded})
+	}
+}
+
+func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
+	if role != raft.Leader {
+		m.watchdog.deposed()
+	}
+	m.cfg.OnRole(role, leader, term)
+}
+
+// Close is the last turn: everything left is answered. After a failure nobody
+// is told that something certainly did not happen which may have. No other
+// goroutine may poll any more.
+func (m *Member) Close(failed bool) {
+	m.transfers.close()
+	if failed {
+		m.replica.Fail()
+	} else {
+		m.replica.Close()
+	}
+}
+
+// Core is the member's core, to look at.
+func (m *Member) Core() *raft.Core { return m.core }
+
+// Store is the member's entry store, to look at.
+func (m *Member) Store() *ziplist.Store { return m.store }
+
+// Apply is the member's last stage, to look at. Any goroutine, for what its
+// own methods allow any goroutine.
+func (m *Member) Apply() *pipeline.Apply { return m.apply }
+
+// Replica is the member's driver, to look at and to hand sources to.
+func (m *Member) Replica() *replica.Replica { return m.replica }
+
+// Link is the link to a member, nil if there is none.
+func (m *Member) Link(id uint64) peer.Link {
+	if i := slices.IndexFunc(m.links, func(l otherMember) bool { return l.id == id }); i >= 0 {
+		return m.links[i].link
+	}
+	return nil
+}
+
+func (m *Member) connected(id uint64) bool {
+	link := m.Link(id)
+	if link == nil {
+		return false
+	}
+	connection, _ := link.State()
+	return connection != 0
+}
+
+// flag is set by any goroutine and taken by one.
+type flag struct{ b atomic.Bool }
+
+func (f *flag) set()       { f.b.Store(true) }
+func (f *flag) take() bool { return f.b.Load() && f.b.CompareAndSwap(true, false) }

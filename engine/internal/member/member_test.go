@@ -1,0 +1,247 @@
+package member
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+// rig is one member without threads: its clock stands where the test says, its
+// disk can be held, its links only know whether they are up.
+type rig struct {
+	*Member
+	t      *testing.T
+	now    int64
+	disk   *heldDevice
+	up     map[uint64]bool
+	jobs   []Job
+	events []EventKind
+}
+
+const (
+	rigHeartbeat = 10 * time.Millisecond
+	rigElection  = 50 * time.Millisecond
+)
+
+func newRig(t *testing.T, members raft.Configuration) *rig {
+	t.Helper()
+	g := &rig{t: t, now: 1, disk: &heldDevice{}, up: map[uint64]bool{}}
+	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory, Identity: journal.Identity{Cluster: 7, Replica: 1},
+		SegmentBytes: 1 << 20, Foreground: true, Device: g.disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Member, err = Build(Config{ID: 1, Members: members, Seed: 1,
+		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: rigElection},
+		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20}, Machine: echo{},
+		Lanes: func() []*pipeline.Lane { return nil }, Start: func(j Job) { g.jobs = append(g.jobs, j) },
+		Link:     func(id uint64) peer.Link { return &rigLink{g, id} },
+		OnRole:   func(raft.Role, uint64, uint64) {},
+		OnConfig: func(uint64, []byte) (raft.Configuration, error) { return raft.Configuration{}, nil },
+		OnEvent:  func(e Event) { g.events = append(g.events, e.Kind) },
+		Timing:   noTiming{}, Clock: func() int64 { return g.now }}, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Bootstrap([]byte("configuration"))
+	g.run(rigHeartbeat)
+	return g
+}
+
+// run lets time pass, a tick at a time.
+func (g *rig) run(d time.Duration) {
+	g.t.Helper()
+	for end := g.now + int64(d); g.now < end; {
+		g.now += int64(rigHeartbeat / 2)
+		g.Watch(g.now)
+		g.Poll(g.now)
+		g.PollApply()
+		if err := g.After(g.now); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// heldDevice completes what it is given at once, unless it is held.
+type heldDevice struct {
+	held            bool
+	submitted, done uint64
+}
+
+func (d *heldDevice) Submit(ops []device.Op, tag uint64) {
+	if d.submitted = tag; !d.held {
+		d.done = tag
+	}
+}
+
+func (d *heldDevice) Inline(ops []device.Op, tag uint64) time.Duration {
+	d.submitted, d.done = tag, tag
+	return time.Hour // so slow that the next group is submitted
+}
+
+func (d *heldDevice) release() { d.held, d.done = false, d.submitted }
+
+func (d *heldDevice) Done() (uint64, error) { return d.done, nil }
+func (d *heldDevice) OnDone(func())         {}
+func (d *heldDevice) Close()                {}
+
+type rigLink struct {
+	g  *rig
+	id uint64
+}
+
+func (l *rigLink) Send(front, records []byte) {}
+func (l *rigLink) Flush()                     {}
+func (l *rigLink) Incarnation() uint64        { return 1 }
+func (l *rigLink) State() (uint64, int) {
+	if l.g.up[l.id] {
+		return 1, 1 << 20
+	}
+	return 0, 0
+}
+
+type echo struct{}
+
+func (echo) Apply([]pipeline.Entry, *pipeline.Replies) {}
+func (echo) Read(query, dst []byte) []byte             { return append(dst, query...) }
+
+type noTiming struct{}
+
+func (noTiming) Claimed(int64, int64)   {}
+func (noTiming) Durable(int64, int64)   {}
+func (noTiming) Committed(int64, int64) {}
+func (noTiming) Applied(int64)          {}
+
+// transfer asks for a transfer and returns the answer, errPending if there is
+// none after an election timeout.
+func (g *rig) transfer(to uint64) error {
+	err := errPending
+	g.RequestTransfer(NewTransfer(to, func(_ uint64, e error) { err = e }))
+	g.run(2 * rigElection)
+	return err
+}
+
+var errPending = errors.New("no answer")
+
+// A leader hands over to voters alone: neither when a learner is named, nor
+// when the learner is the only member that is connected.
+func TestLeadershipGoesToVotersOnly(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1}, Learners: []uint64{2}})
+	g.Begin()
+	g.run(rigElection)
+	if role, _, _ := g.Replica().Role(); role != raft.Leader {
+		t.Fatalf("the only voter is %v", role)
+	}
+	g.up[2] = true
+	for _, x := range []struct {
+		to   uint64
+		want error
+	}{{2, ErrNotMember}, {0, ErrNotConnected}, {1, ErrLeadsAlready}, {9, ErrNotMember}} {
+		if err := g.transfer(x.to); !errors.Is(err, x.want) {
+			t.Errorf("to %d: %v, want %v", x.to, err, x.want)
+		}
+	}
+}
+
+func TestWhoDoesNotLeadHandsNothingOver(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
+	if err := g.transfer(2); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("%v", err)
+	}
+	err := errPending
+	g.RequestTransfer(NewTransfer(2, func(_ uint64, e error) { err = e }))
+	if g.Close(false); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
+// Whoever names a member is not told that it leads when another one does.
+func TestTransferIsNotClaimedForAnother(t *testing.T) {
+	for _, x := range []struct {
+		named, leader uint64
+		want          error
+	}{{0, 3, nil}, {0, 0, nil}, {2, 2, nil}, {2, 3, ErrAnotherWon}, {2, 0, ErrNobodyWon}} {
+		if err := NewTransfer(x.named, nil).verdict(x.leader); !errors.Is(err, x.want) {
+			t.Errorf("%d named, %d leads: %v", x.named, x.leader, err)
+		}
+	}
+}
+
+// Time in which the process did not run is no time in which its disk hung.
+func TestAPauseIsNoHang(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
+	g.disk.held = true
+	g.replica.Campaign() // its own vote is written
+	g.run(rigHeartbeat)
+	before := g.Watch(g.now)
+	if before == 0 {
+		t.Fatal("no write is under way")
+	}
+	g.now += int64(time.Minute)
+	if age := g.Watch(g.now); age > before+pauseTicks*g.tick {
+		t.Fatalf("a pause of a minute counts as %v", age)
+	}
+}
+
+// A disk that hangs is told once when it begins and once when it ends, and a
+// member that follows does not campaign in between.
+func TestAHangingDiskIsTold(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
+	g.disk.held = true
+	g.replica.Campaign()
+	g.run(4 * rigElection)
+	if want := []EventKind{NotCampaigning}; !slices.Equal(g.events, want) {
+		t.Fatalf("told %v", g.events)
+	}
+	term := g.core.Hard().Term
+	if g.run(10 * rigElection); g.core.Hard().Term != term {
+		t.Errorf("it campaigned in terms %d to %d", term, g.core.Hard().Term)
+	}
+	g.disk.release()
+	g.run(rigHeartbeat)
+	if want := []EventKind{NotCampaigning, DiskBack}; !slices.Equal(g.events, want) {
+		t.Errorf("told %v", g.events)
+	}
+}
+
+// While apply waits for entries from the journal it has nothing to do. It was
+// polled all the same, and took the processor from whoever was reading them.
+func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
+	g.apply.Ready().Store(8)
+	if !g.ApplyDue() {
+		t.Error("nothing is due although entries are ready")
+	}
+	g.applyRead.Fetch(2)
+	if len(g.jobs) != 1 || g.ApplyDue() {
+		t.Errorf("%d reads are under way, and yet something is due", len(g.jobs))
+	}
+	g.applyRead.Fetch(3)
+	if len(g.jobs) != 1 {
+		t.Error("a second read was begun beside the first")
+	}
+	g.jobs[0].Done()
+	if !g.ApplyDue() {
+		t.Error("nothing is due although what it asked for is there")
+	}
+	if _, _, ok := g.applyRead.Result(); !ok {
+		t.Error("the read has no result")
+	}
+	g.applyRead.Fetch(2) // again under way: only notices are looked at now
+	o := g.apply.Orders()
+	o.Expire(1, pipeline.LeadershipLost)
+	if g.ApplyDue() {
+		t.Error("a notice counts before it is published")
+	}
+	if o.Publish(); !g.ApplyDue() {
+		t.Error("nothing is due although a notice waits")
+	}
+}

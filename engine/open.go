@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+// runBytes is what a run of entries may have beside its longest command: a
+// frame of an actor's, or a batch of a lane's.
+const runBytes = 300 << 10
+
+// open recovers the journal and settles who the members are: what the
+// directory says, or, for a fresh one, what the builder was told.
+func (e *Engine) open() error {
+	told := e.b.members
+	if len(told) == 0 {
+		told = []Member{{ID: e.b.id, Address: e.b.listen}}
+	}
+	e.membership = found(e.b.cluster, told)
+	identity := journal.Identity{Cluster: e.membership.cluster, Replica: e.b.id}
+	if e.b.mode != journal.Memory {
+		known, ok, err := journal.ReadIdentity(e.b.dir)
+		if err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+		if ok {
+			identity.Cluster = known.Cluster
+		}
+	}
+	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
+		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.journal, e.recovery = j, *rec
+	if err := e.adopt(); err != nil {
+		return errors.Join(err, j.Close())
+	}
+	return nil
+}
+
+// adopt checks what was recovered against what the builder was told.
+func (e *Engine) adopt() error {
+	rec := &e.recovery
+	if most := e.b.maxCommand + runBytes; most > e.journal.Largest() {
+		return &ConfigError{"max command", fmt.Sprintf("%d bytes; with what is written beside it, it does not fit "+
+			"a segment of the journal in %s, which takes %d", e.b.maxCommand, e.b.dir, e.journal.Largest())}
+	}
+	if rec.Fresh {
+		return nil
+	}
+	told, err := e.membership, error(nil)
+	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
+		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+	}
+	if len(e.b.members) > 0 && told.cluster != e.membership.cluster {
+		e.log.Warn("the data directory's own membership is used; the members given are ignored",
+			"dir", e.b.dir, "members", e.membership.voters)
+	}
+	if len(e.membership.voters) == 1 {
+		if err := refuseAlone(e.b.dir, rec); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+	}
+	e.reportDamage()
+	return e.journal.SetMetadata(rec.Metadata)
+}
+
+// refuseAlone says why a member without others does not start: nobody can say
+// what its journal has lost.
+func refuseAlone(dir string, rec *journal.Recovery) error {
+	switch {
+	case len(rec.Lost) > 0:
+		return &journal.DamageError{Dir: dir, Ranges: rec.Lost}
+	case rec.Damaged:
+		return fmt.Errorf("%s: the journal lacks entries that were committed, and there is no other "+
+			"member to say what they were; restore the directory from a copy", dir)
+	case rec.Probation:
+		return fmt.Errorf("%s: the last batch of the journal has rotted, and there is no other "+
+			"member to say what stood in it; restore the directory from a copy", dir)
+	}
+	return nil
+}
+
+// reportDamage tells the operator what the journal has lost.
+func (e *Engine) reportDamage() {
+	rec, dir := &e.recovery, e.b.dir
+	for _, lost := range rec.Lost {
+		e.log.Error("the journal is damaged: the vote decides no election until a leader has filled it in",
+			"dir", dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
+	}
+	switch {
+	case rec.Probation:
+		e.log.Warn("the last batch of the journal had rotted: "+
+			"the vote decides no election until a leader has filled it in", "dir", dir)
+	case rec.Damaged && len(rec.Lost) == 0:
+		e.log.Warn("the journal lacks entries that were there: "+
+			"the vote decides no election until a leader has filled it in", "dir", dir)
+	}
+}
+
+// assemble builds the member over the recovered state.
+func (e *Engine) assemble() error {
+	e.run.init(e)
+	m, err := member.Build(member.Config{
+		ID: e.b.id, Members: e.membership.configuration(1), Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48,
+		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots},
+		Journal: e.journal, Machine: e.b.machine, Lanes: e.lanes.all, Link: e.newLink, Start: e.startJob,
+		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take},
+		Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
+		OnRole: e.roleChanged, OnConfig: decodeConfiguration, OnEvent: e.tell, Timing: e.timing, Clock: e.clock,
+	}, &e.recovery)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.member = m
+	e.journal.OnDone(e.run.wake)
+	if e.recovery.Fresh {
+		if err := e.bootstrap(); err != nil {
+			return err
+		}
+	}
+	m.Begin()
+	return nil
+}
+
+// newLink makes the link to one of the other members.
+func (e *Engine) newLink(id uint64) peer.Link {
+	m, _ := e.membership.member(id)
+	l := e.linkTo(m)
+	e.links = append(e.links, l)
+	return l
+}
+
+// startJob runs a job of the member's on a goroutine of its own.
+func (e *Engine) startJob(job member.Job) {
+	go func() {
+		job.Work()
+		job.Done()
+		e.run.wake()
+		e.run.apply.Unpark()
+	}()
+}
+
+func decodeConfiguration(index uint64, data []byte) (raft.Configuration, error) {
+	m, err := decodeMembership(data)
+	if err != nil {
+		return raft.Configuration{}, err
+	}
+	return m.configuration(index), nil
+}
+
+// bootstrap writes the first entry and waits until it is durable: a replica
+// that crashes before has founded nothing.
+func (e *Engine) bootstrap() error {
+	e.member.Bootstrap(e.membership.encode())
+	woken := make(chan struct{}, 1)
+	e.journal.OnDone(func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	for e.journal.Durable() == 0 {
+		if _, more := e.member.Poll(e.clock()); more || e.journal.Durable() > 0 {
+			continue
+		}
+		if err := e.journal.Err(); err != nil {
+			return fmt.Errorf("engine: first entry: %w", err)
+		}
+		<-woken
+	}
+	e.journal.OnDone(e.run.wake)
+	return nil
+}
