@@ -121,23 +121,6 @@ func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32) {
 	}
 }
 
-func (r *Replica) send(e *raft.Effect) {
-	if e.Gated && r.hardSeq > r.durable.reached {
-		if len(r.gated) == gatedMax { // a disk that hangs; whoever asked long ago asks again
-			r.gated = r.gated[:copy(r.gated, r.gated[1:])]
-		}
-		r.gated = append(r.gated, gatedMessage{seq: r.hardSeq, msg: e.Message})
-		return
-	}
-	r.sendNow(&e.Message)
-}
-
-func (r *Replica) sendNow(m *raft.Message) {
-	if a := r.actor(m.To); a != nil {
-		a.Send(m)
-	}
-}
-
 // changeRole follows the core. A leader that steps down cancels nothing:
 // what was appended is judged when its index is applied, or expires after
 // two election timeouts as unknown.
@@ -163,28 +146,5 @@ func (r *Replica) changeRole(e *raft.Effect) {
 	}
 }
 
-// expireLater makes what was appended up to a term unknown in two election
-// timeouts. Leaderships that come and go faster than that share the last one.
-func (r *Replica) expireLater(term uint64) {
-	x := expiry{term: term, at: r.now + 2*int64(r.cfg.ElectionTicks)*r.cfg.Tick}
-	if n := len(r.expiries); n == expiriesMax {
-		r.expiries[n-1] = x
-	} else {
-		r.expiries = append(r.expiries, x)
-	}
-}
-
 // Role, leader and term as last reported by the core.
 func (r *Replica) Role() (role raft.Role, leader, term uint64) { return r.role, r.leader, r.term }
-
-// Found appends the founding configuration as the first entry of a fresh log.
-// The core must have been built with that entry in place: last index 1, term 1.
-func (r *Replica) Found(data []byte) {
-	h := r.core.Hard()
-	r.founding = data
-	r.durable, r.stored = newLine(0), newLine(0)
-	r.effects.List = append(r.effects.List, raft.Effect{Kind: raft.Mutate, Hard: h, First: 1, Count: 1,
-		EntryTerm: 1, Source: raft.Config})
-	r.hard = journal.Hard{}
-	r.carry()
-}

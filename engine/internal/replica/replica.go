@@ -11,12 +11,9 @@
 package replica
 
 import (
-	"errors"
-
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
-	"github.com/ringraft/ringraft/engine/internal/raft/progress"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/ring"
 	"github.com/ringraft/ringraft/ziplist"
@@ -53,14 +50,6 @@ type Config struct {
 	// takes longer than a turn. Nothing but measurement depends on it.
 	Timing Timing
 	Clock  func() int64
-}
-
-// Timing receives the times of batches, in ns; all calls come from the
-// polling goroutine.
-type Timing interface {
-	Claimed(flushed, claimed int64)
-	Durable(claimed, durable int64)
-	Committed(claimed, committed int64)
 }
 
 // Replica is one member's driver. Only Poll's goroutine may call its methods
@@ -126,33 +115,6 @@ type Stats struct {
 	Elections                        uint64
 }
 
-type hardAt struct {
-	seq  uint64
-	hard journal.Hard
-}
-
-// gatedMessage leaves when the durable sequence reaches seq.
-type gatedMessage struct {
-	seq uint64
-	msg raft.Message
-}
-
-// mark tells up to which position a byte ring's records are no longer needed
-// once stage 1 has stored mutation seq.
-type mark struct{ seq, pos uint64 }
-
-// expiry makes runs of terms up to term unknown at a time.
-type expiry struct {
-	term uint64
-	at   int64
-}
-
-// flight is a claimed lane batch on its way, for stage times.
-type flight struct {
-	seq, last uint64
-	claimed   int64
-}
-
 // New returns a replica over its parts. last is the index where the durable
 // log ends.
 func New(cfg Config, last uint64) *Replica {
@@ -170,14 +132,6 @@ func New(cfg Config, last uint64) *Replica {
 	r.probation, r.commit = r.core.Probation(), r.core.Commit()
 	r.publishReady()
 	return r
-}
-
-// bytesOf names the ring that holds a slot's bytes.
-func (r *Replica) bytesOf(s *pipeline.Slot) pipeline.Bytes {
-	if s.Source == pipeline.SourceLane {
-		return r.cfg.Lanes()[s.Origin]
-	}
-	return r.sources.ring(s.Origin)
 }
 
 // Poll does everything that can be done at time now (monotonic ns) and
@@ -299,57 +253,6 @@ func (r *Replica) publishReady() {
 	}
 }
 
-// takeDurable follows the journal: hard states, acks and the own match.
-func (r *Replica) takeDurable() int {
-	if r.pending() {
-		r.carry()
-		if r.pending() {
-			return 0
-		}
-	}
-	seq := r.journal.Durable().Load()
-	if seq == r.durable.reached {
-		return 0
-	}
-	before := r.durable.index()
-	r.durable.reach(seq)
-	r.takeHards(seq)
-	for len(r.gated) > 0 && r.gated[0].seq <= seq {
-		r.sendNow(&r.gated[0].msg)
-		r.gated = r.gated[:copy(r.gated, r.gated[1:])]
-	}
-	if i := r.durable.index(); i != before {
-		r.core.Durable(i, &r.effects)
-		r.carry()
-	}
-	r.timeDurable(seq)
-	r.cfg.Store.Evict(r.durable.index())
-	// Actors hand their frames over before they return, so apply is the only
-	// reader whose place matters.
-	r.cfg.Store.Retire(seq, r.cfg.Apply.Applied().Load())
-	r.pack()
-	return 1
-}
-
-// pack lets the store pack what every reader but a slow member has passed.
-func (r *Replica) pack() {
-	r.cfg.Store.Pack(min(r.durable.index(), r.cfg.Apply.Applied().Load()))
-}
-
-func (r *Replica) takeHards(seq uint64) {
-	n := 0
-	var h journal.Hard
-	for n < len(r.hards) && r.hards[n].seq <= seq {
-		h = r.hards[n].hard
-		n++
-	}
-	if n > 0 {
-		r.hards = r.hards[:copy(r.hards, r.hards[n:])]
-		r.core.DurableHard(raft.Hard{Term: h.Term, Vote: h.Vote}, &r.effects)
-		r.carry()
-	}
-}
-
 func (r *Replica) takeTicks() int {
 	r.expire()
 	n := (r.now - r.ticked) / r.cfg.Tick
@@ -361,19 +264,6 @@ func (r *Replica) takeTicks() int {
 	r.core.Tick(int(n), &r.effects)
 	r.carry()
 	return 1
-}
-
-// expire answers what was appended under a leadership that is over and has not
-// been judged for long. It does not wait for the disk.
-func (r *Replica) expire() {
-	n := 0
-	for n < len(r.expiries) && r.expiries[n].at <= r.now {
-		n++
-	}
-	if n > 0 && r.orders.Room() > ordersKept {
-		r.orders.Expire(r.expiries[n-1].term, pipeline.LeadershipLost)
-		r.expiries = r.expiries[:copy(r.expiries, r.expiries[n:])]
-	}
 }
 
 // tend looks after what changes rarely, once per tick: a full disk, what
@@ -388,51 +278,6 @@ func (r *Replica) tend() {
 	r.probation = r.core.Probation()
 }
 
-// pollActors lets every member have what it may: the leader's store up to
-// stored, or up to durable when serial. While its effects wait for a slot, the
-// core of a leader may be deposed already: its terms are of another log then
-// than the store's entries.
-func (r *Replica) pollActors() (n int) {
-	if r.role != raft.Leader || r.core.Role() != raft.Leader {
-		return 0
-	}
-	limit := r.stored.index()
-	if r.cfg.Serial {
-		limit = min(limit, r.durable.index())
-	}
-	commit := r.commit
-	for _, a := range r.cfg.Actors {
-		n += a.Poll(limit, commit, r.now)
-		if !r.pending() && a.Reborn() {
-			r.core.Forget(a.Member(), &r.effects)
-			r.carry()
-			n++
-		}
-	}
-	return n
-}
-
-func (r *Replica) flush() {
-	for _, a := range r.cfg.Actors {
-		a.Flush()
-	}
-}
-
-func (r *Replica) actor(member uint64) *peer.Actor {
-	for _, a := range r.cfg.Actors {
-		if a.Member() == member {
-			return a
-		}
-	}
-	return nil
-}
-
-func (r *Replica) orderPeer(e *raft.Effect) {
-	if a := r.actor(e.Member); a != nil {
-		a.Order(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.now)
-	}
-}
-
 // DurableIndex is this replica's own durable index. Poll's goroutine only.
 func (r *Replica) DurableIndex() uint64 { return r.durable.index() }
 
@@ -445,39 +290,6 @@ func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 		return a.Counts()
 	}
 	return 0, 0, 0
-}
-
-// ErrBusy: effects still wait for free slots; ask again.
-var ErrBusy = errors.New("replica: busy")
-
-// Transfer asks the core to hand leadership over. Poll's goroutine only.
-func (r *Replica) Transfer(to uint64) error {
-	if r.pending() {
-		return ErrBusy
-	}
-	err := r.core.Transfer(to, &r.effects)
-	r.carry()
-	return err
-}
-
-// StepDown asks the core to give leadership up to nobody in particular; false
-// when it leads on. Poll's goroutine only.
-func (r *Replica) StepDown() bool {
-	if r.pending() {
-		return false
-	}
-	down := r.core.StepDown(&r.effects)
-	r.carry()
-	return down
-}
-
-// Campaign begins an election now, instead of after an election timeout.
-// Poll's goroutine only, or before polling starts.
-func (r *Replica) Campaign() {
-	if !r.pending() {
-		r.core.Campaign(&r.effects)
-		r.carry()
-	}
 }
 
 // Full reports that a leader refuses proposals, certainly not applied, because

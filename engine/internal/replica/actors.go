@@ -1,0 +1,52 @@
+package replica
+
+import (
+	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/raft/progress"
+)
+
+// pollActors lets every member have what it may: the leader's store up to
+// stored, or up to durable when serial. While its effects wait for a slot, the
+// core of a leader may be deposed already: its terms are of another log then
+// than the store's entries.
+func (r *Replica) pollActors() (n int) {
+	if r.role != raft.Leader || r.core.Role() != raft.Leader {
+		return 0
+	}
+	limit := r.stored.index()
+	if r.cfg.Serial {
+		limit = min(limit, r.durable.index())
+	}
+	commit := r.commit
+	for _, a := range r.cfg.Actors {
+		n += a.Poll(limit, commit, r.now)
+		if !r.pending() && a.Reborn() {
+			r.core.Forget(a.Member(), &r.effects)
+			r.carry()
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Replica) flush() {
+	for _, a := range r.cfg.Actors {
+		a.Flush()
+	}
+}
+
+func (r *Replica) actor(member uint64) *peer.Actor {
+	for _, a := range r.cfg.Actors {
+		if a.Member() == member {
+			return a
+		}
+	}
+	return nil
+}
+
+func (r *Replica) orderPeer(e *raft.Effect) {
+	if a := r.actor(e.Member); a != nil {
+		a.Order(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.now)
+	}
+}
