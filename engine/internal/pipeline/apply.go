@@ -145,8 +145,8 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 	sure := a.sure
 	a.sure = 0
 	if err != nil {
-		err = fmt.Errorf("apply: entry %d: %w", index, err)
-		a.failed.Store(&err)
+		failure := fmt.Errorf("apply: entry %d: %w", index, err)
+		a.failed.Store(&failure)
 		return run, false
 	}
 	if run.First != index || index > sure {
