@@ -11,7 +11,7 @@ import (
 // core of a leader may be deposed already: its terms are of another log then
 // than the store's entries.
 func (r *Replica) pollActors() (n int) {
-	if r.role != raft.Leader || r.core.Role() != raft.Leader {
+	if r.lead.role != raft.Leader || r.core.Role() != raft.Leader {
 		return 0
 	}
 	limit := r.stored.index()
@@ -19,11 +19,10 @@ func (r *Replica) pollActors() (n int) {
 		limit = min(limit, r.durable.index())
 	}
 	commit := r.commit
-	for _, a := range r.cfg.Actors {
-		n += a.Poll(limit, commit, r.now)
-		if !r.pending() && a.Reborn() {
-			r.core.Forget(a.Member(), &r.effects)
-			r.carry()
+	for _, a := range r.actors {
+		n += a.Poll(limit, commit, r.clock.now)
+		if !r.out.pending() && a.Reborn() {
+			r.out.call(input{}, func(e *raft.Effects) { r.core.Forget(a.Member(), e) })
 			n++
 		}
 	}
@@ -31,13 +30,13 @@ func (r *Replica) pollActors() (n int) {
 }
 
 func (r *Replica) flush() {
-	for _, a := range r.cfg.Actors {
+	for _, a := range r.actors {
 		a.Flush()
 	}
 }
 
 func (r *Replica) actor(member uint64) *peer.Actor {
-	for _, a := range r.cfg.Actors {
+	for _, a := range r.actors {
 		if a.Member() == member {
 			return a
 		}
@@ -47,6 +46,6 @@ func (r *Replica) actor(member uint64) *peer.Actor {
 
 func (r *Replica) orderPeer(e *raft.Effect) {
 	if a := r.actor(e.Member); a != nil {
-		a.Order(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.now)
+		a.Order(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.clock.now)
 	}
 }

@@ -19,8 +19,8 @@ func (r *Replica) shut(why pipeline.Reason) {
 		for {
 			r.cfg.Apply.Poll() // makes room for orders, answers what is ready
 			b := pipeline.WriteBatch{}
-			if i < len(r.held) && r.held[i].Count > 0 {
-				b, r.held[i].Count = r.held[i], 0
+			if i < len(r.lanes.table) && r.lanes.table[i].held.Count > 0 {
+				b, r.lanes.table[i].held.Count = r.lanes.table[i].held, 0
 			} else if !l.TakeWrites(&b) {
 				break
 			}
@@ -36,9 +36,6 @@ func (r *Replica) shut(why pipeline.Reason) {
 	r.orders.Publish()
 	r.cfg.Apply.Poll()
 }
-
-// RingFull reports that effects wait for a free slot. Poll's goroutine only.
-func (r *Replica) RingFull() bool { return r.pending() }
 
 // Blocked reports that the replica waits for apply to make room. Any
 // goroutine.

@@ -8,10 +8,13 @@ type expiry struct {
 	at   int64
 }
 
+// expiriesMax bounds the leaderships whose requests wait for their end.
+const expiriesMax = 16
+
 // expireLater makes what was appended up to a term unknown in two election
 // timeouts. Leaderships that come and go faster than that share the last one.
 func (r *Replica) expireLater(term uint64) {
-	x := expiry{term: term, at: r.now + 2*int64(r.cfg.ElectionTicks)*r.cfg.Tick}
+	x := expiry{term: term, at: r.clock.now + 2*int64(r.cfg.ElectionTicks)*r.cfg.Tick}
 	if n := len(r.expiries); n == expiriesMax {
 		r.expiries[n-1] = x
 	} else {
@@ -23,7 +26,7 @@ func (r *Replica) expireLater(term uint64) {
 // been judged for long. It does not wait for the disk.
 func (r *Replica) expire() {
 	n := 0
-	for n < len(r.expiries) && r.expiries[n].at <= r.now {
+	for n < len(r.expiries) && r.expiries[n].at <= r.clock.now {
 		n++
 	}
 	if n > 0 && r.orders.Room() > ordersKept {

@@ -8,7 +8,8 @@ import (
 
 const frameTurn = 256 // frames of one source per turn
 
-// frame is the append being stepped; its records alias the source's ring.
+// frame is what an append brings; its records alias the source's ring. Without
+// entries there is no source.
 type frame struct {
 	source  *Source
 	off     uint64 // absolute offset of records in the ring
@@ -23,7 +24,7 @@ func (r *Replica) takeFrames() (n int) {
 			continue
 		}
 		for range frameTurn {
-			if r.pending() {
+			if r.out.pending() {
 				return n
 			}
 			off, rec, pos, ok := s.Ring.NextAt()
@@ -41,45 +42,48 @@ func (r *Replica) takeFrames() (n int) {
 // step checks one frame and hands its header to the core. Nothing of a frame
 // that does not fit its own header goes any further.
 func (r *Replica) step(s *Source, off uint64, rec []byte) {
-	var m raft.Message
-	run, err := wire.Parse(rec, &m)
+	m := &r.message
+	run, err := wire.Parse(rec, m)
 	r.stats.Frames++
-	if err != nil || m.From != s.member || m.To != r.id || !r.frameFits(s, &m, run, off, rec) {
+	if err != nil || m.From != s.member || m.To != r.cfg.ID {
 		r.stats.BadFrames++
 		return
 	}
-	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.term && r.role == raft.Leader {
+	f, fits := r.frameOf(s, m, run, off+uint64(len(rec)-len(run))) // the run ends the frame
+	if !fits {
+		r.stats.BadFrames++
+		return
+	}
+	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.lead.term && r.lead.role == raft.Leader {
 		if a := r.actor(m.From); a != nil {
-			a.Ack(m.Match, r.now)
+			a.Ack(m.Match, r.clock.now)
 		}
 	}
-	r.core.Step(&m, &r.effects)
-	r.carry()
+	r.out.call(input{frame: f}, func(e *raft.Effects) { r.core.Step(m, e) })
 }
 
-// frameFits verifies that the run is what the header says, entry by entry.
-func (r *Replica) frameFits(s *Source, m *raft.Message, run []byte, off uint64, rec []byte) bool {
+// frameOf verifies that the run is what the header says, entry by entry. off
+// is where it lies in the source's ring.
+func (r *Replica) frameOf(s *Source, m *raft.Message, run []byte, off uint64) (f frame, fits bool) {
 	if m.Type != raft.Append {
-		return len(run) == 0
+		return f, len(run) == 0
 	}
 	if len(run) == 0 {
-		return m.Count == 0
+		return f, m.Count == 0
 	}
 	term, first, records, err := record.SplitRun(run)
 	if err != nil || term != m.EntryTerm || first != m.PrevIndex+1 {
-		return false
+		return f, false
 	}
-	r.frame = frame{source: s, records: records, configs: r.frame.configs[:0],
-		off: off + uint64(len(rec)-len(records))} // the run ends the frame
-	count, bad := uint32(0), false
+	f = frame{source: s, records: records, off: off + uint64(len(run)-len(records))}
+	bad := false
 	n, err := record.Scan(records, func(i int, e *record.Entry) {
 		if e.Kind != record.Config {
 			return
 		}
 		c, err := r.cfg.OnConfig(first+uint64(i), e.Data)
 		bad = bad || err != nil
-		r.frame.configs = append(r.frame.configs, c)
+		f.configs = append(f.configs, c)
 	})
-	count = uint32(n)
-	return err == nil && !bad && count == m.Count
+	return f, err == nil && !bad && uint32(n) == m.Count
 }

@@ -16,7 +16,7 @@ type readRounds struct {
 }
 
 func (r *Replica) takeReads() (n int) {
-	leads := r.role == raft.Leader
+	leads := r.lead.role == raft.Leader
 	for _, l := range r.cfg.Lanes() {
 		if r.orders.Room() <= ordersKept {
 			return n
@@ -33,15 +33,27 @@ func (r *Replica) takeReads() (n int) {
 		r.orders.Reads(l, upto, r.reads.begun+1, pipeline.None)
 		r.reads.waiting = true
 	}
-	if r.reads.waiting && !r.pending() && r.reads.begun-r.reads.confirmed < readsAhead {
+	if r.reads.waiting && !r.out.pending() && r.reads.begun-r.reads.confirmed < readsAhead {
 		r.reads.waiting = false
 		r.reads.begun++
-		if !leads || !r.core.Read(r.reads.begun, &r.effects) {
+		round := leads
+		if leads {
+			r.out.call(input{}, func(e *raft.Effects) { round = r.core.Read(r.reads.begun, e) })
+		}
+		if !round {
 			r.orders.RefuseReads(pipeline.NotLeader)
 			r.reads.confirmed = r.reads.begun
 		}
-		r.carry()
 		n++
 	}
 	return n
+}
+
+// dropReads refuses the reads without a confirmed round. It gives no order
+// when there are none: apply may stand still, and leave no room for orders.
+func (r *Replica) dropReads() {
+	if r.reads.waiting || r.reads.begun != r.reads.confirmed {
+		r.orders.RefuseReads(pipeline.NotLeader)
+		r.reads.waiting, r.reads.confirmed = false, r.reads.begun
+	}
 }

@@ -56,43 +56,29 @@ type Config struct {
 // unless a method says otherwise.
 type Replica struct {
 	cfg     Config
-	id      uint64
 	core    *raft.Core
-	effects raft.Effects
-	at      int // effects carried out so far
+	out     outbox
 	ring    *ring.Ring[pipeline.Slot]
 	append  *pipeline.Append
 	journal *pipeline.Journal
 	orders  *pipeline.Orders
+	actors  []*peer.Actor // replaced, never changed: it may be gone through
 
 	durable line // durable sequence → index
 	stored  line // stored sequence → index
-	hard    journal.Hard
-	hards   []hardAt // hard states published and not yet durable
-	hardSeq uint64   // sequence of the newest hard-state change
-	gated   []gatedMessage
+	gate    gate
 
-	sources  sources
-	frame    frame               // the append being stepped
-	batch    pipeline.WriteBatch // the batch being proposed
-	held     []pipeline.WriteBatch
-	laneMark []mark
+	sources sources
+	message raft.Message // being stepped; a variable would be allocated for each
+	config  configEntry
+	lanes   lanes
+	reads   readRounds
 
-	now      int64
-	ticked   int64
-	reads    readRounds
-	role     raft.Role
-	leader   uint64
-	term     uint64
+	clock    clock
+	upkeep   upkeep
+	lead     leadership
 	expiries []expiry
-	flights  []flight
-	flightAt int
-	flightCm int
-	founding []byte
-	full     bool // the journal has no room for another segment
-	reserve  int  // slots that proposals leave free
-
-	probation bool // as of the last tick
+	times    times
 
 	// commit is what the effects carried out so far amount to. The core's own
 	// may speak of entries that wait for a slot: until theirs is published,
@@ -102,34 +88,39 @@ type Replica struct {
 	stats Stats
 }
 
-// reserveMax slots are kept from proposals for changes of the hard state. With
-// a disk that hangs the ring fills up, and a leader that finds no slot for the
-// next term could not step down.
-const reserveMax = 8
+// clock is the time of the turn, and up to when the core's ticks were given.
+type clock struct{ now, ticked int64 }
+
+// upkeep is what was seen at the last tick.
+type upkeep struct {
+	full      bool // the journal has no room for another segment
+	probation bool
+}
 
 // Stats counts what passed through; read it in Poll's goroutine.
 type Stats struct {
-	Frames, BadFrames, DroppedFrames uint64
-	Proposals, Batches               uint64
-	Refused                          uint64
-	Elections                        uint64
+	Frames, BadFrames  uint64
+	Proposals, Batches uint64
+	Refused            uint64
+	Elections          uint64
 }
 
 // New returns a replica over its parts. last is the index where the durable
 // log ends.
 func New(cfg Config, last uint64) *Replica {
-	r := &Replica{cfg: cfg, id: cfg.ID, core: cfg.Core, durable: newLine(last), stored: newLine(last)}
+	r := &Replica{cfg: cfg, core: cfg.Core, actors: cfg.Actors, durable: newLine(last), stored: newLine(last)}
+	r.out.mutate, r.out.effect = r.mutate, r.effect
 	h := cfg.Core.Hard()
-	r.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
+	r.gate.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
 	r.ring = ring.New[pipeline.Slot](cfg.Slots)
-	r.reserve = min(reserveMax, cfg.Slots/4)
+	r.lanes.reserve = min(reserveMax, cfg.Slots/4)
 	r.journal = pipeline.NewJournal(r.ring, cfg.Store, cfg.Journal)
 	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())
 	r.ring.Gate(r.journal.Durable())
 	r.orders = cfg.Apply.Orders()
-	r.role, r.leader, r.term = cfg.Core.Role(), cfg.Core.Leader(), h.Term
-	r.probation, r.commit = r.core.Probation(), r.core.Commit()
+	r.lead = leadership{role: cfg.Core.Role(), leader: cfg.Core.Leader(), term: h.Term}
+	r.upkeep.probation, r.commit = r.core.Probation(), r.core.Commit()
 	r.publishReady()
 	return r
 }
@@ -175,10 +166,10 @@ const (
 // out is done in a later turn: any order of turns is a schedule that real
 // threads could have had.
 func (r *Replica) Turn(now int64, parts Part) (n int) {
-	if r.ticked == 0 {
-		r.ticked = now
+	if r.clock.ticked == 0 {
+		r.clock.ticked = now
 	}
-	r.now = now
+	r.clock.now = now
 	n += r.takeDurable()
 	if parts&Frames != 0 {
 		n += r.takeFrames()
@@ -202,7 +193,7 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 		r.flush()
 	}
 	if parts&Journal != 0 {
-		n += r.journal.Poll(r.now, r.lone())
+		n += r.journal.Poll(r.clock.now, r.lone())
 		n += r.takeDurable()
 	}
 	if r.cfg.Fused && parts&Apply != 0 {
@@ -218,11 +209,11 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 // lone reports that no input waits: what the journal holds now is all there
 // is for a while.
 func (r *Replica) lone() bool {
-	if r.pending() || r.sources.waiting() {
+	if r.out.pending() || r.sources.waiting() {
 		return false
 	}
 	for i, l := range r.cfg.Lanes() {
-		if i < len(r.held) && r.held[i].Count > 0 || l.HasWrites() {
+		if i < len(r.lanes.table) && r.lanes.table[i].held.Count > 0 || l.HasWrites() {
 			return false
 		}
 	}
@@ -233,12 +224,12 @@ func (r *Replica) lone() bool {
 func (r *Replica) takeStored() {
 	seq := r.append.Stored().Load()
 	r.stored.reach(seq)
-	if !r.pending() {
+	if !r.out.pending() {
 		r.sources.release(seq)
 	}
 	lanes := r.cfg.Lanes()
-	for i := range r.laneMark {
-		if m := &r.laneMark[i]; m.pos != 0 && m.seq <= seq {
+	for i := range r.lanes.table {
+		if m := &r.lanes.table[i].mark; m.pos != 0 && m.seq <= seq {
 			lanes[i].ReleaseWrites(m.pos)
 			m.pos = 0
 		}
@@ -255,14 +246,13 @@ func (r *Replica) publishReady() {
 
 func (r *Replica) takeTicks() int {
 	r.expire()
-	n := (r.now - r.ticked) / r.cfg.Tick
-	if n <= 0 || r.pending() {
+	n := (r.clock.now - r.clock.ticked) / r.cfg.Tick
+	if n <= 0 || r.out.pending() {
 		return 0
 	}
-	r.ticked += n * r.cfg.Tick
+	r.clock.ticked += n * r.cfg.Tick
 	r.tend()
-	r.core.Tick(int(n), &r.effects)
-	r.carry()
+	r.out.call(input{}, func(e *raft.Effects) { r.core.Tick(int(n), e) })
 	return 1
 }
 
@@ -270,12 +260,12 @@ func (r *Replica) takeTicks() int {
 // a burst left unpacked, and the end of probation, which the journal must
 // remember.
 func (r *Replica) tend() {
-	r.full = r.cfg.Journal.Space() != nil
+	r.upkeep.full = r.cfg.Journal.Space() != nil
 	r.pack()
-	if p := r.core.Probation(); r.probation && !p {
+	if p := r.core.Probation(); r.upkeep.probation && !p {
 		r.cfg.Journal.Settle()
 	}
-	r.probation = r.core.Probation()
+	r.upkeep.probation = r.core.Probation()
 }
 
 // DurableIndex is this replica's own durable index. Poll's goroutine only.
@@ -294,4 +284,4 @@ func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 
 // Full reports that a leader refuses proposals, certainly not applied, because
 // the journal cannot make its next segment. Poll's goroutine only.
-func (r *Replica) Full() bool { return r.full }
+func (r *Replica) Full() bool { return r.upkeep.full }

@@ -1,10 +1,12 @@
 package replica
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/journal/record"
 	"github.com/ringraft/ringraft/ring"
 )
 
@@ -96,10 +98,33 @@ func (t *sources) release(stored uint64) {
 	}
 }
 
-// bytesOf names the ring that holds a slot's bytes.
+// configEntry is the record of the newest configuration entry that this
+// replica made, which stage 1 takes from here.
+type configEntry struct {
+	record []byte
+	seq    uint64 // of its mutation
+}
+
+// put makes the record of the entry that mutation seq appends and returns its
+// length. An earlier one must be stored by now; stored says up to where.
+func (c *configEntry) put(data []byte, seq, stored uint64) uint32 {
+	if c.seq > stored {
+		panic(fmt.Sprintf("replica: configuration entry %d while %d is not stored", seq, c.seq))
+	}
+	c.record, c.seq = record.Append(c.record[:0], &record.Entry{Kind: record.Config, Data: data}), seq
+	return uint32(len(c.record))
+}
+
+// At implements pipeline.Bytes.
+func (c *configEntry) At(off uint64, n int) []byte { return c.record[off:][:n] }
+
+// bytesOf names where a slot's bytes lie.
 func (r *Replica) bytesOf(s *pipeline.Slot) pipeline.Bytes {
-	if s.Source == pipeline.SourceLane {
+	switch s.Source {
+	case pipeline.SourceLane:
 		return r.cfg.Lanes()[s.Origin]
+	case pipeline.SourceConfig:
+		return &r.config
 	}
 	return r.sources.ring(s.Origin)
 }

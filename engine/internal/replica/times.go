@@ -14,32 +14,47 @@ type flight struct {
 	claimed   int64
 }
 
-func (r *Replica) timeDurable(seq uint64) {
-	if r.flightAt == len(r.flights) {
+// times follows the lane batches of a leader until they are durable and
+// committed.
+type times struct {
+	flights   []flight // by sequence
+	durable   int      // flights told to be durable
+	committed int      // and committed
+}
+
+func (t *times) claimed(f flight) { t.flights = append(t.flights, f) }
+
+// reset forgets what is on its way: the leadership is over.
+func (t *times) reset() { t.flights, t.durable, t.committed = t.flights[:0], 0, 0 }
+
+func (t *times) trim() {
+	n := min(t.durable, t.committed)
+	if n == 0 || n < len(t.flights) && n < 256 {
 		return
 	}
-	for now := r.cfg.Clock(); r.flightAt < len(r.flights) && r.flights[r.flightAt].seq <= seq; r.flightAt++ {
-		r.cfg.Timing.Durable(r.flights[r.flightAt].claimed, now)
+	t.flights = t.flights[:copy(t.flights, t.flights[n:])]
+	t.durable -= n
+	t.committed -= n
+}
+
+func (r *Replica) timeDurable(seq uint64) {
+	t := &r.times
+	if t.durable == len(t.flights) {
+		return
 	}
-	r.trimFlights()
+	for now := r.cfg.Clock(); t.durable < len(t.flights) && t.flights[t.durable].seq <= seq; t.durable++ {
+		r.cfg.Timing.Durable(t.flights[t.durable].claimed, now)
+	}
+	t.trim()
 }
 
 func (r *Replica) timeCommitted(index uint64) {
-	if r.flightCm == len(r.flights) {
+	t := &r.times
+	if t.committed == len(t.flights) {
 		return
 	}
-	for now := r.cfg.Clock(); r.flightCm < len(r.flights) && r.flights[r.flightCm].last <= index; r.flightCm++ {
-		r.cfg.Timing.Committed(r.flights[r.flightCm].claimed, now)
+	for now := r.cfg.Clock(); t.committed < len(t.flights) && t.flights[t.committed].last <= index; t.committed++ {
+		r.cfg.Timing.Committed(t.flights[t.committed].claimed, now)
 	}
-	r.trimFlights()
-}
-
-func (r *Replica) trimFlights() {
-	n := min(r.flightAt, r.flightCm)
-	if n == 0 || n < len(r.flights) && n < 256 {
-		return
-	}
-	r.flights = r.flights[:copy(r.flights, r.flights[n:])]
-	r.flightAt -= n
-	r.flightCm -= n
+	t.trim()
 }

@@ -10,6 +10,22 @@ const (
 	ordersKept = 64 // orders always left for confirmations and refusals
 )
 
+// reserveMax slots are kept from proposals for changes of the hard state. With
+// a disk that hangs the ring fills up, and a leader that finds no slot for the
+// next term could not step down.
+const reserveMax = 8
+
+// lanes is what the replica keeps of every lane.
+type lanes struct {
+	table   []laneInput // by number
+	reserve int         // slots that proposals leave free
+}
+
+type laneInput struct {
+	held pipeline.WriteBatch // taken and not yet proposed or refused; Count 0: none
+	mark mark
+}
+
 // mark tells up to which position a byte ring's records are no longer needed
 // once stage 1 has stored mutation seq.
 type mark struct{ seq, pos uint64 }
@@ -18,13 +34,12 @@ type mark struct{ seq, pos uint64 }
 // downstream has room. Off the leader they are refused, certainly not applied.
 func (r *Replica) takeWrites() (n int) {
 	lanes := r.cfg.Lanes()
-	for len(r.held) < len(lanes) {
-		r.held = append(r.held, pipeline.WriteBatch{})
-		r.laneMark = append(r.laneMark, mark{})
+	for len(r.lanes.table) < len(lanes) {
+		r.lanes.table = append(r.lanes.table, laneInput{})
 	}
 	for i, l := range lanes {
 		for range batchTurn {
-			b := &r.held[i]
+			b := &r.lanes.table[i].held
 			if b.Count == 0 && !l.TakeWrites(b) || !r.claim(b) {
 				break
 			}
@@ -40,31 +55,28 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 	if r.orders.Room() <= ordersKept {
 		return false
 	}
-	if r.role != raft.Leader { // also while effects wait for a disk that hangs
+	if r.lead.role != raft.Leader { // also while effects wait for a disk that hangs
 		r.refuse(b, pipeline.NotLeader)
 		return true
 	}
-	if r.pending() {
+	if r.out.pending() {
 		return false
 	}
-	if r.full {
+	if r.upkeep.full {
 		r.refuse(b, pipeline.NoSpace)
 		return true
 	}
-	if r.ring.Free() <= r.reserve {
+	if r.ring.Free() <= r.lanes.reserve {
 		return false
 	}
-	r.batch = *b
-	if r.core.Propose(int(b.Count), &r.effects) == 0 {
-		return false
-	}
-	r.carry()
-	return true
+	accepted := 0 // all, or none while leadership is handed over
+	r.out.call(input{batch: *b}, func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
+	return accepted > 0
 }
 
 func (r *Replica) refuse(b *pipeline.WriteBatch, why pipeline.Reason) {
 	r.orders.Refuse(b, why)
-	m := &r.laneMark[b.Lane.Number()]
+	m := &r.lanes.table[b.Lane.Number()].mark
 	m.pos = b.Pos // the sequence of an older batch still storing stays
 	r.stats.Refused += uint64(b.Count)
 }
