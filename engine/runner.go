@@ -144,7 +144,7 @@ func (r *runner) applyLoop() {
 // it has asked the journal for are nothing yet: whoever reads them rings.
 func (r *runner) applyDue() bool {
 	a := r.e.apply
-	return r.stopped.Load() || a.HasOrders() || a.Behind() && !r.e.behind.underway() && a.Err() == nil
+	return r.stopped.Load() || a.HasNotices() || a.Behind() && !r.e.behind.underway() && a.Err() == nil
 }
 
 // wakeIfWaiting tells the replica that apply made room or progress.

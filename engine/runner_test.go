@@ -54,14 +54,14 @@ func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
 		t.Error("it sleeps although what it asked for is there")
 	}
 	e.behind.result.Store(nil)
-	e.apply.Orders().Expire(1, LeadershipLost)
+	e.apply.Notices().Expire(1, LeadershipLost)
 	if r.applyDue() {
-		t.Error("an order counts before it is published")
+		t.Error("a notice counts before it is published")
 	}
-	o := e.apply.Orders()
+	o := e.apply.Notices()
 	o.Expire(1, LeadershipLost)
 	o.Publish()
 	if !r.applyDue() {
-		t.Error("it sleeps although an order waits")
+		t.Error("it sleeps although a notice waits")
 	}
 }

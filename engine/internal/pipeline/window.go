@@ -8,7 +8,6 @@ type windowRun struct {
 	term        uint64
 	ordinal     uint64 // write ordinal of first
 	flushed     int64
-	claimed     int64
 	lane        uint16
 }
 

@@ -21,7 +21,7 @@ func (r *Replica) pollActors() (n int) {
 	commit := r.commit
 	for _, a := range r.actors {
 		n += a.Poll(limit, commit, r.clock.now)
-		if !r.out.pending() && a.Reborn() {
+		if !r.out.pending() && a.Restarted() {
 			r.out.call(input{}, func(e *raft.Effects) { r.core.Forget(a.Member(), e) })
 			n++
 		}
@@ -44,8 +44,8 @@ func (r *Replica) actor(member uint64) *peer.Actor {
 	return nil
 }
 
-func (r *Replica) orderPeer(e *raft.Effect) {
+func (r *Replica) direct(e *raft.Effect) {
 	if a := r.actor(e.Member); a != nil {
-		a.Order(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.clock.now)
+		a.Direct(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.clock.now)
 	}
 }

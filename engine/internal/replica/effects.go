@@ -20,11 +20,11 @@ func (r *Replica) effect(e *raft.Effect) {
 		r.timeCommitted(e.Index)
 	case raft.ReadReady:
 		r.reads.confirmed = e.Ctx
-		r.orders.Confirm(e.Ctx, e.Index)
+		r.notices.Confirm(e.Ctx, e.Index)
 	case raft.RoleChange:
 		r.changeRole(e)
 	case raft.Peer:
-		r.orderPeer(e)
+		r.direct(e)
 	default:
 		panic(fmt.Sprintf("replica: effect of unknown kind %d", e.Kind))
 	}
@@ -68,7 +68,7 @@ func (r *Replica) fromLane(s *pipeline.Slot, seq uint64, b *pipeline.WriteBatch)
 	}
 	s.Source, s.Origin, s.Off, s.Len = pipeline.SourceLane, b.Lane.Number(), b.Off, b.Len
 	r.lanes.table[b.Lane.Number()].mark = mark{seq: seq, pos: b.Pos}
-	r.orders.Run(b, s.First, s.Term, r.clock.now)
+	r.notices.Run(b, s.First, s.Term)
 	r.times.claimed(flight{seq: seq, last: s.Last(), claimed: r.clock.now})
 	r.cfg.Timing.Claimed(b.Flushed, r.clock.now)
 	r.stats.Proposals += uint64(b.Count)

@@ -29,8 +29,8 @@ func (r *Replica) expire() {
 	for n < len(r.expiries) && r.expiries[n].at <= r.clock.now {
 		n++
 	}
-	if n > 0 && r.orders.Room() > ordersKept {
-		r.orders.Expire(r.expiries[n-1].term, pipeline.LeadershipLost)
+	if n > 0 && r.notices.Room() > noticesKept {
+		r.notices.Expire(r.expiries[n-1].term, pipeline.LeadershipLost)
 		r.expiries = r.expiries[:copy(r.expiries, r.expiries[n:])]
 	}
 }

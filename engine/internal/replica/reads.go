@@ -18,7 +18,7 @@ type readRounds struct {
 func (r *Replica) takeReads() (n int) {
 	leads := r.lead.role == raft.Leader
 	for _, l := range r.cfg.Lanes() {
-		if r.orders.Room() <= ordersKept {
+		if r.notices.Room() <= noticesKept {
 			return n
 		}
 		upto, ok := l.TakeReads()
@@ -27,10 +27,10 @@ func (r *Replica) takeReads() (n int) {
 		}
 		n++
 		if !leads {
-			r.orders.Reads(l, upto, 0, pipeline.NotLeader)
+			r.notices.Reads(l, upto, 0, pipeline.NotLeader)
 			continue
 		}
-		r.orders.Reads(l, upto, r.reads.begun+1, pipeline.None)
+		r.notices.Reads(l, upto, r.reads.begun+1, pipeline.None)
 		r.reads.waiting = true
 	}
 	if r.reads.waiting && !r.out.pending() && r.reads.begun-r.reads.confirmed < readsAhead {
@@ -41,7 +41,7 @@ func (r *Replica) takeReads() (n int) {
 			r.out.call(input{}, func(e *raft.Effects) { round = r.core.Read(r.reads.begun, e) })
 		}
 		if !round {
-			r.orders.RefuseReads(pipeline.NotLeader)
+			r.notices.RefuseReads(pipeline.NotLeader)
 			r.reads.confirmed = r.reads.begun
 		}
 		n++
@@ -49,11 +49,11 @@ func (r *Replica) takeReads() (n int) {
 	return n
 }
 
-// dropReads refuses the reads without a confirmed round. It gives no order
-// when there are none: apply may stand still, and leave no room for orders.
+// dropReads refuses the reads without a confirmed round. It puts in
+// no notice when there are none: apply may stand still, and leave no room.
 func (r *Replica) dropReads() {
 	if r.reads.waiting || r.reads.begun != r.reads.confirmed {
-		r.orders.RefuseReads(pipeline.NotLeader)
+		r.notices.RefuseReads(pipeline.NotLeader)
 		r.reads.waiting, r.reads.confirmed = false, r.reads.begun
 	}
 }

@@ -61,7 +61,7 @@ type Replica struct {
 	ring    *ring.Ring[pipeline.Slot]
 	append  *pipeline.Append
 	journal *pipeline.Journal
-	orders  *pipeline.Orders
+	notices *pipeline.Notices
 	actors  []*peer.Actor // replaced, never changed: it may be gone through
 
 	durable line // durable sequence → index
@@ -118,7 +118,7 @@ func New(cfg Config, last uint64) *Replica {
 	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())
 	r.ring.Gate(r.journal.Durable())
-	r.orders = cfg.Apply.Orders()
+	r.notices = cfg.Apply.Notices()
 	r.lead = leadership{role: cfg.Core.Role(), leader: cfg.Core.Leader(), term: h.Term}
 	r.upkeep.probation, r.commit = r.core.Probation(), r.core.Commit()
 	r.publishReady()
@@ -183,7 +183,7 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 	if parts&Writes != 0 {
 		n += r.takeWrites()
 	}
-	r.orders.Publish()
+	r.notices.Publish()
 	if parts&Append != 0 {
 		n += r.append.Poll()
 	}
@@ -193,7 +193,7 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 		r.flush()
 	}
 	if parts&Journal != 0 {
-		n += r.journal.Poll(r.clock.now, r.lone())
+		n += r.journal.Poll(r.clock.now, r.idle())
 		n += r.takeDurable()
 	}
 	if r.cfg.Fused && parts&Apply != 0 {
@@ -206,9 +206,9 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 	return n
 }
 
-// lone reports that no input waits: what the journal holds now is all there
+// idle reports that no input waits: what the journal holds now is all there
 // is for a while.
-func (r *Replica) lone() bool {
+func (r *Replica) idle() bool {
 	if r.out.pending() || r.sources.waiting() {
 		return false
 	}
@@ -251,15 +251,15 @@ func (r *Replica) takeTicks() int {
 		return 0
 	}
 	r.clock.ticked += n * r.cfg.Tick
-	r.tend()
+	r.maintain()
 	r.out.call(input{}, func(e *raft.Effects) { r.core.Tick(int(n), e) })
 	return 1
 }
 
-// tend looks after what changes rarely, once per tick: a full disk, what
+// maintain looks after what changes rarely, once per tick: a full disk, what
 // a burst left unpacked, and the end of probation, which the journal must
 // remember.
-func (r *Replica) tend() {
+func (r *Replica) maintain() {
 	r.upkeep.full = r.cfg.Journal.Space() != nil
 	r.pack()
 	if p := r.core.Probation(); r.upkeep.probation && !p {

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	batchTurn  = 64 // batches of one lane per turn
-	ordersKept = 64 // orders always left for confirmations and refusals
+	batchTurn   = 64 // batches of one lane per turn
+	noticesKept = 64 // notices always left for confirmations and refusals
 )
 
 // reserveMax slots are kept from proposals for changes of the hard state. With
@@ -52,7 +52,7 @@ func (r *Replica) takeWrites() (n int) {
 
 // claim proposes one batch or refuses it; false when it must wait.
 func (r *Replica) claim(b *pipeline.WriteBatch) bool {
-	if r.orders.Room() <= ordersKept {
+	if r.notices.Room() <= noticesKept {
 		return false
 	}
 	if r.lead.role != raft.Leader { // also while effects wait for a disk that hangs
@@ -75,7 +75,7 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 }
 
 func (r *Replica) refuse(b *pipeline.WriteBatch, why pipeline.Reason) {
-	r.orders.Refuse(b, why)
+	r.notices.Refuse(b, why)
 	m := &r.lanes.table[b.Lane.Number()].mark
 	m.pos = b.Pos // the sequence of an older batch still storing stays
 	r.stats.Refused += uint64(b.Count)

@@ -40,7 +40,7 @@ type mutant struct {
 var also = map[string]mutant{
 	"truncated-is-not-applied": {"", "", "engine/internal/pipeline/window.go", "a.settle(&t, from, t.last, Unknown, why)",
 		"o := Unknown\n\t\t\tif why == Superseded {\n\t\t\t\to = NotApplied\n\t\t\t}\n\t\t\ta.settle(&t, from, t.last, o, why)"},
-	"lapse-ignored": {"", "", "engine/internal/replica/actors.go", "if !r.out.pending() && a.Reborn() {", "if a.Reborn(); false {"},
+	"lapse-ignored": {"", "", "engine/internal/replica/actors.go", "if !r.out.pending() && a.Restarted() {", "if a.Restarted(); false {"},
 }
 
 var mutants = []mutant{
@@ -120,7 +120,7 @@ var mutants = []mutant{
 
 	// Apply and answers.
 	{"truncated-is-not-applied", "architecture, section 10: a truncation proves nothing", "engine/internal/replica/effects.go",
-		"	r.durable.publish(seq, s.First, s.Count)\n", "	if s.Count > 0 && s.First <= r.stored.end {\n\t\tr.orders.Expire(s.Term-1, pipeline.Superseded)\n\t}\n\tr.durable.publish(seq, s.First, s.Count)\n"},
+		"	r.durable.publish(seq, s.First, s.Count)\n", "	if s.Count > 0 && s.First <= r.stored.end {\n\t\tr.notices.Expire(s.Term-1, pipeline.Superseded)\n\t}\n\tr.durable.publish(seq, s.First, s.Count)\n"},
 	{"lost-leadership-is-not-applied", "Jepsen: indefinite told as failed", "engine/internal/pipeline/window.go",
 		"a.settle(&t, from, t.last, Unknown, why)", "a.settle(&t, from, t.last, NotApplied, why)"},
 	{"answer-by-index", "success for another leader's entry", "engine/internal/pipeline/window.go",
@@ -140,9 +140,9 @@ var mutants = []mutant{
 
 	// Actors.
 	{"probe-place-forgotten", "found here: field-notes 10, yugabyte 32876", "engine/internal/peer/actor.go",
-		"a.next = a.ordered // the core", "// the core"},
+		"a.next = a.probeFrom // the core", "// the core"},
 	{"retry-forgotten", "a lost frame stops replication for ever", "engine/internal/peer/actor.go",
-		"return (a.waiting || a.head != a.tail) && now-a.moved > a.retry", "return false"},
+		"return (a.waiting || !a.inFlight.empty()) && now-a.moved > a.cfg.Retry", "return false"},
 	{"old-read-sent", "a journal read of an earlier leadership is sent, overruled since", "engine/internal/peer/actor.go",
 		"<= limit && a.current(&run) {", "<= limit {"},
 
