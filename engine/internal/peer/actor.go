@@ -110,12 +110,6 @@ func New(c Config) *Actor {
 // Member is the member that the actor serves.
 func (a *Actor) Member() uint64 { return a.cfg.Member }
 
-// Connected reports whether the member's link is up.
-func (a *Actor) Connected() bool {
-	c, _ := a.cfg.Link.State()
-	return c != 0
-}
-
 // Counts returns bytes and entries sent, and restarts after a lost answer.
 func (a *Actor) Counts() (bytes, entries, restarts uint64) {
 	return a.sent.bytes, a.sent.entries, a.sent.restarts

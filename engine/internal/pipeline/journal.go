@@ -30,9 +30,6 @@ func (s *Journal) Follow(stored *ring.Sequence) { s.stored = stored }
 // Durable is the newest mutation on disk, and with it every earlier one.
 func (s *Journal) Durable() *ring.Sequence { return &s.durable }
 
-// Idle reports whether everything stored is durable.
-func (s *Journal) Idle() bool { return s.durable.Load() == s.stored.Load() }
-
 // Poll hands stored slots to the journal and publishes what became durable.
 // idle: no other input waits, so a group that nothing precedes may be written
 // by the caller itself.

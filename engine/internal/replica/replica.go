@@ -26,7 +26,7 @@ type Config struct {
 	Core    *raft.Core
 	Store   *ziplist.Store
 	Journal *journal.Journal
-	Actors  []*peer.Actor // one per other member
+	Actors  []*peer.Actor // one per other member; see AddActor
 	Apply   *pipeline.Apply
 	Fused   bool // Poll polls Apply too
 
@@ -62,7 +62,7 @@ type Replica struct {
 	append  *pipeline.Append
 	journal *pipeline.Journal
 	notices *pipeline.Notices
-	actors  []*peer.Actor // replaced, never changed: it may be gone through
+	actors  []*peer.Actor // a new slice with every change
 
 	durable line // durable sequence → index
 	stored  line // stored sequence → index
