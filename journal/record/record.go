@@ -245,13 +245,13 @@ func Count(b []byte) (entries int, err error) {
 // calls special, in order, with every entry that is not a command. An entry of
 // a kind that is not known is refused: to pass over it would part the replicas.
 func Scan(b []byte, special func(i int, e *Entry)) (entries int, err error) {
-	var e Entry
 	for len(b) > 0 {
 		inner, n, err := body(b)
 		if err != nil {
 			return entries, err
 		}
 		if _, ok := plain(inner); !ok {
+			var e Entry // special may keep it, so it is allocated: not for every run
 			if err := parseInto(inner, &e); err != nil {
 				return entries, err
 			}

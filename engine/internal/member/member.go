@@ -124,23 +124,40 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	m.store = ziplist.New(cfg.Store, first)
 	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
 	m.apply = pipeline.NewApply(m.store, cfg.Machine, cfg.Lanes, m.applyRead, cfg.Timing)
+	var actors []*peer.Actor
+	for _, id := range m.others() {
+		actors = append(actors, m.newActor(id))
+	}
 	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store, Journal: cfg.Journal,
-		Actors: m.newActors(), Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes, Slots: cfg.Sizes.Slots,
+		Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes, Slots: cfg.Sizes.Slots,
 		Serial: cfg.Serial, Tick: int64(m.tick), ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged,
 		OnConfig: cfg.OnConfig, Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
-// newActors makes a link and an actor for each of the others.
-func (m *Member) newActors() (actors []*peer.Actor) {
-	for _, id := range m.others() {
-		link := m.cfg.Link(id)
-		m.links = append(m.links, otherMember{id, link})
-		actors = append(actors, peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store, Terms: m.core,
-			Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes), Retry: int64(10 * m.cfg.Times.Heartbeat),
-			FrameBytes: m.cfg.Sizes.FrameBytes}))
+// newActor makes the link to another member, and the actor that serves it.
+func (m *Member) newActor(id uint64) *peer.Actor {
+	link := m.cfg.Link(id)
+	m.links = append(m.links, otherMember{id, link})
+	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store, Terms: m.core,
+		Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes), Retry: int64(10 * m.cfg.Times.Heartbeat),
+		FrameBytes: m.cfg.Sizes.FrameBytes})
+}
+
+// Connect makes a link to another member and serves it from now on, while the
+// member runs. It does nothing when there is a link already. Who votes is the
+// configuration's affair: this is only the way there. Not from within a callback of Poll.
+func (m *Member) Connect(id uint64) {
+	if id != m.cfg.ID && m.Link(id) == nil {
+		m.replica.AddActor(m.newActor(id))
 	}
-	return actors
+}
+
+// Disconnect ends the service of another member; nothing is sent on its link
+// any more, which is its maker's to close. Not from within a callback of Poll.
+func (m *Member) Disconnect(id uint64) {
+	m.replica.RemoveActor(id)
+	m.links = slices.DeleteFunc(m.links, func(l otherMember) bool { return l.id == id })
 }
 
 func (m *Member) others() []uint64 {
@@ -179,7 +196,7 @@ func (m *Member) PollApply() (worked int, more bool) { return m.apply.Poll() }
 // PollApply's goroutine.
 func (m *Member) ApplyDue() bool {
 	a := m.apply
-	return a.HasOrders() || a.Behind() && !m.applyRead.underway() && a.Err() == nil
+	return a.HasNotices() || a.Behind() && !m.applyRead.underway() && a.Err() == nil
 }
 
 // After looks after what is no stage's duty; call it behind every poll. An

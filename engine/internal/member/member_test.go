@@ -43,7 +43,7 @@ func newRig(t *testing.T, members raft.Configuration) *rig {
 		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: rigElection},
 		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20}, Machine: echo{},
 		Lanes: func() []*pipeline.Lane { return nil }, Start: func(j Job) { g.jobs = append(g.jobs, j) },
-		Link:     func(id uint64) peer.Link { return &rigLink{g, id} },
+		Link:     func(id uint64) peer.Link { return &rigLink{g: g, id: id} },
 		OnRole:   func(raft.Role, uint64, uint64) {},
 		OnConfig: func(uint64, []byte) (raft.Configuration, error) { return raft.Configuration{}, nil },
 		OnEvent:  func(e Event) { g.events = append(g.events, e.Kind) },
@@ -94,11 +94,12 @@ func (d *heldDevice) OnDone(func())         {}
 func (d *heldDevice) Close()                {}
 
 type rigLink struct {
-	g  *rig
-	id uint64
+	g    *rig
+	id   uint64
+	sent int
 }
 
-func (l *rigLink) Send(front, records []byte) {}
+func (l *rigLink) Send(front, records []byte) { l.sent++ }
 func (l *rigLink) Flush()                     {}
 func (l *rigLink) Incarnation() uint64        { return 1 }
 func (l *rigLink) State() (uint64, int) {
@@ -236,12 +237,37 @@ func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
 		t.Error("the read has no result")
 	}
 	g.applyRead.Fetch(2) // again under way: only notices are looked at now
-	o := g.apply.Orders()
+	o := g.apply.Notices()
 	o.Expire(1, pipeline.LeadershipLost)
 	if g.ApplyDue() {
 		t.Error("a notice counts before it is published")
 	}
 	if o.Publish(); !g.ApplyDue() {
 		t.Error("nothing is due although a notice waits")
+	}
+}
+
+// A member is served from Connect to Disconnect, and not beyond; the second
+// link is another one than the first.
+func TestMembersComeAndGoWhileItRuns(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1}, Learners: []uint64{2}})
+	g.up[2] = true
+	g.Begin()
+	g.run(rigElection)
+	first := g.Link(2).(*rigLink)
+	if first.sent == 0 {
+		t.Fatal("nothing was sent to a learner that is connected")
+	}
+	g.Disconnect(2)
+	sent := first.sent
+	if g.run(rigElection); first.sent != sent || g.Link(2) != nil {
+		t.Errorf("%d frames were sent to a member that is gone", first.sent-sent)
+	}
+	g.Connect(2)
+	second := g.Link(2).(*rigLink)
+	g.Connect(2)
+	g.Connect(1)
+	if g.run(rigElection); second.sent == 0 || first.sent != sent || g.Link(2) != second || g.Link(1) != nil {
+		t.Errorf("%d frames on the new link, %d more on the old", second.sent, first.sent-sent)
 	}
 }

@@ -1,14 +1,14 @@
 // Package peer is the replication actor: one per member, it carries the
 // leader's log to that member.
 //
-// The core owns what it knows of a member (match, mode) and gives orders; the
-// actor owns the place it reads from (next) and the bytes in flight. It reads
+// The core owns what it knows of a member (match, mode) and directs the actor,
+// which owns the place it reads from (next) and the bytes in flight. It reads
 // the entry store with a cursor of its own, so a slow member never holds
 // anything that the pipeline needs: behind the store it reads the journal.
 //
-//	order Probe(next)   one append at next, then wait for the answer
-//	order Stream(next)  appends as fast as the member's grant allows
-//	acks                give back the grant
+//	probe from next    one append at next, then wait for the answer
+//	stream from next   appends as fast as the member's grant allows
+//	acks               give back the grant
 //
 // An actor and its link belong to the replica's goroutine.
 package peer
@@ -54,46 +54,39 @@ type Catchup interface {
 const (
 	frameBytes    = 256 << 10 // default of Config.FrameBytes
 	frameOverhead = 256       // frame, message and ring headers, rounded up
-	flights       = 1024      // appends in flight
 )
-
-type flight struct {
-	last  uint64
-	bytes int
-}
 
 // Actor replicates to one member.
 type Actor struct {
-	self, member uint64
-	link         Link
-	store        *ziplist.Store
-	terms        Terms
-	catchup      Catchup
-	retry        int64 // ns without an answer after which it starts anew
-	frameBytes   int
+	cfg Config
 
-	active     bool
-	term       uint64
-	mode       progress.Mode
-	next       uint64
-	ordered    uint64 // where the core wants the probe
-	match      uint64
-	connection uint64
-	cursor     ziplist.Cursor
+	// What the core directs.
+	active    bool
+	term      uint64
+	mode      progress.Mode
+	probeFrom uint64 // where it wants the probe
+	match     uint64
 
-	inFlight    [flights]flight
-	head, tail  int // of inFlight, counting up
-	bytes       int
-	waiting     bool // probe sent
-	incarnation uint64
-	reborn      bool  // it was started again: what it acknowledged may be gone
-	moved       int64 // when the member last made progress, ns
+	next     uint64 // the next entry to send
+	cursor   ziplist.Cursor
+	session  session
+	inFlight inFlight
+	waiting  bool  // probe sent
+	moved    int64 // when the member last made progress, ns
 
 	front []byte
 	err   error
-
-	sentBytes, sentEntries, restarts uint64
+	sent  counts
 }
+
+// session is what the link last said of the member.
+type session struct {
+	connection  uint64
+	incarnation uint64
+	restarted   bool // it was started again: what it acknowledged may be gone
+}
+
+type counts struct{ bytes, entries, restarts uint64 }
 
 // Config wires an actor.
 type Config struct {
@@ -111,42 +104,35 @@ func New(c Config) *Actor {
 	if c.FrameBytes <= 0 {
 		c.FrameBytes = frameBytes
 	}
-	return &Actor{frameBytes: c.FrameBytes, self: c.Self, member: c.Member, link: c.Link, store: c.Store, terms: c.Terms,
-		catchup: c.Catchup, retry: c.Retry, front: make([]byte, 0, 512)}
+	return &Actor{cfg: c, front: make([]byte, 0, 512)}
 }
 
 // Member is the member that the actor serves.
-func (a *Actor) Member() uint64 { return a.member }
-
-// Connected reports whether the member's link is up.
-func (a *Actor) Connected() bool {
-	c, _ := a.link.State()
-	return c != 0
-}
+func (a *Actor) Member() uint64 { return a.cfg.Member }
 
 // Counts returns bytes and entries sent, and restarts after a lost answer.
 func (a *Actor) Counts() (bytes, entries, restarts uint64) {
-	return a.sentBytes, a.sentEntries, a.restarts
+	return a.sent.bytes, a.sent.entries, a.sent.restarts
 }
 
-// Order carries out the core's Peer effect for a leader of term.
-func (a *Actor) Order(term uint64, mode progress.Mode, next, match uint64, now int64) {
+// Direct carries out the core's Peer effect for a leader of term.
+func (a *Actor) Direct(term uint64, mode progress.Mode, next, match uint64, now int64) {
 	if !a.active || a.term != term {
 		a.reset()
 	}
 	if mode == progress.Probe || a.mode != mode {
-		a.forget()
-		a.next, a.ordered = next, next
+		a.inFlight.reset()
+		a.next, a.probeFrom = next, next
 	}
 	a.active, a.term, a.mode, a.match = true, term, mode, match
 	a.waiting, a.moved = false, now
 }
 
-// Reborn reports, once, that the member was started again since it was last
+// Restarted reports, once, that the member was started again since it was last
 // heard: it must be asked anew what it holds. Nothing is sent before.
-func (a *Actor) Reborn() bool {
-	r := a.reborn
-	a.reborn = false
+func (a *Actor) Restarted() bool {
+	r := a.session.restarted
+	a.session.restarted = false
 	return r
 }
 
@@ -155,21 +141,15 @@ func (a *Actor) Stop() { a.reset() }
 
 func (a *Actor) reset() {
 	a.active, a.match, a.waiting = false, 0, false
-	a.forget()
+	a.inFlight.reset()
 }
-
-func (a *Actor) forget() { a.head, a.tail, a.bytes = 0, 0, 0 }
 
 // Ack tells of a successful append answer of the current term.
 func (a *Actor) Ack(match uint64, now int64) {
 	if match > a.match {
 		a.match, a.moved = match, now
 	}
-	for a.head < a.tail && a.inFlight[a.head%flights].last <= match {
-		a.bytes -= a.inFlight[a.head%flights].bytes
-		a.head++
-	}
-	if a.head == a.tail {
+	if a.inFlight.ack(match) {
 		a.moved = now
 	}
 }
@@ -177,11 +157,11 @@ func (a *Actor) Ack(match uint64, now int64) {
 // Send queues a message of the core.
 func (a *Actor) Send(m *raft.Message) {
 	a.front = wire.AppendFront(a.front[:0], m)
-	a.link.Send(a.front, nil)
+	a.cfg.Link.Send(a.front, nil)
 }
 
 // Flush hands over what was queued.
-func (a *Actor) Flush() { a.link.Flush() }
+func (a *Actor) Flush() { a.cfg.Link.Flush() }
 
 // Poll sends what the member may have: entries up to limit. It returns the
 // number of frames queued.
@@ -189,22 +169,22 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 	if !a.active {
 		return 0
 	}
-	connection, grant := a.link.State()
+	connection, grant := a.cfg.Link.State()
 	if connection == 0 {
-		a.connection = 0
+		a.session.connection = 0
 		return 0
 	}
-	if connection != a.connection || a.stuck(now) {
-		if a.connection != 0 {
-			a.restarts++
+	if connection != a.session.connection || a.stuck(now) {
+		if a.session.connection != 0 {
+			a.sent.restarts++
 		}
-		a.connection = connection
-		a.restart(now)
-		if i := a.link.Incarnation(); i != a.incarnation {
-			a.reborn, a.incarnation = a.incarnation != 0, i
+		a.session.connection = connection
+		a.rewind(now)
+		if i := a.cfg.Link.Incarnation(); i != a.session.incarnation {
+			a.session.restarted, a.session.incarnation = a.session.incarnation != 0, i
 		}
 	}
-	if a.reborn {
+	if a.session.restarted {
 		return 0
 	}
 	if a.mode != progress.Stream {
@@ -214,8 +194,8 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 		a.waiting, a.moved = true, now
 		return 1
 	}
-	for a.next <= limit && a.tail-a.head < flights && a.append(limit, commit, grant) {
-		if sent == 0 && a.tail-a.head == 1 {
+	for a.next <= limit && !a.inFlight.full() && a.append(limit, commit, grant) {
+		if sent == 0 && a.inFlight.len() == 1 {
 			a.moved = now
 		}
 		sent++
@@ -225,13 +205,13 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 
 // stuck reports that an answer is overdue: a frame was lost.
 func (a *Actor) stuck(now int64) bool {
-	return (a.waiting || a.head != a.tail) && now-a.moved > a.retry
+	return (a.waiting || !a.inFlight.empty()) && now-a.moved > a.cfg.Retry
 }
 
-// restart goes back to what the member is known to hold.
-func (a *Actor) restart(now int64) {
-	a.forget()
-	a.next = a.ordered // the core takes a refusal for stale that is not about this place
+// rewind goes back to what the member is known to hold.
+func (a *Actor) rewind(now int64) {
+	a.inFlight.reset()
+	a.next = a.probeFrom // the core takes a refusal for stale that is not about this place
 	if a.mode == progress.Stream {
 		a.next = a.match + 1
 	}
@@ -240,23 +220,23 @@ func (a *Actor) restart(now int64) {
 
 // append queues one append frame at next; false when it cannot be sent now.
 func (a *Actor) append(limit, commit uint64, grant int) bool {
-	room := grant - a.bytes - frameOverhead
+	room := grant - a.inFlight.bytes - frameOverhead
 	if room <= 0 {
 		return false
 	}
-	prevTerm, ok := a.terms.Term(a.next - 1)
+	prevTerm, ok := a.cfg.Terms.Term(a.next - 1)
 	if !ok && a.next > 1 {
-		a.err = fmt.Errorf("peer: member %d: entry %d before its place is gone", a.member, a.next-1)
+		a.err = fmt.Errorf("peer: member %d: entry %d before its place is gone", a.cfg.Member, a.next-1)
 		return false
 	}
-	m := raft.Message{Type: raft.Append, From: a.self, To: a.member, Term: a.term,
+	m := raft.Message{Type: raft.Append, From: a.cfg.Self, To: a.cfg.Member, Term: a.term,
 		PrevIndex: a.next - 1, PrevTerm: prevTerm, Commit: commit}
 	var run ziplist.Run
 	if a.next <= limit {
 		if run, ok = a.read(limit); !ok {
 			return false
 		}
-		if len(run.Records) > room && a.head != a.tail {
+		if len(run.Records) > room && !a.inFlight.empty() {
 			return false // an entry larger than the grant goes alone
 		}
 		m.EntryTerm, m.Count = run.Term, run.Count
@@ -268,22 +248,20 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 		a.front = wire.AppendRunFront(a.front, len(h)+len(run.Records))
 		a.front = append(a.front, h...)
 	}
-	a.link.Send(a.front, run.Records)
+	a.cfg.Link.Send(a.front, run.Records)
 	if a.mode == progress.Stream || run.Count > 0 {
 		n := len(run.Records) + frameOverhead
-		a.inFlight[a.tail%flights] = flight{last: a.next + uint64(run.Count) - 1, bytes: n}
-		a.tail++
-		a.bytes += n
+		a.inFlight.push(flight{last: a.next + uint64(run.Count) - 1, bytes: n})
 	}
 	a.next += uint64(run.Count)
-	a.sentBytes += uint64(len(run.Records))
-	a.sentEntries += uint64(run.Count)
+	a.sent.bytes += uint64(len(run.Records))
+	a.sent.entries += uint64(run.Count)
 	return true
 }
 
 // read takes the next run from the store, or from the journal behind it.
 func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
-	run, err := a.store.Read(&a.cursor, a.next, limit, a.frameBytes)
+	run, err := a.cfg.Store.Read(&a.cursor, a.next, limit, a.cfg.FrameBytes)
 	if err == nil {
 		return run, true
 	}
@@ -291,21 +269,21 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 		a.err = err
 		return run, false
 	}
-	run, err, ok := a.catchup.Result()
+	run, err, ok := a.cfg.Catchup.Result()
 	if ok && err == nil && run.First == a.next && run.First+uint64(run.Count)-1 <= limit && a.current(&run) {
 		return run, true
 	}
 	if err != nil {
 		a.err = err
 	}
-	a.catchup.Fetch(a.next)
+	a.cfg.Catchup.Fetch(a.next)
 	return run, false
 }
 
 // Check holds the actor against its bounds: what is in flight.
 func (a *Actor) Check() error {
-	if n := a.tail - a.head; n < 0 || n > flights || a.bytes < 0 || n == 0 && a.bytes != 0 {
-		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.member, n, a.bytes)
+	if f := &a.inFlight; !f.valid() {
+		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member, f.len(), f.bytes)
 	}
 	return nil
 }
@@ -313,8 +291,8 @@ func (a *Actor) Check() error {
 // current reports that a run read from the journal is of the log as it is now:
 // a request of an earlier leadership may return what was overruled since.
 func (a *Actor) current(run *ziplist.Run) bool {
-	first, ok := a.terms.Term(run.First)
-	last, known := a.terms.Term(run.First + uint64(run.Count) - 1)
+	first, ok := a.cfg.Terms.Term(run.First)
+	last, known := a.cfg.Terms.Term(run.First + uint64(run.Count) - 1)
 	return ok && known && first == run.Term && last == run.Term
 }
 

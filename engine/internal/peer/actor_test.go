@@ -35,8 +35,8 @@ type oneTerm struct{}
 func (oneTerm) Term(uint64) (uint64, bool) { return 1, true }
 
 // A probe that carries entries and is lost must start again where it was
-// ordered, however often, and over a new connection too: one from further on is
-// refused, and the core, which knows only of the one that it ordered, drops the
+// directed, however often, and over a new connection too: one from further on is
+// refused, and the core, which knows only of the one that it asked for, drops the
 // refusal. The member would never be fed again.
 func TestALostProbeIsSentAgain(t *testing.T) {
 	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)
@@ -47,7 +47,7 @@ func TestALostProbeIsSentAgain(t *testing.T) {
 	}
 	l := &wireLink{connection: 1}
 	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 10})
-	a.Order(1, progress.Probe, 5, 0, 1)
+	a.Direct(1, progress.Probe, 5, 0, 1)
 	now := int64(1)
 	for try := range 4 {
 		if try == 2 {
@@ -104,7 +104,7 @@ func TestAReadOfAnEarlierLeadershipIsNotSent(t *testing.T) {
 		store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
 		l := &wireLink{connection: 1}
 		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: uneven{}, Catchup: s, Retry: 10})
-		a.Order(3, progress.Stream, 1, 0, 1)
+		a.Direct(3, progress.Stream, 1, 0, 1)
 		a.Poll(8, 3, 1)
 		entries := uint32(0)
 		for _, m := range l.sent {
@@ -133,7 +133,7 @@ func TestNothingIsSentOfALogThatCannotBeRead(t *testing.T) {
 	for _, mode := range []progress.Mode{progress.Probe, progress.Stream} {
 		s, l := &spoiled{}, &wireLink{connection: 1}
 		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Catchup: s, Retry: 10})
-		a.Order(1, mode, 5, 0, 1)
+		a.Direct(1, mode, 5, 0, 1)
 		for now := range int64(4) {
 			a.Poll(8, 4, now)
 		}
@@ -157,7 +157,7 @@ func TestAppendsAreCutToFrames(t *testing.T) {
 	}
 	l := &wireLink{connection: 1} // grants 1 MiB
 	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 1000, FrameBytes: 700})
-	a.Order(1, progress.Stream, 1, 0, 1)
+	a.Direct(1, progress.Stream, 1, 0, 1)
 	var counts []uint32
 	for now := range int64(8) {
 		a.Poll(5, 0, now)

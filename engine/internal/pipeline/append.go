@@ -8,8 +8,9 @@ import (
 	"github.com/ringraft/ringraft/ziplist"
 )
 
-// Bytes is a byte ring as stage 1 sees it: a lane's or a member link's. The
-// replica gives the bytes back once Stored has passed the slot naming them.
+// Bytes is what holds a slot's records, as stage 1 sees it: the byte ring of a
+// lane or of a member's link, or the replica's configuration entry. The replica
+// keeps them until Stored has passed the slot that names them.
 type Bytes interface {
 	At(off uint64, n int) []byte
 }
@@ -20,7 +21,8 @@ type Bytes interface {
 //
 //	slot.Source  lane    records that the lane encoded when it took the command
 //	             frame   records of a member's append frame
-//	             no-op, config   made here
+//	             config  a record that the replica made
+//	             no-op   made here
 //
 // It never looks at roles: the slot says what to do. Everything below Stored
 // may be read by the journal, the actors and apply.
@@ -29,18 +31,13 @@ type Append struct {
 	store   *ziplist.Store
 	stored  ring.Sequence
 	sources func(slot *Slot) Bytes // where the slot's bytes lie
-	// Config is the data of the configuration entry of the slot published
-	// last with SourceConfig. The replica sets it and publishes no second one
-	// before it is stored.
-	Config []byte
-
-	scratch []byte
+	noOp    []byte                 // the record of a new leader's empty entry
 }
 
-// NewAppend wires stage 1. sources names the ring that holds a slot's bytes.
-func NewAppend(r *ring.Ring[Slot], store *ziplist.Store,
-	sources func(slot *Slot) Bytes) *Append {
-	return &Append{ring: r, store: store, sources: sources}
+// NewAppend wires stage 1. sources names what holds a slot's records.
+func NewAppend(r *ring.Ring[Slot], store *ziplist.Store, sources func(slot *Slot) Bytes) *Append {
+	return &Append{ring: r, store: store, sources: sources,
+		noOp: record.Append(nil, &record.Entry{Kind: record.NoOp})}
 }
 
 // Stored is the newest mutation that the store holds.
@@ -53,40 +50,28 @@ func (a *Append) Poll() int {
 		return 0
 	}
 	for seq := from + 1; seq <= to; seq++ {
-		a.store1(seq, a.ring.At(seq))
+		a.storeSlot(seq, a.ring.At(seq))
 	}
 	a.stored.Store(to)
 	return int(to - from)
 }
 
-func (a *Append) store1(seq uint64, s *Slot) {
+func (a *Append) storeSlot(seq uint64, s *Slot) {
 	a.store.Mark(seq)
 	if s.First <= a.store.Last() {
 		a.store.Truncate(s.First - 1)
 	}
+	records := a.noOp
 	switch s.Source {
 	case SourceNone:
 		s.Len = 0
-	case SourceLane, SourceFrame:
-		b := a.sources(s).At(s.Off, int(s.Len))
-		ref, err := a.store.Append(s.Term, s.First, s.Count, b)
-		if err != nil {
-			panic(fmt.Sprintf("pipeline: append: slot %d %+v: unverified bytes entered the ring: %v", seq, *s, err))
-		}
-		s.put(ref)
-	case SourceNoOp:
-		a.scratch = record.Append(a.scratch[:0], &record.Entry{Kind: record.NoOp})
-		a.one(s)
-	case SourceConfig:
-		a.scratch = record.Append(a.scratch[:0], &record.Entry{Kind: record.Config, Data: a.Config})
-		a.one(s)
+		return
+	case SourceLane, SourceFrame, SourceConfig:
+		records = a.sources(s).At(s.Off, int(s.Len))
 	}
-}
-
-func (a *Append) one(s *Slot) {
-	ref, err := a.store.Append(s.Term, s.First, 1, a.scratch)
+	ref, err := a.store.Append(s.Term, s.First, s.Count, records)
 	if err != nil {
-		panic(fmt.Sprintf("pipeline: append: own entry refused: %v", err))
+		panic(fmt.Sprintf("pipeline: append: slot %d %+v: unverified bytes entered the ring: %v", seq, *s, err))
 	}
 	s.put(ref)
 }

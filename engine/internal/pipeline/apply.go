@@ -39,8 +39,8 @@ type Apply struct {
 	store   *ziplist.Store
 	sm      StateMachine
 	lanes   func() []*Lane
-	orders  *ring.Ring[order]
-	taken   ring.Sequence // orders taken; gates their ring
+	notices *ring.Ring[notice]
+	taken   ring.Sequence // notices taken; gates their ring
 	ready   ring.Sequence
 	applied ring.Sequence
 	catchup Catchup
@@ -63,13 +63,13 @@ type Apply struct {
 func NewApply(store *ziplist.Store, sm StateMachine, lanes func() []*Lane, catchup Catchup, timing Timing) *Apply {
 	a := &Apply{store: store, sm: sm, lanes: lanes, catchup: catchup, timing: timing,
 		entries: make([]Entry, 0, applyEntries)}
-	a.orders = ring.New[order](8192)
-	a.orders.Gate(&a.taken)
+	a.notices = ring.New[notice](8192)
+	a.notices.Gate(&a.taken)
 	return a
 }
 
-// Orders is the replica's end of the ring into this stage.
-func (a *Apply) Orders() *Orders { return &Orders{ring: a.orders} }
+// Notices is the replica's end of the ring into this stage.
+func (a *Apply) Notices() *Notices { return &Notices{ring: a.notices} }
 
 // Ready is the cursor that the replica publishes: min(commit, stored index).
 func (a *Apply) Ready() *ring.Sequence { return &a.ready }
@@ -82,17 +82,17 @@ func (a *Apply) Counts() (commands, reads, unknown uint64) {
 	return a.commands.Load(), a.reads.Load(), a.unknown.Load()
 }
 
-// OrdersLeft is the room in the ring from the replica. Any goroutine.
-func (a *Apply) OrdersLeft() int {
+// NoticesLeft is the room in the ring from the replica. Any goroutine.
+func (a *Apply) NoticesLeft() int {
 	taken := a.taken.Load() // first: the cursor may only be ahead of it
-	return a.orders.Cap() - int(a.orders.Cursor().Load()-taken)
+	return a.notices.Cap() - int(a.notices.Cursor().Load()-taken)
 }
 
-// Waiting reports whether orders or entries wait for this stage. Any goroutine.
-func (a *Apply) Waiting() bool { return a.HasOrders() || a.Behind() }
+// Waiting reports whether notices or entries wait for this stage. Any goroutine.
+func (a *Apply) Waiting() bool { return a.HasNotices() || a.Behind() }
 
-// HasOrders reports whether orders wait for this stage. Any goroutine.
-func (a *Apply) HasOrders() bool { return a.orders.Cursor().Load() != a.taken.Load() }
+// HasNotices reports whether notices wait for this stage. Any goroutine.
+func (a *Apply) HasNotices() bool { return a.notices.Cursor().Load() != a.taken.Load() }
 
 // Behind reports whether entries wait for this stage. Any goroutine.
 func (a *Apply) Behind() bool { return a.ready.Load() != a.applied.Load() }
@@ -109,8 +109,8 @@ func (a *Apply) Err() error {
 // Poll applies a bounded amount and returns the work done. more tells that
 // work is left that no one else will announce.
 func (a *Apply) Poll() (worked int, more bool) {
-	ready := a.ready.Load() // before the orders: what covers it is visible
-	worked += a.takeOrders()
+	ready := a.ready.Load() // before the notices: what covers it is visible
+	worked += a.takeNotices()
 	applied := a.applied.Load()
 	for turn := 0; applied < ready && turn < applyTurn && a.failed.Load() == nil; turn++ {
 		run, ok := a.read(applied+1, ready)
@@ -145,8 +145,8 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 	sure := a.sure
 	a.sure = 0
 	if err != nil {
-		err = fmt.Errorf("apply: entry %d: %w", index, err)
-		a.failed.Store(&err)
+		failure := fmt.Errorf("apply: entry %d: %w", index, err)
+		a.failed.Store(&failure)
 		return run, false
 	}
 	if run.First != index || index > sure {

@@ -30,16 +30,13 @@ func (s *Journal) Follow(stored *ring.Sequence) { s.stored = stored }
 // Durable is the newest mutation on disk, and with it every earlier one.
 func (s *Journal) Durable() *ring.Sequence { return &s.durable }
 
-// Idle reports whether everything stored is durable.
-func (s *Journal) Idle() bool { return s.durable.Load() == s.stored.Load() }
-
 // Poll hands stored slots to the journal and publishes what became durable.
-// lone: no other input waits, so a group that nothing precedes may be written
+// idle: no other input waits, so a group that nothing precedes may be written
 // by the caller itself.
-func (s *Journal) Poll(now int64, lone bool) (worked int) {
+func (s *Journal) Poll(now int64, idle bool) (worked int) {
 	for {
 		n := s.fill()
-		n += s.journal.Poll(now, lone)
+		n += s.journal.Poll(now, idle)
 		if d := s.journal.Durable(); d != s.durable.Load() {
 			s.durable.Store(d)
 			n++

@@ -2,59 +2,11 @@ package pipeline
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/bits"
 	"sync/atomic"
 
 	"github.com/ringraft/ringraft/journal/record"
 	"github.com/ringraft/ringraft/ring"
-)
-
-// Outcome is one of the three things that can be said of a request.
-type Outcome uint8
-
-const (
-	// Applied: the command was committed and executed; the reply is its result.
-	Applied Outcome = iota
-	// NotApplied: the command was certainly not and will certainly not be
-	// executed.
-	NotApplied
-	// Unknown: the command may have been, or may yet be, executed.
-	Unknown
-)
-
-func (o Outcome) String() string {
-	return [...]string{"applied", "not applied", "unknown"}[o]
-}
-
-// Reason says why a request was not applied or is unknown.
-type Reason uint8
-
-const (
-	None           Reason = iota
-	NotLeader             // this replica does not lead; nothing was appended
-	Busy                  // admission: lane or engine full; nothing was appended
-	TooLarge              // command above the configured size; nothing was appended
-	Closing               // the engine is closing
-	Superseded            // another leader's entry was committed at its index
-	LeadershipLost        // appended, then leadership was lost before the answer
-	Poisoned              // the journal failed; see Engine.Err
-	NoSpace               // the disk is full: nothing was appended, reads go on
-)
-
-func (r Reason) String() string {
-	return [...]string{"", "not leader", "busy", "too large", "closing",
-		"superseded", "leadership lost", "journal failed", "no space left for the journal"}[r]
-}
-
-var (
-	// ErrBusy: as many requests are outstanding as the lane admits, or its
-	// byte ring is full. Nothing happened; try again after completions.
-	ErrBusy = errors.New("ringraft: busy: the lane is full, wait for completions")
-	// ErrTooLarge: the command exceeds the size the engine was built with.
-	ErrTooLarge = errors.New("ringraft: command too large")
-	// ErrShut: the engine is closing. Nothing happened.
-	ErrShut = errors.New("ringraft: engine closed")
 )
 
 // Completion answers one request of a lane. Reply is valid until the next
@@ -104,7 +56,7 @@ const (
 	sideBytes = 4 << 20 // default of LaneConfig.Queries and Replies
 )
 
-// Lane is the allocation-free asynchronous road into an engine: requests one
+// Lane is the allocation-free asynchronous way into an engine: requests one
 // way, completions the other, one owner goroutine, no locks. Requests are
 // numbered 1, 2, 3, …
 //
@@ -117,31 +69,23 @@ type Lane struct {
 	cfg   LaneConfig
 
 	// Owner's.
-	writes   *ring.Bytes
-	reads    *ring.Bytes
-	open     []byte // reserved write batch, nil if none
-	openUsed int
-	openN    uint32
-	openOrd  uint64
-	next     uint64 // number of the next request
-	ordinal  uint64 // ordinal of the next write
-	oldest   uint64 // every request below is released
-	taken    uint64 // completions taken by Next
-	given    uint64 // completions given back by Release
-	pooledTo uint64 // reply ring position to give back at Release
-	done     []uint8
-	flushes  bool
-	nReads   uint64 // reads added
+	writes  *ring.Bytes
+	reads   *ring.Bytes
+	open    openBatch
+	next    uint64 // number of the next request
+	ordinal uint64 // ordinal of the next write
+	oldest  uint64 // every request below is released
+	taken   taken
+	done    []uint8 // by cell: its completion was taken
+	flushes bool
+	nReads  uint64 // reads added
 
 	// Written by the owner, read by apply: request number of a write ordinal.
 	requests []uint64
 
 	readsFlushed ring.Sequence // reads handed over, a count; owner → replica
 
-	// Written by apply, read by the owner.
-	out     []Completion
-	outHead ring.Sequence // completions published
-	replies *ring.Bytes
+	completions completions
 
 	closed atomic.Bool
 
@@ -149,9 +93,26 @@ type Lane struct {
 	rep laneReplica
 }
 
-// laneReplica is what only the replica's goroutine touches.
-type laneReplica struct {
-	readsSeen uint64 // reads already given a round or refused
+// openBatch is a reserved write batch that takes more commands.
+type openBatch struct {
+	bytes   []byte // nil: none is open
+	used    int
+	count   uint32
+	ordinal uint64 // of its first write
+}
+
+// taken counts the completions that the owner has had.
+type taken struct {
+	next    uint64 // taken by Next
+	back    uint64 // given back by Release
+	replies uint64 // reply ring position to give back at Release; 0: none
+}
+
+// completions is written by apply and read by the owner.
+type completions struct {
+	ring    []Completion
+	head    ring.Sequence // published
+	replies *ring.Bytes
 }
 
 // NewLane makes a lane; the engine does, and wires it.
@@ -178,8 +139,8 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(cfg.Queries),
 		next: 1, oldest: 1, ordinal: 1,
 		done: make([]uint8, n), requests: make([]uint64, n),
-		out: make([]Completion, n), replies: ring.NewBytes(cfg.Replies),
-		app: laneApply{done: make([]uint64, n)},
+		completions: completions{ring: make([]Completion, n), replies: ring.NewBytes(cfg.Replies)},
+		app:         laneApply{done: make([]uint64, n)},
 	}
 }
 
@@ -208,14 +169,14 @@ func (l *Lane) Write(cmd []byte) (request uint64, err error) {
 		return 0, ErrBusy
 	}
 	need := record.SizeCommand(len(cmd))
-	if l.openUsed+need > len(l.open) || l.openN == batchCount {
+	if l.open.used+need > len(l.open.bytes) || l.open.count == batchCount {
 		if !l.openBatch(need) {
 			return 0, ErrBusy
 		}
 	}
-	b := record.AppendCommand(l.open[:l.openUsed:len(l.open)], cmd)
-	l.openUsed = len(b)
-	l.openN++
+	b := record.AppendCommand(l.open.bytes[:l.open.used:len(l.open.bytes)], cmd)
+	l.open.used = len(b)
+	l.open.count++
 	request = l.next
 	l.next++
 	l.requests[l.ordinal&(l.cells-1)] = request
@@ -234,20 +195,20 @@ func (l *Lane) openBatch(need int) bool {
 			return false
 		}
 	}
-	l.open, l.openUsed, l.openN, l.openOrd = b, writeHeader, 0, l.ordinal
+	l.open.bytes, l.open.used, l.open.count, l.open.ordinal = b, writeHeader, 0, l.ordinal
 	return true
 }
 
 func (l *Lane) commitBatch() {
-	if l.openN > 0 {
-		binary.LittleEndian.PutUint32(l.open, l.openN)
-		binary.LittleEndian.PutUint32(l.open[4:], 0)
-		binary.LittleEndian.PutUint64(l.open[8:], l.openOrd)
-		binary.LittleEndian.PutUint64(l.open[16:], uint64(l.cfg.clock()))
-		l.writes.Commit(l.openUsed)
+	if l.open.count > 0 {
+		binary.LittleEndian.PutUint32(l.open.bytes, l.open.count)
+		binary.LittleEndian.PutUint32(l.open.bytes[4:], 0)
+		binary.LittleEndian.PutUint64(l.open.bytes[8:], l.open.ordinal)
+		binary.LittleEndian.PutUint64(l.open.bytes[16:], uint64(l.cfg.clock()))
+		l.writes.Commit(l.open.used)
 		l.flushes = true
 	}
-	l.open, l.openUsed, l.openN = nil, 0, 0
+	l.open.bytes, l.open.used, l.open.count = nil, 0, 0
 }
 
 // Read adds a linearizable query, which is copied. after is the number of the
@@ -308,17 +269,17 @@ func (l *Lane) Flush() {
 
 // Next takes the next completion, if there is one.
 func (l *Lane) Next() (Completion, bool) {
-	if l.taken == l.outHead.Load() {
+	if l.taken.next == l.completions.head.Load() {
 		return Completion{}, false
 	}
-	c := l.out[l.taken&(l.cells-1)]
-	l.taken++
+	c := l.completions.ring[l.taken.next&(l.cells-1)]
+	l.taken.next++
 	if c.pooled {
-		rec, pos, ok := l.replies.Next()
+		rec, pos, ok := l.completions.replies.Next()
 		if !ok {
 			panic("pipeline: lane: a reply was completed before its bytes were published")
 		}
-		c.Reply, l.pooledTo = rec, pos
+		c.Reply, l.taken.replies = rec, pos
 	}
 	l.done[c.Request&(l.cells-1)] = 1
 	return c, true
@@ -327,15 +288,15 @@ func (l *Lane) Next() (Completion, bool) {
 // Release gives back the completions that Next returned, and with them their
 // places: from now on their replies must not be looked at.
 func (l *Lane) Release() {
-	if l.given == l.taken {
+	if l.taken.back == l.taken.next {
 		return
 	}
-	if l.pooledTo != 0 {
-		l.replies.Release(l.pooledTo)
-		l.pooledTo = 0
+	if l.taken.replies != 0 {
+		l.completions.replies.Release(l.taken.replies)
+		l.taken.replies = 0
 	}
-	for ; l.given < l.taken; l.given++ {
-		l.out[l.given&(l.cells-1)].Reply = nil
+	for ; l.taken.back < l.taken.next; l.taken.back++ {
+		l.completions.ring[l.taken.back&(l.cells-1)].Reply = nil
 	}
 	for m := l.cells - 1; l.oldest < l.next && l.done[l.oldest&m] != 0; l.oldest++ {
 		l.done[l.oldest&m] = 0

@@ -23,13 +23,13 @@ type readGroup struct {
 // complete answers one request. The bytes of reply are copied.
 func (l *Lane) complete(request uint64, o Outcome, why Reason, reply []byte) {
 	a := &l.app
-	c := &l.out[a.head&(l.cells-1)]
+	c := &l.completions.ring[a.head&(l.cells-1)]
 	*c = Completion{Request: request, Outcome: o, Reason: why}
 	a.done[request&(l.cells-1)] = request
 	if n := len(reply); n > 0 {
-		if b := l.replies.Reserve(n); b != nil {
+		if b := l.completions.replies.Reserve(n); b != nil {
 			copy(b, reply)
-			l.replies.Commit(n)
+			l.completions.replies.Commit(n)
 			c.pooled = true
 		} else { // the owner is behind, or one huge reply: never block
 			c.Reply = append([]byte(nil), reply...)
@@ -41,8 +41,8 @@ func (l *Lane) complete(request uint64, o Outcome, why Reason, reply []byte) {
 
 // publish makes the completions visible to the owner.
 func (l *Lane) publish() {
-	l.replies.Publish()
-	l.outHead.Store(l.app.head)
+	l.completions.replies.Publish()
+	l.completions.head.Store(l.app.head)
 	l.app.dirty = false
 }
 

@@ -2,8 +2,24 @@ package pipeline
 
 import "encoding/binary"
 
+// laneReplica is what only the replica's goroutine touches.
+type laneReplica struct {
+	readsSeen uint64 // reads already given a round or refused
+}
+
 // Number is the lane's place in the engine's lane table.
 func (l *Lane) Number() uint16 { return l.id }
+
+// WriteBatch is one batch of a lane as the replica takes it.
+type WriteBatch struct {
+	Lane    *Lane
+	Count   uint32
+	Ordinal uint64
+	Flushed int64
+	Off     uint64 // of the encoded records in the lane's byte ring
+	Len     uint32
+	Pos     uint64 // to release once stored
+}
 
 // TakeWrites takes the next write batch. The replica's goroutine only. The
 // bytes stay until stage 1 has stored or the replica has dropped them

@@ -16,8 +16,8 @@ const (
 	SourceFrame
 	// SourceNoOp: the empty entry of a new leader; stage 1 makes it.
 	SourceNoOp
-	// SourceConfig: a configuration entry, whose data the replica left in
-	// Append.Config before it published the slot.
+	// SourceConfig: the encoded record of a configuration entry, which the
+	// replica keeps.
 	SourceConfig
 )
 

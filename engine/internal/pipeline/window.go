@@ -8,7 +8,6 @@ type windowRun struct {
 	term        uint64
 	ordinal     uint64 // write ordinal of first
 	flushed     int64
-	claimed     int64
 	lane        uint16
 }
 
@@ -104,64 +103,4 @@ func (w *window) expire(term uint64, why Reason, applied uint64, a *Apply) {
 	}
 	w.runs = kept
 	w.compact()
-}
-
-// takeOrders carries out what the replica asked for.
-func (a *Apply) takeOrders() (n int) {
-	from, to := a.taken.Load(), a.orders.Cursor().Load()
-	for seq := from + 1; seq <= to; seq++ {
-		a.take(a.orders.At(seq))
-	}
-	if to != from {
-		a.taken.Store(to)
-	}
-	return int(to - from)
-}
-
-func (a *Apply) take(o *order) {
-	lanes := a.lanes()
-	switch o.kind {
-	case orderRun:
-		a.window.push(windowRun{first: o.first, last: o.first + uint64(o.count) - 1, term: o.term,
-			ordinal: o.ordinal, lane: o.lane, flushed: o.flushed, claimed: o.claimed}, a)
-	case orderRefuse:
-		l := lanes[o.lane]
-		for i := range uint64(o.count) {
-			request := l.writeRequest(o.ordinal + i)
-			l.complete(request, NotApplied, o.reason, nil)
-		}
-	case orderReads:
-		l := lanes[o.lane]
-		l.app.groups = append(l.app.groups, readGroup{upto: o.ordinal, ctx: o.ctx,
-			settled: o.reason != None, reason: o.reason})
-	case orderConfirm:
-		a.eachGroup(func(g *readGroup) {
-			if !g.settled && g.ctx <= o.ctx {
-				g.settled, g.index = true, o.first
-			}
-		})
-	case orderRefuseReads:
-		a.eachGroup(func(g *readGroup) {
-			if !g.settled {
-				g.settled, g.reason = true, o.reason
-			}
-		})
-	case orderExpire:
-		a.window.expire(o.term, o.reason, a.applied.Load(), a)
-	case orderClose:
-		a.window.expire(^uint64(0), o.reason, a.applied.Load(), a)
-		a.eachGroup(func(g *readGroup) {
-			if g.reason == None {
-				g.settled, g.reason = true, o.reason
-			}
-		})
-	}
-}
-
-func (a *Apply) eachGroup(f func(*readGroup)) {
-	for _, l := range a.lanes() {
-		for i := range l.app.groups {
-			f(&l.app.groups[i])
-		}
-	}
 }

@@ -18,19 +18,19 @@ func (r *Replica) Check() error {
 	if ready > r.stored.index() {
 		return fmt.Errorf("I2: ready %d, stored only up to %d", ready, r.stored.index())
 	}
-	if r.durable.index() > r.core.Last() && !r.pending() {
+	if r.durable.index() > r.core.Last() && !r.out.pending() {
 		return fmt.Errorf("I3: durable index %d beyond the log's end %d", r.durable.index(), r.core.Last())
 	}
-	if n := len(r.gated); n > gatedMax {
+	if n := len(r.gate.messages); n > gatedMax {
 		return fmt.Errorf("bounded: %d messages wait for the disk", n)
 	}
-	if n := len(r.effects.List); n > effectsMax {
-		return fmt.Errorf("bounded: %d effects wait for a slot", n-r.at)
+	if err := r.out.check(); err != nil {
+		return err
 	}
 	if n := len(r.expiries); n > expiriesMax {
 		return fmt.Errorf("bounded: %d leaderships that are over wait to be forgotten", n)
 	}
-	for _, a := range r.cfg.Actors {
+	for _, a := range r.actors {
 		if err := a.Check(); err != nil {
 			return err
 		}
@@ -38,12 +38,6 @@ func (r *Replica) Check() error {
 	return nil
 }
 
-// effectsMax bounds the effects of one call of the core.
-const effectsMax = 256
-
-// gatedMax bounds the messages that wait for a hard state to be durable: a
-// few per member and election, and an election takes longer than a write.
-const gatedMax = 256
-
-// expiriesMax bounds the leaderships whose requests wait for their end.
-const expiriesMax = 16
+// RingFull reports that effects wait for a free slot, for simulations. Poll's
+// goroutine only.
+func (r *Replica) RingFull() bool { return r.out.pending() }

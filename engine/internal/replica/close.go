@@ -17,29 +17,26 @@ func (r *Replica) shut(why pipeline.Reason) {
 	for i, l := range lanes {
 		l.Shut(why)
 		for {
-			r.cfg.Apply.Poll() // makes room for orders, answers what is ready
+			r.cfg.Apply.Poll() // makes room for notices, answers what is ready
 			b := pipeline.WriteBatch{}
-			if i < len(r.held) && r.held[i].Count > 0 {
-				b, r.held[i].Count = r.held[i], 0
+			if i < len(r.lanes.table) && r.lanes.table[i].held.Count > 0 {
+				b, r.lanes.table[i].held.Count = r.lanes.table[i].held, 0
 			} else if !l.TakeWrites(&b) {
 				break
 			}
-			r.orders.Refuse(&b, why)
-			r.orders.Publish()
+			r.notices.Refuse(&b, why)
+			r.notices.Publish()
 			l.ReleaseWrites(b.Pos)
 		}
 		if upto, ok := l.TakeReads(); ok {
-			r.orders.Reads(l, upto, 0, why)
+			r.notices.Reads(l, upto, 0, why)
 		}
 	}
-	r.orders.Close(why)
-	r.orders.Publish()
+	r.notices.Close(why)
+	r.notices.Publish()
 	r.cfg.Apply.Poll()
 }
 
-// RingFull reports that effects wait for a free slot. Poll's goroutine only.
-func (r *Replica) RingFull() bool { return r.pending() }
-
 // Blocked reports that the replica waits for apply to make room. Any
 // goroutine.
-func (r *Replica) Blocked() bool { return r.cfg.Apply.OrdersLeft() <= ordersKept*2 }
+func (r *Replica) Blocked() bool { return r.cfg.Apply.NoticesLeft() <= noticesKept*2 }

@@ -9,26 +9,7 @@ import (
 	"github.com/ringraft/ringraft/journal/record"
 )
 
-// pending reports that effects wait for free slots. The core is not called
-// again before they are out.
-func (r *Replica) pending() bool { return r.at < len(r.effects.List) }
-
-// carry carries out effects in order, as far as free slots allow.
-func (r *Replica) carry() {
-	for r.at < len(r.effects.List) {
-		e := &r.effects.List[r.at]
-		if e.Kind == raft.Mutate {
-			if !r.mutate(e) {
-				return
-			}
-		} else {
-			r.effect(e)
-		}
-		r.at++
-	}
-	r.effects.List, r.at = r.effects.List[:0], 0
-}
-
+// effect carries out an effect of the core that is no mutation.
 func (r *Replica) effect(e *raft.Effect) {
 	switch e.Kind {
 	case raft.Send:
@@ -39,19 +20,19 @@ func (r *Replica) effect(e *raft.Effect) {
 		r.timeCommitted(e.Index)
 	case raft.ReadReady:
 		r.reads.confirmed = e.Ctx
-		r.orders.Confirm(e.Ctx, e.Index)
+		r.notices.Confirm(e.Ctx, e.Index)
 	case raft.RoleChange:
 		r.changeRole(e)
 	case raft.Peer:
-		r.orderPeer(e)
+		r.direct(e)
 	default:
 		panic(fmt.Sprintf("replica: effect of unknown kind %d", e.Kind))
 	}
 }
 
-// mutate claims and publishes the slot of one mutation; false when no slot is
-// free.
-func (r *Replica) mutate(e *raft.Effect) bool {
+// mutate claims and publishes the slot of one mutation, whose entries lie
+// where the input says; false when no slot is free.
+func (r *Replica) mutate(e *raft.Effect, in *input) bool {
 	seq, ok := r.ring.TryClaim(1)
 	if !ok {
 		return false
@@ -64,45 +45,39 @@ func (r *Replica) mutate(e *raft.Effect) bool {
 	case raft.NoOp:
 		s.Source = pipeline.SourceNoOp
 	case raft.Config:
-		s.Source = pipeline.SourceConfig
-		r.append.Config = r.founding
+		s.Source, s.Len = pipeline.SourceConfig, r.config.put(in.config, seq, r.stored.reached)
 	case raft.Proposals:
-		r.fromLane(s, seq)
+		r.fromLane(s, seq, &in.batch)
 	case raft.Frame:
-		r.fromFrame(s, seq, e.Skip)
+		r.fromFrame(s, seq, e.Skip, &in.frame)
 	default:
 		panic(fmt.Sprintf("replica: mutation from unknown source %d", e.Source))
 	}
-	if s.Hard != r.hard {
-		r.hard, r.hardSeq = s.Hard, seq
-		r.hards = append(r.hards, hardAt{seq, s.Hard})
-	}
+	r.gate.published(s.Hard, seq)
 	r.durable.publish(seq, s.First, s.Count)
 	r.stored.publish(seq, s.First, s.Count)
 	r.ring.Publish(seq)
 	return true
 }
 
-// fromLane points the slot at the batch being proposed and enters the batch
-// into the reply window.
-func (r *Replica) fromLane(s *pipeline.Slot, seq uint64) {
-	b := &r.batch
+// fromLane points the slot at a batch and enters the batch into the reply
+// window.
+func (r *Replica) fromLane(s *pipeline.Slot, seq uint64, b *pipeline.WriteBatch) {
 	if b.Count != s.Count {
 		panic(fmt.Sprintf("replica: proposed %d entries, core appends %d", b.Count, s.Count))
 	}
 	s.Source, s.Origin, s.Off, s.Len = pipeline.SourceLane, b.Lane.Number(), b.Off, b.Len
-	r.laneMark[b.Lane.Number()] = mark{seq: seq, pos: b.Pos}
-	r.orders.Run(b, s.First, s.Term, r.now)
-	r.flights = append(r.flights, flight{seq: seq, last: s.Last(), claimed: r.now})
-	r.cfg.Timing.Claimed(b.Flushed, r.now)
+	r.lanes.table[b.Lane.Number()].mark = mark{seq: seq, pos: b.Pos}
+	r.notices.Run(b, s.First, s.Term)
+	r.times.claimed(flight{seq: seq, last: s.Last(), claimed: r.clock.now})
+	r.cfg.Timing.Claimed(b.Flushed, r.clock.now)
 	r.stats.Proposals += uint64(b.Count)
 	r.stats.Batches++
 }
 
 // fromFrame points the slot at the part of the frame's records that the log
 // does not hold yet, and tells the core of configurations among them.
-func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32) {
-	f := &r.frame
+func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32, f *frame) {
 	at := 0
 	for range skip {
 		n, err := record.Skip(f.records[at:])
@@ -121,39 +96,19 @@ func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32) {
 	}
 }
 
-func (r *Replica) send(e *raft.Effect) {
-	if e.Gated && r.hardSeq > r.durable.reached {
-		if len(r.gated) == gatedMax { // a disk that hangs; whoever asked long ago asks again
-			r.gated = r.gated[:copy(r.gated, r.gated[1:])]
-		}
-		r.gated = append(r.gated, gatedMessage{seq: r.hardSeq, msg: e.Message})
-		return
-	}
-	r.sendNow(&e.Message)
-}
-
-func (r *Replica) sendNow(m *raft.Message) {
-	if a := r.actor(m.To); a != nil {
-		a.Send(m)
-	}
-}
-
 // changeRole follows the core. A leader that steps down cancels nothing:
 // what was appended is judged when its index is applied, or expires after
 // two election timeouts as unknown.
 func (r *Replica) changeRole(e *raft.Effect) {
-	was := r.role
-	r.role, r.leader, r.term = e.Role, e.Leader, e.Term
+	was := r.lead.role
+	r.lead = leadership{role: e.Role, leader: e.Leader, term: e.Term}
 	if was == raft.Leader && e.Role != raft.Leader {
-		for _, a := range r.cfg.Actors {
+		for _, a := range r.actors {
 			a.Stop()
 		}
-		if r.reads.waiting || r.reads.begun != r.reads.confirmed { // none: apply may stand still, with no room for orders
-			r.orders.RefuseReads(pipeline.NotLeader)
-			r.reads.waiting, r.reads.confirmed = false, r.reads.begun
-		}
+		r.dropReads()
 		r.expireLater(e.Term)
-		r.flights, r.flightAt, r.flightCm = r.flights[:0], 0, 0
+		r.times.reset()
 	}
 	if e.Role == raft.Leader {
 		r.stats.Elections++
@@ -163,28 +118,13 @@ func (r *Replica) changeRole(e *raft.Effect) {
 	}
 }
 
-// expireLater makes what was appended up to a term unknown in two election
-// timeouts. Leaderships that come and go faster than that share the last one.
-func (r *Replica) expireLater(term uint64) {
-	x := expiry{term: term, at: r.now + 2*int64(r.cfg.ElectionTicks)*r.cfg.Tick}
-	if n := len(r.expiries); n == expiriesMax {
-		r.expiries[n-1] = x
-	} else {
-		r.expiries = append(r.expiries, x)
-	}
+// leadership is what the core last reported: the role in a term, and who leads.
+type leadership struct {
+	role         raft.Role
+	leader, term uint64
 }
 
 // Role, leader and term as last reported by the core.
-func (r *Replica) Role() (role raft.Role, leader, term uint64) { return r.role, r.leader, r.term }
-
-// Found appends the founding configuration as the first entry of a fresh log.
-// The core must have been built with that entry in place: last index 1, term 1.
-func (r *Replica) Found(data []byte) {
-	h := r.core.Hard()
-	r.founding = data
-	r.durable, r.stored = newLine(0), newLine(0)
-	r.effects.List = append(r.effects.List, raft.Effect{Kind: raft.Mutate, Hard: h, First: 1, Count: 1,
-		EntryTerm: 1, Source: raft.Config})
-	r.hard = journal.Hard{}
-	r.carry()
+func (r *Replica) Role() (role raft.Role, leader, term uint64) {
+	return r.lead.role, r.lead.leader, r.lead.term
 }

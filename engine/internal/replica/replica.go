@@ -11,12 +11,9 @@
 package replica
 
 import (
-	"errors"
-
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
-	"github.com/ringraft/ringraft/engine/internal/raft/progress"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/ring"
 	"github.com/ringraft/ringraft/ziplist"
@@ -29,7 +26,7 @@ type Config struct {
 	Core    *raft.Core
 	Store   *ziplist.Store
 	Journal *journal.Journal
-	Actors  []*peer.Actor // one per other member
+	Actors  []*peer.Actor // one per other member; see AddActor
 	Apply   *pipeline.Apply
 	Fused   bool // Poll polls Apply too
 
@@ -55,55 +52,33 @@ type Config struct {
 	Clock  func() int64
 }
 
-// Timing receives the times of batches, in ns; all calls come from the
-// polling goroutine.
-type Timing interface {
-	Claimed(flushed, claimed int64)
-	Durable(claimed, durable int64)
-	Committed(claimed, committed int64)
-}
-
 // Replica is one member's driver. Only Poll's goroutine may call its methods
 // unless a method says otherwise.
 type Replica struct {
 	cfg     Config
-	id      uint64
 	core    *raft.Core
-	effects raft.Effects
-	at      int // effects carried out so far
+	out     outbox
 	ring    *ring.Ring[pipeline.Slot]
 	append  *pipeline.Append
 	journal *pipeline.Journal
-	orders  *pipeline.Orders
+	notices *pipeline.Notices
+	actors  []*peer.Actor // a new slice with every change
 
 	durable line // durable sequence → index
 	stored  line // stored sequence → index
-	hard    journal.Hard
-	hards   []hardAt // hard states published and not yet durable
-	hardSeq uint64   // sequence of the newest hard-state change
-	gated   []gatedMessage
+	gate    gate
 
-	sources  sources
-	frame    frame               // the append being stepped
-	batch    pipeline.WriteBatch // the batch being proposed
-	held     []pipeline.WriteBatch
-	laneMark []mark
+	sources sources
+	message raft.Message // being stepped; a variable would be allocated for each
+	config  configEntry
+	lanes   lanes
+	reads   readRounds
 
-	now      int64
-	ticked   int64
-	reads    readRounds
-	role     raft.Role
-	leader   uint64
-	term     uint64
+	clock    clock
+	upkeep   upkeep
+	lead     leadership
 	expiries []expiry
-	flights  []flight
-	flightAt int
-	flightCm int
-	founding []byte
-	full     bool // the journal has no room for another segment
-	reserve  int  // slots that proposals leave free
-
-	probation bool // as of the last tick
+	times    times
 
 	// commit is what the effects carried out so far amount to. The core's own
 	// may speak of entries that wait for a slot: until theirs is published,
@@ -113,71 +88,41 @@ type Replica struct {
 	stats Stats
 }
 
-// reserveMax slots are kept from proposals for changes of the hard state. With
-// a disk that hangs the ring fills up, and a leader that finds no slot for the
-// next term could not step down.
-const reserveMax = 8
+// clock is the time of the turn, and up to when the core's ticks were given.
+type clock struct{ now, ticked int64 }
+
+// upkeep is what was seen at the last tick.
+type upkeep struct {
+	full      bool // the journal has no room for another segment
+	probation bool
+}
 
 // Stats counts what passed through; read it in Poll's goroutine.
 type Stats struct {
-	Frames, BadFrames, DroppedFrames uint64
-	Proposals, Batches               uint64
-	Refused                          uint64
-	Elections                        uint64
-}
-
-type hardAt struct {
-	seq  uint64
-	hard journal.Hard
-}
-
-// gatedMessage leaves when the durable sequence reaches seq.
-type gatedMessage struct {
-	seq uint64
-	msg raft.Message
-}
-
-// mark tells up to which position a byte ring's records are no longer needed
-// once stage 1 has stored mutation seq.
-type mark struct{ seq, pos uint64 }
-
-// expiry makes runs of terms up to term unknown at a time.
-type expiry struct {
-	term uint64
-	at   int64
-}
-
-// flight is a claimed lane batch on its way, for stage times.
-type flight struct {
-	seq, last uint64
-	claimed   int64
+	Frames, BadFrames  uint64
+	Proposals, Batches uint64
+	Refused            uint64
+	Elections          uint64
 }
 
 // New returns a replica over its parts. last is the index where the durable
 // log ends.
 func New(cfg Config, last uint64) *Replica {
-	r := &Replica{cfg: cfg, id: cfg.ID, core: cfg.Core, durable: newLine(last), stored: newLine(last)}
+	r := &Replica{cfg: cfg, core: cfg.Core, actors: cfg.Actors, durable: newLine(last), stored: newLine(last)}
+	r.out.mutate, r.out.effect = r.mutate, r.effect
 	h := cfg.Core.Hard()
-	r.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
+	r.gate.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
 	r.ring = ring.New[pipeline.Slot](cfg.Slots)
-	r.reserve = min(reserveMax, cfg.Slots/4)
+	r.lanes.reserve = min(reserveMax, cfg.Slots/4)
 	r.journal = pipeline.NewJournal(r.ring, cfg.Store, cfg.Journal)
 	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())
 	r.ring.Gate(r.journal.Durable())
-	r.orders = cfg.Apply.Orders()
-	r.role, r.leader, r.term = cfg.Core.Role(), cfg.Core.Leader(), h.Term
-	r.probation, r.commit = r.core.Probation(), r.core.Commit()
+	r.notices = cfg.Apply.Notices()
+	r.lead = leadership{role: cfg.Core.Role(), leader: cfg.Core.Leader(), term: h.Term}
+	r.upkeep.probation, r.commit = r.core.Probation(), r.core.Commit()
 	r.publishReady()
 	return r
-}
-
-// bytesOf names the ring that holds a slot's bytes.
-func (r *Replica) bytesOf(s *pipeline.Slot) pipeline.Bytes {
-	if s.Source == pipeline.SourceLane {
-		return r.cfg.Lanes()[s.Origin]
-	}
-	return r.sources.ring(s.Origin)
 }
 
 // Poll does everything that can be done at time now (monotonic ns) and
@@ -221,10 +166,10 @@ const (
 // out is done in a later turn: any order of turns is a schedule that real
 // threads could have had.
 func (r *Replica) Turn(now int64, parts Part) (n int) {
-	if r.ticked == 0 {
-		r.ticked = now
+	if r.clock.ticked == 0 {
+		r.clock.ticked = now
 	}
-	r.now = now
+	r.clock.now = now
 	n += r.takeDurable()
 	if parts&Frames != 0 {
 		n += r.takeFrames()
@@ -238,7 +183,7 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 	if parts&Writes != 0 {
 		n += r.takeWrites()
 	}
-	r.orders.Publish()
+	r.notices.Publish()
 	if parts&Append != 0 {
 		n += r.append.Poll()
 	}
@@ -248,7 +193,7 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 		r.flush()
 	}
 	if parts&Journal != 0 {
-		n += r.journal.Poll(r.now, r.lone())
+		n += r.journal.Poll(r.clock.now, r.idle())
 		n += r.takeDurable()
 	}
 	if r.cfg.Fused && parts&Apply != 0 {
@@ -261,14 +206,14 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 	return n
 }
 
-// lone reports that no input waits: what the journal holds now is all there
+// idle reports that no input waits: what the journal holds now is all there
 // is for a while.
-func (r *Replica) lone() bool {
-	if r.pending() || r.sources.waiting() {
+func (r *Replica) idle() bool {
+	if r.out.pending() || r.sources.waiting() {
 		return false
 	}
 	for i, l := range r.cfg.Lanes() {
-		if i < len(r.held) && r.held[i].Count > 0 || l.HasWrites() {
+		if i < len(r.lanes.table) && r.lanes.table[i].held.Count > 0 || l.HasWrites() {
 			return false
 		}
 	}
@@ -279,12 +224,12 @@ func (r *Replica) lone() bool {
 func (r *Replica) takeStored() {
 	seq := r.append.Stored().Load()
 	r.stored.reach(seq)
-	if !r.pending() {
+	if !r.out.pending() {
 		r.sources.release(seq)
 	}
 	lanes := r.cfg.Lanes()
-	for i := range r.laneMark {
-		if m := &r.laneMark[i]; m.pos != 0 && m.seq <= seq {
+	for i := range r.lanes.table {
+		if m := &r.lanes.table[i].mark; m.pos != 0 && m.seq <= seq {
 			lanes[i].ReleaseWrites(m.pos)
 			m.pos = 0
 		}
@@ -299,138 +244,28 @@ func (r *Replica) publishReady() {
 	}
 }
 
-// takeDurable follows the journal: hard states, acks and the own match.
-func (r *Replica) takeDurable() int {
-	if r.pending() {
-		r.carry()
-		if r.pending() {
-			return 0
-		}
-	}
-	seq := r.journal.Durable().Load()
-	if seq == r.durable.reached {
-		return 0
-	}
-	before := r.durable.index()
-	r.durable.reach(seq)
-	r.takeHards(seq)
-	for len(r.gated) > 0 && r.gated[0].seq <= seq {
-		r.sendNow(&r.gated[0].msg)
-		r.gated = r.gated[:copy(r.gated, r.gated[1:])]
-	}
-	if i := r.durable.index(); i != before {
-		r.core.Durable(i, &r.effects)
-		r.carry()
-	}
-	r.timeDurable(seq)
-	r.cfg.Store.Evict(r.durable.index())
-	// Actors hand their frames over before they return, so apply is the only
-	// reader whose place matters.
-	r.cfg.Store.Retire(seq, r.cfg.Apply.Applied().Load())
-	r.pack()
-	return 1
-}
-
-// pack lets the store pack what every reader but a slow member has passed.
-func (r *Replica) pack() {
-	r.cfg.Store.Pack(min(r.durable.index(), r.cfg.Apply.Applied().Load()))
-}
-
-func (r *Replica) takeHards(seq uint64) {
-	n := 0
-	var h journal.Hard
-	for n < len(r.hards) && r.hards[n].seq <= seq {
-		h = r.hards[n].hard
-		n++
-	}
-	if n > 0 {
-		r.hards = r.hards[:copy(r.hards, r.hards[n:])]
-		r.core.DurableHard(raft.Hard{Term: h.Term, Vote: h.Vote}, &r.effects)
-		r.carry()
-	}
-}
-
 func (r *Replica) takeTicks() int {
 	r.expire()
-	n := (r.now - r.ticked) / r.cfg.Tick
-	if n <= 0 || r.pending() {
+	n := (r.clock.now - r.clock.ticked) / r.cfg.Tick
+	if n <= 0 || r.out.pending() {
 		return 0
 	}
-	r.ticked += n * r.cfg.Tick
-	r.tend()
-	r.core.Tick(int(n), &r.effects)
-	r.carry()
+	r.clock.ticked += n * r.cfg.Tick
+	r.maintain()
+	r.out.call(input{}, func(e *raft.Effects) { r.core.Tick(int(n), e) })
 	return 1
 }
 
-// expire answers what was appended under a leadership that is over and has not
-// been judged for long. It does not wait for the disk.
-func (r *Replica) expire() {
-	n := 0
-	for n < len(r.expiries) && r.expiries[n].at <= r.now {
-		n++
-	}
-	if n > 0 && r.orders.Room() > ordersKept {
-		r.orders.Expire(r.expiries[n-1].term, pipeline.LeadershipLost)
-		r.expiries = r.expiries[:copy(r.expiries, r.expiries[n:])]
-	}
-}
-
-// tend looks after what changes rarely, once per tick: a full disk, what
+// maintain looks after what changes rarely, once per tick: a full disk, what
 // a burst left unpacked, and the end of probation, which the journal must
 // remember.
-func (r *Replica) tend() {
-	r.full = r.cfg.Journal.Space() != nil
+func (r *Replica) maintain() {
+	r.upkeep.full = r.cfg.Journal.Space() != nil
 	r.pack()
-	if p := r.core.Probation(); r.probation && !p {
+	if p := r.core.Probation(); r.upkeep.probation && !p {
 		r.cfg.Journal.Settle()
 	}
-	r.probation = r.core.Probation()
-}
-
-// pollActors lets every member have what it may: the leader's store up to
-// stored, or up to durable when serial. While its effects wait for a slot, the
-// core of a leader may be deposed already: its terms are of another log then
-// than the store's entries.
-func (r *Replica) pollActors() (n int) {
-	if r.role != raft.Leader || r.core.Role() != raft.Leader {
-		return 0
-	}
-	limit := r.stored.index()
-	if r.cfg.Serial {
-		limit = min(limit, r.durable.index())
-	}
-	commit := r.commit
-	for _, a := range r.cfg.Actors {
-		n += a.Poll(limit, commit, r.now)
-		if !r.pending() && a.Reborn() {
-			r.core.Forget(a.Member(), &r.effects)
-			r.carry()
-			n++
-		}
-	}
-	return n
-}
-
-func (r *Replica) flush() {
-	for _, a := range r.cfg.Actors {
-		a.Flush()
-	}
-}
-
-func (r *Replica) actor(member uint64) *peer.Actor {
-	for _, a := range r.cfg.Actors {
-		if a.Member() == member {
-			return a
-		}
-	}
-	return nil
-}
-
-func (r *Replica) orderPeer(e *raft.Effect) {
-	if a := r.actor(e.Member); a != nil {
-		a.Order(r.core.Hard().Term, progress.Mode(e.Mode), e.Next, e.Match, r.now)
-	}
+	r.upkeep.probation = r.core.Probation()
 }
 
 // DurableIndex is this replica's own durable index. Poll's goroutine only.
@@ -447,39 +282,6 @@ func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 	return 0, 0, 0
 }
 
-// ErrBusy: effects still wait for free slots; ask again.
-var ErrBusy = errors.New("replica: busy")
-
-// Transfer asks the core to hand leadership over. Poll's goroutine only.
-func (r *Replica) Transfer(to uint64) error {
-	if r.pending() {
-		return ErrBusy
-	}
-	err := r.core.Transfer(to, &r.effects)
-	r.carry()
-	return err
-}
-
-// StepDown asks the core to give leadership up to nobody in particular; false
-// when it leads on. Poll's goroutine only.
-func (r *Replica) StepDown() bool {
-	if r.pending() {
-		return false
-	}
-	down := r.core.StepDown(&r.effects)
-	r.carry()
-	return down
-}
-
-// Campaign begins an election now, instead of after an election timeout.
-// Poll's goroutine only, or before polling starts.
-func (r *Replica) Campaign() {
-	if !r.pending() {
-		r.core.Campaign(&r.effects)
-		r.carry()
-	}
-}
-
 // Full reports that a leader refuses proposals, certainly not applied, because
 // the journal cannot make its next segment. Poll's goroutine only.
-func (r *Replica) Full() bool { return r.full }
+func (r *Replica) Full() bool { return r.upkeep.full }

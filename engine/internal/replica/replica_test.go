@@ -195,14 +195,14 @@ func TestADeposedLeaderSendsNothing(t *testing.T) {
 // comes and goes: what the replica wants of it stays within its ring.
 func TestOrdersAreBounded(t *testing.T) {
 	g := newRig(t, 64)
-	for g.r.orders.Room() > ordersKept { // as a follower it refuses each read with one order
+	for g.r.notices.Room() > noticesKept { // as a follower it refuses each read with one notice
 		if _, err := g.lane.Read([]byte("q"), 0); err != nil {
 			t.Fatal(err)
 		}
 		g.lane.Flush()
 		g.turn()
 	}
-	for range 2 * ordersKept {
+	for range 2 * noticesKept {
 		g.lead()
 		if _, err := g.lane.Read([]byte("q"), 0); err != nil {
 			t.Fatal(err)

@@ -40,7 +40,7 @@ type mutant struct {
 var also = map[string]mutant{
 	"truncated-is-not-applied": {"", "", "engine/internal/pipeline/window.go", "a.settle(&t, from, t.last, Unknown, why)",
 		"o := Unknown\n\t\t\tif why == Superseded {\n\t\t\t\to = NotApplied\n\t\t\t}\n\t\t\ta.settle(&t, from, t.last, o, why)"},
-	"lapse-ignored": {"", "", "engine/internal/replica/replica.go", "if !r.pending() && a.Reborn() {", "if a.Reborn(); false {"},
+	"lapse-ignored": {"", "", "engine/internal/replica/actors.go", "if !r.out.pending() && a.Restarted() {", "if a.Restarted(); false {"},
 }
 
 var mutants = []mutant{
@@ -98,10 +98,10 @@ var mutants = []mutant{
 	// The replica.
 	{"durable-is-last-write", "architecture, section 11: an index alone vouches for what overruled it", "engine/internal/replica/durable.go",
 		"if l.cutHead < len(l.cuts) {", "if false {"},
-	{"gate-open", "verdi-raft class: speak, then persist", "engine/internal/replica/effects.go",
-		"if e.Gated && r.hardSeq > r.durable.reached {", "if false {"},
-	{"deposed-leader-sends", "found here: a frame of two logs, while the step-down waits for a slot", "engine/internal/replica/replica.go",
-		"if r.role != raft.Leader || r.core.Role() != raft.Leader {", "if r.role != raft.Leader {"},
+	{"gate-open", "verdi-raft class: speak, then persist", "engine/internal/replica/gate.go",
+		"if e.Gated && r.gate.seq > r.durable.reached {", "if false {"},
+	{"deposed-leader-sends", "found here: a frame of two logs, while the step-down waits for a slot", "engine/internal/replica/actors.go",
+		"if r.lead.role != raft.Leader || r.core.Role() != raft.Leader {", "if r.lead.role != raft.Leader {"},
 	{"commit-ahead-in-batch", "found here: a batch says committed of what follows it", "engine/internal/replica/effects.go",
 		"Count: e.Count, Commit: r.commit}", "Count: e.Count, Commit: r.core.Commit()}"},
 	{"ready-ahead", "found here: apply takes the entry that is about to be cut", "engine/internal/replica/replica.go",
@@ -109,18 +109,18 @@ var mutants = []mutant{
 	{"seal-ignored", "a list's cut end is read", "ziplist/read.go",
 		"off, min(limit, p.last(), k.last()), maxBytes)", "off, min(limit, k.last()), maxBytes)"},
 	{"lane-bytes-early", "Disruptor: an unconsumed slot is overwritten", "engine/internal/replica/replica.go",
-		"if m := &r.laneMark[i]; m.pos != 0 && m.seq <= seq {", "if m := &r.laneMark[i]; m.pos != 0 {"},
-	{"frame-bytes-early", "gnet 242: a buffer is given back while it is read", "engine/internal/replica/input.go",
+		"if m := &r.lanes.table[i].mark; m.pos != 0 && m.seq <= seq {", "if m := &r.lanes.table[i].mark; m.pos != 0 {"},
+	{"frame-bytes-early", "gnet 242: a buffer is given back while it is read", "engine/internal/replica/sources.go",
 		"if s.mark.pos != 0 && s.mark.seq <= stored {", "if s.mark.pos != 0 {"},
 	{"ring-overrun", "Disruptor gating error", "engine/internal/replica/replica.go",
 		"r.ring.Gate(r.journal.Durable())", "r.ring.Gate(r.append.Stored())"},
-	{"refused-but-appended", "Jepsen: an error for what is later committed", "engine/internal/replica/input.go",
-		"if r.core.Propose(int(b.Count), &r.effects) == 0 {\n\t\treturn false\n\t}\n\tr.carry()\n",
-		"if r.core.Propose(int(b.Count), &r.effects) == 0 {\n\t\treturn false\n\t}\n\tr.carry()\n\tif r.stats.Batches%64 == 63 {\n\t\tr.refuse(b, pipeline.Busy)\n\t}\n"},
+	{"refused-but-appended", "Jepsen: an error for what is later committed", "engine/internal/replica/writes.go",
+		"\treturn accepted > 0\n",
+		"\tif accepted > 0 && r.stats.Batches%64 == 63 {\n\t\tr.refuse(b, pipeline.Busy)\n\t}\n\treturn accepted > 0\n"},
 
 	// Apply and answers.
 	{"truncated-is-not-applied", "architecture, section 10: a truncation proves nothing", "engine/internal/replica/effects.go",
-		"	r.durable.publish(seq, s.First, s.Count)\n", "	if s.Count > 0 && s.First <= r.stored.end {\n\t\tr.orders.Expire(s.Term-1, pipeline.Superseded)\n\t}\n\tr.durable.publish(seq, s.First, s.Count)\n"},
+		"	r.durable.publish(seq, s.First, s.Count)\n", "	if s.Count > 0 && s.First <= r.stored.end {\n\t\tr.notices.Expire(s.Term-1, pipeline.Superseded)\n\t}\n\tr.durable.publish(seq, s.First, s.Count)\n"},
 	{"lost-leadership-is-not-applied", "Jepsen: indefinite told as failed", "engine/internal/pipeline/window.go",
 		"a.settle(&t, from, t.last, Unknown, why)", "a.settle(&t, from, t.last, NotApplied, why)"},
 	{"answer-by-index", "success for another leader's entry", "engine/internal/pipeline/window.go",
@@ -146,9 +146,9 @@ var mutants = []mutant{
 	{"read-not-given-back", "a reader of the journal that reads once", "engine/internal/member/read.go",
 		"c.read.done.Store(false)\n\tc.busy = false", "c.read.done.Store(false)"},
 	{"probe-place-forgotten", "found here: field-notes 10, yugabyte 32876", "engine/internal/peer/actor.go",
-		"a.next = a.ordered // the core", "// the core"},
+		"a.next = a.probeFrom // the core", "// the core"},
 	{"retry-forgotten", "a lost frame stops replication for ever", "engine/internal/peer/actor.go",
-		"return (a.waiting || a.head != a.tail) && now-a.moved > a.retry", "return false"},
+		"return (a.waiting || !a.inFlight.empty()) && now-a.moved > a.cfg.Retry", "return false"},
 	{"old-read-sent", "a journal read of an earlier leadership is sent, overruled since", "engine/internal/peer/actor.go",
 		"<= limit && a.current(&run) {", "<= limit {"},
 

@@ -1,0 +1,89 @@
+package replica
+
+import (
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/wire"
+	"github.com/ringraft/ringraft/journal/record"
+)
+
+const frameTurn = 256 // frames of one source per turn
+
+// frame is what an append brings; its records alias the source's ring. Without
+// entries there is no source.
+type frame struct {
+	source  *Source
+	off     uint64 // absolute offset of records in the ring
+	records []byte
+	configs []raft.Configuration
+}
+
+func (r *Replica) takeFrames() (n int) {
+	r.sources.take()
+	for _, s := range r.sources.table {
+		if s == nil {
+			continue
+		}
+		for range frameTurn {
+			if r.out.pending() {
+				return n
+			}
+			off, rec, pos, ok := s.Ring.NextAt()
+			if !ok {
+				break
+			}
+			s.mark.pos = pos
+			r.step(s, off, rec)
+			n++
+		}
+	}
+	return n
+}
+
+// step checks one frame and hands its header to the core. Nothing of a frame
+// that does not fit its own header goes any further.
+func (r *Replica) step(s *Source, off uint64, rec []byte) {
+	m := &r.message
+	run, err := wire.Parse(rec, m)
+	r.stats.Frames++
+	if err != nil || m.From != s.member || m.To != r.cfg.ID {
+		r.stats.BadFrames++
+		return
+	}
+	f, fits := r.frameOf(s, m, run, off+uint64(len(rec)-len(run))) // the run ends the frame
+	if !fits {
+		r.stats.BadFrames++
+		return
+	}
+	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.lead.term && r.lead.role == raft.Leader {
+		if a := r.actor(m.From); a != nil {
+			a.Ack(m.Match, r.clock.now)
+		}
+	}
+	r.out.call(input{frame: f}, func(e *raft.Effects) { r.core.Step(m, e) })
+}
+
+// frameOf verifies that the run is what the header says, entry by entry. off
+// is where it lies in the source's ring.
+func (r *Replica) frameOf(s *Source, m *raft.Message, run []byte, off uint64) (f frame, fits bool) {
+	if m.Type != raft.Append {
+		return f, len(run) == 0
+	}
+	if len(run) == 0 {
+		return f, m.Count == 0
+	}
+	term, first, records, err := record.SplitRun(run)
+	if err != nil || term != m.EntryTerm || first != m.PrevIndex+1 {
+		return f, false
+	}
+	f = frame{source: s, records: records, off: off + uint64(len(run)-len(records))}
+	bad := false
+	n, err := record.Scan(records, func(i int, e *record.Entry) {
+		if e.Kind != record.Config {
+			return
+		}
+		c, err := r.cfg.OnConfig(first+uint64(i), e.Data)
+		bad = bad || err != nil
+		f.configs = append(f.configs, c)
+	})
+	return f, err == nil && !bad && uint32(n) == m.Count
+}

@@ -1,0 +1,59 @@
+package replica
+
+import (
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+)
+
+const readsAhead = 2 // read rounds under way at once
+
+// readRounds batches reads: all that gathered while a round was under way
+// share the next one.
+type readRounds struct {
+	begun     uint64 // newest round given to the core
+	confirmed uint64
+	waiting   bool // reads were announced under round begun+1
+}
+
+func (r *Replica) takeReads() (n int) {
+	leads := r.lead.role == raft.Leader
+	for _, l := range r.cfg.Lanes() {
+		if r.notices.Room() <= noticesKept {
+			return n
+		}
+		upto, ok := l.TakeReads()
+		if !ok {
+			continue
+		}
+		n++
+		if !leads {
+			r.notices.Reads(l, upto, 0, pipeline.NotLeader)
+			continue
+		}
+		r.notices.Reads(l, upto, r.reads.begun+1, pipeline.None)
+		r.reads.waiting = true
+	}
+	if r.reads.waiting && !r.out.pending() && r.reads.begun-r.reads.confirmed < readsAhead {
+		r.reads.waiting = false
+		r.reads.begun++
+		round := leads
+		if leads {
+			r.out.call(input{}, func(e *raft.Effects) { round = r.core.Read(r.reads.begun, e) })
+		}
+		if !round {
+			r.notices.RefuseReads(pipeline.NotLeader)
+			r.reads.confirmed = r.reads.begun
+		}
+		n++
+	}
+	return n
+}
+
+// dropReads refuses the reads without a confirmed round. It puts in
+// no notice when there are none: apply may stand still, and leave no room.
+func (r *Replica) dropReads() {
+	if r.reads.waiting || r.reads.begun != r.reads.confirmed {
+		r.notices.RefuseReads(pipeline.NotLeader)
+		r.reads.waiting, r.reads.confirmed = false, r.reads.begun
+	}
+}
