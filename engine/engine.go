@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -35,7 +36,7 @@ type Engine struct {
 	behind  *catchup // apply's: what the store no longer holds
 	replica *replica.Replica
 	net     *netio.Server
-	links   []*link
+	peers   *link.Peers
 	run     runner
 	timing  *timing
 	tick    time.Duration
@@ -47,7 +48,6 @@ type Engine struct {
 	probation bool        // polling goroutine's
 	lanes     atomic.Pointer[[]*pipeline.Lane]
 	laneMu    sync.Mutex
-	inboxes   inboxes
 
 	status   atomic.Pointer[Status]
 	futures  *futures
@@ -162,15 +162,14 @@ func (e *Engine) assemble() error {
 	e.run.init(e)
 	e.behind = e.newCatchup()
 	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.behind, e.timing)
+	e.peers = e.newPeers()
 	var actors []*peer.Actor
 	for _, m := range e.membership.voters {
 		if m.ID == e.b.id {
 			continue
 		}
-		l := e.newLink(m)
-		e.links = append(e.links, l)
-		actors = append(actors, peer.New(peer.Config{Self: e.b.id, Member: m.ID, Link: l, Store: e.store,
-			Terms: core, Catchup: e.newCatchup(), Retry: int64(10 * e.b.heartbeat)}))
+		actors = append(actors, peer.New(peer.Config{Self: e.b.id, Member: m.ID, Link: e.peers.Add(m.ID, m.Address),
+			Store: e.store, Terms: core, Catchup: e.newCatchup(), Retry: int64(10 * e.b.heartbeat)}))
 	}
 	e.replica = replica.New(replica.Config{ID: e.b.id, Core: core, Store: e.store, Journal: e.journal,
 		Actors: actors, Apply: e.apply, Fused: e.b.threads == Fused, Lanes: e.laneTable, Slots: e.b.slots,
@@ -297,9 +296,7 @@ func (e *Engine) Close() error {
 		close(e.ticking)
 		e.ticker.Wait()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
-		for _, l := range e.links {
-			l.close()
-		}
+		e.peers.Close()
 		var hang *HangError
 		if errors.As(e.Err(), &hang) || !halted {
 			e.closeErr = e.abandon(hang)

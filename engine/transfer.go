@@ -208,8 +208,8 @@ func (e *Engine) handOver(to uint64) (uint64, error) {
 func (e *Engine) successor() (to uint64) {
 	var match uint64
 	var heard bool
-	for _, l := range e.links {
-		p, ok := e.core.Member(l.member.ID)
+	for _, member := range e.peers.All() {
+		p, ok := e.core.Member(member.ID())
 		if !ok || !e.connected(p.ID) {
 			continue
 		}
@@ -221,11 +221,6 @@ func (e *Engine) successor() (to uint64) {
 }
 
 func (e *Engine) connected(id uint64) bool {
-	for _, l := range e.links {
-		if l.member.ID == id {
-			up, _ := l.State()
-			return up != 0
-		}
-	}
-	return false
+	p := e.peers.Find(id)
+	return p != nil && p.Connected()
 }
