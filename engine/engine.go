@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -33,8 +34,7 @@ type Engine struct {
 	lanes   laneTable
 
 	net      *netio.Server
-	links    []*link
-	inboxes  inboxes
+	peers    *link.Peers
 	services services
 	ticker   ticker
 
@@ -140,9 +140,7 @@ func (e *Engine) Close() error {
 		life.stopping.Store(true)
 		e.ticker.end()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
-		for _, l := range e.links {
-			l.close()
-		}
+		e.peers.Close()
 		var hang *HangError
 		if errors.As(e.Err(), &hang) || !halted {
 			life.closeErr = e.abandon(hang)

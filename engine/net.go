@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/link"
+	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/netio"
 )
 
@@ -14,9 +16,17 @@ import (
 // their own.
 const threadedLoops = 2
 
+// newPeers is the table of the other members, still empty.
+func (e *Engine) newPeers() *link.Peers {
+	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
+		Advertised: e.b.advertise, CommandMax: e.b.maxCommand, Across: e.b.threads == Threaded,
+		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
+		Deliver: func(s *replica.Source) { e.member.Replica().AddSource(s) }})
+}
+
 // listen opens the sockets and starts polling.
 func (e *Engine) listen(ctx context.Context) error {
-	cfg := netio.Config{Loops: 1, Logger: e.log, OutboundMax: max(8<<20, 2*e.b.grantBytes())}
+	cfg := netio.Config{Loops: 1, Logger: e.log, OutboundMax: max(8<<20, 2*link.GrantBytes(e.b.maxCommand))}
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}
@@ -24,7 +34,7 @@ func (e *Engine) listen(ctx context.Context) error {
 	if m, ok := e.membership.member(e.b.id); ok && address == "" {
 		address = m.Address
 	}
-	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.accept})
+	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept})
 	e.services.fronts = make([]*front, len(e.b.services))
 	for i, s := range e.b.services {
 		f := &front{}
@@ -48,9 +58,7 @@ func (e *Engine) listen(ctx context.Context) error {
 	if err = errors.Join(err, wired); err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	for _, l := range e.links {
-		l.dial(net.Loops()[0])
-	}
+	e.peers.Start(net.Loops()[0])
 	e.run.start(net.Loops()[0])
 	e.ticker.running.Add(1)
 	go e.tickLoop()
@@ -128,9 +136,7 @@ func (e *Engine) pollLoop(l *netio.Loop) {
 		return
 	}
 	if l.Index() == 0 {
-		for _, k := range e.links {
-			k.drain()
-		}
+		e.peers.Drain()
 	}
 	if e.run.ready.Load() {
 		for _, ll := range e.services.lanes[l.Index()] {

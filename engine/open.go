@@ -109,6 +109,7 @@ func (e *Engine) reportDamage() {
 // assemble builds the member over the recovered state.
 func (e *Engine) assemble() error {
 	e.run.init(e)
+	e.peers = e.newPeers()
 	m, err := member.Build(member.Config{
 		ID: e.b.id, Members: e.membership.configuration(1), Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots},
@@ -134,9 +135,7 @@ func (e *Engine) assemble() error {
 // newLink makes the link to one of the other members.
 func (e *Engine) newLink(id uint64) peer.Link {
 	m, _ := e.membership.member(id)
-	l := e.linkTo(m)
-	e.links = append(e.links, l)
-	return l
+	return e.peers.Add(id, m.Address)
 }
 
 // startJob runs a job of the member's on a goroutine of its own.

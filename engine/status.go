@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
@@ -108,8 +109,8 @@ func (e *Engine) publishStatus() {
 	if m, ok := e.membership.member(e.b.id); ok {
 		s.Members[0].Address = m.Address
 	}
-	for _, l := range e.links {
-		s.Members = append(s.Members, e.memberStatus(l, role == Leader))
+	for _, p := range e.peers.All() {
+		s.Members = append(s.Members, e.memberStatus(p, role == Leader))
 	}
 	for _, m := range s.Members {
 		if m.ID == leader {
@@ -119,14 +120,13 @@ func (e *Engine) publishStatus() {
 	e.status.Store(s)
 }
 
-func (e *Engine) memberStatus(l *link, leads bool) MemberStatus {
-	up, _ := l.State()
-	m := MemberStatus{ID: l.member.ID, Address: l.member.Address, Advertised: l.advertised(), Connected: up != 0}
+func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
+	m := MemberStatus{ID: p.ID(), Address: p.Address(), Advertised: p.Advertised(), Connected: p.Connected()}
 	if leads {
-		p, _ := e.member.Core().Member(l.member.ID)
-		m.Match, m.Mode = p.Match, p.Mode.String()
+		known, _ := e.member.Core().Member(p.ID())
+		m.Match, m.Mode = known.Match, known.Mode.String()
 	}
-	m.SentBytes, _, m.Restarts = e.member.Replica().Sent(l.member.ID)
+	m.SentBytes, _, m.Restarts = e.member.Replica().Sent(p.ID())
 	return m
 }
 
@@ -148,7 +148,7 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 	parts = []MemoryPart{
 		{"entries", e.member.Store().Most()},
 		{"lanes", lanes},
-		{"member inboxes", int64(len(e.links) * e.b.inboxBytes())},
+		{"member inboxes", e.peers.Memory()},
 		{"mutation ring", int64(e.b.slots * 64)},
 		{"journal groups", e.journal.Memory()},
 	}

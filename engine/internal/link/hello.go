@@ -1,0 +1,64 @@
+package link
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ringraft/ringraft/engine/internal/wire"
+)
+
+// helloMax bounds the first frame of a connection, in both directions.
+const helloMax = 4 << 10
+
+// Hello is what a member says of itself and of whom it looks for: the first
+// frame of the side that dialed. Behind netio's frame header it is the protobuf
+// message wire.Hello, fields in the order of their numbers, zeros left out:
+//
+//	08 version │ 10 cluster │ 18 from │ 20 to │ 28 incarnation │ 32 n advertised
+type Hello struct {
+	Version     uint32 // of the protocol; wire.Version
+	Cluster     uint64
+	From        uint64 // member that speaks
+	To          uint64 // member that it means to speak to
+	Incarnation uint64 // of From: grows with every start of its directory
+	Advertised  string // where clients reach From; "" when they do not
+}
+
+// Welcome answers a Hello: the acceptor's side of it, and whether it takes the
+// connection. Behind the frame header it is the message wire.Welcome:
+//
+//	the six fields of a Hello │ 38 grant │ 42 n refused
+type Welcome struct {
+	Hello
+	Grant   uint64 // bytes of append frames that the dialer may have in flight
+	Refused string // why the connection is refused, for the operator; "" when taken
+}
+
+func (h *Hello) encode() ([]byte, error) {
+	return proto.Marshal(&wire.Hello{Version: h.Version, Cluster: h.Cluster, From: h.From, To: h.To,
+		Incarnation: h.Incarnation, Advertised: h.Advertised})
+}
+
+// decodeHello copies what it keeps of b.
+func decodeHello(b []byte) (Hello, error) {
+	var m wire.Hello
+	if err := proto.Unmarshal(b, &m); err != nil {
+		return Hello{}, err
+	}
+	return Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
+		Incarnation: m.Incarnation, Advertised: m.Advertised}, nil
+}
+
+func (w *Welcome) encode() ([]byte, error) {
+	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From, To: w.To,
+		Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant, Refused: w.Refused})
+}
+
+// decodeWelcome copies what it keeps of b.
+func decodeWelcome(b []byte) (Welcome, error) {
+	var m wire.Welcome
+	if err := proto.Unmarshal(b, &m); err != nil {
+		return Welcome{}, err
+	}
+	return Welcome{Hello: Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
+		Incarnation: m.Incarnation, Advertised: m.Advertised}, Grant: m.Grant, Refused: m.Refused}, nil
+}

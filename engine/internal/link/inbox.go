@@ -1,0 +1,115 @@
+package link
+
+import (
+	"fmt"
+
+	"github.com/ringraft/ringraft/engine/internal/replica"
+	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/ring"
+)
+
+// Inbox is one accepted connection: it admits a member of the cluster, answers
+// everybody else in words, and assembles the member's frames in a ring that the
+// replica reads. Its methods run in the connection's loop.
+type Inbox struct {
+	peers  *Peers
+	conn   *netio.Conn
+	frames netio.Frames
+	peer   *Peer           // nil before a member was admitted
+	source *replica.Source // the same
+}
+
+// Accept takes a connection on the port for members. It is a netio.Acceptor.
+func (t *Peers) Accept(c *netio.Conn) netio.Handler {
+	in := &Inbox{peers: t, conn: c}
+	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: t.inboxBytes() / 2,
+		Hello: in.hello, Gone: in.gone}
+	return &in.frames
+}
+
+// hello admits a member and refuses everybody else.
+func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
+	t := in.peers
+	h, err := decodeHello(b)
+	if err != nil {
+		return fmt.Errorf("link: %s does not speak as a replica: %w", c.RemoteAddr(), err)
+	}
+	w := Welcome{Hello: t.hello(h.From), Grant: uint64(GrantBytes(t.cfg.CommandMax))}
+	refusal := t.admit(in, &h)
+	if refusal != nil {
+		w.Refused = refusal.Error()
+	}
+	answer, err := w.encode()
+	if err == nil {
+		err = c.Write(netio.AppendFrame(nil, 0, answer))
+	}
+	switch {
+	case err != nil:
+		return err
+	case refusal != nil:
+		t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(), "why", w.Refused)
+		return fmt.Errorf("link: refused %s: %w", c.RemoteAddr(), refusal)
+	}
+	in.peer.noteAdvertised(h.Advertised)
+	in.frames.Sink = in.source.Ring
+	t.cfg.Deliver(in.source)
+	return nil
+}
+
+// gone ends the inbox. Frames already in the ring are still taken.
+func (in *Inbox) gone(*netio.Conn, error) {
+	if in.peer == nil {
+		return
+	}
+	in.source.Close()
+	in.peers.forget(in)
+	in.peers.cfg.Wake()
+}
+
+// close ends the connection in its own loop, and the ring at once.
+func (in *Inbox) close(why error) {
+	in.source.Close()
+	_ = in.conn.Loop().Do(func() { in.conn.Close(why) }) // refused when everything is being closed
+}
+
+// admit makes in the only inbox of the member that said h, or says why not.
+func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
+	refuse := func(why Reason) *Refusal {
+		return &Refusal{Reason: why, Hello: *h, Cluster: t.cfg.Cluster, Member: t.cfg.Self}
+	}
+	own := t.hello(h.From)
+	switch {
+	case h.Version != own.Version:
+		return refuse(OtherVersion)
+	case h.Cluster != own.Cluster:
+		return refuse(OtherCluster)
+	case h.To != own.From:
+		return refuse(OtherMember)
+	case h.From == own.From:
+		return refuse(OwnID)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.Find(h.From)
+	switch {
+	case p == nil:
+		return refuse(NotMember)
+	case h.Incarnation < p.newest:
+		return refuse(Outdated)
+	}
+	if p.inbox != nil {
+		p.inbox.close(fmt.Errorf("link: member %d connected again", p.id))
+	}
+	in.peer, in.source = p, replica.NewSource(p.id, ring.NewBytes(t.inboxBytes()))
+	p.inbox, p.newest = in, h.Incarnation
+	return nil
+}
+
+// forget lets go of a closed inbox, not of the incarnation that it proved.
+func (t *Peers) forget(in *Inbox) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if in.peer.inbox == in {
+		in.peer.inbox = nil
+	}
+}

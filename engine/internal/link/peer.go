@@ -1,0 +1,208 @@
+package link
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/netio"
+)
+
+// redialMax is the longest pause between dials of a member. A member that
+// comes back hears the leader before it would campaign.
+const redialMax = 200 * time.Millisecond
+
+// patienceMin is the least time after which a connection is given up whose
+// bytes do not arrive. TCP would find out after a partition has healed, and
+// again as long after it as the partition took: until then the member hears no
+// leader.
+const patienceMin = time.Second
+
+// Peer is one member: the connection to it, which is dialed for as long as the
+// member is known, and what it said of itself. It is the peer.Link of the
+// member's actor.
+type Peer struct {
+	peers   *Peers
+	id      uint64
+	address string
+	loop    *netio.Loop // set before the first dial
+
+	connection  atomic.Uint64 // changes with every welcome, 0 while down
+	grant       atomic.Int64
+	incarnation atomic.Uint64          // the member's, of its newest welcome
+	advertised  atomic.Pointer[string] // nil before it said anything
+	ended       atomic.Bool            // closed for ever, whatever the loop still stores
+
+	// Guarded by peers.mu.
+	dialer *netio.Link
+	inbox  *Inbox // nil while the member has no connection to here
+	newest uint64 // incarnation of the newest hello that was admitted
+
+	conn *netio.Conn // loop's; nil while down
+
+	// Frames on their way out. One of the two is used: across is nil when Send
+	// and Flush run in the loop.
+	gather gather
+	across *across
+}
+
+var _ peer.Link = (*Peer)(nil)
+
+func newPeer(t *Peers, id uint64, address string) *Peer {
+	p := &Peer{peers: t, id: id, address: address}
+	if t.cfg.Across {
+		p.across = newAcross(t.inboxBytes())
+	}
+	return p
+}
+
+// ID is the member's id.
+func (p *Peer) ID() uint64 { return p.id }
+
+// Address is where the member is dialed.
+func (p *Peer) Address() string { return p.address }
+
+// Advertised is where clients reach the member, "" until it said so.
+func (p *Peer) Advertised() string {
+	if s := p.advertised.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
+
+// Connected reports whether frames can be sent to the member.
+func (p *Peer) Connected() bool { return p.connection.Load() != 0 }
+
+// State implements peer.Link.
+func (p *Peer) State() (connection uint64, grant int) {
+	return p.connection.Load(), int(p.grant.Load())
+}
+
+// Incarnation implements peer.Link.
+func (p *Peer) Incarnation() uint64 { return p.incarnation.Load() }
+
+// Send implements peer.Link; polling goroutine.
+func (p *Peer) Send(front, records []byte) {
+	switch {
+	case p.connection.Load() == 0:
+	case p.across != nil:
+		p.across.add(front, records)
+	case p.gather.add(front, records):
+		p.Flush()
+	}
+}
+
+// Flush implements peer.Link: one writev per turn; polling goroutine.
+func (p *Peer) Flush() {
+	if p.across != nil {
+		if p.across.publish() {
+			p.loop.Wake()
+		}
+		return
+	}
+	if len(p.gather.vector) > 0 {
+		p.write(p.gather.vector)
+		p.gather.reset()
+	}
+}
+
+// drain writes what went across; loop.
+func (p *Peer) drain() {
+	for {
+		vector, end := p.across.take()
+		if len(vector) == 0 {
+			return
+		}
+		p.write(vector)
+		p.across.release(end)
+	}
+}
+
+// write sends frames, or drops them while there is no connection; loop. Why a
+// connection failed is told by its end, which follows.
+func (p *Peer) write(vector [][]byte) {
+	if p.conn != nil && p.conn.Writev(vector) != nil {
+		p.disconnect()
+	}
+}
+
+func (p *Peer) disconnect() {
+	p.conn = nil
+	p.connection.Store(0)
+	p.peers.cfg.Wake()
+}
+
+// dial keeps a connection to the member from now on; peers.mu is held.
+func (p *Peer) dial(loop *netio.Loop) {
+	p.loop = loop
+	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open, BackoffMax: redialMax,
+		Patience: max(patienceMin, p.peers.cfg.Patience)})
+}
+
+// close ends dialing and the connection, for ever; peers.mu is held.
+func (p *Peer) close() {
+	p.ended.Store(true)
+	p.connection.Store(0)
+	if p.dialer != nil {
+		p.dialer.Close()
+	}
+}
+
+// open begins a connection: hello, then the welcome; loop.
+func (p *Peer) open(c *netio.Conn) netio.Handler {
+	h := p.peers.hello(p.id)
+	b, err := h.encode()
+	if err == nil {
+		err = c.Write(netio.AppendFrame(nil, 0, b))
+	}
+	if err != nil {
+		c.Close(err)
+	}
+	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{}, Hello: p.welcomed, Gone: p.gone}
+}
+
+// discard takes no frame: an acceptor says no more than its welcome.
+type discard struct{}
+
+func (discard) Reserve(int) []byte { return nil }
+func (discard) Commit(int)         {}
+func (discard) Publish()           {}
+
+// welcomed reads the acceptor's answer; loop.
+func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
+	w, err := decodeWelcome(b)
+	own := p.peers.hello(p.id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w", p.id, p.address, err)
+	case w.Refused != "":
+		p.peers.cfg.Logger.Warn("refused by member", "member", p.id, "address", p.address, "why", w.Refused)
+		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
+	case w.Version != own.Version || w.Cluster != own.Cluster || w.From != own.To:
+		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
+	}
+	p.conn = c
+	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned
+	p.noteAdvertised(w.Advertised)
+	p.grant.Store(int64(w.Grant))
+	p.incarnation.Store(w.Incarnation)
+	p.connection.Store(c.ID() + 1)
+	if p.ended.Load() { // between the dial and now; the connection is about to be closed
+		p.connection.Store(0)
+	}
+	p.peers.cfg.Wake()
+	return nil
+}
+
+// gone hears that a connection ended, or that it never came to a welcome; loop.
+func (p *Peer) gone(_ *netio.Conn, err error) {
+	if !p.peers.closed.Load() {
+		p.peers.cfg.Logger.Debug("link down", "member", p.id, "err", err)
+	}
+	p.disconnect()
+}
+
+// noteAdvertised keeps where clients reach the member, as it said in a hello or
+// a welcome.
+func (p *Peer) noteAdvertised(address string) { p.advertised.Store(&address) }

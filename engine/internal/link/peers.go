@@ -1,0 +1,170 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/replica"
+	"github.com/ringraft/ringraft/engine/internal/wire"
+	"github.com/ringraft/ringraft/netio"
+)
+
+// GrantBytes is what one member may have in flight towards another when the
+// longest command has commandMax bytes.
+func GrantBytes(commandMax int) int { return max(4<<20, commandMax+1<<20) }
+
+// inboxBytes is the frame ring behind a grant: room for the grant, for one
+// frame lost to the wrap, and for the small messages beside appends.
+func (t *Peers) inboxBytes() int {
+	n := 2*GrantBytes(t.cfg.CommandMax) + 1<<20
+	return 1 << bits.Len(uint(n-1))
+}
+
+// Config says who this member is and whom it serves.
+type Config struct {
+	Self        uint64 // this member's id
+	Cluster     uint64
+	Incarnation uint64 // of this member
+	Advertised  string // where clients reach this member; "" when they do not
+	CommandMax  int    // bytes of the longest command; all members have the same
+
+	// Across says that the polling goroutine is not the loop of Start: frames
+	// are copied into a ring, which Drain writes out in the loop. Otherwise Send
+	// and Flush run in the loop, and frames are written from where they lie.
+	Across bool
+
+	// Patience ends a dialed connection whose bytes do not arrive for this
+	// long; a second is the least.
+	Patience time.Duration
+
+	// Deliver hands the frames of a connection that was admitted to the
+	// replica. It is called in the connection's loop.
+	Deliver func(*replica.Source)
+	// Wake has the polling goroutine look again: a connection came or went. It
+	// is called from any goroutine and must not wait.
+	Wake   func()
+	Logger *slog.Logger
+}
+
+// Peers are the other members and the connections with them.
+type Peers struct {
+	cfg    Config
+	table  atomic.Pointer[[]*Peer] // replaced under mu, never changed
+	closed atomic.Bool             // set under mu
+
+	mu   sync.Mutex  // also guards the fields of a Peer that say so
+	loop *netio.Loop // that dials; nil before Start
+}
+
+// errRemoved ends the connection of a member that is none any more.
+var errRemoved = errors.New("link: the member was removed")
+
+// New returns an empty table. Connections may be accepted at once; nothing is
+// dialed before Start.
+func New(cfg Config) *Peers {
+	t := &Peers{cfg: cfg}
+	t.table.Store(&[]*Peer{})
+	return t
+}
+
+// Add makes a member known: it is dialed, at once when Start was called, and may
+// connect. The id must be another's than this member's, and not known yet; a
+// member that moved is removed first.
+func (t *Peers) Add(id uint64, address string) *Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if id == t.cfg.Self || t.Find(id) != nil {
+		panic(fmt.Sprintf("link: member %d is known already", id))
+	}
+	p := newPeer(t, id, address)
+	old := t.All()
+	table := append(old[:len(old):len(old)], p)
+	t.table.Store(&table)
+	if t.loop != nil && !t.closed.Load() {
+		p.dial(t.loop)
+	}
+	return p
+}
+
+// Remove forgets a member and all it proved of itself. It is dialed no more and
+// refused from now on; its connections are closed soon, and frames to it that
+// are not written yet are lost. Frames from it that have arrived are still
+// taken, and their memory is free after that. An unknown id changes nothing.
+func (t *Peers) Remove(id uint64) {
+	t.mu.Lock()
+	p := t.Find(id)
+	if p != nil {
+		table := slices.DeleteFunc(slices.Clone(t.All()), func(other *Peer) bool { return other == p })
+		t.table.Store(&table)
+		p.close()
+		if p.inbox != nil {
+			p.inbox.close(errRemoved)
+		}
+	}
+	t.mu.Unlock()
+	if p != nil {
+		t.cfg.Wake()
+	}
+}
+
+// Start begins to dial. The connections belong to loop, whose server must
+// outlive them: close Peers before it. Call it once.
+func (t *Peers) Start(loop *netio.Loop) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.loop = loop
+	if t.closed.Load() {
+		return
+	}
+	for _, p := range t.All() {
+		p.dial(loop)
+	}
+}
+
+// Drain writes what Flush handed over, when frames go across goroutines. Call
+// it in the loop of Start, after each wake-up.
+func (t *Peers) Drain() {
+	for _, p := range t.All() {
+		p.drain()
+	}
+}
+
+// Close ends dialing and the connections that were dialed, without waiting. The
+// accepted ones end with their server.
+func (t *Peers) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed.Store(true)
+	for _, p := range t.All() {
+		p.close()
+	}
+}
+
+// All returns the members in the order in which they were added. The slice must
+// not be changed.
+func (t *Peers) All() []*Peer { return *t.table.Load() }
+
+// Find returns a member, nil when it is not known.
+func (t *Peers) Find(id uint64) *Peer {
+	for _, p := range t.All() {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// Memory is the most that the frames of all members may take, in bytes.
+func (t *Peers) Memory() int64 { return int64(len(t.All()) * t.inboxBytes()) }
+
+// hello is what this member says of itself to another.
+func (t *Peers) hello(to uint64) Hello {
+	return Hello{Version: wire.Version, Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to,
+		Incarnation: t.cfg.Incarnation, Advertised: t.cfg.Advertised}
+}

@@ -1,0 +1,52 @@
+package link
+
+import (
+	"fmt"
+
+	"github.com/ringraft/ringraft/engine/internal/wire"
+)
+
+// Reason says what is wrong with a Hello.
+type Reason uint8
+
+// Reasons, in the order in which they are looked for.
+const (
+	_            Reason = iota
+	OtherVersion        // it speaks another version of the protocol
+	OtherCluster        // it belongs to another cluster
+	OtherMember         // it looks for another member
+	OwnID               // it has this member's id
+	NotMember           // it is no member
+	Outdated            // its member was started again since
+)
+
+// Refusal is why a connection is not taken: a Hello that does not name a member
+// of this cluster as it is now. Its text travels to the one refused and is meant
+// for the operator, on both sides.
+type Refusal struct {
+	Reason  Reason
+	Hello   Hello  // as it came
+	Cluster uint64 // of the member that refuses
+	Member  uint64 // that refuses
+}
+
+func (r *Refusal) Error() string {
+	h := &r.Hello
+	switch r.Reason {
+	case OtherVersion:
+		return fmt.Sprintf("protocol version %d, this member speaks %d", h.Version, wire.Version)
+	case OtherCluster:
+		return fmt.Sprintf("cluster %016x, this member belongs to %016x: were both given the same members?",
+			h.Cluster, r.Cluster)
+	case OtherMember:
+		return fmt.Sprintf("looking for member %d, this is member %d: check the addresses of the members",
+			h.To, r.Member)
+	case OwnID:
+		return fmt.Sprintf("member %d is this member: two replicas were given one id", h.From)
+	case NotMember:
+		return fmt.Sprintf("member %d is not in the configuration", h.From)
+	case Outdated:
+		return fmt.Sprintf("member %d started again since (incarnation %d is over)", h.From, h.Incarnation)
+	}
+	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
+}
