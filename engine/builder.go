@@ -7,21 +7,10 @@ import (
 	"net"
 	"time"
 
-	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ziplist"
-)
-
-// Names of the pipeline that embedders and front ends meet.
-type (
-	StateMachine = pipeline.StateMachine
-	Entry        = pipeline.Entry
-	Replies      = pipeline.Replies
-	Lane         = pipeline.Lane
-	LaneConfig   = pipeline.LaneConfig
-	Completion   = pipeline.Completion
 )
 
 // Pipeline says where the leader's replication may read: the store as soon as

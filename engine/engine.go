@@ -161,7 +161,7 @@ func (e *Engine) assemble() error {
 	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
 	e.run.init(e)
 	e.behind = e.newCatchup()
-	e.apply = pipeline.NewApply(e.store, e.b.machine, e.laneTable, e.behind, e.timing)
+	e.apply = pipeline.NewApply(e.store, &machine{StateMachine: e.b.machine}, e.laneTable, e.behind, e.timing)
 	var actors []*peer.Actor
 	for _, m := range e.membership.voters {
 		if m.ID == e.b.id {
@@ -241,10 +241,11 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 	if len(old) >= 256 {
 		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
 	}
-	l := pipeline.NewLane(uint16(len(old)), cfg, e.b.maxCommand, e.run.wake, e.clock)
+	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries, Replies: cfg.Replies, Notify: cfg.Notify}
+	l := pipeline.NewLane(uint16(len(old)), inner, e.b.maxCommand, e.run.wake, e.clock)
 	table := append(old[:len(old):len(old)], l)
 	e.lanes.Store(&table)
-	return l, nil
+	return &Lane{l}, nil
 }
 
 // onRole runs in the polling goroutine.

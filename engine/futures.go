@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-
-	"github.com/ringraft/ringraft/engine/internal/pipeline"
 )
 
 // futures is the blocking road, Propose and Read, over one shared lane. A
@@ -81,7 +79,7 @@ func (f *futures) closeAll() {
 	defer f.mu.Unlock()
 	for i, ch := range f.wait {
 		if ch != nil {
-			ch <- result{outcome: Unknown, reason: Closing}
+			ch <- result{outcome: Unknown, reason: ReasonClosing}
 			f.wait[i] = nil
 		}
 	}
@@ -89,7 +87,7 @@ func (f *futures) closeAll() {
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
 	if f.e.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
-		return nil, f.e.failed(NotApplied, Closing)
+		return nil, f.e.failed(NotApplied, ReasonClosing)
 	}
 	ch := make(chan result, 1)
 	f.mu.Lock()
@@ -106,14 +104,14 @@ func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte,
 	case r := <-ch:
 		return f.answer(r)
 	case <-ctx.Done():
-		return nil, errors.Join(&Error{Outcome: Unknown, Reason: None}, ctx.Err())
+		return nil, errors.Join(&Error{Outcome: Unknown, Reason: ReasonNone}, ctx.Err())
 	case <-f.e.done:
 	}
 	select {
 	case r := <-ch: // the last answers come before done
 		return f.answer(r)
 	default: // added behind them
-		return nil, f.e.failed(Unknown, Closing)
+		return nil, f.e.failed(Unknown, ReasonClosing)
 	}
 }
 
@@ -126,12 +124,12 @@ func (f *futures) answer(r result) ([]byte, error) {
 
 func (f *futures) refusal(err error) error {
 	switch {
-	case errors.Is(err, pipeline.ErrBusy):
-		return f.e.failed(NotApplied, Busy)
-	case errors.Is(err, pipeline.ErrTooLarge):
-		return f.e.failed(NotApplied, TooLarge)
+	case errors.Is(err, ErrBusy):
+		return f.e.failed(NotApplied, ReasonBusy)
+	case errors.Is(err, ErrTooLarge):
+		return f.e.failed(NotApplied, ReasonTooLarge)
 	}
-	return f.e.failed(NotApplied, Closing)
+	return f.e.failed(NotApplied, ReasonClosing)
 }
 
 func (e *Engine) failed(o Outcome, why Reason) error {

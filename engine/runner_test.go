@@ -38,7 +38,7 @@ func TestALateWakeUpDoesNotLoseTheNext(t *testing.T) {
 // not, and took the processor from whoever was reading them.
 func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
 	e := &Engine{behind: &catchup{}}
-	e.apply = pipeline.NewApply(ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9), &counter{}, e.laneTable, e.behind, nil)
+	e.apply = pipeline.NewApply(ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9), &machine{StateMachine: &counter{}}, e.laneTable, e.behind, nil)
 	e.lanes.Store(&[]*pipeline.Lane{})
 	r := &runner{e: e}
 	e.apply.Ready().Store(8)
@@ -54,12 +54,12 @@ func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
 		t.Error("it sleeps although what it asked for is there")
 	}
 	e.behind.result.Store(nil)
-	e.apply.Orders().Expire(1, LeadershipLost)
+	e.apply.Orders().Expire(1, pipeline.LeadershipLost)
 	if r.applyDue() {
 		t.Error("an order counts before it is published")
 	}
 	o := e.apply.Orders()
-	o.Expire(1, LeadershipLost)
+	o.Expire(1, pipeline.LeadershipLost)
 	o.Publish()
 	if !r.applyDue() {
 		t.Error("it sleeps although an order waits")

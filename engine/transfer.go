@@ -140,7 +140,7 @@ func (e *Engine) attended(h *handover) bool {
 	role, leader, term := e.replica.Role()
 	switch {
 	case h.term == 0 && role != Leader:
-		h.answer <- e.failed(NotApplied, NotLeader)
+		h.answer <- e.failed(NotApplied, ReasonNotLeader)
 	case h.term == 0:
 		to, err := e.handOver(h.to)
 		if errors.Is(err, replica.ErrBusy) {

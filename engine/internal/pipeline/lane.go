@@ -53,8 +53,8 @@ var (
 	ErrBusy = errors.New("ringraft: busy: the lane is full, wait for completions")
 	// ErrTooLarge: the command exceeds the size the engine was built with.
 	ErrTooLarge = errors.New("ringraft: command too large")
-	// ErrShut: the engine is closing. Nothing happened.
-	ErrShut = errors.New("ringraft: engine closed")
+	// ErrClosed: the engine is closing. Nothing happened.
+	ErrClosed = errors.New("ringraft: engine closed")
 )
 
 // Completion answers one request of a lane. Reply is valid until the next
@@ -199,7 +199,7 @@ func (l *Lane) Outstanding() int { return int(l.next - l.oldest) }
 // and ErrTooLarge mean that nothing happened.
 func (l *Lane) Write(cmd []byte) (request uint64, err error) {
 	if l.closed.Load() {
-		return 0, ErrShut
+		return 0, ErrClosed
 	}
 	if len(cmd) > l.cfg.maxCommand {
 		return 0, ErrTooLarge
@@ -265,7 +265,7 @@ func (l *Lane) ReadLocal(query []byte) (request uint64, err error) {
 
 func (l *Lane) read(query []byte, after uint64, flags uint32) (uint64, error) {
 	if l.closed.Load() {
-		return 0, ErrShut
+		return 0, ErrClosed
 	}
 	if len(query) > l.reads.Cap()/4 {
 		return 0, ErrTooLarge
