@@ -18,9 +18,13 @@ import (
 	"github.com/ringraft/ringraft/ziplist"
 )
 
-// Engine is one running replica. Its methods may be called from any
-// goroutine, except from a front end's handlers where their own
-// documentation forbids it.
+// Engine is one running member of a cluster; Builder.Start returns it.
+//
+// Its methods may be called from any goroutine and at the same time. Those that
+// wait, Propose, Read, Ready, Transfer and Close, must not be called from a
+// StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
+// these run in goroutines that have to do the very work that is waited for, so that
+// neither would ever go on.
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
@@ -225,8 +229,10 @@ func (e *Engine) clock() int64 { return int64(time.Since(e.started)) + 1 }
 
 func (e *Engine) laneTable() []*pipeline.Lane { return *e.lanes.Load() }
 
-// Lane opens an asynchronous road into the engine, owned by one goroutine.
-// Lanes live as long as the engine; open few and keep them.
+// Lane opens a lane, which one goroutine at a time may use. Lanes live as long as
+// the engine, which can have 256 of them, one for Propose and Read and one for each
+// front end and loop among them: open few and keep them. Errors are ErrClosed or a
+// *ConfigError.
 func (e *Engine) Lane(cfg LaneConfig) (*Lane, error) {
 	if e.stopping.Load() {
 		return nil, ErrClosed
@@ -250,18 +256,19 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 
 // onRole runs in the polling goroutine.
 func (e *Engine) onRole(role raft.Role, leader, term uint64) {
-	if role != Leader {
+	if role != raft.Leader {
 		e.stall.left()
 	}
 	e.log.Info("role", "role", role.String(), "leader", leader, "term", term)
 	e.publishStatus()
 }
 
-// Done is closed when the engine has closed, by Close or by itself because
-// its journal failed; Err says why.
+// Done is closed when the engine has closed, by Close or by itself because it lost
+// its ground; then Err says why.
 func (e *Engine) Done() <-chan struct{} { return e.done }
 
-// Err is the reason for which the engine closed itself, or nil.
+// Err is why the engine closed itself, or is about to: the journal failed, or a
+// *HangError. Nil while it runs, and when Close was called.
 func (e *Engine) Err() error {
 	if p := e.failure.Load(); p != nil {
 		return *p
@@ -288,10 +295,14 @@ func (e *Engine) finish() {
 	}
 }
 
-// Close stops the engine: requests in lanes are refused, those appended and
-// not yet answered are unknown, the journal is sealed. A write that hangs is
-// waited for as long as Builder.GiveUp says, and not after the engine gave up.
-// It is idempotent and must not be called from a loop's own handlers.
+// Close stops the engine and waits until it has stopped: requests still in lanes
+// are NotApplied, those in the log and not yet answered Unknown, the journal is
+// sealed. It does not hand leadership over; see Transfer. A write to the journal
+// that hangs is waited for as long as Builder.GiveUp says, 20 s if it says never.
+//
+// Every call returns the same error: what the journal or the network said when they
+// were closed, or a *HangError. It must not be called where waiting is forbidden;
+// see Engine.
 func (e *Engine) Close() error {
 	e.closed.Do(func() {
 		e.stopping.Store(true)

@@ -137,17 +137,40 @@ func (e *Engine) failed(o Outcome, why Reason) error {
 	return &Error{Outcome: o, Reason: why, Leader: s.Leader, LeaderAddress: s.LeaderAddress}
 }
 
-// Propose appends a command, waits until it is committed and applied here,
-// and returns the state machine's reply. An error is an *Error (possibly
-// joined with ctx's) that says which outcome it is. Not for a front end's
-// handlers: they use their lane.
+// Propose appends a command to the log, waits until it is committed and applied
+// here, and returns the state machine's reply. Only the leader can; Ready waits for
+// one. cmd is copied before Propose returns, and the reply is the caller's. At most
+// 4096 calls of Propose and Read are under way at once.
+//
+// An error is an *Error, which says whether the command certainly was not applied
+// or may have been, and who leads if this member does not:
+//
+//	var failed *engine.Error
+//	switch {
+//	case err == nil: // applied
+//	case errors.Is(err, engine.ErrNotLeader) && errors.As(err, &failed): // ask failed.Leader
+//	case errors.Is(err, engine.ErrNotApplied): // safe to try again
+//	case errors.Is(err, engine.ErrUnknown): // it may have been applied, or may yet be
+//	}
+//
+// When ctx ends the wait, the error joins an *Error, Unknown and ReasonNone, with
+// ctx's: errors.As finds the first, and errors.Is matches ErrUnknown as well as
+// context.Canceled or context.DeadlineExceeded. ctx is looked at after the command
+// was handed over, so a ctx that has ended already does not keep it out of the log.
+//
+// It must not be called where waiting is forbidden; see Engine. A front end uses
+// its lane.
 func (e *Engine) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
 	return e.futures.call(ctx, func() (uint64, error) { return e.futures.lane.Write(cmd) })
 }
 
-// Read answers a query linearizably: it sees every write acknowledged before
-// the call. Only the leader answers. Errors as for Propose; a failed read has
-// no effect whatever its outcome.
+// Read answers a query linearizably: the answer contains every write that was
+// acknowledged, to anybody, before the call. Only the leader answers, after it has
+// heard from a majority that it still leads. query is copied before Read returns, and
+// the answer is the caller's. Errors are as for Propose; a read has no effect, so it is
+// safe to try again whatever the outcome.
+//
+// It must not be called where waiting is forbidden; see Engine.
 func (e *Engine) Read(ctx context.Context, query []byte) ([]byte, error) {
 	return e.futures.call(ctx, func() (uint64, error) { return e.futures.lane.Read(query, 0) })
 }

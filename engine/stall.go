@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
 // The watchdog on the age of the journal's write. A disk that hangs returns no
@@ -66,9 +68,9 @@ func (e *Engine) watchStall() {
 	e.core.SetStalled(true)
 	what := fmt.Sprintf("the disk has not finished a write for %v: ", age.Round(time.Millisecond))
 	switch {
-	case role != Leader && first:
+	case role != raft.Leader && first:
 		e.log.Warn(what + "no campaigns meanwhile")
-	case role != Leader:
+	case role != raft.Leader:
 	case age >= e.b.stallLimit+e.b.election:
 		if s.giving = true; e.replica.StepDown() {
 			e.log.Warn(what + "nobody took over, stepping down")
@@ -91,13 +93,14 @@ func (s *stall) left() {
 	}
 }
 
-// HangError: a write to the journal did not return, so the engine gave up.
-// The files and the lock of the directory stay with the process.
+// HangError: a write to the journal did not return, so the engine closed itself.
+// The files and the lock of the directory stay with the process until it ends.
 type HangError struct {
-	Dir string
-	Age time.Duration
+	Dir string        // the data directory
+	Age time.Duration // of the write when the engine gave up
 }
 
+// Error names the directory and the age.
 func (e *HangError) Error() string {
 	return fmt.Sprintf("a write to %s has not returned for %v: the disk hangs", e.Dir, e.Age.Round(time.Millisecond))
 }

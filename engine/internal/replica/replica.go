@@ -120,10 +120,10 @@ const reserveMax = 8
 
 // Stats counts what passed through; read it in Poll's goroutine.
 type Stats struct {
-	Frames, BadFrames, DroppedFrames uint64
-	Proposals, Batches               uint64
-	Refused                          uint64
-	Elections                        uint64
+	Frames, BadFrames  uint64
+	Proposals, Batches uint64
+	Refused            uint64
+	Elections          uint64
 }
 
 type hardAt struct {
