@@ -64,6 +64,7 @@ type Engine struct {
 	ticker   sync.WaitGroup
 
 	handovers handovers
+	readiness readiness
 	stall     stall
 }
 

@@ -200,4 +200,5 @@ func (e *Engine) after() {
 		}
 	}
 	e.attendHandovers()
+	e.readiness.announce(e)
 }
