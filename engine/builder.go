@@ -194,7 +194,8 @@ func (b *Builder) checkMembers() error {
 		}
 		seen[m.ID] = true
 		if _, _, err := net.SplitHostPort(m.Address); err != nil {
-			return &ConfigError{"members", fmt.Sprintf("member %d: address %q is not host:port", m.ID, m.Address)}
+			return &ConfigError{"members",
+				fmt.Sprintf("member %d: address %q is not host:port", m.ID, m.Address)}
 		}
 	}
 	if len(b.members) > 0 && !seen[b.id] {

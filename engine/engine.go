@@ -268,8 +268,8 @@ func (e *Engine) onRole(role raft.Role, leader, term uint64) {
 // its ground; then Err says why.
 func (e *Engine) Done() <-chan struct{} { return e.done }
 
-// Err is why the engine closed itself, or is about to: the journal failed, or a
-// *HangError. Nil while it runs, and when Close was called.
+// Err is why the engine closed itself, or is about to: the journal failed, or could
+// not be read, or a *HangError. Nil while it runs, and after Close was called.
 func (e *Engine) Err() error {
 	if p := e.failure.Load(); p != nil {
 		return *p

@@ -140,7 +140,7 @@ func (e *Engine) failed(o Outcome, why Reason) error {
 // Propose appends a command to the log, waits until it is committed and applied
 // here, and returns the state machine's reply. Only the leader can; Ready waits for
 // one. cmd is copied before Propose returns, and the reply is the caller's. At most
-// 4096 calls of Propose and Read are under way at once.
+// 4096 calls of Propose and Read are under way at once; more are refused as busy.
 //
 // An error is an *Error, which says whether the command certainly was not applied
 // or may have been, and who leads if this member does not:
@@ -165,8 +165,8 @@ func (e *Engine) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
 }
 
 // Read answers a query linearizably: the answer contains every write that was
-// acknowledged, to anybody, before the call. Only the leader answers, after it has
-// heard from a majority that it still leads. query is copied before Read returns, and
+// acknowledged, to anybody, before the call. Only the leader answers, after a
+// majority has confirmed that it still leads. query is copied before Read returns, and
 // the answer is the caller's. Errors are as for Propose; a read has no effect, so it is
 // safe to try again whatever the outcome.
 //

@@ -19,8 +19,8 @@ import "github.com/ringraft/ringraft/engine/internal/pipeline"
 // that belongs to a network loop.
 //
 // Requests are numbered 1, 2, 3, … as they are added. Writes are executed in that
-// order. A read sees the write that it names and may see no later write of the
-// lane. Completions may come in any order.
+// order. A read sees the write that it names, if that is applied, and none that was
+// added to the lane after the read. Completions may come in any order.
 //
 // When the engine closes, everything flushed before that is answered; a request
 // flushed too late for that never is. So an owner that waits for completions waits
@@ -35,8 +35,8 @@ type LaneConfig struct {
 	// behind it, so four times the number meant is a good choice.
 	Cells int
 	// Bytes bounds the commands that wait to be taken over, in bytes. Rounded up
-	// to a power of two; 0 is 4 MiB, and the least is twice the largest command
-	// and 128 KiB.
+	// to a power of two; 0 is 4 MiB, and the least is twice Builder.MaxCommand plus
+	// 128 KiB.
 	Bytes int
 	// Queries bounds the queries that wait for their answer, in bytes; one query
 	// may have a quarter of it. Rounded up to a power of two; 0 is 4 MiB.
@@ -72,17 +72,20 @@ type Completion struct {
 func (l *Lane) Write(cmd []byte) (request uint64, err error) { return l.inner.Write(cmd) }
 
 // Read adds a linearizable query and returns the request's number. The answer
-// contains every write that was acknowledged, to anybody, before this call, and
-// the write of this lane whose number is after, or is refused; 0 names none. query
-// is copied and leaves with the next Flush. Errors as for Write.
+// contains every write that was acknowledged, to anybody, before this call. It also
+// contains the write of this lane whose number is after, unless that failed; 0 names
+// none. query is copied and leaves with the next Flush. Errors are as for Write, and
+// ErrTooLarge for a query above a quarter of LaneConfig.Queries.
 func (l *Lane) Read(query []byte, after uint64) (request uint64, err error) {
 	return l.inner.Read(query, after)
 }
 
 // ReadLocal adds a query against what this member has applied, which may be
 // stale, and returns the request's number. Every member answers it. query is
-// copied and leaves with the next Flush. Errors as for Write.
-func (l *Lane) ReadLocal(query []byte) (request uint64, err error) { return l.inner.ReadLocal(query) }
+// copied and leaves with the next Flush. Errors are as for Read.
+func (l *Lane) ReadLocal(query []byte) (request uint64, err error) {
+	return l.inner.ReadLocal(query)
+}
 
 // Flush hands over all requests added since the last one. It wakes the engine
 // once, and costs next to nothing when there are none.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/ziplist"
 )
 
@@ -101,7 +102,13 @@ func TestALaneAllocatesNothing(t *testing.T) {
 }
 
 // Conversions between the two are changes of type only.
-func TestNumbersAreThePipelines(t *testing.T) {
+func TestNumbersAreThoseInside(t *testing.T) {
+	for role, inside := range map[Role]raft.Role{Follower: raft.Follower, PreCandidate: raft.PreCandidate,
+		Candidate: raft.Candidate, Leader: raft.Leader} {
+		if raft.Role(role) != inside {
+			t.Errorf("%v is %v inside", role, inside)
+		}
+	}
 	for o := range Unknown + 1 {
 		if o.String() != pipeline.Outcome(o).String() {
 			t.Errorf("%v is %v inside", o, pipeline.Outcome(o))

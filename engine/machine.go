@@ -12,11 +12,11 @@ import (
 // Apply must follow from the commands alone: no clock, no randomness, no map
 // order, no goroutine's timing, nothing that differs between members.
 //
-// One goroutine makes all calls, and no two at a time. With threads fused that is
-// the network loop that also polls every other stage, threaded a goroutine of its
-// own. The methods must not block for long, and must not call Engine.Propose,
-// Engine.Read, Engine.Ready, Engine.Transfer or Engine.Close: these wait for work
-// that the calling goroutine itself has to do, so they would wait forever.
+// No two calls are made at the same time. With threads fused the network loop makes
+// them, which also polls every other stage; threaded, a goroutine for that alone. The
+// methods must not block for long, and must not call Engine.Propose, Engine.Read,
+// Engine.Ready, Engine.Transfer or Engine.Close: these wait for work that the calling
+// goroutine itself has to do, so they would wait forever.
 //
 // After a start the state machine is empty and the log is applied again from its
 // beginning.

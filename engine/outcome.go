@@ -74,8 +74,8 @@ const (
 	reasonCount
 )
 
-var reasonNames = [reasonCount]string{"", "not leader", "busy", "too large", "closing", "superseded",
-	"leadership lost", "journal failed", "no space left for the journal"}
+var reasonNames = [reasonCount]string{"", "not leader", "busy", "too large", "closing",
+	"superseded", "leadership lost", "journal failed", "no space left for the journal"}
 
 // String returns the reason in words, "" for ReasonNone.
 func (r Reason) String() string {

@@ -12,14 +12,14 @@ type Role uint8
 // The roles.
 const (
 	// Follower: it follows a leader, or waits to hear of one.
-	Follower = Role(raft.Follower)
+	Follower Role = iota
 	// PreCandidate: it has not heard a leader for an election timeout and asks
 	// whether it could win; no term begins.
-	PreCandidate = Role(raft.PreCandidate)
+	PreCandidate
 	// Candidate: it asks for votes in a term of its own.
-	Candidate = Role(raft.Candidate)
+	Candidate
 	// Leader: it won the election of its term.
-	Leader = Role(raft.Leader)
+	Leader
 )
 
 // String returns "follower", "pre-candidate", "candidate" or "leader".
@@ -34,7 +34,7 @@ type Status struct {
 	Incarnation   uint64 // grows with every start of this directory
 	Role          Role
 	Leader        uint64         // id of the leader of this term, 0: none known
-	LeaderAddress string         // what the leader passed to Builder.Advertise, "": nothing, or not known yet
+	LeaderAddress string         // what the leader passed to Builder.Advertise, "": nothing or unknown
 	Term          uint64         // grows with every election
 	Last          uint64         // index of the newest entry of the log
 	Durable       uint64         // index of the newest entry on this member's disk
@@ -56,9 +56,9 @@ type Status struct {
 type MemberStatus struct {
 	ID         uint64
 	Address    string // for members
-	Advertised string // for clients: what it passed to Builder.Advertise, "": nothing, or not known yet
+	Advertised string // for clients: what it passed to Builder.Advertise, "": nothing or unknown
 	Connected  bool   // messages can be sent to it
-	Match      uint64 // this one: Durable; on a leader: the newest entry it is known to hold durably; else 0
+	Match      uint64 // this one's Durable; on a leader what others have acknowledged, else 0
 	Mode       string // "self"; on a leader "probe", "stream" or "snapshot"; else ""
 	SentBytes  uint64 // of the log, since the start
 	Restarts   uint64 // times that replication to it began anew, since the start
@@ -115,14 +115,16 @@ func (e *Engine) publishStatus() {
 	role, leader, term := e.replica.Role()
 	hard := e.core.Hard()
 	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
-		Role: Role(role), Leader: leader, Term: max(term, hard.Term), Last: e.core.Last(), Commit: e.core.Commit(),
+		Role: Role(role), Leader: leader, Term: max(term, hard.Term),
+		Last: e.core.Last(), Commit: e.core.Commit(),
 		Durable: e.replica.DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
 		Pipeline: e.b.pipeline.String(), Threads: e.b.threads.String()}
 	st := e.replica.Stats()
-	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused, Frames: st.Frames,
-		BadFrames: st.BadFrames, Elections: st.Elections}
+	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
+		Frames: st.Frames, BadFrames: st.BadFrames, Elections: st.Elections}
 	zs := e.store.Stats()
-	s.Counters.StoreEntries, s.Counters.StoreBytes, s.Counters.StoreMemory = zs.Entries, uint64(zs.Bytes), uint64(zs.Held())
+	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
+	s.Counters.StoreMemory = uint64(zs.Held())
 	s.Counters.StorePacked, s.Counters.StoreCompressed = uint64(zs.PackedBytes), uint64(zs.Compressed)
 	s.Counters.StoreUnpacked = zs.Unpacked
 	js := e.journal.Stats()
@@ -145,7 +147,8 @@ func (e *Engine) publishStatus() {
 
 func (e *Engine) memberStatus(l *link, leads bool) MemberStatus {
 	up, _ := l.State()
-	m := MemberStatus{ID: l.member.ID, Address: l.member.Address, Advertised: l.advertised(), Connected: up != 0}
+	m := MemberStatus{ID: l.member.ID, Address: l.member.Address, Advertised: l.advertised(),
+		Connected: up != 0}
 	if leads {
 		p, _ := e.core.Member(l.member.ID)
 		m.Match, m.Mode = p.Match, p.Mode.String()
