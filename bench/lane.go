@@ -133,7 +133,7 @@ func (d *laneDriver) take() {
 // refused books a completion that is not a success.
 func (d *laneDriver) refused(c *engine.Completion) {
 	d.rec.failure(clock(), errorClass(c.Outcome, c.Reason), 1)
-	if c.Reason != engine.Busy {
+	if c.Reason != engine.ReasonBusy {
 		d.away.Store(true)
 	}
 }
@@ -144,11 +144,11 @@ func errorClass(o engine.Outcome, r engine.Reason) string {
 		return "unknown"
 	}
 	switch r {
-	case engine.NotLeader:
+	case engine.ReasonNotLeader:
 		return "not-leader"
-	case engine.Busy:
+	case engine.ReasonBusy:
 		return "busy"
-	case engine.Superseded:
+	case engine.ReasonSuperseded:
 		return "superseded"
 	}
 	return "not-applied"

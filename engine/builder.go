@@ -8,103 +8,17 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
-	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ziplist"
 )
 
-// Names of the pipeline that embedders and front ends meet.
-type (
-	StateMachine = pipeline.StateMachine
-	Entry        = pipeline.Entry
-	Replies      = pipeline.Replies
-	Lane         = pipeline.Lane
-	LaneConfig   = pipeline.LaneConfig
-	Completion   = pipeline.Completion
-)
-
-// Pipeline says where the leader's replication may read: the store as soon as
-// an entry is in it, or only what its own journal has made durable.
-type Pipeline int
-
-const (
-	// Parallel replicates beside the own journal write. The default: a commit
-	// needs a majority's disks, and they write at the same time.
-	Parallel Pipeline = iota
-	// Serial replicates after the own journal write: whatever a follower
-	// holds, the leader that sent it holds durably.
-	Serial
-)
-
-func (p Pipeline) String() string { return [...]string{"parallel", "serial"}[p] }
-
-// ParsePipeline reads "parallel" or "serial".
-func ParsePipeline(s string) (Pipeline, error) {
-	for _, p := range []Pipeline{Parallel, Serial} {
-		if p.String() == s {
-			return p, nil
-		}
-	}
-	return 0, &ConfigError{"pipeline", fmt.Sprintf("%q is unknown; use parallel or serial", s)}
-}
-
-// Threads maps the stages to goroutines.
-type Threads int
-
-const (
-	// Fused polls every stage in the network loop; one more goroutine writes.
-	// The default, best on few cores.
-	Fused Threads = iota
-	// Threaded gives loops, pipeline, apply and writer goroutines of their own.
-	Threaded
-)
-
-func (t Threads) String() string { return [...]string{"fused", "threaded"}[t] }
-
-// ParseThreads reads "fused" or "threaded".
-func ParseThreads(s string) (Threads, error) {
-	for _, t := range []Threads{Fused, Threaded} {
-		if t.String() == s {
-			return t, nil
-		}
-	}
-	return 0, &ConfigError{"threads", fmt.Sprintf("%q is unknown; use fused or threaded", s)}
-}
-
-// Env is what a front end gets for each network loop that it serves on.
-type Env struct {
-	Engine *Engine
-	Loop   *netio.Loop
-	// Lane is the loop's own road into the engine: only handlers running in
-	// this loop may use it.
-	Lane  *Lane
-	Index int
-
-	completions *func()
-	tick        *func()
-}
-
-// OnCompletions names the function that is called in the loop after
-// completions arrived in Lane.
-func (e Env) OnCompletions(f func()) { *e.completions = f }
-
-// OnTick names a function that is called in the loop once per tick (half a
-// heartbeat), whether or not there is traffic: for what nobody else
-// announces, such as a socket that has drained.
-func (e Env) OnTick(f func()) { *e.tick = f }
-
-// service is a front end that Serve registered.
-type service struct {
-	address string
-	open    func(Env) netio.Acceptor
-}
-
-// Builder collects the options of an engine. Methods return the builder, so
-// that calls chain; Start checks everything at once.
+// Builder collects the options of an engine; New returns one. Its methods return
+// the builder, so that calls chain, and check nothing: Start checks everything at
+// once. A builder is for one goroutine.
 //
-//	e, err := engine.New().ID(1).Dir("data").Listen("127.0.0.1:7380").
+//	e, err := engine.New().ID(1).Dir("data").
 //		Members(engine.Member{ID: 1, Address: "127.0.0.1:7380"}).
 //		StateMachine(sm).Start(ctx)
 type Builder struct {
@@ -135,92 +49,111 @@ type Builder struct {
 // defaultGiveUp is how long a disk may hang before the engine closes itself.
 const defaultGiveUp = 20 * time.Second
 
-// New returns a builder with safe defaults: member 1, journal direct, pipeline
-// parallel, threads fused, heartbeat 50 ms, election timeout 250–500 ms,
-// commands up to 1 MiB, a disk that hangs is given up after 20 s.
+// New returns a builder with safe defaults. StateMachine has to be given, and Dir
+// unless Journal is journal.Memory. Without Members it makes a cluster of one.
 func New() *Builder {
 	return &Builder{id: 1, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, maxCommand: 1 << 20, slots: 1024,
 		memory: 64 << 20, giveUp: defaultGiveUp, logger: slog.New(slog.DiscardHandler)}
 }
 
-// ID is this replica's member id, not 0. It never changes for a directory.
+// ID is this member's id, 1 by default and never 0. A data directory keeps the id
+// that it was made with; Start refuses another.
 func (b *Builder) ID(id uint64) *Builder { b.id = id; return b }
 
-// Cluster names the cluster explicitly; 0, the default, derives the id from
-// the founding members.
+// Cluster is the id of the cluster, by which members know each other. 0, the
+// default, derives it from the list given to Members.
 func (b *Builder) Cluster(id uint64) *Builder { b.cluster = id; return b }
 
-// Dir is the data directory; it is created. One process at a time uses it.
+// Dir is the data directory. It is made if it is not there, and one process at a
+// time uses it. Required, except with journal.Memory.
 func (b *Builder) Dir(dir string) *Builder { b.dir = dir; return b }
 
-// Listen is the address on which other members reach this one. The default is
-// this member's own address in Members.
+// Listen is the address, host and port, where the other members reach this one.
+// The default is this member's address in Members, and without Members a port of
+// loopback that the system chooses.
 func (b *Builder) Listen(address string) *Builder { b.listen = address; return b }
 
-// Members founds a cluster: every founding member is given the same list. A
-// directory that already belongs to a cluster keeps its own membership.
+// Members is the list of a new cluster's voting members, one to seven, this one
+// among them. Every member has to be given the same list when it starts for the
+// first time. A directory that belongs to a cluster already keeps its own
+// membership, and a list that differs is warned of and not used.
 func (b *Builder) Members(m ...Member) *Builder { b.members = m; return b }
 
-// Journal chooses how the journal writes. journal.Direct is durable and the
-// default.
+// Journal chooses how the journal writes. journal.Direct, the default, survives a
+// power cut once an answer is given; journal.Mode says what the others do.
 func (b *Builder) Journal(m journal.Mode) *Builder { b.mode = m; return b }
 
-// Pipeline chooses the leader's graph.
+// Pipeline chooses whether a leader replicates beside its own journal write or
+// after it. The default is Parallel.
 func (b *Builder) Pipeline(p Pipeline) *Builder { b.pipeline = p; return b }
 
-// Threads chooses the mapping of stages to goroutines.
+// Threads chooses how stages are mapped to goroutines. The default is Fused.
 func (b *Builder) Threads(t Threads) *Builder { b.threads = t; return b }
 
-// StateMachine is what committed commands are applied to. Required.
+// StateMachine is what committed commands are applied to. Required. It belongs to
+// the engine from Start on.
 func (b *Builder) StateMachine(sm StateMachine) *Builder { b.machine = sm; return b }
 
-// Advertise is the address where clients reach this replica; other members
-// learn it and tell it in redirects.
+// Advertise is where clients reach this member, in whatever form they understand.
+// Other members learn it and give it to those who look for the leader. Empty by
+// default.
 func (b *Builder) Advertise(address string) *Builder { b.advertise = address; return b }
 
-// Serve adds a listener whose connections live on the engine's own loops.
-// open is called once per loop, before any traffic.
+// Serve adds a front end: a listener on address, host and port, whose connections
+// live on the engine's own network loops. Start calls open once for each loop,
+// before any traffic; what it returns is called in that loop for each connection.
+// Env says what handlers must not do.
 func (b *Builder) Serve(address string, open func(Env) netio.Acceptor) *Builder {
 	b.services = append(b.services, service{address, open})
 	return b
 }
 
-// Heartbeat is the interval of the leader's heartbeats.
+// Heartbeat is the interval of a leader's heartbeats: 50 ms by default, at least
+// 2 ms. Every member should have the same.
 func (b *Builder) Heartbeat(d time.Duration) *Builder { b.heartbeat = d; return b }
 
 // ElectionTimeout is the shortest time without a leader after which a member
-// campaigns; the real one is random, up to twice this.
+// campaigns; each time is random, up to twice as long. 250 ms by default, at least
+// three heartbeats. Every member should have the same.
 func (b *Builder) ElectionTimeout(d time.Duration) *Builder { b.election = d; return b }
 
-// MaxCommand bounds one command, in bytes.
+// MaxCommand bounds one command, in bytes: 1 MiB by default, at most 32 MiB, and
+// it has to fit a segment of the journal. Every member has to have the same.
 func (b *Builder) MaxCommand(n int) *Builder { b.maxCommand = n; return b }
 
-// Memory bounds the entries kept in memory, in bytes; older ones are read
-// from the journal when a slow member needs them.
+// Memory bounds the newest part of the log that is kept in memory, in bytes: 64 MiB
+// by default and when it is not above 0. Older entries are read from the journal
+// when a slow member needs them. Engine.Memory says what other buffers take.
 func (b *Builder) Memory(n int64) *Builder { b.memory = n; return b }
 
-// Compress chooses how entries in memory are packed once every member that
-// keeps up has them; ziplist.S2 by default, in at most a twenty-fifth of a
-// core. More of the log stays in memory for members that are behind.
+// Compress chooses how the older part of the log in memory is packed, so that more
+// of it stays there for members that are behind. It takes at most a twenty-fifth
+// of a core. The default is ziplist.S2.
 func (b *Builder) Compress(c ziplist.Codec) *Builder { b.codec = c; return b }
 
-// Slots is the capacity of the mutation ring, a power of two.
+// Slots is how many changes of the log may be on their way to the disk, one for a
+// batch of commands: 1024 by default, a power of two, at least 2.
 func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }
 
-// SegmentBytes is the length of the journal's files; 64 MiB by default.
+// SegmentBytes is the length of the files of a new journal, in bytes: 64 MiB by
+// default and when it is 0, a multiple of the disk's block and at least four of
+// them. A directory keeps the length that it was made with.
 func (b *Builder) SegmentBytes(n int64) *Builder { b.segment = n; return b }
 
-// StallLimit is how old the journal's write in flight may be before a leader
-// hands leadership over and a follower stops campaigning. 0, the default, is
-// one election timeout.
+// StallLimit is how old the journal's write in flight may become before a leader
+// hands leadership over, and a follower does not campaign. 0, the default, is one
+// election timeout.
 func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; return b }
 
-// GiveUp is how old the journal's write in flight may be before the engine
-// closes itself with a *HangError. 0: never.
+// GiveUp is how old the journal's write in flight may become before the engine
+// closes itself with a *HangError: 20 s by default, not shorter than the stall
+// limit and the election timeout; 0 is never.
 func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
-// Logger receives what the engine has to tell an operator. Silent by default.
+// Logger gets what the engine has to tell an operator. By default nothing does. It
+// must not be nil, and its handler must not block for long: the engine's loops
+// wait for it.
 func (b *Builder) Logger(l *slog.Logger) *Builder { b.logger = l; return b }
 
 // times are the durations that a member is built with.
@@ -267,7 +200,8 @@ func (b *Builder) checkMembers() error {
 		}
 		seen[m.ID] = true
 		if _, _, err := net.SplitHostPort(m.Address); err != nil {
-			return &ConfigError{"members", fmt.Sprintf("member %d: address %q is not host:port", m.ID, m.Address)}
+			return &ConfigError{"members",
+				fmt.Sprintf("member %d: address %q is not host:port", m.ID, m.Address)}
 		}
 	}
 	if len(b.members) > 0 && !seen[b.id] {
@@ -282,9 +216,14 @@ func (b *Builder) checkMembers() error {
 	return nil
 }
 
-// Start opens the directory, recovers, joins the other members and returns a
-// running engine. ctx bounds the start alone. Errors are a *ConfigError, the
-// journal's typed errors, or netio's.
+// Start checks the options, recovers the journal, listens, begins to connect to
+// the other members, and returns a running engine. It does not wait for a leader:
+// Engine.Ready does. ctx bounds the start alone; the engine runs until
+// Engine.Close.
+//
+// Errors are a *ConfigError, typed errors of package journal (*journal.DamageError,
+// for one), what the system said to a listener, or ctx's. After an error nothing is
+// left running. The builder may be changed and started again, for another member.
 func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	if err := b.check(); err != nil {
 		return nil, err

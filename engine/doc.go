@@ -1,36 +1,105 @@
 // Package engine is a Raft engine whose data path is a Disruptor-style ring
-// pipeline over an O_DIRECT journal. This page is the map: where one command
-// goes, and who owns it on the way.
+// pipeline over an O_DIRECT journal.
 //
-//	LEADER                                                       owner
-//	1 bytes arrive, limits checked                               netio loop
-//	2 command encoded into a batch of the loop's lane            pipeline.Lane            copy 1
-//	3 claim: first, count, term; the batch enters the window     replica
-//	4 cut where the slot says, append to the term's list         pipeline.Append, ziplist copy 2
-//	5a frame: header + the store's bytes, one writev             peer.Actor → link.Peer
-//	5b group of mutations into aligned blocks, one write         pipeline.Journal         copy 3
-//	6 durable sequence → durable index; acks arrive as frames    replica (durable.go)
-//	7 quorum of positions → commit → ready                       raft.Core
-//	8 entries applied in index order, replies to the lanes       pipeline.Apply
-//	9 replies leave in request order, one write per connection   front end, in the loop
+// # Use
+//
+// A program embeds one member of a cluster. It brings a StateMachine, to which
+// committed commands are applied, and starts an Engine with what New returns:
+//
+//	e, err := engine.New().ID(1).Dir("data").Members(…).StateMachine(sm).Start(ctx)
+//	err = e.Ready(ctx)                        // a leader is known
+//	reply, err := e.Propose(ctx, command)     // a write
+//	answer, err := e.Read(ctx, query)         // a linearizable read
+//	err = e.Close()
+//
+// Propose and Read wait for their answer. A Lane does not: it takes many requests
+// from one goroutine and allocates nothing for them. Builder.Serve registers a front
+// end whose connections live on the engine's own network loops, each with a lane of
+// its own.
+//
+// A request was applied, certainly was not, or may have been: Outcome, and Error for
+// the last two.
+//
+// # The way of one command
+//
+// What follows is the map of the inside: where a command goes, by which functions,
+// and where its bytes are copied. Lane, Engine and StateMachine are of this package.
+// The rooms inside are raft, which decides and never sees a byte; replica, which
+// calls it and carries out what it decides; pipeline, which moves bytes; peer, which
+// replicates to one member; wire, what members say to each other; link, which
+// connects them and knows who may connect as whom; and member, all of these
+// assembled. Beneath them are ziplist, the log in memory, journal, ring and netio.
+//
+//	LEADER
+//	1  bytes arrive, a front end finds a command     netio.Conn.receive → its Handler.Data
+//	2  it is encoded into the lane's open batch      Lane.Write, pipeline.Lane.Write       copy 1
+//	   batches are handed over, the engine woken     Lane.Flush, runner.wake
+//	3  a batch is taken and proposed to the core     replica.Replica.takeWrites → claim
+//	   the core answers with an effect: append it    raft.Core.Propose
+//	   which is carried out: a slot is claimed       replica.outbox.carry → Replica.mutate
+//	   and the batch waits in the reply window       Replica.fromLane, pipeline.Notices.Run
+//	4  the store cuts where the slot says, appends   pipeline.Append.Poll,
+//	                                                 ziplist.Store.Append                  copy 2
+//	5a out of the store into frames, one writev      peer.Actor.Poll →
+//	                                                 link.Peer.Send → netio.Conn.Writev
+//	5b into blocks of the journal's open group       pipeline.Journal.Poll,
+//	                                                 journal.Journal.Append                copy 3
+//	   one write for all that gathered               journal.Journal.Poll
+//	6  durable here: the sequence, then the index    replica.Replica.takeDurable →
+//	                                                 raft.Core.Durable
+//	   or there: acknowledgements come as frames     netio.Frames.Data → replica.Replica.step →
+//	                                                 raft.Core.Step
+//	7  a quorum has it: commit, an effect again      raft.Core.advance →
+//	                                                 replica.Replica.publishReady
+//	8  entries are applied in the order of indices   pipeline.Apply.Poll → StateMachine.Apply
+//	                                                 → Replies.End                         reply 1
+//	   replies go to the lanes that wait for them    pipeline.Lane.complete                reply 2
+//	9  the lane's owner is told and takes them       pipeline.Apply.notify → loopLane.notify,
+//	                                                 Lane.Next
+//	   a front end puts them in request order        its Env.OnCompletions                 reply 3
+//	   and writes each connection once               netio.Conn.Write
 //
 //	FOLLOWER
-//	1 frame assembled in its ring, checksum verified             netio loop               copy 1
-//	2 header to the core: reject, duplicate or mutate            replica → raft.Core
-//	3 cut, and append to the store (bytes already encoded)       pipeline.Append          copy 2
-//	4 journal batch; durable index                               pipeline.Journal         copy 3
-//	5 gated ack: match = min(durable, verified)                  replica → link.Peer
-//	6 the leader's commit, at most verified → ready → apply      pipeline.Apply
+//	1  a frame gathers in its inbox, is verified     netio.Frames.Data                     copy 1
+//	2  its header goes to the core, which rejects    replica.Replica.takeFrames → step →
+//	   it, knows it already, or appends it           raft.Core.Step
+//	3  carried out: claim, cut, append               replica.Replica.mutate → fromFrame,
+//	                                                 pipeline.Append.Poll                  copy 2
+//	4  journal                                       pipeline.Journal.Poll                 copy 3
+//	5  when it is durable, an acknowledgement:       replica.Replica.takeDurable →
+//	   min(durable, verified)                        raft.Core.Durable → link.Peer.Send
+//	6  the leader's commit, at most verified:        replica.Replica.publishReady →
+//	   apply                                         pipeline.Apply.Poll → StateMachine.Apply
 //
-// Two number lines tie it together: sequences count mutations and only grow;
-// indices count log entries and may fall back, never below commit.
+// The three copies of a reply are: into the buffer of Replies, by the state machine;
+// into the lane's ring of replies; into the connection's queue, by a front end, since
+// replies of one connection come from several places and leave in request order.
+// Whoever uses a lane without a front end reads the second.
+//
+// Three things that the table does not show:
+//
+//   - Step 3 is a loop through the core. Nothing is claimed when a batch is taken: the
+//     core is asked, and the claim happens while its effect is carried out. When no
+//     slot is free the effects wait, and the core is not asked again before they are
+//     out.
+//   - With threads fused, steps 3 to 9 are done in one call stack of the network loop,
+//     over as many turns as disks and members take: netio.Loop.answer → Engine.pollLoop →
+//     runner.poll → member.Member.Poll → replica.Replica.Poll, which calls each stage's Poll, and in the end
+//     pipeline.Apply.Poll → pipeline.Apply.notify → the front end's completions. So a
+//     front end answers, and flushes new commands, from within the replica's poll,
+//     which then goes round once more. Only writes to the disk that are not quick have a
+//     goroutine of their own. Threaded, replica and apply have one each; then link.Peer.Send
+//     copies a frame for the loop that owns the connection, and loopLane.notify wakes
+//     the loop that owns the lane.
+//   - After a start the store is empty. Recovery (Engine.open, journal.Open,
+//     replica.Recovered) hands on terms and indices alone; the entries come back from
+//     disk when apply asks for them, once a leader has said that they are committed:
+//     pipeline.Apply.read → member.journalRead.Fetch → journal.Reader.ReadOn.
+//
+// Two number lines tie it together: sequences count mutations, changes of the log or
+// of term and vote, and only grow; indices count log entries and may fall back, never
+// below commit.
 //
 //	sequence line   claimed ──► stored ──► durable
 //	index line      commit ──► applied
-//
-// Rooms: raft decides (pure, no bytes), replica drives, pipeline moves bytes,
-// peer replicates, link connects the members and says who may connect as whom,
-// wire is what replicas say to each other. With threads fused every stage is
-// polled by the network loop and one more goroutine writes; threaded gives
-// loops, pipeline, apply and writer goroutines of their own.
 package engine

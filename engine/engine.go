@@ -17,9 +17,13 @@ import (
 	"github.com/ringraft/ringraft/netio"
 )
 
-// Engine is one running replica. Its methods may be called from any
-// goroutine, except from a front end's handlers where their own
-// documentation forbids it.
+// Engine is one running member of a cluster; Builder.Start returns it.
+//
+// Its methods may be called from any goroutine and at the same time. Those that
+// wait, Propose, Read, Ready, Transfer and Close, must not be called from a
+// StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
+// these run in goroutines that have to do the very work that is waited for, so that
+// neither would ever go on.
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
@@ -40,6 +44,7 @@ type Engine struct {
 
 	status    atomic.Pointer[Status]
 	futures   *futures
+	readiness readiness
 	lifecycle lifecycle
 }
 
@@ -81,8 +86,10 @@ type laneTable struct {
 
 func (t *laneTable) all() []*pipeline.Lane { return *t.table.Load() }
 
-// Lane opens an asynchronous road into the engine, owned by one goroutine.
-// Lanes live as long as the engine; open few and keep them.
+// Lane opens a lane, which one goroutine at a time may use. Lanes live as long as
+// the engine, which can have 256 of them, one for Propose and Read and one for each
+// front end and loop among them: open few and keep them. Errors are ErrClosed or a
+// *ConfigError.
 func (e *Engine) Lane(cfg LaneConfig) (*Lane, error) {
 	if e.lifecycle.stopping.Load() {
 		return nil, ErrClosed
@@ -97,10 +104,11 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 	if len(old) >= 256 {
 		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
 	}
-	l := pipeline.NewLane(uint16(len(old)), cfg, e.b.maxCommand, e.run.wake, e.clock)
+	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries, Replies: cfg.Replies, Notify: cfg.Notify}
+	l := pipeline.NewLane(uint16(len(old)), inner, e.b.maxCommand, e.run.wake, e.clock)
 	table := append(old[:len(old):len(old)], l)
 	e.lanes.table.Store(&table)
-	return l, nil
+	return &Lane{l}, nil
 }
 
 // roleChanged runs in the polling goroutine.
@@ -109,11 +117,12 @@ func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 	e.publishStatus()
 }
 
-// Done is closed when the engine has closed, by Close or by itself because
-// its journal failed; Err says why.
+// Done is closed when the engine has closed, by Close or by itself because it lost
+// its ground; then Err says why.
 func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
-// Err is the reason for which the engine closed itself, or nil.
+// Err is why the engine closed itself, or is about to: the journal failed, or could
+// not be read, or a *HangError. Nil while it runs, and after Close was called.
 func (e *Engine) Err() error {
 	if p := e.lifecycle.failure.Load(); p != nil {
 		return *p
@@ -130,10 +139,14 @@ func (e *Engine) fail(err error) {
 	}
 }
 
-// Close stops the engine: requests in lanes are refused, those appended and
-// not yet answered are unknown, the journal is sealed. A write that hangs is
-// waited for as long as Builder.GiveUp says, and not after the engine gave up.
-// It is idempotent and must not be called from a loop's own handlers.
+// Close stops the engine and waits until it has stopped: requests still in lanes
+// are NotApplied, those in the log and not yet answered Unknown, the journal is
+// sealed. It does not hand leadership over; see Transfer. A write to the journal
+// that hangs is waited for as long as Builder.GiveUp says, 20 s if it says never.
+//
+// Every call returns the same error: what the journal or the network said when they
+// were closed, or a *HangError. It must not be called where waiting is forbidden;
+// see Engine.
 func (e *Engine) Close() error {
 	life := &e.lifecycle
 	life.closed.Do(func() {

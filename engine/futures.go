@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-
-	"github.com/ringraft/ringraft/engine/internal/pipeline"
 )
 
 // futures is the blocking road, Propose and Read, over one shared lane. A
@@ -81,7 +79,7 @@ func (f *futures) closeAll() {
 	defer f.mu.Unlock()
 	for i, ch := range f.wait {
 		if ch != nil {
-			ch <- result{outcome: Unknown, reason: Closing}
+			ch <- result{outcome: Unknown, reason: ReasonClosing}
 			f.wait[i] = nil
 		}
 	}
@@ -89,7 +87,7 @@ func (f *futures) closeAll() {
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
 	if f.e.lifecycle.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
-		return nil, f.e.failed(NotApplied, Closing)
+		return nil, f.e.failed(NotApplied, ReasonClosing)
 	}
 	ch := make(chan result, 1)
 	f.mu.Lock()
@@ -106,14 +104,14 @@ func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte,
 	case r := <-ch:
 		return f.answer(r)
 	case <-ctx.Done():
-		return nil, errors.Join(&Error{Outcome: Unknown, Reason: None}, ctx.Err())
+		return nil, errors.Join(&Error{Outcome: Unknown, Reason: ReasonNone}, ctx.Err())
 	case <-f.e.lifecycle.done:
 	}
 	select {
 	case r := <-ch: // the last answers come before done
 		return f.answer(r)
 	default: // added behind them
-		return nil, f.e.failed(Unknown, Closing)
+		return nil, f.e.failed(Unknown, ReasonClosing)
 	}
 }
 
@@ -126,12 +124,12 @@ func (f *futures) answer(r result) ([]byte, error) {
 
 func (f *futures) refusal(err error) error {
 	switch {
-	case errors.Is(err, pipeline.ErrBusy):
-		return f.e.failed(NotApplied, Busy)
-	case errors.Is(err, pipeline.ErrTooLarge):
-		return f.e.failed(NotApplied, TooLarge)
+	case errors.Is(err, ErrBusy):
+		return f.e.failed(NotApplied, ReasonBusy)
+	case errors.Is(err, ErrTooLarge):
+		return f.e.failed(NotApplied, ReasonTooLarge)
 	}
-	return f.e.failed(NotApplied, Closing)
+	return f.e.failed(NotApplied, ReasonClosing)
 }
 
 func (e *Engine) failed(o Outcome, why Reason) error {
@@ -139,17 +137,40 @@ func (e *Engine) failed(o Outcome, why Reason) error {
 	return &Error{Outcome: o, Reason: why, Leader: s.Leader, LeaderAddress: s.LeaderAddress}
 }
 
-// Propose appends a command, waits until it is committed and applied here,
-// and returns the state machine's reply. An error is an *Error (possibly
-// joined with ctx's) that says which outcome it is. Not for a front end's
-// handlers: they use their lane.
+// Propose appends a command to the log, waits until it is committed and applied
+// here, and returns the state machine's reply. Only the leader can; Ready waits for
+// one. cmd is copied before Propose returns, and the reply is the caller's. At most
+// 4096 calls of Propose and Read are under way at once; more are refused as busy.
+//
+// An error is an *Error, which says whether the command certainly was not applied
+// or may have been, and who leads if this member does not:
+//
+//	var failed *engine.Error
+//	switch {
+//	case err == nil: // applied
+//	case errors.Is(err, engine.ErrNotLeader) && errors.As(err, &failed): // ask failed.Leader
+//	case errors.Is(err, engine.ErrNotApplied): // safe to try again
+//	case errors.Is(err, engine.ErrUnknown): // it may have been applied, or may yet be
+//	}
+//
+// When ctx ends the wait, the error joins an *Error, Unknown and ReasonNone, with
+// ctx's: errors.As finds the first, and errors.Is matches ErrUnknown as well as
+// context.Canceled or context.DeadlineExceeded. ctx is looked at after the command
+// was handed over, so a ctx that has ended already does not keep it out of the log.
+//
+// It must not be called where waiting is forbidden; see Engine. A front end uses
+// its lane.
 func (e *Engine) Propose(ctx context.Context, cmd []byte) ([]byte, error) {
 	return e.futures.call(ctx, func() (uint64, error) { return e.futures.lane.Write(cmd) })
 }
 
-// Read answers a query linearizably: it sees every write acknowledged before
-// the call. Only the leader answers. Errors as for Propose; a failed read has
-// no effect whatever its outcome.
+// Read answers a query linearizably: the answer contains every write that was
+// acknowledged, to anybody, before the call. Only the leader answers, after a
+// majority has confirmed that it still leads. query is copied before Read returns, and
+// the answer is the caller's. Errors are as for Propose; a read has no effect, so it is
+// safe to try again whatever the outcome.
+//
+// It must not be called where waiting is forbidden; see Engine.
 func (e *Engine) Read(ctx context.Context, query []byte) ([]byte, error) {
 	return e.futures.call(ctx, func() (uint64, error) { return e.futures.lane.Read(query, 0) })
 }

@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// HangError: a write to the journal did not return, so the engine gave up.
-// The files and the lock of the directory stay with the process.
+// HangError: a write to the journal did not return, so the engine closed itself.
+// The files and the lock of the directory stay with the process until it ends.
 type HangError struct {
-	Dir string
-	Age time.Duration
+	Dir string        // the data directory
+	Age time.Duration // of the write when the engine gave up
 }
 
+// Error names the directory and the age.
 func (e *HangError) Error() string {
 	return fmt.Sprintf("a write to %s has not returned for %v: the disk hangs", e.Dir, e.Age.Round(time.Millisecond))
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
-// Member is one replica of the cluster: its id and where its peers reach it.
+// Member is one member of a cluster.
 type Member struct {
-	ID      uint64
-	Address string
+	ID      uint64 // not 0
+	Address string // host and port, where the other members reach it
 }
 
 // membership is a configuration with addresses, as configuration entries and

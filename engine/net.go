@@ -204,4 +204,5 @@ func (e *Engine) after(now int64) {
 			ll.ticked()
 		}
 	}
+	e.readiness.announce(e)
 }

@@ -7,70 +7,94 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
-// Role is what a replica is in its term.
-type Role = raft.Role
+// Role is what a member is in its term.
+type Role uint8
 
-// Roles.
+// The roles.
 const (
-	Follower     = raft.Follower
-	PreCandidate = raft.PreCandidate
-	Candidate    = raft.Candidate
-	Leader       = raft.Leader
+	// Follower: it follows a leader, or waits to hear of one.
+	Follower Role = iota
+	// PreCandidate: it has not heard a leader for an election timeout and asks
+	// whether it could win; no term begins.
+	PreCandidate
+	// Candidate: it asks for votes in a term of its own.
+	Candidate
+	// Leader: it won the election of its term.
+	Leader
 )
 
-// Status is a snapshot of a replica. It is renewed on every tick and role
-// change; Commit and Applied are read when asked for.
+// String returns "follower", "pre-candidate", "candidate" or "leader".
+func (r Role) String() string { return raft.Role(r).String() }
+
+// Status is a snapshot of a member, and belongs to whoever asked for it. It is
+// renewed every half heartbeat and when role, leader or term change; Commit,
+// Applied, WriteAge, Stages, Uptime and some counters are as of the call.
 type Status struct {
-	ID, Cluster   uint64
+	ID            uint64 // of this member
+	Cluster       uint64 // of its cluster
 	Incarnation   uint64 // grows with every start of this directory
 	Role          Role
-	Leader        uint64 // 0: none known
-	LeaderAddress string // what the leader advertised to clients
-	Term          uint64
-	Last          uint64        // newest log entry
-	Durable       uint64        // newest entry on this replica's disk
-	WriteAge      time.Duration // of the journal's write in flight, 0: none
-	Commit        uint64
-	Applied       uint64
-	Members       []MemberStatus
-	Stages        []StageStatus
+	Leader        uint64         // id of the leader of this term, 0: none known
+	LeaderAddress string         // what the leader passed to Builder.Advertise, "": nothing or unknown
+	Term          uint64         // grows with every election
+	Last          uint64         // index of the newest entry of the log
+	Durable       uint64         // index of the newest entry on this member's disk
+	Commit        uint64         // index of the newest entry known to be committed
+	Applied       uint64         // index of the newest entry applied here
+	WriteAge      time.Duration  // of the journal's write in flight, 0: none
+	Members       []MemberStatus // this one first
+	Stages        []StageStatus  // of the batches proposed here, in the order of their way
 	Counters      Counters
 
-	Journal        string
-	JournalDurable bool
-	Pipeline       string
-	Threads        string
-	Uptime         time.Duration
+	Journal        string        // Builder.Journal
+	JournalDurable bool          // what was acknowledged survives a power cut
+	Pipeline       string        // Builder.Pipeline
+	Threads        string        // Builder.Threads
+	Uptime         time.Duration // since Builder.Start
 }
 
-// MemberStatus is one member as this replica sees it. Match, Mode and Sent*
-// are known to a leader only.
+// MemberStatus is one voting member as this one sees it.
 type MemberStatus struct {
 	ID         uint64
-	Address    string // for peers
-	Advertised string // for clients, "" until it said so
-	Connected  bool
-	Match      uint64
-	Mode       string
-	SentBytes  uint64
-	Restarts   uint64 // times replication began anew after a lost answer
+	Address    string // for members
+	Advertised string // for clients: what it passed to Builder.Advertise, "": nothing or unknown
+	Connected  bool   // messages can be sent to it
+	Match      uint64 // this one's Durable; on a leader what others have acknowledged, else 0
+	Mode       string // "self"; on a leader "probe", "stream" or "snapshot"; else ""
+	SentBytes  uint64 // of the log, since the start
+	Restarts   uint64 // times that replication to it began anew, since the start
 }
 
-// Counters count since the start.
+// Counters count since the start, except those of the store, which say what is in
+// it now.
 type Counters struct {
-	Commands, Reads, Unknown         uint64 // applied, answered, outcomes unknown
-	Proposals, Batches, Refused      uint64
-	Frames, BadFrames, DroppedFrames uint64
-	Elections                        uint64 // won
-	StallTransfers                   uint64 // leaderships given up because the disk hung
-	StoreEntries, StoreBytes         uint64 // of the log in memory; bytes as encoded
-	StoreMemory                      uint64 // what they take
-	StorePacked, StoreCompressed     uint64 // of the bytes, those in packed chunks; what these take
-	StoreUnpacked                    uint64 // blocks unpacked for members that were behind
-	JournalWrites, JournalBytes      uint64
+	Commands uint64 // applied here
+	Reads    uint64 // answered, refusals among them
+	Unknown  uint64 // commands whose outcome was said to be Unknown
+
+	Proposals      uint64 // commands put into the log here, as the leader
+	Batches        uint64 // in which they were
+	Refused        uint64 // commands that were not
+	Elections      uint64 // won
+	StallTransfers uint64 // leaderships given up because the disk hung
+
+	Frames    uint64 // messages from members
+	BadFrames uint64 // those that made no sense and were dropped
+
+	StoreEntries    uint64 // of the log in memory
+	StoreBytes      uint64 // they have, as they are encoded
+	StoreMemory     uint64 // bytes of memory that they take
+	StorePacked     uint64 // of StoreBytes, those that are packed
+	StoreCompressed uint64 // bytes that these take
+	StoreUnpacked   uint64 // blocks unpacked so far, for members that were behind
+
+	JournalWrites uint64 // to the disk
+	JournalBytes  uint64 // in them
 }
 
-// Status returns a snapshot. It never waits; any goroutine may call it.
+// Status returns a snapshot. It works out the distributions of Stages under a lock
+// that the engine takes, too: for operators and tests, a few times a second. Who
+// leads is cheaper to learn from Leadership.
 func (e *Engine) Status() Status {
 	s := *e.status.Load()
 	s.Applied = e.member.Apply().Applied().Load()
@@ -83,23 +107,25 @@ func (e *Engine) Status() Status {
 	return s
 }
 
-// ResetStages forgets the stage times so far, for a measurement that starts
-// after a warm-up.
+// ResetStages forgets the stage times so far, for a measurement that begins after a
+// warm-up.
 func (e *Engine) ResetStages() { e.timing.reset() }
 
 // publishStatus renews the snapshot, in the goroutine that polls the replica.
 func (e *Engine) publishStatus() {
-	role, leader, term := e.member.Replica().Role()
-	hard := e.member.Core().Hard()
+	core, replica := e.member.Core(), e.member.Replica()
+	role, leader, term := replica.Role()
+	hard := core.Hard()
 	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
-		Role: role, Leader: leader, Term: max(term, hard.Term), Last: e.member.Core().Last(), Commit: e.member.Core().Commit(),
-		Durable: e.member.Replica().DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
+		Role: Role(role), Leader: leader, Term: max(term, hard.Term), Last: core.Last(), Commit: core.Commit(),
+		Durable: replica.DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
 		Pipeline: e.b.pipeline.String(), Threads: e.b.threads.String()}
-	st := e.member.Replica().Stats()
-	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused, Frames: st.Frames,
-		BadFrames: st.BadFrames, Elections: st.Elections}
+	st := replica.Stats()
+	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
+		Frames: st.Frames, BadFrames: st.BadFrames, Elections: st.Elections}
 	zs := e.member.Store().Stats()
-	s.Counters.StoreEntries, s.Counters.StoreBytes, s.Counters.StoreMemory = zs.Entries, uint64(zs.Bytes), uint64(zs.Held())
+	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
+	s.Counters.StoreMemory = uint64(zs.Held())
 	s.Counters.StorePacked, s.Counters.StoreCompressed = uint64(zs.PackedBytes), uint64(zs.Compressed)
 	s.Counters.StoreUnpacked = zs.Unpacked
 	js := e.journal.Stats()
@@ -110,7 +136,7 @@ func (e *Engine) publishStatus() {
 		s.Members[0].Address = m.Address
 	}
 	for _, p := range e.peers.All() {
-		s.Members = append(s.Members, e.memberStatus(p, role == Leader))
+		s.Members = append(s.Members, e.memberStatus(p, role == raft.Leader))
 	}
 	for _, m := range s.Members {
 		if m.ID == leader {
@@ -130,16 +156,18 @@ func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
 	return m
 }
 
-// Leadership is who leads, as far as this replica knows: cheap enough to ask
-// for every batch. address is what the leader advertised to clients, "" if
-// that is not known yet; leader is 0 when nobody is known to lead.
+// Leadership says who leads as far as this member knows: whether it does itself,
+// the leader's id, 0 if none is known, and what the leader passed to
+// Builder.Advertise, "" if that is nothing or not known yet. It costs next to
+// nothing, waits for nothing, and may be asked for every request.
 func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
 	s := e.status.Load()
 	return s.Role == Leader, s.Leader, s.LeaderAddress
 }
 
-// Memory is the sum of the buffers that the engine has set aside, in bytes:
-// what they may grow to, most of it untouched while there is little load.
+// Memory is the sum of the buffers that the engine has set aside, in bytes, and its
+// parts: what they may grow to, most of it untouched while there is little load. The
+// state machine's own memory is not in it.
 func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 	var lanes int64
 	for _, l := range e.lanes.all() {
@@ -158,8 +186,8 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 	return total, parts
 }
 
-// MemoryPart is one term of the sum.
+// MemoryPart is one part of Engine.Memory's sum.
 type MemoryPart struct {
-	Name  string
+	Name  string // in words: "member inboxes"
 	Bytes int64
 }

@@ -19,10 +19,16 @@ const (
 
 var stageNames = [stageCount]string{"queue", "journal", "commit", "total"}
 
-// StageStatus is the distribution of one stage's time over batches.
+// StageStatus is the distribution of the time that batches of commands spent in one
+// stage, since the start or the last ResetStages, to two digits.
 type StageStatus struct {
-	Name                     string
-	Count                    uint64
+	// Name is "queue": from the lane's Flush until the batch has its place in the
+	// log; "journal": from that place until it is on this member's disk; "commit":
+	// from that place until it is on a majority's disks; or "total": from Flush until
+	// it is applied.
+	Name  string
+	Count uint64 // of batches
+
 	P50, P90, P99, P999, Max time.Duration
 }
 

@@ -19,8 +19,8 @@ func (f *flag) take() bool { return f.b.Load() && f.b.CompareAndSwap(true, false
 // is one, for errors.Is.
 var ErrTransfer = errors.New("ringraft: leadership was not transferred")
 
-// Why leadership was not handed over; for errors.Is. The old leader leads on,
-// except where it is said otherwise.
+// Why leadership was not handed over, for errors.Is with what Engine.Transfer
+// returns. The old leader leads on, except where it is said otherwise.
 var (
 	// ErrNotMember: no voting member has that id.
 	ErrNotMember = member.ErrNotMember
@@ -39,13 +39,14 @@ var (
 	ErrNobodyWon = member.ErrNobodyWon
 )
 
-// TransferError says why leadership was not handed over. errors.Is knows it as
-// ErrTransfer and as its cause.
+// TransferError says why leadership was not handed over. errors.Is matches it with
+// ErrTransfer and with its cause.
 type TransferError struct {
-	To    uint64 // 0: whichever member is the most up to date
-	Cause error
+	To    uint64 // the member that was to lead; 0: none was named and none is connected
+	Cause error  // one of the sentinels beside ErrTransfer, perhaps wrapped
 }
 
+// Error names the member and the cause.
 func (e *TransferError) Error() string {
 	to := "another member"
 	if e.To != 0 {
@@ -54,19 +55,21 @@ func (e *TransferError) Error() string {
 	return fmt.Sprintf("%v to %s: %v", ErrTransfer, to, e.Cause)
 }
 
-// Is reports that target is ErrTransfer.
+// Is reports whether target is ErrTransfer.
 func (e *TransferError) Is(target error) bool { return target == ErrTransfer }
 
 // Unwrap returns the cause.
 func (e *TransferError) Unwrap() error { return e.Cause }
 
-// Transfer hands leadership to a member, or to the most up-to-date one when
-// to is 0. It returns nil when the member named is known to lead, or, when none was
-// named, as soon as this replica leads no more and another is known to lead or is
-// not within an election timeout. Writes wait meanwhile and go on when nothing comes
-// of it. Errors are a *TransferError, an *Error that says who leads when this replica
-// did not, ErrClosed, or ctx's: then it may still come about. Not for a front
-// end's handlers: it waits.
+// Transfer hands leadership from this member to another one, or to the most
+// up-to-date one that is connected when to is 0. It returns nil when the member
+// named is known to lead; when none was named, as soon as this member leads no more
+// and knows who does, or has waited an election timeout for it. Writes wait
+// meanwhile, and go on when nothing comes of it within an election timeout.
+//
+// Errors are a *TransferError with its cause; an *Error with ReasonNotLeader, which
+// says who leads; ErrClosed; or ctx's error, after which the transfer may still come
+// about. It must not be called where waiting is forbidden; see Engine.
 func (e *Engine) Transfer(ctx context.Context, to uint64) error {
 	if e.lifecycle.stopping.Load() {
 		return ErrClosed
@@ -92,7 +95,7 @@ func (e *Engine) transferError(to uint64, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, member.ErrNotLeader):
-		return e.failed(NotApplied, NotLeader)
+		return e.failed(NotApplied, ReasonNotLeader)
 	case errors.Is(err, member.ErrClosed):
 		return ErrClosed
 	}

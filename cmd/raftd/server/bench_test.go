@@ -35,7 +35,8 @@ func (nowhere) Write(b []byte) error { return nil }
 
 func newEcho() (*front, *conn) {
 	st := engine.Status{Role: engine.Leader, Leader: 1}
-	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st }}),
+	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st },
+		Leadership: func() (bool, uint64, string) { return leadershipOf(&st) }}),
 		road{script: &laneEcho{}})
 	return f, f.accept(&nowhere{}, "", "")
 }

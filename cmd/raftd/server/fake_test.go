@@ -113,12 +113,18 @@ type rig struct {
 	dialed []*link
 }
 
+// leadershipOf is what an engine with this status says of who leads.
+func leadershipOf(s *engine.Status) (leading bool, leader uint64, address string) {
+	return s.Role == engine.Leader, s.Leader, s.LeaderAddress
+}
+
 func newRig(t *testing.T, change func(*Config)) *rig {
 	r := &rig{t: t, lane: &laneScript{t: t, machine: kv.New()}}
 	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader, LeaderAddress: "127.0.0.1:7379", Term: 3}
 	r.status.Members = []engine.MemberStatus{{ID: 1}, {ID: 2, Address: "127.0.0.1:7382", Connected: true}}
 	cfg := Config{MaxValue: 1 << 20, Client: "127.0.0.1:7379", Machine: r.lane.machine,
-		Status: func() engine.Status { return r.status }}
+		Status:     func() engine.Status { return r.status },
+		Leadership: func() (bool, uint64, string) { return leadershipOf(&r.status) }}
 	if change != nil {
 		change(&cfg)
 	}

@@ -258,19 +258,19 @@ func outcomeFault(done engine.Completion, kind debtKind) string {
 		return unknownResult
 	}
 	switch done.Reason {
-	case engine.NotLeader:
+	case engine.ReasonNotLeader:
 		return "TRYAGAIN not applied: this member does not lead"
-	case engine.Busy:
+	case engine.ReasonBusy:
 		return "TRYAGAIN busy: not applied, too many commands wait"
-	case engine.TooLarge:
+	case engine.ReasonTooLarge:
 		return "ERR command is larger than the cluster accepts (--max-value)"
-	case engine.Closing:
+	case engine.ReasonClosing:
 		return "TRYAGAIN not applied: this member is shutting down"
-	case engine.Superseded:
+	case engine.ReasonSuperseded:
 		return "TRYAGAIN not applied: another leader's command took its place"
-	case engine.NoSpace:
+	case engine.ReasonNoSpace:
 		return "MISCONF no space left on the leader's disk: not applied; free some, reads go on"
-	case engine.Poisoned:
+	case engine.ReasonJournalFailed:
 		return "TRYAGAIN not applied: the journal of this member failed"
 	}
 	return "TRYAGAIN not applied: leadership changed"

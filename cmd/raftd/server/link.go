@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
@@ -243,12 +242,4 @@ func moved(d *command, args [][]byte, address string) string {
 		slot = slotOf(args[d.firstKey])
 	}
 	return "MOVED " + strconv.Itoa(slot) + " " + address
-}
-
-// leadershipOf reads who leads from an engine's status.
-func leadershipOf(s *engine.Status) leadership {
-	if s.Role == engine.Leader {
-		return leadership{leading: true, known: true}
-	}
-	return leadership{known: s.Leader != 0, address: s.LeaderAddress}
 }

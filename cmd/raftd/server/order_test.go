@@ -99,14 +99,14 @@ func TestOutcomesAreWorded(t *testing.T) {
 		why   engine.Reason
 		start string
 	}{
-		{"INCR", engine.NotApplied, engine.NotLeader, "-TRYAGAIN not applied"},
-		{"INCR", engine.NotApplied, engine.Busy, "-TRYAGAIN busy: not applied"},
-		{"INCR", engine.NotApplied, engine.Superseded, "-TRYAGAIN not applied"},
-		{"INCR", engine.NotApplied, engine.Closing, "-TRYAGAIN not applied"},
-		{"INCR", engine.NotApplied, engine.TooLarge, "-ERR command is larger"},
-		{"INCR", engine.Unknown, engine.LeadershipLost, "-UNKNOWNRESULT the outcome of this command is unknown"},
-		{"INCR", engine.Unknown, engine.Poisoned, "-UNKNOWNRESULT"},
-		{"GET", engine.Unknown, engine.LeadershipLost, "-TRYAGAIN"},
+		{"INCR", engine.NotApplied, engine.ReasonNotLeader, "-TRYAGAIN not applied"},
+		{"INCR", engine.NotApplied, engine.ReasonBusy, "-TRYAGAIN busy: not applied"},
+		{"INCR", engine.NotApplied, engine.ReasonSuperseded, "-TRYAGAIN not applied"},
+		{"INCR", engine.NotApplied, engine.ReasonClosing, "-TRYAGAIN not applied"},
+		{"INCR", engine.NotApplied, engine.ReasonTooLarge, "-ERR command is larger"},
+		{"INCR", engine.Unknown, engine.ReasonLeadershipLost, "-UNKNOWNRESULT the outcome of this command is unknown"},
+		{"INCR", engine.Unknown, engine.ReasonJournalFailed, "-UNKNOWNRESULT"},
+		{"GET", engine.Unknown, engine.ReasonLeadershipLost, "-TRYAGAIN"},
 	}
 	for _, x := range cases {
 		c, w := r.connect()

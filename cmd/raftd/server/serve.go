@@ -8,8 +8,7 @@ import (
 // Serve opens the front of one loop: it is what engine.Builder.Serve wants.
 func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	if s.source.Load() == nil {
-		status := env.Engine.Status
-		s.source.Store(&status)
+		s.source.Store(&source{env.Engine.Status, env.Engine.Leadership})
 		transfer := env.Engine.Transfer
 		s.transfer.Store(&transfer)
 	}

@@ -33,15 +33,17 @@ type Config struct {
 	Client   string // address clients reach this member at, for INFO
 	Machine  *kv.Machine
 	Warnings []string // of unsafe settings, repeated in INFO
-	// Status reports on the engine; any goroutine may call it. Nil: Serve takes it from the engine that it serves.
-	Status func() engine.Status
+	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil: Serve takes them from
+	// the engine that it serves.
+	Status     func() engine.Status
+	Leadership func() (leading bool, leader uint64, address string)
 }
 
 // Server is what the fronts of all loops share. Its methods may be called by any goroutine.
 type Server struct {
 	cfg    Config
 	start  time.Time
-	source atomic.Pointer[func() engine.Status]
+	source atomic.Pointer[source]
 
 	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
 	transferring atomic.Bool
@@ -52,6 +54,12 @@ type Server struct {
 	mu      sync.Mutex
 	clients map[uint64]*client
 	totals  []*totals // one per loop
+}
+
+// source is where a server learns of the engine.
+type source struct {
+	status     func() engine.Status
+	leadership func() (leading bool, leader uint64, address string)
 }
 
 // client is what others may see of a connection.
@@ -70,18 +78,22 @@ type client struct {
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client)}
 	if cfg.Status != nil {
-		s.source.Store(&cfg.Status)
+		s.source.Store(&source{cfg.Status, cfg.Leadership})
 	}
 	return s
 }
 
 func (s *Server) now() int64 { return int64(time.Since(s.start)) }
 
-func (s *Server) status() engine.Status { return (*s.source.Load())() }
+func (s *Server) status() engine.Status { return s.source.Load().status() }
 
+// leadership is cheap enough for every batch, unlike status.
 func (s *Server) leadership() leadership {
-	st := s.status()
-	return leadershipOf(&st)
+	leading, leader, address := s.source.Load().leadership()
+	if leading {
+		return leadership{leading: true, known: true}
+	}
+	return leadership{known: leader != 0, address: address}
 }
 
 // redisRole is the role in the words that Redis tools know.

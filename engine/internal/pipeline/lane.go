@@ -160,7 +160,7 @@ func (l *Lane) Outstanding() int { return int(l.next - l.oldest) }
 // and ErrTooLarge mean that nothing happened.
 func (l *Lane) Write(cmd []byte) (request uint64, err error) {
 	if l.closed.Load() {
-		return 0, ErrShut
+		return 0, ErrClosed
 	}
 	if len(cmd) > l.cfg.maxCommand {
 		return 0, ErrTooLarge
@@ -226,7 +226,7 @@ func (l *Lane) ReadLocal(query []byte) (request uint64, err error) {
 
 func (l *Lane) read(query []byte, after uint64, flags uint32) (uint64, error) {
 	if l.closed.Load() {
-		return 0, ErrShut
+		return 0, ErrClosed
 	}
 	if len(query) > l.reads.Cap()/4 {
 		return 0, ErrTooLarge

@@ -64,7 +64,7 @@ func (l *Lane) TakeReads() (upto uint64, ok bool) {
 	return n, true
 }
 
-// Shut makes every later Write and Read of the owner fail with ErrShut. Any
-// goroutine; requests added before and flushed later are still answered by
-// nobody, so the owner must look at the engine's Done too.
-func (l *Lane) Shut(Reason) { l.closed.Store(true) }
+// Shut makes every later Write and Read of the owner fail with ErrClosed. Any
+// goroutine. Requests that were added before it and are flushed later are not
+// answered, so the owner looks at the engine's Done, too.
+func (l *Lane) Shut() { l.closed.Store(true) }

@@ -45,6 +45,6 @@ var (
 	ErrBusy = errors.New("ringraft: busy: the lane is full, wait for completions")
 	// ErrTooLarge: the command exceeds the size the engine was built with.
 	ErrTooLarge = errors.New("ringraft: command too large")
-	// ErrShut: the engine is closing. Nothing happened.
-	ErrShut = errors.New("ringraft: engine closed")
+	// ErrClosed: the engine is closing. Nothing happened.
+	ErrClosed = errors.New("ringraft: engine closed")
 )

@@ -15,7 +15,7 @@ func (r *Replica) Fail() { r.shut(pipeline.Poisoned) }
 func (r *Replica) shut(why pipeline.Reason) {
 	lanes := r.cfg.Lanes()
 	for i, l := range lanes {
-		l.Shut(why)
+		l.Shut()
 		for {
 			r.cfg.Apply.Poll() // makes room for notices, answers what is ready
 			b := pipeline.WriteBatch{}

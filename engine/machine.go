@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
+)
+
+// StateMachine is what the committed log drives: the application.
+//
+// Every member applies the same commands in the same order, so the result of
+// Apply must follow from the commands alone: no clock, no randomness, no map
+// order, no goroutine's timing, nothing that differs between members.
+//
+// No two calls are made at the same time. With threads fused the network loop makes
+// them, which also polls every other stage; threaded, a goroutine for that alone. The
+// methods must not block for long, and must not call Engine.Propose, Engine.Read,
+// Engine.Ready, Engine.Transfer or Engine.Close: these wait for work that the calling
+// goroutine itself has to do, so they would wait forever.
+//
+// After a start the state machine is empty and the log is applied again from its
+// beginning.
+type StateMachine interface {
+	// Apply executes committed commands in the order of their indices, which grow
+	// but have gaps: the engine's own entries are not handed over. When
+	// replies.Wanted, it gives exactly one reply for each entry, in order;
+	// otherwise nobody reads them and it may give none.
+	//
+	// entries, their Data and replies are valid during the call only. Data must not
+	// be changed; what is to be kept has to be copied.
+	Apply(entries []Entry, replies *Replies)
+	// Read answers a query against the state after the last Apply: it appends the
+	// answer to dst and returns the extended slice. It must not change the state:
+	// only the member that is asked executes it. query and dst are valid during the
+	// call only, and the answer is copied after it.
+	Read(query, dst []byte) []byte
+}
+
+// Entry is one committed command.
+type Entry struct {
+	// Index is the command's place in the log. It is the same on every member.
+	Index uint64
+	// Data is the command as it was proposed. It is valid during the call to Apply
+	// only and must not be changed.
+	Data []byte
+}
+
+// Replies collects the replies of one call to StateMachine.Apply, in the order of
+// its entries. It is valid during that call only.
+//
+//	for _, e := range entries {
+//		reply := replies.Begin()
+//		reply = append(reply, "OK"...)
+//		replies.End(reply)
+//	}
+//
+// The zero value wants no replies and drops those it is given: for tests of a
+// state machine.
+type Replies struct{ inner *pipeline.Replies }
+
+// Wanted reports whether anybody on this member waits for the replies. It is the
+// same for all entries of a call, and false on followers and for entries that are
+// applied again after a start.
+func (r *Replies) Wanted() bool { return r.inner != nil && r.inner.Wanted() }
+
+// Begin starts the next reply: append it to the slice returned and hand the result
+// to End. Bytes already in the slice are earlier replies and must not be changed.
+func (r *Replies) Begin() []byte {
+	if r.inner == nil {
+		return nil
+	}
+	return r.inner.Begin()
+}
+
+// End finishes a reply: reply is the slice that Begin returned, with the reply
+// appended. It belongs to Replies again. An empty reply is one, too.
+func (r *Replies) End(reply []byte) {
+	if r.inner != nil {
+		r.inner.End(reply)
+	}
+}
+
+// machine is a StateMachine as the pipeline drives it. Apply's goroutine only.
+type machine struct {
+	StateMachine
+	replies Replies
+}
+
+// Apply implements pipeline.StateMachine. It hands the pipeline's entries over as
+// they lie, because a copy costs as much as a small command. The pointer's
+// conversion compiles only while both types have the same fields in the same order,
+// and unsafe.Slice gives it the length that the slice had.
+func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
+	m.replies.inner = replies
+	m.StateMachine.Apply(unsafe.Slice((*Entry)(unsafe.SliceData(entries)), len(entries)), &m.replies)
+}

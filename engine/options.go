@@ -1,0 +1,66 @@
+package engine
+
+import "fmt"
+
+// Pipeline says from where a leader's replication may read: from memory as soon
+// as an entry is there, or only what the leader's own journal has made durable.
+type Pipeline int
+
+// The pipelines.
+const (
+	// Parallel replicates while the leader's own journal writes. The default: a
+	// commit needs the disks of a majority, and so they write at the same time.
+	Parallel Pipeline = iota
+	// Serial replicates after the leader's own journal has written: what a
+	// follower holds, the leader that sent it held durably.
+	Serial
+)
+
+// String returns "parallel" or "serial".
+func (p Pipeline) String() string { return [...]string{"parallel", "serial"}[p] }
+
+// ParsePipeline reads "parallel" or "serial". The error is a *ConfigError.
+func ParsePipeline(s string) (Pipeline, error) {
+	for _, p := range []Pipeline{Parallel, Serial} {
+		if p.String() == s {
+			return p, nil
+		}
+	}
+	return 0, &ConfigError{"pipeline", fmt.Sprintf("%q is unknown; use parallel or serial", s)}
+}
+
+// Threads maps the stages to goroutines.
+type Threads int
+
+// The mappings.
+const (
+	// Fused polls every stage in one network loop, and one more goroutine writes
+	// the journal. The default, and the better choice on few cores.
+	Fused Threads = iota
+	// Threaded has two network loops and a goroutine each for the replica, for
+	// applying commands and for writing the journal.
+	Threaded
+)
+
+// String returns "fused" or "threaded".
+func (t Threads) String() string { return [...]string{"fused", "threaded"}[t] }
+
+// ParseThreads reads "fused" or "threaded". The error is a *ConfigError.
+func ParseThreads(s string) (Threads, error) {
+	for _, t := range []Threads{Fused, Threaded} {
+		if t.String() == s {
+			return t, nil
+		}
+	}
+	return 0, &ConfigError{"threads", fmt.Sprintf("%q is unknown; use fused or threaded", s)}
+}
+
+// ConfigError says which option has a value that cannot be used. Nothing was
+// started.
+type ConfigError struct {
+	Option  string // in words: "election timeout"
+	Problem string // the value and what it has to be
+}
+
+// Error names the option and the problem.
+func (e *ConfigError) Error() string { return "ringraft: " + e.Option + ": " + e.Problem }
