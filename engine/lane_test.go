@@ -26,12 +26,12 @@ func (s *echo) Read(query, dst []byte) []byte { return append(dst, query...) }
 // lanePath is a lane, a store and apply without a replica between them: the test
 // takes the lane's batches and says that they are committed.
 type lanePath struct {
-	lane   *Lane
-	inner  *pipeline.Lane
-	store  *ziplist.Store
-	apply  *pipeline.Apply
+	lane    *Lane
+	inner   *pipeline.Lane
+	store   *ziplist.Store
+	apply   *pipeline.Apply
 	notices *pipeline.Notices
-	next   uint64 // index
+	next    uint64 // index
 }
 
 type noTiming struct{}
