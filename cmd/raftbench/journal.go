@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/journals"
 )
 
 const journalLong = `Writes groups of entries through the journal in every mode, with every size of
@@ -27,12 +28,12 @@ const blocking = 4
 type journalFlags struct {
 	modes, sizes, preallocation, segment, duration string
 	json, svg, html, cpuProfile                    string
-	cfg                                            bench.JournalConfig
+	cfg                                            journals.Config
 	noProgress                                     bool
 }
 
 func newJournal() *cobra.Command {
-	f := &journalFlags{cfg: bench.DefaultJournalConfig()}
+	f := &journalFlags{cfg: journals.DefaultConfig()}
 	c := &cobra.Command{
 		Use: "journal", Short: "Compare journal modes, sizes of a write and preallocations", Long: journalLong,
 		Example: "  raftbench journal --dir /data --svg journal.svg\n" +
@@ -57,7 +58,7 @@ func newJournal() *cobra.Command {
 	return c
 }
 
-func (f *journalFlags) config() (bench.JournalConfig, error) {
+func (f *journalFlags) config() (journals.Config, error) {
 	c := f.cfg
 	var err error
 	note := func(flag string, e error) {
@@ -119,7 +120,7 @@ func (f *journalFlags) run(c *cobra.Command) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	r, err := bench.RunJournal(c.Context(), cfg, say)
+	r, err := journals.Run(c.Context(), cfg, say)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/rings"
 	"github.com/ringraft/ringraft/ring"
 )
 
@@ -20,12 +21,12 @@ checks that every event arrived; then single events far apart, and idleness.`
 // ringFlags are the flags of ring as typed.
 type ringFlags struct {
 	shapes, batches, slots, wait, duration, json string
-	cfg                                          bench.RingConfig
+	cfg                                          rings.Config
 	noProgress                                   bool
 }
 
 func newRing() *cobra.Command {
-	f := &ringFlags{cfg: bench.DefaultRingConfig()}
+	f := &ringFlags{cfg: rings.DefaultConfig()}
 	c := &cobra.Command{
 		Use: "ring", Short: "Compare the ring with channels and a locked queue", Long: ringLong,
 		Example: "  raftbench ring --shape one-to-one --batch 1,16\n  raftbench ring --wait adaptive --json ring.json",
@@ -34,7 +35,7 @@ func newRing() *cobra.Command {
 	}
 	s := c.Flags()
 	s.SortFlags = false
-	s.StringVar(&f.shapes, "shape", strings.Join(bench.RingShapes(), ","), "shapes to compare")
+	s.StringVar(&f.shapes, "shape", strings.Join(rings.Shapes(), ","), "shapes to compare")
 	s.StringVar(&f.batches, "batch", "1,16,256", "events per claim, per slice, per lock")
 	s.StringVar(&f.slots, "slots", "65536", "capacity of the ring and of every queue in events, a power of two")
 	s.StringVar(&f.wait, "wait", "park", "how the ring waits: park | adaptive | yield | spin")
@@ -46,7 +47,7 @@ func newRing() *cobra.Command {
 	return c
 }
 
-func (f *ringFlags) config() (bench.RingConfig, error) {
+func (f *ringFlags) config() (rings.Config, error) {
 	c := f.cfg
 	var err error
 	note := func(flag string, e error) {
@@ -98,7 +99,7 @@ func (f *ringFlags) run(c *cobra.Command) (err error) {
 		say = func(text string) { _, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
 		defer func() { _, _ = fmt.Fprint(os.Stderr, "\r\x1b[K") }()
 	}
-	r, err := bench.RunRing(c.Context(), cfg, say)
+	r, err := rings.Run(c.Context(), cfg, say)
 	if err != nil {
 		return err
 	}
