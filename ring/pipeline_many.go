@@ -1,7 +1,5 @@
 package ring
 
-import "math/bits"
-
 // Many is a ring of slots between several producers and the consumers that
 // gate it. Sequence numbers start at 1.
 //
@@ -118,17 +116,3 @@ func (m *Many[T]) Close() (last uint64) {
 
 // Claimed is the newest sequence claimed. Any goroutine.
 func (m *Many[T]) Claimed() uint64 { return m.claimed.Load() &^ closed }
-
-// lowest is the smallest of the sequences and of top.
-func lowest(of []*Sequence, top uint64) uint64 {
-	for _, s := range of {
-		top = min(top, s.Load())
-	}
-	return top
-}
-
-func checkCapacity(n int) {
-	if n < 2 || bits.OnesCount(uint(n)) != 1 {
-		panic(CapacityError(n))
-	}
-}
