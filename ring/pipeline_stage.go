@@ -46,7 +46,7 @@ func (s *Stage[T]) loop() {
 	for {
 		if s.seen < s.next {
 			if s.next > 1 {
-				s.waiter.breathe(uint64(s.given.Len()))
+				s.waiter.backOff(uint64(s.given.Len()))
 			}
 			if s.waiter.until(s.ready); s.ended {
 				return

@@ -53,7 +53,7 @@ type waiter struct {
 	how    Wait
 	parker *Parker
 	spins  int // Adaptive's patience
-	breath int // loops of the next breath
+	pauses int // loops of the next backOff
 
 	waits atomic.Uint64 // how often it slept, or waited awake for some time
 	long  atomic.Uint64 // ns of those that ended
@@ -129,25 +129,25 @@ func (w *waiter) end(began int64) {
 
 // A consumer on the heels of its producer takes one event at a time, and each
 // costs both of them the transfer of a cache line. So one that has caught up
-// after a small batch breathes before it looks again, longer the smaller the
+// after a small batch backs off before it looks again, longer the smaller the
 // batches stay: a larger batch awaits it, and the producer keeps its lines.
-// The breath, about a microsecond at most, delays an event only while events
+// That time, about a microsecond at most, delays an event only while events
 // come at that pace; a consumer that then finds nothing sleeps as ever.
 const (
 	smallBatch = 256
-	minBreath  = 64
-	maxBreath  = 4096
+	minBackOff = 64
+	maxBackOff = 4096
 )
 
-// breathe is called after n events when nothing more was seen.
-func (w *waiter) breathe(n uint64) {
+// backOff is called after n events when nothing more was seen.
+func (w *waiter) backOff(n uint64) {
 	switch {
 	case w.how == Spin || w.how == Yield:
 		return
 	case n < smallBatch:
-		w.breath = min(max(2*w.breath, minBreath), maxBreath)
+		w.pauses = min(max(2*w.pauses, minBackOff), maxBackOff)
 	case n > 4*smallBatch:
-		w.breath /= 2
+		w.pauses /= 2
 	}
-	idle(w.breath)
+	idle(w.pauses)
 }
