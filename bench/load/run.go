@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ func measure(ctx context.Context, t Target, p *bench.Plan, opt *Options) (*bench
 			_ = s.Close()
 		}
 	}()
+	if len(sessions) == 0 || len(sessions) > p.Outstanding {
+		return nil, fmt.Errorf("%d sessions for %d outstanding requests", len(sessions), p.Outstanding)
+	}
 	system := t.System()
 	environment := bench.Fingerprint(system.Dir)
 	win := newWindow(p)
