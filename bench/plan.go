@@ -51,17 +51,22 @@ func CheckBounds(list []Bound) error {
 	return nil
 }
 
-// Check says what cannot be run, in one line that names raftbench's flag.
-func (p *Plan) Check() error {
-	err := CheckBounds([]Bound{
+// Bounds are the numbers of a plan that mean the same for every system.
+func (p *Plan) Bounds() []Bound {
+	return []Bound{
 		{"-d", float64(p.ValueBytes), 1, ValueBytesMax},
 		{"--rate", p.Rate, 0, rateMax},
 		{"--duration in seconds", p.Duration.Seconds(), 0.01, ageMax.Seconds()},
 		{"--warmup in seconds", p.Warmup.Seconds(), 0, ageMax.Seconds()},
-		{"--outstanding", float64(p.Outstanding), 1, WindowBytesMax},
-		{"--outstanding × -d in bytes", float64(p.Outstanding) * float64(p.ValueBytes), 1, WindowBytesMax},
-		{"-r", float64(p.Keys), 0, KeysMax},
-	})
+	}
+}
+
+// Check says what cannot be run, in one line that names raftbench's flag.
+func (p *Plan) Check() error {
+	err := CheckBounds(append(p.Bounds(),
+		Bound{"--outstanding", float64(p.Outstanding), 1, WindowBytesMax},
+		Bound{"--outstanding × -d in bytes", float64(p.Outstanding) * float64(p.ValueBytes), 1, WindowBytesMax},
+		Bound{"-r", float64(p.Keys), 0, KeysMax}))
 	if err == nil && (p.Sets < 0 || p.Gets < 0 || p.Sets+p.Gets == 0) {
 		err = fmt.Errorf("--ratio: no requests at all")
 	}

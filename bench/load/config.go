@@ -49,7 +49,7 @@ const (
 	connectionsMax = 20_000
 )
 
-// bounds are the numbers of a cell with the values they may take.
+// bounds are the numbers of a cell beside those of its plan.
 func (c *Config) bounds() []bench.Bound {
 	if len(c.Addrs) == 0 {
 		return []bench.Bound{{Name: "--outstanding", Value: float64(c.Outstanding), Low: 1, High: outstandingMax}}
@@ -60,14 +60,14 @@ func (c *Config) bounds() []bench.Bound {
 		{Name: "-r", Value: float64(c.Keys), Low: 1, High: bench.KeysMax},
 		{Name: "--client-threads", Value: float64(c.ClientThreads), Low: 1, High: 256},
 		{Name: "-c × -P × -d in bytes", Value: float64(c.Connections) * float64(c.Depth) * float64(c.ValueBytes),
-			Low: 0, High: bench.WindowBytesMax},
+			Low: 1, High: bench.WindowBytesMax},
 	}
 }
 
 // Check fills in what depends on other values and says what is wrong, in one
 // line, naming the flag.
 func (c *Config) Check() error {
-	if err := bench.CheckBounds(c.bounds()); err != nil {
+	if err := bench.CheckBounds(append(c.Bounds(), c.bounds()...)); err != nil {
 		return err
 	}
 	p := c.plan()

@@ -60,60 +60,45 @@ func newJournal() *cobra.Command {
 
 func (f *journalFlags) config() (journals.Config, error) {
 	c := f.cfg
-	var err error
-	note := func(flag string, e error) {
-		if err == nil && e != nil {
-			err = usagef("--%s: %v", flag, e)
-		}
-	}
+	var m mistake
 	c.Modes, c.Preallocation = strings.Split(f.modes, ","), strings.Split(f.preallocation, ",")
-	sizes, e := bench.ParseCounts(f.sizes)
-	note("sizes", e)
+	sizes, err := bench.ParseCounts(f.sizes)
+	m.note("--sizes", err)
 	c.Sizes = nil
 	for _, s := range sizes {
 		c.Sizes = append(c.Sizes, int(s))
 	}
-	c.Segment, e = bench.ParseCount(f.segment)
-	note("segment", e)
-	c.Duration, e = bench.ParseDuration(f.duration)
-	note("duration", e)
-	if err == nil {
-		if e := c.Check(); e != nil {
-			err = usagef("%v", e)
-		}
-	}
-	return c, err
+	c.Segment, err = bench.ParseCount(f.segment)
+	m.note("--segment", err)
+	c.Duration, err = bench.ParseDuration(f.duration)
+	m.note("--duration", err)
+	return c, m.check(&c)
 }
 
-func (f *journalFlags) run(c *cobra.Command) (err error) {
+func (f *journalFlags) run(c *cobra.Command) error {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
-	var outputs outputs
-	defer func() {
-		if closeErr := outputs.close(); err == nil {
-			err = closeErr
-		}
-	}()
+	return withOutputs(func(o *outputs) error { return f.compare(c, cfg, o) })
+}
+
+func (f *journalFlags) compare(c *cobra.Command, cfg journals.Config, o *outputs) (err error) {
 	json := f.json
 	if json == "-" {
 		json = ""
 	}
 	var files [4]io.Writer
-	for i, o := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
-		if files[i], err = outputs.open(o[0], o[1]); err != nil {
+	for i, to := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
+		if files[i], err = o.open(to[0], to[1]); err != nil {
 			return err
 		}
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), blocking))
 	}
-	say := func(string) {}
-	if !f.noProgress && onTerminal(os.Stderr) {
-		say = func(text string) { _, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
-		defer say("")
-	}
+	say := progressLine(f.noProgress)
+	defer say("")
 	if files[3] != nil {
 		if err := pprof.StartCPUProfile(files[3]); err != nil {
 			return err

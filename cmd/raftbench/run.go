@@ -137,32 +137,27 @@ func checkTarget(remote bool, given func(string) bool) error {
 
 // parse reads the flags with suffixes.
 func (f *runFlags) parse(c *load.Config) (outstanding, values []int64, err error) {
-	note := func(flag string, e error) {
-		if err == nil && e != nil {
-			err = usagef("%s: %v", flag, e)
-		}
-	}
+	var m mistake
 	count := func(flag, text string) int {
-		v, e := bench.ParseCount(text)
-		note(flag, e)
+		v, err := bench.ParseCount(text)
+		m.note(flag, err)
 		return int(v)
 	}
-	var e error
-	outstanding, e = bench.ParseCounts(f.outstanding)
-	note("--outstanding", e)
-	values, e = bench.ParseCounts(f.values)
-	note("-d", e)
+	outstanding, err = bench.ParseCounts(f.outstanding)
+	m.note("--outstanding", err)
+	values, err = bench.ParseCounts(f.values)
+	m.note("-d", err)
 	c.Connections, c.Depth, c.Keys = count("-c", f.connections), count("-P", f.depth), count("-r", f.keys)
 	c.Rate = float64(count("--rate", f.rate))
-	c.Duration, e = bench.ParseDuration(f.duration)
-	note("--duration", e)
-	c.Warmup, e = bench.ParseDuration(f.warmup)
-	note("--warmup", e)
-	c.Sets, c.Gets, e = bench.ParseRatio(f.ratio)
-	note("--ratio", e)
-	c.Seed, e = strconv.ParseUint(f.seed, 0, 64)
-	note("--seed", e)
-	return outstanding, values, err
+	c.Duration, err = bench.ParseDuration(f.duration)
+	m.note("--duration", err)
+	c.Warmup, err = bench.ParseDuration(f.warmup)
+	m.note("--warmup", err)
+	c.Sets, c.Gets, err = bench.ParseRatio(f.ratio)
+	m.note("--ratio", err)
+	c.Seed, err = strconv.ParseUint(f.seed, 0, 64)
+	m.note("--seed", err)
+	return outstanding, values, m.err
 }
 
 func (f *runFlags) run(c *cobra.Command) error {
