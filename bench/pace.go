@@ -11,11 +11,14 @@ type Schedule struct {
 	Sent     uint64
 }
 
-// NewSchedule shares a rate evenly among several drivers, interleaved.
-func NewSchedule(start int64, rate float64, driver, drivers int) *Schedule {
+// NewSchedule shares a rate evenly among several clients, interleaved.
+func NewSchedule(start int64, rate float64, client, clients int) *Schedule {
 	each := 1e9 / rate
-	return &Schedule{start: start + int64(each*float64(driver)), Interval: each * float64(drivers)}
+	return &Schedule{start: start + int64(each*float64(client)), Interval: each * float64(clients)}
 }
+
+// Shift has the schedule begin later by so many nanoseconds.
+func (s *Schedule) Shift(by int64) { s.start += by }
 
 // intended is the clock time at which request i is meant to leave.
 func (s *Schedule) intended(i uint64) int64 { return s.start + int64(float64(i)*s.Interval) }

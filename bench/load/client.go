@@ -60,8 +60,9 @@ const (
 
 var errStopped = errors.New("stopped")
 
-// newClient makes the client number of count over a session.
-func newClient(p *bench.Plan, s Session, w bench.Window, interval time.Duration, number, count int) *client {
+// newClient makes the client number of count over a session. It takes some
+// milliseconds; the window is set by begin.
+func newClient(p *bench.Plan, s Session, interval time.Duration, number, count int) *client {
 	share := p.Outstanding / count
 	if number < p.Outstanding%count {
 		share++
@@ -69,7 +70,7 @@ func newClient(p *bench.Plan, s Session, w bench.Window, interval time.Duration,
 	if sized, ok := s.(Sized); ok {
 		share = sized.Outstanding()
 	}
-	c := &client{rec: bench.NewRecorder(w, interval), session: s, share: share, valueLen: p.ValueBytes,
+	c := &client{rec: bench.NewRecorder(bench.Window{}, interval), session: s, share: share, valueLen: p.ValueBytes,
 		values: newPayload(p.ValueBytes, p.Seed+uint64(number)), mix: newMix(p, number),
 		since: make([]int64, share), kinds: make([]Kind, share), free: make([]uint32, share),
 		batch: make([]Request, 0, batchMax), done: make([]Completion, takeMax)}
@@ -79,9 +80,17 @@ func newClient(p *bench.Plan, s Session, w bench.Window, interval time.Duration,
 		c.free[i] = uint32(share - 1 - i)
 	}
 	if p.Rate > 0 {
-		c.schedule = bench.NewSchedule(w.Start-int64(p.Warmup), p.Rate, number, count)
+		c.schedule = bench.NewSchedule(0, p.Rate, number, count)
 	}
 	return c
+}
+
+// begin sets the window. An open loop begins with the warm-up.
+func (c *client) begin(w bench.Window, warmup time.Duration) {
+	c.rec.Window = w
+	if c.schedule != nil {
+		c.schedule.Shift(w.Start - int64(warmup))
+	}
 }
 
 // run carries the load until the window ends and what is outstanding has been

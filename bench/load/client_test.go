@@ -82,7 +82,7 @@ func (s *scripted) Close() error {
 
 func testPlan() bench.Plan {
 	return bench.Plan{Outstanding: 1000, ValueBytes: 16, Keys: 10, Sets: 1, Gets: 1,
-		Duration: 50 * time.Millisecond, Warmup: time.Millisecond, Seed: 1}
+		Duration: 200 * time.Millisecond, Warmup: time.Millisecond, Seed: 1}
 }
 
 // In both loops a session may take any part of what it is offered: every
@@ -130,13 +130,15 @@ func TestFailuresAreNoGoodput(t *testing.T) {
 func TestASessionEndsTheRun(t *testing.T) {
 	broken := errors.New("broken")
 	s := &scripted{t: t, waitErr: broken}
-	if _, err := Run(t.Context(), s, testPlan(), Options{}); !errors.Is(err, broken) {
+	p := testPlan()
+	p.Duration = time.Hour // neither run comes to its end
+	if _, err := Run(t.Context(), s, p, Options{}); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s = &scripted{t: t, room: 1}
-	if _, err := Run(ctx, s, testPlan(), Options{}); !errors.Is(err, context.Canceled) || s.closed != 2 {
+	if _, err := Run(ctx, s, p, Options{}); !errors.Is(err, context.Canceled) || s.closed != 2 {
 		t.Errorf("%v, closed %d times", err, s.closed)
 	}
 }

@@ -46,12 +46,15 @@ func measure(ctx context.Context, t Target, p *bench.Plan, opt *Options) (*bench
 	}
 	system := t.System()
 	environment := bench.Fingerprint(system.Dir)
-	win := newWindow(p)
 	var clients []*client
 	var recorders []*bench.Recorder
 	for i, s := range sessions {
-		c := newClient(p, s, win, intervalOf(opt), i, len(sessions))
+		c := newClient(p, s, intervalOf(opt), i, len(sessions))
 		clients, recorders = append(clients, c), append(recorders, c.rec)
+	}
+	win := newWindow(p) // when all is ready
+	for _, c := range clients {
+		c.begin(win, p.Warmup)
 	}
 	col := bench.NewCollector(recorders)
 	if opt.Log != nil {
@@ -96,13 +99,19 @@ func (u *usage) read(border int) {
 	u.own[border], u.machine[border] = bench.ProcessCPU(), bench.MachineCPU()
 }
 
-// carry runs all clients through the window.
+// carry runs all clients through the window. A session that fails ends it.
 func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.Collector, opt *Options,
 	cpu *usage, observer Observer) error {
 	stop := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var running sync.WaitGroup
 	for _, c := range clients {
-		running.Go(func() { c.run(stop) })
+		running.Go(func() {
+			if c.run(stop); c.err != nil {
+				cancel()
+			}
+		})
 	}
 	err := watch(ctx, win, col, opt,
 		func() {
@@ -122,8 +131,8 @@ func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.
 	}
 	running.Wait()
 	for _, c := range clients {
-		if err == nil {
-			err = c.err
+		if c.err != nil && c.err != errStopped {
+			return c.err
 		}
 	}
 	return err

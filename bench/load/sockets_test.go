@@ -124,7 +124,8 @@ func TestOpenLoopRecordsWhatNeverLeft(t *testing.T) {
 	// as soon as the client looks.
 	now := bench.Clock()
 	win := bench.Window{Start: now - int64(cfg.Duration), End: now}
-	c := newClient(&p, k, win, 0, 0, 1)
+	c := newClient(&p, k, 0, 0, 1)
+	c.begin(win, 0)
 	c.submitDue(win.End - 1)
 	stop := make(chan struct{})
 	close(stop)
@@ -242,7 +243,9 @@ func socketPair(t *testing.T, cfg *Config) (*client, *sockets, int) {
 		_ = s.Close()
 		_ = syscall.Close(pair[1])
 	})
-	return newClient(&p, s, bench.Window{Start: now, End: now + int64(time.Hour)}, 0, 0, 1), s, pair[1]
+	k := newClient(&p, s, 0, 0, 1)
+	k.begin(bench.Window{Start: now, End: now + int64(time.Hour)}, 0)
+	return k, s, pair[1]
 }
 
 func TestATurnAllocatesNothing(t *testing.T) {
