@@ -186,7 +186,7 @@ func (c *checker) judge(ctx context.Context, settle time.Duration, p *bench.Prin
 		bench.Grouped(int64(v.refused)))
 	p.Line("errors", "%s", bench.ErrorText(c.classes.n))
 	p.Line("read back", "%s lost, %s wrong, %s refused but executed",
-		bench.Grouped(int64(v.lost)), bench.Grouped(int64(v.wrong)), bench.Grouped(int64(v.revived)))
+		bench.Grouped(int64(v.lost)), bench.Grouped(int64(v.wrong)), bench.Grouped(int64(v.executed)))
 	for _, text := range v.examples {
 		p.Line("", "%s", text)
 	}

@@ -64,9 +64,9 @@ func (p *processes) addresses() (list []string) {
 
 // start starts a member; the kernel ends it should this process be killed.
 func (p *processes) start(m *member) error {
-	var founders []string
+	var members []string
 	for _, o := range p.members {
-		founders = append(founders, strconv.Itoa(o.id)+"="+o.peer)
+		members = append(members, strconv.Itoa(o.id)+"="+o.peer)
 	}
 	log, err := os.OpenFile(p.logOf(m), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -74,7 +74,7 @@ func (p *processes) start(m *member) error {
 	}
 	defer func() { _ = log.Close() }()
 	m.cmd = exec.Command(p.raftd, "--id", strconv.Itoa(m.id), "--data", filepath.Join(p.dir, strconv.Itoa(m.id)),
-		"--client", m.client, "--peer", m.peer, "--http", "", "--members", strings.Join(founders, ","),
+		"--client", m.client, "--peer", m.peer, "--http", "", "--members", strings.Join(members, ","),
 		"--journal", p.journal)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = endWithParent()

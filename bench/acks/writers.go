@@ -203,7 +203,7 @@ type verdict struct {
 	acked, unknown, refused int
 	lost                    int // acknowledged, and not there
 	wrong                   int // there with another value
-	revived                 int // refused as certainly not executed, and there
+	executed                int // refused as certainly not executed, and there
 	late                    int // unknown, and there: allowed
 	examples                []string
 }
@@ -225,7 +225,7 @@ func (v *verdict) judge(state uint8, key string, missing, right bool) {
 	case keyRefused:
 		v.refused++
 		if !missing {
-			v.revived++
+			v.executed++
 			fault = "refused but executed " + key
 		}
 	}
@@ -246,10 +246,10 @@ func (v *verdict) add(o verdict) {
 	v.refused += o.refused
 	v.lost += o.lost
 	v.wrong += o.wrong
-	v.revived += o.revived
+	v.executed += o.executed
 	v.late += o.late
 	v.examples = append(v.examples, o.examples...)
 	v.examples = v.examples[:min(len(v.examples), examplesMax)]
 }
 
-func (v *verdict) bad() bool { return v.lost+v.wrong+v.revived > 0 }
+func (v *verdict) bad() bool { return v.lost+v.wrong+v.executed > 0 }

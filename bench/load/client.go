@@ -98,7 +98,7 @@ func (c *client) begin(w bench.Window, warmup time.Duration) {
 func (c *client) run(stop <-chan struct{}) {
 	if driven, ok := c.session.(SelfDriven); ok {
 		driven.Drive(func() { c.turn() })
-		c.attend(stop)
+		c.await(stop)
 	} else {
 		c.drive(stop)
 	}
@@ -146,8 +146,8 @@ func (c *client) readCPU(border int, threaded bool) {
 	}
 }
 
-// attend waits while the session's own loop takes the turns.
-func (c *client) attend(stop <-chan struct{}) {
+// await waits while the session's own loop takes the turns.
+func (c *client) await(stop <-chan struct{}) {
 	window := time.NewTimer(time.Duration(c.rec.Window.End - bench.Clock()))
 	defer window.Stop()
 	select {
