@@ -1,22 +1,19 @@
 package bench
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 )
 
 // deviceName is the device that a directory lies on, what it says of its
 // cache, and the mount options: "/dev/vda (virtio, write back) rw,relatime".
 // "" when the system does not tell.
 func deviceName(dir string) string {
-	var st syscall.Stat_t
-	if err := syscall.Stat(dir, &st); err != nil {
+	number, err := deviceNumber(dir)
+	if err != nil {
 		return ""
 	}
-	number := fmt.Sprintf("%d:%d", st.Dev>>8&0xfff, st.Dev&0xff|st.Dev>>12&0xfff00)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		own, rest, ok := strings.Cut(line, " - ")
@@ -63,5 +60,5 @@ func queueText(number string) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// forgets says that a file system keeps nothing over a restart of the machine.
-func forgets(filesystem string) bool { return filesystem == "tmpfs" || filesystem == "ramfs" }
+// Volatile says that a file system keeps nothing over a restart of the machine.
+func Volatile(filesystem string) bool { return filesystem == "tmpfs" || filesystem == "ramfs" }

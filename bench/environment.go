@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"syscall"
 )
 
 // Environment is where a run happened, saved beside every result.
@@ -26,21 +25,21 @@ type Environment struct {
 	Warnings  []string `json:"warnings"`
 }
 
-// machine is the environment of what uses no disk.
-func machine() Environment {
+// Machine is the environment of what uses no disk.
+func Machine() Environment {
 	return Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(), Go: runtime.Version(),
 		MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(), Warnings: []string{}}
 }
 
-// fingerprint looks at the machine, and probes the disk of dir ("" probes
+// Fingerprint looks at the machine, and probes the disk of dir ("" probes
 // none, because the servers' disk may be elsewhere).
-func fingerprint(dir string) Environment {
-	e := machine()
+func Fingerprint(dir string) Environment {
+	e := Machine()
 	if dir == "" {
 		e.Filesystem, e.Disk.Error = "unknown", "not probed: the servers' directories are not known"
 		return e
 	}
-	e.Filesystem, e.Device, e.Disk = filesystemName(dir), deviceName(dir), probeDisk(dir)
+	e.Filesystem, e.Device, e.Disk = Filesystem(dir), deviceName(dir), probeDisk(dir)
 	return e
 }
 
@@ -82,13 +81,14 @@ func revision() string {
 var filesystems = map[int64]string{0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x01021994: "tmpfs", 0x858458f6: "ramfs",
 	0x794c7630: "overlay", 0x6969: "nfs", 0x2fc12fc1: "zfs", 0xf2f52010: "f2fs"}
 
-func filesystemName(dir string) string {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
+// Filesystem is the name of the file system of a directory, or its number.
+func Filesystem(dir string) string {
+	number, err := filesystemType(dir)
+	if err != nil {
 		return "unknown"
 	}
-	if name, ok := filesystems[int64(st.Type)]; ok {
+	if name, ok := filesystems[number]; ok {
 		return name
 	}
-	return fmt.Sprintf("type %#x", int64(st.Type))
+	return fmt.Sprintf("type %#x", number)
 }

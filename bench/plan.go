@@ -3,185 +3,158 @@ package bench
 import (
 	"fmt"
 	"math"
-	"net"
 	"strings"
 	"time"
 )
 
-// Drivers of the in-process engine.
-const (
-	DriverLoop      = "loop"      // submits from the lane's Notify, in the engine's loop, as raftd does
-	DriverGoroutine = "goroutine" // a goroutine of its own, with the wake-ups that costs
-)
-
-// Config is one cell: what is run once and reported once.
-type Config struct {
-	// Addrs are servers that speak RESP; the first that answers is driven.
-	// None: three replicas are started in this process and driven by lanes.
-	Addrs []string
-
-	Connections   int // with Addrs
-	Depth         int // requests outstanding per connection, with Addrs
-	ClientThreads int // event loops of the client, with Addrs
-	Outstanding   int // requests outstanding in all, without Addrs
-	ValueBytes    int
-	Keys          int // random keys, with Addrs
-	Sets, Gets    int // ratio
-	Rate          float64
-	Duration      time.Duration
-	Warmup        time.Duration
-	Seed          uint64
-
-	Driver   string // of the in-process engine
-	Journal  string
-	Pipeline string // parallel or serial
-	Threads  string // fused or threaded
-	Dir      string // "": a temporary directory, removed afterwards
+// Plan is the load of one run, whatever system it is put on.
+type Plan struct {
+	Outstanding int // requests that wait for an answer at the same time, at most, in all
+	ValueBytes  int
+	Keys        int           // keys are drawn from 0 to Keys-1; 0: the system has no keys
+	Sets, Gets  int           // ratio of writes to reads
+	Rate        float64       // requests per second of an open loop; 0: closed loop
+	Duration    time.Duration // of the measured window
+	Warmup      time.Duration // before it
+	Seed        uint64        // of keys, values and order
 }
 
-// DefaultConfig is what raftbench runs when told nothing.
-func DefaultConfig() Config {
-	return Config{Connections: 50, Depth: 1, ClientThreads: 1, Outstanding: 1024, ValueBytes: 128, Keys: 100_000,
-		Sets: 1, Duration: 10 * time.Second, Warmup: 2 * time.Second, Seed: 1,
-		Journal: "direct", Pipeline: "parallel", Threads: "fused"}
+// DefaultPlan is what raftbench runs when told nothing.
+func DefaultPlan() Plan {
+	return Plan{Outstanding: 1024, ValueBytes: 128, Sets: 1, Duration: 10 * time.Second,
+		Warmup: 2 * time.Second, Seed: 1}
 }
 
-// Limits of a cell.
+// Limits of a plan.
 const (
-	outstandingMax = 1 << 20
-	valueBytesMax  = 16 << 20
-	connectionsMax = 20_000
-	keysMax        = 1_000_000_000_000
-	windowBytesMax = 2 << 30 // outstanding × value
+	ValueBytesMax  = 16 << 20
+	KeysMax        = 1_000_000_000_000
+	WindowBytesMax = 2 << 30 // outstanding × value
 	rateMax        = 100_000_000
 	ageMax         = 24 * time.Hour
 )
 
-// bounds are the numbers of a cell with the values they may take.
-func (c *Config) bounds() []bound {
-	common := []bound{
-		{"-d", float64(c.ValueBytes), 1, valueBytesMax},
-		{"--rate", c.Rate, 0, rateMax},
-		{"--duration in seconds", c.Duration.Seconds(), 0.01, ageMax.Seconds()},
-		{"--warmup in seconds", c.Warmup.Seconds(), 0, ageMax.Seconds()},
-	}
-	if len(c.Addrs) == 0 {
-		return append(common, bound{"--outstanding", float64(c.Outstanding), 1, outstandingMax},
-			bound{"--outstanding × -d in bytes", float64(c.Outstanding) * float64(c.ValueBytes), 1, windowBytesMax})
-	}
-	return append(common, bound{"-c", float64(c.Connections), 1, connectionsMax},
-		bound{"-P", float64(c.Depth), 1, outstandingMax}, bound{"-r", float64(c.Keys), 1, keysMax},
-		bound{"--client-threads", float64(c.ClientThreads), 1, 256},
-		bound{"-c × -P × -d in bytes", float64(c.Connections) * float64(c.Depth) * float64(c.ValueBytes), 1,
-			windowBytesMax})
+// Bound is a number of a plan, the flag that sets it, and the values that it
+// may take.
+type Bound struct {
+	Name             string
+	Value, Low, High float64
 }
 
-type bound struct {
-	name             string
-	value, low, high float64
-}
-
-// Check fills in what depends on other values and says what is wrong, in one
-// line, naming the flag.
-func (c *Config) Check() error {
-	for _, b := range c.bounds() {
-		if b.value < b.low || b.value > b.high || math.IsNaN(b.value) {
-			return fmt.Errorf("%s: %v is not between %v and %.0f", b.name, b.value, b.low, b.high)
+// CheckBounds says which number is out of its bounds, in one line.
+func CheckBounds(list []Bound) error {
+	for _, b := range list {
+		if b.Value < b.Low || b.Value > b.High || math.IsNaN(b.Value) {
+			return fmt.Errorf("%s: %v is not between %v and %.0f", b.Name, b.Value, b.Low, b.High)
 		}
-	}
-	if c.Sets+c.Gets == 0 {
-		return fmt.Errorf("--ratio: no requests at all")
-	}
-	if len(c.Addrs) > 0 {
-		for _, a := range c.Addrs {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				return fmt.Errorf("--addrs: %q is not HOST:PORT", a)
-			}
-		}
-		c.ClientThreads = min(c.ClientThreads, c.Connections)
-		return nil
-	}
-	return c.checkEngine()
-}
-
-func (c *Config) checkEngine() error {
-	for _, f := range []struct {
-		name, value string
-		allowed     []string
-	}{
-		{"--pipeline", c.Pipeline, []string{"parallel", "serial"}},
-		{"--threads", c.Threads, []string{"fused", "threaded"}},
-		{"--driver", c.Driver, []string{"", DriverLoop, DriverGoroutine}},
-	} {
-		if !contains(f.allowed, f.value) {
-			return fmt.Errorf("%s: %q is none of %s", f.name, f.value,
-				strings.TrimPrefix(strings.Join(f.allowed, ", "), ", "))
-		}
-	}
-	open, threaded := c.Rate > 0, c.Threads == "threaded"
-	switch {
-	case c.Driver == DriverLoop && open:
-		return fmt.Errorf("--driver: loop cannot keep a rate, it has no clock of its own; use goroutine")
-	case c.Driver == DriverLoop && threaded:
-		return fmt.Errorf("--driver: loop needs --threads fused: with threaded, the lane has another owner")
-	case c.Driver == "" && (open || threaded):
-		c.Driver = DriverGoroutine
-	case c.Driver == "":
-		c.Driver = DriverLoop
 	}
 	return nil
 }
 
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
+// Bounds are the numbers of a plan that mean the same for every system.
+func (p *Plan) Bounds() []Bound {
+	return []Bound{
+		{"-d", float64(p.ValueBytes), 1, ValueBytesMax},
+		{"--rate", p.Rate, 0, rateMax},
+		{"--duration in seconds", p.Duration.Seconds(), 0.01, ageMax.Seconds()},
+		{"--warmup in seconds", p.Warmup.Seconds(), 0, ageMax.Seconds()},
 	}
-	return false
 }
 
-// String is the configuration on one line, for the report's head.
-func (c *Config) String() string {
-	var parts []string
-	if len(c.Addrs) > 0 {
-		parts = append(parts, "RESP "+strings.Join(c.Addrs, ","))
-	} else {
-		parts = append(parts, "engine, three replicas in this process")
+// Check says what cannot be run, in one line that names raftbench's flag.
+func (p *Plan) Check() error {
+	err := CheckBounds(append(p.Bounds(),
+		Bound{"--outstanding", float64(p.Outstanding), 1, WindowBytesMax},
+		Bound{"--outstanding × -d in bytes", float64(p.Outstanding) * float64(p.ValueBytes), 1, WindowBytesMax},
+		Bound{"-r", float64(p.Keys), 0, KeysMax}))
+	if err == nil && (p.Sets < 0 || p.Gets < 0 || p.Sets+p.Gets == 0) {
+		err = fmt.Errorf("--ratio: no requests at all")
 	}
-	parts = append(parts, c.loopText(), sizeText(int64(c.ValueBytes)), fmt.Sprintf("set:get %d:%d", c.Sets, c.Gets))
-	if len(c.Addrs) > 0 {
-		parts = append(parts, grouped(int64(c.Keys))+" keys")
-	} else {
-		parts = append(parts, "driver "+c.Driver, c.Threads, c.Pipeline, "journal "+c.Journal)
-	}
-	return strings.Join(append(parts, fmt.Sprintf("%v after %v of warm-up", c.Duration, c.Warmup)), " · ")
+	return err
 }
 
-func (c *Config) loopText() string {
-	most := grouped(int64(c.Outstanding)) + " outstanding"
-	if len(c.Addrs) > 0 {
-		most = fmt.Sprintf("%d connections × %d outstanding", c.Connections, c.Depth)
+// System says what was put under load, as a report shows it.
+type System struct {
+	Name    string         // "RESP 127.0.0.1:6379"
+	Window  string         // how the outstanding requests are spread; "": their number
+	Details []string       // settings that matter for the figures
+	Fields  map[string]any // all settings, for JSON
+
+	Inside      string // what of it runs in this process, "three replicas"; "": nothing
+	Local       bool   // it runs on this machine and takes processor time from the client
+	Servers     int    // processes of its own, each with processor time of its own
+	Dir         string // where its data lie, to probe that disk; "": not known
+	Durability  Durability
+	Consistency string // what a read is sure to see; "": not said
+}
+
+// Durability says what an acknowledgement meant.
+type Durability struct {
+	OK   bool
+	Text string
+}
+
+// DurableJournal is the durability of a ringraft cluster whose journals wait
+// for their disks.
+func DurableJournal(mode string) Durability {
+	return Durability{true, "on a majority: yes (" + journalText(mode) + ")"}
+}
+
+// journalText is a journal mode with the system's words for it.
+func journalText(mode string) string {
+	switch mode {
+	case "direct":
+		return "O_DIRECT|O_DSYNC"
+	case "direct-fdatasync":
+		return "O_DIRECT, fdatasync"
+	case "buffered-fdatasync":
+		return "buffered, fdatasync"
+	case "buffered-dsync":
+		return "buffered, O_DSYNC"
 	}
-	if c.Rate > 0 {
-		return fmt.Sprintf("open loop, %s/s, at most %s", grouped(int64(c.Rate)), most)
+	return "journal " + mode
+}
+
+// Text is plan and system on one line, for the report's head.
+func (p *Plan) Text(s *System) string {
+	parts := []string{s.Name, p.loopText(s), SizeText(int64(p.ValueBytes)), fmt.Sprintf("set:get %d:%d", p.Sets, p.Gets)}
+	if p.Keys > 0 {
+		parts = append(parts, Grouped(int64(p.Keys))+" keys")
+	}
+	parts = append(parts, s.Details...)
+	return strings.Join(append(parts, fmt.Sprintf("%v after %v of warm-up", p.Duration, p.Warmup)), " · ")
+}
+
+func (p *Plan) loopText(s *System) string {
+	most := s.Window
+	if most == "" {
+		most = Grouped(int64(p.Outstanding)) + " outstanding"
+	}
+	if p.Rate > 0 {
+		return fmt.Sprintf("open loop, %s/s, at most %s", Grouped(int64(p.Rate)), most)
 	}
 	return "closed loop, " + most
 }
 
-// fields is the configuration for the JSON report.
-func (c *Config) fields() map[string]any {
-	m := map[string]any{"value_bytes": c.ValueBytes, "ratio": fmt.Sprintf("%d:%d", c.Sets, c.Gets),
-		"duration_s": c.Duration.Seconds(), "warmup_s": c.Warmup.Seconds(), "seed": c.Seed, "mode": "closed"}
-	if c.Rate > 0 {
-		m["mode"], m["rate_per_s"] = "open", c.Rate
+// fields are plan and system for the JSON report.
+func (p *Plan) fields(s *System) map[string]any {
+	m := map[string]any{"value_bytes": p.ValueBytes, "ratio": fmt.Sprintf("%d:%d", p.Sets, p.Gets),
+		"duration_s": p.Duration.Seconds(), "warmup_s": p.Warmup.Seconds(), "seed": p.Seed, "mode": "closed",
+		"durability": s.Durability.Text}
+	if p.Rate > 0 {
+		m["mode"], m["rate_per_s"] = "open", p.Rate
 	}
-	if len(c.Addrs) > 0 {
-		m["target"], m["addrs"], m["connections"], m["pipeline_depth"] = "resp", c.Addrs, c.Connections, c.Depth
-		m["keys"], m["client_threads"] = c.Keys, c.ClientThreads
-		return m
+	if s.Window == "" {
+		m["outstanding"] = p.Outstanding
 	}
-	m["target"], m["replicas"], m["outstanding"], m["driver"] = "engine", 3, c.Outstanding, c.Driver
-	m["journal"], m["pipeline"], m["threads"] = c.Journal, c.Pipeline, c.Threads
+	if p.Keys > 0 {
+		m["keys"] = p.Keys
+	}
+	if s.Consistency != "" {
+		m["consistency"] = s.Consistency
+	}
+	for name, v := range s.Fields {
+		m[name] = v
+	}
 	return m
 }

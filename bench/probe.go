@@ -3,9 +3,7 @@ package bench
 import (
 	"os"
 	"slices"
-	"syscall"
 	"time"
-	"unsafe"
 )
 
 // DiskProbe is what one aligned durable write costs on a directory's disk:
@@ -40,31 +38,21 @@ func probeDisk(dir string) DiskProbe {
 	if err != nil {
 		return DiskProbe{Error: err.Error()}
 	}
-	fd, err := syscall.Open(f.Name(), syscall.O_WRONLY|syscall.O_DIRECT|syscall.O_DSYNC|syscall.O_CLOEXEC, 0)
+	fd, err := openDirect(f.Name())
 	if err != nil {
 		return DiskProbe{Error: "no O_DIRECT here: " + err.Error()}
 	}
-	defer func() { _ = syscall.Close(fd) }()
-	block := aligned(probeBlock)
+	defer closeFile(fd)
+	block := Aligned(probeBlock, probeBlock)
 	times := make([]int64, 0, probeWrites)
-	for began := clock(); len(times) < probeWrites && clock()-began < int64(probeTime); {
-		at := clock()
-		if _, err = syscall.Pwrite(fd, block, int64(len(times)%probeBlocks)*probeBlock); err != nil {
+	for began := Clock(); len(times) < probeWrites && Clock()-began < int64(probeTime); {
+		at := Clock()
+		if err = writeAt(fd, block, int64(len(times)%probeBlocks)*probeBlock); err != nil {
 			return DiskProbe{Error: err.Error()}
 		}
-		times = append(times, clock()-at)
+		times = append(times, Clock()-at)
 	}
 	slices.Sort(times)
-	us := func(q float64) float64 { return microseconds(times[int(q*float64(len(times)-1))]) }
+	us := func(q float64) float64 { return Microseconds(times[int(q*float64(len(times)-1))]) }
 	return DiskProbe{Writes: len(times), P50: us(0.5), P99: us(0.99)}
-}
-
-// aligned is a zeroed buffer that begins at a multiple of its size.
-func aligned(n int) []byte { return alignedTo(n, n) }
-
-// alignedTo is a zeroed buffer that begins at a multiple of align.
-func alignedTo(n, align int) []byte {
-	b := make([]byte, n+align)
-	skip := (align - int(uintptr(unsafe.Pointer(&b[0]))%uintptr(align))) % align
-	return b[skip : skip+n : skip+n]
 }

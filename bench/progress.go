@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// progress is the line that a terminal shows while a run goes on.
-type progress struct {
-	w      io.Writer
-	window window
+// Progress is the line that a terminal shows while a run goes on.
+type Progress struct {
+	W      io.Writer // nil: none
+	Window Window
 	at     int64
 	ops    uint64
 	shown  bool
 }
 
-// show renews the line.
-func (p *progress) show(now int64, recorders []*Recorder) {
+// Show renews the line.
+func (p *Progress) Show(now int64, recorders []*Recorder) {
 	var ops, failed uint64
 	for _, r := range recorders {
 		ops += r.shown.Load()
@@ -27,20 +27,21 @@ func (p *progress) show(now int64, recorders []*Recorder) {
 		rate = float64(ops-p.ops) / (float64(now-p.at) / 1e9)
 	}
 	p.at, p.ops = now, ops
-	if p.w == nil {
+	if p.W == nil {
 		return
 	}
-	phase, left := "measuring", p.window.end-now
-	if now < p.window.start {
-		phase, left = "warm-up", p.window.start-now
+	phase, left := "measuring", p.Window.End-now
+	if now < p.Window.Start {
+		phase, left = "warm-up", p.Window.Start-now
 	}
-	_, _ = fmt.Fprintf(p.w, "\r\x1b[K%-9s %3.0f s left   %12s ops/s   %s errors", phase,
-		time.Duration(left).Seconds(), grouped(int64(rate)), grouped(int64(failed)))
+	_, _ = fmt.Fprintf(p.W, "\r\x1b[K%-9s %3.0f s left   %12s ops/s   %s errors", phase,
+		time.Duration(left).Seconds(), Grouped(int64(rate)), Grouped(int64(failed)))
 	p.shown = true
 }
 
-func (p *progress) clear() {
+// Clear takes the line away.
+func (p *Progress) Clear() {
 	if p.shown {
-		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.W, "\r\x1b[K")
 	}
 }

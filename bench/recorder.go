@@ -18,20 +18,31 @@ const (
 	latencyDigits = 3
 )
 
-func newHistogram() *hdrhistogram.Histogram {
+// Histogram counts latencies in nanoseconds.
+type Histogram = hdrhistogram.Histogram
+
+// NewHistogram returns an empty histogram with the range and the precision
+// that all measurements share.
+func NewHistogram() *Histogram {
 	return hdrhistogram.New(latencyMin, latencyMax, latencyDigits)
+}
+
+// Record adds n latencies of ns nanoseconds each; what is out of range counts
+// as the nearest value within.
+func Record(h *Histogram, ns int64, n int) {
+	_ = h.RecordValues(min(max(ns, latencyMin), latencyMax), int64(n)) // in range by clamping
 }
 
 var epoch = time.Now()
 
-// clock is monotonic time in nanoseconds since the process began.
-func clock() int64 { return int64(time.Since(epoch)) }
+// Clock is monotonic time in nanoseconds since the process began.
+func Clock() int64 { return int64(time.Since(epoch)) }
 
-// window is the measured part of a run in clock time; before it lies the
-// warm-up, after it the answers still owed are awaited.
-type window struct{ start, end int64 }
+// Window is the measured part of a run in clock time; before it lies the
+// warm-up, after it the outstanding answers are awaited.
+type Window struct{ Start, End int64 }
 
-func (w window) seconds() float64 { return float64(w.end-w.start) / 1e9 }
+func (w Window) Seconds() float64 { return float64(w.End-w.Start) / 1e9 }
 
 // Recorder keeps what one driver measures. One goroutine at a time records;
 // any may read the atomics. Nothing is allocated per command.
@@ -40,12 +51,12 @@ func (w window) seconds() float64 { return float64(w.end-w.start) / 1e9 }
 // the beginning of the window on, also those of answers that came after its
 // end, so that the slowest are not cut away.
 type Recorder struct {
-	window   window
-	interval int64 // length of an interval histogram, 0: one for the whole run
+	Window   Window // set before the first request
+	interval int64  // length of an interval histogram, 0: one for the whole run
 
-	current *hdrhistogram.Histogram
+	current *Histogram
 	number  int64 // of the current interval
-	lag     *hdrhistogram.Histogram
+	lag     *Histogram
 	ops     uint64
 	bytes   uint64
 	late    uint64 // requests due in the window that never left
@@ -56,60 +67,61 @@ type Recorder struct {
 
 	mu   sync.Mutex
 	full []interval
-	free []*hdrhistogram.Histogram
+	free []*Histogram
 }
 
 // interval is the histogram of the n-th interval of the window.
 type interval struct {
 	number int64
-	h      *hdrhistogram.Histogram
+	h      *Histogram
 }
 
-func newRecorder(w window, every time.Duration) *Recorder {
-	return &Recorder{window: w, interval: int64(every), current: newHistogram(), errors: make(map[string]uint64)}
+// NewRecorder returns a recorder. With every above 0 it keeps a histogram for
+// each such interval of the window, which a Collector takes.
+func NewRecorder(w Window, every time.Duration) *Recorder {
+	return &Recorder{Window: w, interval: int64(every), current: NewHistogram(), errors: make(map[string]uint64)}
 }
 
-// good counts n verified successes with their payload bytes, received at now.
-func (r *Recorder) good(now int64, n, bytes int) {
+// Good counts n verified successes with their payload bytes, received at now.
+func (r *Recorder) Good(now int64, n, bytes int) {
 	if n == 0 {
 		return
 	}
 	r.shown.Store(r.shown.Load() + uint64(n))
-	if now >= r.window.start && now < r.window.end {
+	if now >= r.Window.Start && now < r.Window.End {
 		r.ops += uint64(n)
 		r.bytes += uint64(bytes)
 	}
 }
 
-// latency records n requests that took the same time and were answered at now.
-func (r *Recorder) latency(now, took int64, n int) {
-	if now < r.window.start {
+// Latency records n requests that took the same time and were answered at now.
+func (r *Recorder) Latency(now, took int64, n int) {
+	if now < r.Window.Start {
 		return
 	}
 	if r.interval > 0 {
-		if number := (now - r.window.start) / r.interval; number != r.number {
+		if number := (now - r.Window.Start) / r.interval; number != r.number {
 			r.roll(number)
 		}
 	}
-	// In range by clamping, so that the error is impossible.
-	_ = r.current.RecordValues(min(max(took, latencyMin), latencyMax), int64(n))
+	Record(r.current, took, n)
 }
 
-// scheduled records how long after its intended time a request left.
-func (r *Recorder) scheduled(now, late int64) {
-	if now < r.window.start {
+// Scheduled records how long after its intended time a request left.
+func (r *Recorder) Scheduled(now, late int64) {
+	if now < r.Window.Start {
 		return
 	}
 	if r.lag == nil {
-		r.lag = newHistogram()
+		r.lag = NewHistogram()
 	}
-	_ = r.lag.RecordValue(min(max(late, latencyMin), latencyMax))
+	Record(r.lag, late, 1)
 }
 
-// failure counts n errors of a class; those of the warm-up are only shown.
-func (r *Recorder) failure(now int64, class string, n int) {
+// Failure counts n errors of a class; those of the warm-up are only shown.
+func (r *Recorder) Failure(now int64, class string, n int) {
 	r.failed.Store(r.failed.Load() + uint64(n))
-	if now >= r.window.start {
+	if now >= r.Window.Start {
 		r.errors[class] += uint64(n)
 	}
 }
@@ -126,7 +138,7 @@ func (r *Recorder) roll(number int64) {
 		}
 	}
 	if r.current == nil {
-		r.current = newHistogram()
+		r.current = NewHistogram()
 	}
 	r.number = number
 }
@@ -140,32 +152,36 @@ func (r *Recorder) take() []interval {
 	return full
 }
 
-func (r *Recorder) giveBack(h *hdrhistogram.Histogram) {
+func (r *Recorder) giveBack(h *Histogram) {
 	h.Reset()
 	r.mu.Lock()
 	r.free = append(r.free, h)
 	r.mu.Unlock()
 }
 
-// collector merges what several recorders measured, while they run, and
+// Collector merges what several recorders measured, while they run, and
 // writes the interval log. One goroutine uses it.
-type collector struct {
+type Collector struct {
 	recorders []*Recorder
-	total     *hdrhistogram.Histogram
-	waiting   map[int64]*hdrhistogram.Histogram // intervals not yet logged
+	total     *Histogram
+	waiting   map[int64]*Histogram // intervals not yet logged
 	log       *hdrhistogram.HistogramLogWriter
 	began     time.Time // wall time at the start of the window
 	tag       string
 	err       error
 }
 
-func newCollector(recorders []*Recorder) *collector {
-	return &collector{recorders: recorders, total: newHistogram(), waiting: make(map[int64]*hdrhistogram.Histogram)}
+// NewCollector returns a collector of what these recorders measure.
+func NewCollector(recorders []*Recorder) *Collector {
+	return &Collector{recorders: recorders, total: NewHistogram(), waiting: make(map[int64]*Histogram)}
 }
 
-// logTo makes the collector write an HDR interval log (format 1.3, V2
+// Recorders are those that the collector merges.
+func (c *Collector) Recorders() []*Recorder { return c.recorders }
+
+// LogTo makes the Collector write an HDR interval log (format 1.3, V2
 // compressed histograms in nanoseconds, maxima in milliseconds).
-func (c *collector) logTo(w io.Writer, began time.Time, tag string) error {
+func (c *Collector) LogTo(w io.Writer, began time.Time, tag string) error {
 	c.log, c.began, c.tag = hdrhistogram.NewHistogramLogWriter(w), began, tag
 	c.log.SetBaseTime(began.UnixMilli())
 	if tag != "" {
@@ -184,8 +200,8 @@ func (c *collector) logTo(w io.Writer, began time.Time, tag string) error {
 	return nil
 }
 
-// gather merges complete intervals and logs those older than before.
-func (c *collector) gather(before int64) {
+// Gather merges complete intervals and logs those older than before.
+func (c *Collector) Gather(before int64) {
 	for _, r := range c.recorders {
 		for _, iv := range r.take() {
 			c.total.Merge(iv.h)
@@ -223,10 +239,10 @@ func (c *collector) gather(before int64) {
 }
 
 // finish merges the rest. The recorders must have stopped.
-func (c *collector) finish() error {
+func (c *Collector) finish() error {
 	for _, r := range c.recorders {
 		r.roll(r.number + 1)
 	}
-	c.gather(1 << 62)
+	c.Gather(1 << 62)
 	return c.err
 }

@@ -17,34 +17,37 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // sample is a result with known figures: latencies 1…10000 µs, once each.
 func sample() *Result {
-	w := window{0, int64(10 * time.Second)}
-	rec := newRecorder(w, 0)
+	w := Window{0, int64(10 * time.Second)}
+	rec := NewRecorder(w, 0)
 	for us := int64(1); us <= 10_000; us++ {
-		rec.latency(1, us*1000, 1)
+		rec.Latency(1, us*1000, 1)
 	}
-	rec.good(1, 10_000, 1_280_000)
-	rec.good(w.end, 77, 77) // after the window: not goodput
-	rec.failure(1, "BUSY", 3)
-	rec.failure(-1, "BUSY", 5) // in the warm-up
-	rec.scheduled(1, 2000)
-	cfg := DefaultConfig()
-	cfg.Driver, cfg.Rate = DriverGoroutine, 1001
-	r, err := summarize(cfg, []*Recorder{rec}, newCollector([]*Recorder{rec}))
+	rec.Good(1, 10_000, 1_280_000)
+	rec.Good(w.End, 77, 77) // after the window: not goodput
+	rec.Failure(1, "BUSY", 3)
+	rec.Failure(-1, "BUSY", 5) // in the warm-up
+	rec.Scheduled(1, 2000)
+	p := DefaultPlan()
+	p.Rate = 1001
+	s := System{Name: "engine, three replicas in this process", Inside: "three replicas", Local: true,
+		Fields: map[string]any{"target": "engine", "replicas": 3, "driver": "goroutine", "journal": "direct",
+			"pipeline": "parallel", "threads": "fused"},
+		Durability: DurableJournal("direct")}
+	r, err := Summarize(p, s, []*Recorder{rec}, NewCollector([]*Recorder{rec}))
 	if err != nil {
 		panic(err)
 	}
 	r.CPU = 50 * time.Millisecond
 	r.Stages = []Stage{{Name: "commit", Count: 5, P50: 1, P90: 2, P99: 3, P999: 4, Max: 5}}
-	r.Durability = Durability{true, "on a majority: yes (O_DIRECT|O_DSYNC)"}
 	r.Environment = Environment{CPU: "a processor", Cores: 2, Kernel: "Linux 6", Go: "go1", MaxProcs: 2,
 		Filesystem: "ext4", Revision: "abc", Disk: DiskProbe{Writes: 10, P50: 144, P99: 300}}
-	r.warn(true)
+	r.Warn()
 	return r
 }
 
 func TestReportMaths(t *testing.T) {
 	r := sample()
-	if r.Goodput() != 1000 || r.PerMillion() != 5 || r.failures() != 3 {
+	if r.Goodput() != 1000 || r.PerMillion() != 5 || r.Failures() != 3 {
 		t.Errorf("goodput %v, CPU %v, errors %v", r.Goodput(), r.PerMillion(), r.Errors)
 	}
 	want := [6]float64{5000, 9000, 9900, 9990, 9999, 10000}
@@ -124,10 +127,10 @@ func TestWarnings(t *testing.T) {
 		change func(*Result)
 		want   string
 	}{
-		"short":     {func(r *Result) { r.Config.Duration = time.Second }, "measured for 1s only"},
-		"volatile":  {func(r *Result) { r.Durability = Durability{false, "NO: memory"} }, "does not mean durable"},
-		"behind":    {func(r *Result) { r.Config.Rate = 2000 }, "fell behind the rate"},
-		"saturated": {func(r *Result) { r.Config.Rate, r.Saturated = 0, 0.95 }, "the client was the bottleneck"},
+		"short":     {func(r *Result) { r.Plan.Duration = time.Second }, "measured for 1s only"},
+		"volatile":  {func(r *Result) { r.System.Durability = Durability{false, "NO: memory"} }, "does not mean durable"},
+		"behind":    {func(r *Result) { r.Plan.Rate = 2000 }, "fell behind the rate"},
+		"saturated": {func(r *Result) { r.Plan.Rate, r.Saturated = 0, 0.95 }, "the client was the bottleneck"},
 		"disturbed": {func(r *Result) { r.Foreign = 4 * time.Second }, "other processes used 20 %"},
 		"nothing":   {func(r *Result) { r.Ops = 0 }, "nothing succeeded"},
 	} {
@@ -137,7 +140,8 @@ func TestWarnings(t *testing.T) {
 		}
 		r.Environment.Warnings = nil
 		c.change(r)
-		r.warn(false)
+		r.System.Local = false
+		r.Warn()
 		if text := strings.Join(r.Environment.Warnings, "\n"); !strings.Contains(text, c.want) {
 			t.Errorf("%s: no warning %q in %q", name, c.want, text)
 		}
@@ -145,20 +149,20 @@ func TestWarnings(t *testing.T) {
 }
 
 func TestRecorderClampsAndSeparates(t *testing.T) {
-	rec := newRecorder(window{100, 200}, 0)
-	rec.latency(50, 1000, 1) // warm-up
-	rec.latency(150, -5, 1)
-	rec.latency(250, latencyMax*2, 1) // after the window: kept
+	rec := NewRecorder(Window{100, 200}, 0)
+	rec.Latency(50, 1000, 1) // warm-up
+	rec.Latency(150, -5, 1)
+	rec.Latency(250, latencyMax*2, 1) // after the window: kept
 	if n := rec.current.TotalCount(); n != 2 {
 		t.Errorf("%d latencies, want 2", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { rec.latency(150, 12345, 7); rec.good(150, 7, 7) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { rec.Latency(150, 12345, 7); rec.Good(150, 7, 7) }); n != 0 {
 		t.Errorf("%v allocations per record", n)
 	}
 }
 
 func TestEnvironmentKnowsThisMachine(t *testing.T) {
-	e := fingerprint(t.TempDir())
+	e := Fingerprint(t.TempDir())
 	if e.Cores < 1 || e.Kernel == "" || e.CPU == "" || e.Filesystem == "unknown" {
 		t.Errorf("%+v", e)
 	}
@@ -168,15 +172,15 @@ func TestEnvironmentKnowsThisMachine(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	rec := newRecorder(window{0, 1 << 62}, 0)
+	rec := NewRecorder(Window{0, 1 << 62}, 0)
 	b.Run("one", func(b *testing.B) {
 		for i := range b.N {
-			rec.latency(1, int64(100_000+i&0xffff), 1)
+			rec.Latency(1, int64(100_000+i&0xffff), 1)
 		}
 	})
 	b.Run("clock", func(b *testing.B) {
 		for range b.N {
-			clock()
+			Clock()
 		}
 	})
 }

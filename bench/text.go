@@ -9,75 +9,87 @@ import (
 
 // WriteText writes a result as one screen of text.
 func (r *Result) WriteText(w io.Writer) error {
-	p := &printer{w: w}
-	p.line("config", "%s", r.Config.String())
-	p.line("goodput", "%s ops/s   %.1f MB/s of values   %s in %.1f s",
-		grouped(int64(r.Goodput())), float64(r.Bytes)/r.Seconds/1e6, grouped(int64(r.Ops)), r.Seconds)
-	p.line("errors", "%s", r.errorText())
+	p := NewPrinter(w)
+	p.Line("config", "%s", r.Plan.Text(&r.System))
+	p.Line("goodput", "%s ops/s   %.1f MB/s of values   %s in %.1f s",
+		Grouped(int64(r.Goodput())), float64(r.Bytes)/r.Seconds/1e6, Grouped(int64(r.Ops)), r.Seconds)
+	p.Line("errors", "%s", ErrorText(r.Errors))
 	p.table("latency µs", r)
-	p.line("cpu", "%s", r.cpuText())
+	p.Line("cpu", "%s", r.cpuText())
 	for i, s := range r.stages() {
 		if i == 0 {
-			p.line("stage µs", "%-12s%11s%11s%11s%11s%11s", "", "p50", "p90", "p99", "p99.9", "max")
+			p.Line("stage µs", "%-12s%11s%11s%11s%11s%11s", "", "p50", "p90", "p99", "p99.9", "max")
 		}
-		p.line("", "%-12s%11.1f%11.1f%11.1f%11.1f%11.1f", s.Name, s.P50, s.P90, s.P99, s.P999, s.Max)
+		p.Line("", "%-12s%11.1f%11.1f%11.1f%11.1f%11.1f", s.Name, s.P50, s.P90, s.P99, s.P999, s.Max)
 	}
-	if len(r.Config.Addrs) > 0 && len(r.Stages) > 0 {
-		p.line("", "(the server's stages: since it started, in batches)")
+	if r.System.Inside == "" && len(r.Stages) > 0 {
+		p.Line("", "(the server's stages: since it started, in batches)")
 	}
-	p.line("durable", "%s", r.Durability.Text)
-	p.line("clock", "%s", clockText)
-	p.line("machine", "%s", r.Environment.text())
+	p.Line("durable", "%s", r.System.Durability.Text)
+	if r.System.Consistency != "" {
+		p.Line("reads", "%s", r.System.Consistency)
+	}
+	p.Line("clock", "%s", clockText)
+	p.Line("machine", "%s", r.Environment.Text())
 	for _, text := range r.Environment.Warnings {
-		p.line("warning", "%s", text)
+		p.Line("warning", "%s", text)
 	}
 	return p.err
 }
 
 const clockText = "read once per batch, before sending and after receiving; every answer recorded"
 
-type printer struct {
+// Printer writes the lines of a report: a label, then text. Its first error
+// stays, and ends the writing.
+type Printer struct {
 	w   io.Writer
 	err error
 }
 
-func (p *printer) line(label, format string, args ...any) {
+// NewPrinter returns a printer that writes to w.
+func NewPrinter(w io.Writer) *Printer { return &Printer{w: w} }
+
+// Err is the first error of w.
+func (p *Printer) Err() error { return p.err }
+
+// Line writes one line.
+func (p *Printer) Line(label, format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%-11s %s", label, fmt.Sprintf(format, args...)), " "))
 	}
 }
 
-func (p *printer) table(label string, r *Result) {
+func (p *Printer) table(label string, r *Result) {
 	var names, values strings.Builder
 	for i, v := range quantiles(r.Latency) {
 		fmt.Fprintf(&names, "%11s", percentiles[i].name)
 		fmt.Fprintf(&values, "%11.1f", v)
 	}
 	note := ""
-	if r.Config.Rate > 0 {
+	if r.Plan.Rate > 0 {
 		note = "   from the intended time"
 	}
-	p.line(label, "%s", names.String())
-	p.line("", "%s%s", values.String(), note)
+	p.Line(label, "%s", names.String())
+	p.Line("", "%s%s", values.String(), note)
 }
 
-// errorText lists the classes, most frequent first.
-func (r *Result) errorText() string {
-	if len(r.Errors) == 0 {
+// ErrorText lists the classes of errors, most frequent first.
+func ErrorText(errors map[string]uint64) string {
+	if len(errors) == 0 {
 		return "none"
 	}
-	classes := make([]string, 0, len(r.Errors))
-	for class := range r.Errors {
+	classes := make([]string, 0, len(errors))
+	for class := range errors {
 		classes = append(classes, class)
 	}
 	slices.SortFunc(classes, func(a, b string) int {
-		if r.Errors[a] != r.Errors[b] {
-			return int(int64(r.Errors[b]) - int64(r.Errors[a]))
+		if errors[a] != errors[b] {
+			return int(int64(errors[b]) - int64(errors[a]))
 		}
 		return strings.Compare(a, b)
 	})
 	for i, class := range classes {
-		classes[i] = fmt.Sprintf("%s %s", class, grouped(int64(r.Errors[class])))
+		classes[i] = fmt.Sprintf("%s %s", class, Grouped(int64(errors[class])))
 	}
 	return strings.Join(classes, " · ")
 }
@@ -86,8 +98,8 @@ func (r *Result) cpuText() string {
 	text := fmt.Sprintf("%.2f CPU-s per million", r.PerMillion())
 	each := func(s float64) float64 { return s / max(float64(r.Ops), 1) * 1e6 }
 	switch {
-	case len(r.Config.Addrs) == 0:
-		return text + ", the whole process: client and three replicas"
+	case r.System.Inside != "":
+		return text + ", the whole process: client and " + r.System.Inside
 	case r.CPUServers == 0:
 		return text + ", the client only: the servers do not tell theirs"
 	}
@@ -95,7 +107,8 @@ func (r *Result) cpuText() string {
 		each(r.CPU.Seconds()), r.CPUServers, each(r.ServersCPU.Seconds()))
 }
 
-func (e *Environment) text() string {
+// Text is machine, kernel, file system and disk on one line.
+func (e *Environment) Text() string {
 	disk := e.Disk.Error
 	if disk == "" {
 		disk = fmt.Sprintf("4 KiB O_DIRECT|O_DSYNC write %.0f µs p50, %.0f p99", e.Disk.P50, e.Disk.P99)
@@ -118,13 +131,9 @@ func WriteTable(w io.Writer, results []*Result) error {
 		if err != nil {
 			return err
 		}
-		n := r.Config.Outstanding
-		if len(r.Config.Addrs) > 0 {
-			n = r.Config.Connections * r.Config.Depth
-		}
 		q := quantiles(r.Latency)
-		_, err = fmt.Fprintf(w, "%11s %9s %14s %9s %10.1f %10.1f %10.1f %10.1f %11.2f\n", grouped(int64(n)),
-			grouped(int64(r.Config.ValueBytes)), grouped(int64(r.Goodput())), grouped(int64(r.failures())),
+		_, err = fmt.Fprintf(w, "%11s %9s %14s %9s %10.1f %10.1f %10.1f %10.1f %11.2f\n", Grouped(int64(r.Plan.Outstanding)),
+			Grouped(int64(r.Plan.ValueBytes)), Grouped(int64(r.Goodput())), Grouped(int64(r.Failures())),
 			q[0], q[2], q[3], q[5], r.PerMillion())
 	}
 	return err

@@ -81,8 +81,8 @@ func ParseRatio(s string) (sets, gets int, err error) {
 	return sets, gets, nil
 }
 
-// grouped prints a number with thousands separated: 1234567 is 1,234,567.
-func grouped(v int64) string {
+// Grouped prints a number with thousands separated: 1234567 is 1,234,567.
+func Grouped(v int64) string {
 	s := strconv.FormatInt(v, 10)
 	at := len(s) % 3
 	var b strings.Builder
@@ -96,8 +96,8 @@ func grouped(v int64) string {
 	return b.String()
 }
 
-// sizeText prints bytes as a person would: 16 B, 4 KiB, 1.5 MiB.
-func sizeText(n int64) string {
+// SizeText prints bytes as a person would: 16 B, 4 KiB, 1.5 MiB.
+func SizeText(n int64) string {
 	switch {
 	case n >= 1<<20 && n%(1<<18) == 0:
 		return strconv.FormatFloat(float64(n)/(1<<20), 'f', -1, 64) + " MiB"

@@ -49,12 +49,12 @@ func TestParseDurationAndRatio(t *testing.T) {
 
 func TestTexts(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 12: "12", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
-		if got := grouped(n); got != want {
+		if got := Grouped(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
 	for n, want := range map[int64]string{16: "16 B", 1000: "1000 B", 1024: "1 KiB", 1536: "1.5 KiB", 1 << 20: "1 MiB"} {
-		if got := sizeText(n); got != want {
+		if got := SizeText(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
@@ -62,14 +62,14 @@ func TestTexts(t *testing.T) {
 
 func TestScheduleKeepsTheRate(t *testing.T) {
 	for _, rate := range []float64{1, 3, 1000, 7777, 333_333, 5e6} {
-		s := newSchedule(1_000_000, rate, 0, 1)
-		if s.due(999_999) != 0 || s.due(1_000_000) != 1 {
+		s := NewSchedule(1_000_000, rate, 0, 1)
+		if s.Due(999_999) != 0 || s.Due(1_000_000) != 1 {
 			t.Errorf("rate %v: the first request is due at the start, not before", rate)
 		}
 		for _, i := range []uint64{0, 1, 2, 99, 12345} {
 			at := s.intended(i)
-			if s.due(at) < i+1 || i > 0 && s.due(at-1) > i {
-				t.Errorf("rate %v: request %d at %d, but %d due then and %d before", rate, i, at, s.due(at), s.due(at-1))
+			if s.Due(at) < i+1 || i > 0 && s.Due(at-1) > i {
+				t.Errorf("rate %v: request %d at %d, but %d due then and %d before", rate, i, at, s.Due(at), s.Due(at-1))
 			}
 		}
 		if got := s.intended(uint64(rate*10)) - s.start; got < 10e9-10 || got > 10e9+10 {
@@ -81,53 +81,24 @@ func TestScheduleKeepsTheRate(t *testing.T) {
 func TestScheduleIsSharedEvenly(t *testing.T) {
 	var due uint64
 	for i := range 3 {
-		due += newSchedule(0, 3000, i, 3).due(999_999_999)
+		due += NewSchedule(0, 3000, i, 3).Due(999_999_999)
 	}
 	if due != 3000 {
-		t.Errorf("three drivers owe %d in a second, want 3000", due)
+		t.Errorf("three clients have due %d in a second, want 3000", due)
 	}
 }
 
 func TestPauseSleepsThenPolls(t *testing.T) {
-	if got := pause(0, 1_000_000, 1e6); got != time.Millisecond-spinMax {
+	if got := Pause(0, 1_000_000, 1e6); got != time.Millisecond-spinMax {
 		t.Errorf("far: %v", got)
 	}
-	if got := pause(0, int64(spinMax)/2, 1e6); got != 0 {
+	if got := Pause(0, int64(spinMax)/2, 1e6); got != 0 {
 		t.Errorf("near: %v, want to poll", got)
 	}
-	if got := pause(0, 1000, 1000); got != pacerQuantum {
+	if got := Pause(0, 1000, 1000); got != pacerQuantum {
 		t.Errorf("dense: %v, want %v", got, pacerQuantum)
 	}
-	if got := pause(10, 5, 1000); got != 0 {
+	if got := Pause(10, 5, 1000); got != 0 {
 		t.Errorf("overdue: %v", got)
-	}
-}
-
-func TestDoorbell(t *testing.T) {
-	d, err := newDoorbell()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	d.ring()
-	if err = d.wait(time.Hour); err != nil { // rung before: does not sleep
-		t.Fatal(err)
-	}
-	done := make(chan error)
-	go func() {
-		var err error
-		for range 100 {
-			if err == nil {
-				err = d.wait(sleepMax)
-			}
-			done <- err
-		}
-		close(done)
-	}()
-	for err := range done {
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.ring()
 	}
 }

@@ -1,13 +1,6 @@
 package ring
 
-import (
-	"errors"
-	"fmt"
-)
-
-// ErrHalted answers a claim or a publish that came after Halt. Events of such
-// a publish reach no stage.
-var ErrHalted = errors.New("ring: pipeline halted")
+import "fmt"
 
 // CapacityError is the panic of a ring asked for with that many slots.
 type CapacityError int
@@ -15,11 +8,6 @@ type CapacityError int
 func (e CapacityError) Error() string {
 	return fmt.Sprintf("ring: capacity %d is not a power of two of at least 2", int(e))
 }
-
-// ConfigError tells why a pipeline cannot be started.
-type ConfigError struct{ Why string }
-
-func (e *ConfigError) Error() string { return "ring: " + e.Why }
 
 // ClaimError answers a claim that can never be granted: of less than one slot,
 // of more than the ring has, or, with one producer, of more than is left beside
@@ -43,51 +31,3 @@ type PublishError struct {
 func (e *PublishError) Error() string {
 	return fmt.Sprintf("ring: publish of %d slots from %d, which are not those claimed and not published", e.Count, e.First)
 }
-
-// StageError is how a handler ended a pipeline. Every later Claim, Publish
-// and Halt returns it.
-type StageError struct {
-	Stage       string
-	First, Last uint64 // the batch it was given
-	Err         error  // what it returned; a *PanicError if it did not return
-}
-
-func (e *StageError) Error() string {
-	return fmt.Sprintf("ring: stage %s, events %d to %d: %v", e.Stage, e.First, e.Last, e.Err)
-}
-
-func (e *StageError) Unwrap() error { return e.Err }
-
-// PanicError is a handler's panic, or its call of runtime.Goexit, of which
-// Value is nil.
-type PanicError struct {
-	Value any
-	Stack []byte // of the handler's goroutine
-}
-
-func (e *PanicError) Error() string {
-	if e.Value == nil {
-		return "the handler left its goroutine (runtime.Goexit)"
-	}
-	return fmt.Sprintf("panic: %v", e.Value)
-}
-
-// Unwrap gives an error that was panicked with.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
-}
-
-// DrainError tells that Halt gave up before all that was claimed had passed
-// every stage.
-type DrainError struct {
-	Stage string // the stage furthest behind
-	Left  uint64 // events that it has not passed
-	Err   error  // the context's
-}
-
-func (e *DrainError) Error() string {
-	return fmt.Sprintf("ring: halted with %d events before stage %s: %v", e.Left, e.Stage, e.Err)
-}
-
-func (e *DrainError) Unwrap() error { return e.Err }

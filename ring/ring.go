@@ -1,5 +1,7 @@
 package ring
 
+import "math/bits"
+
 // Ring is a fixed array of slots between one producer and the consumers that
 // gate it, in the manner of the LMAX Disruptor. Sequence numbers start at 1.
 //
@@ -74,3 +76,17 @@ func (r *Ring[T]) open() int { return int(r.claimed - r.cursor.Load()) }
 
 // Cursor is the newest published sequence.
 func (r *Ring[T]) Cursor() *Sequence { return &r.cursor }
+
+// lowest is the smallest of the sequences and of top.
+func lowest(of []*Sequence, top uint64) uint64 {
+	for _, s := range of {
+		top = min(top, s.Load())
+	}
+	return top
+}
+
+func checkCapacity(n int) {
+	if n < 2 || bits.OnesCount(uint(n)) != 1 {
+		panic(CapacityError(n))
+	}
+}

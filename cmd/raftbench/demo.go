@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/acks"
+	"github.com/ringraft/ringraft/journal"
 )
 
 // loadFlags are the flags that demo and check share.
@@ -33,7 +35,7 @@ func (f *loadFlags) check() error {
 
 func newDemo() *cobra.Command {
 	var load loadFlags
-	var cfg bench.DemoConfig
+	var cfg acks.DemoConfig
 	c := &cobra.Command{
 		Use: "demo", Short: "Three raftd, load, the leader killed, and no acknowledged write lost", Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
@@ -43,14 +45,14 @@ func newDemo() *cobra.Command {
 			if cfg.Duration, err = bench.ParseDuration(load.duration); err != nil {
 				return usagef("--duration: %v", err)
 			}
-			if err = bench.CheckJournal(cfg.Journal); err != nil {
+			if _, err = journal.ParseMode(cfg.Journal); err != nil {
 				return usagef("--journal: %v", err)
 			}
 			if cfg.Raftd == "" {
 				cfg.Raftd = besideMe("raftd")
 			}
 			cfg.Writers, cfg.Depth = load.writers, load.depth
-			return bench.Demo(c.Context(), cfg, c.OutOrStdout())
+			return acks.Demo(c.Context(), cfg, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&cfg.Raftd, "raftd", "", "the server; default: raftd beside this program")
@@ -71,7 +73,7 @@ func besideMe(name string) string {
 
 func newCheck() *cobra.Command {
 	var load loadFlags
-	var cfg bench.CheckConfig
+	var cfg acks.Config
 	var addrs, settle string
 	c := &cobra.Command{
 		Use: "check", Short: "Write unique keys to a running cluster, then prove that none is lost", Args: noArguments,
@@ -89,7 +91,7 @@ func newCheck() *cobra.Command {
 				return usagef("--settle: %v", err)
 			}
 			cfg.Addrs, cfg.Writers, cfg.Depth = strings.Split(addrs, ","), load.writers, load.depth
-			return bench.Check(c.Context(), cfg, c.OutOrStdout())
+			return acks.Check(c.Context(), cfg, c.OutOrStdout())
 		},
 	}
 	c.Flags().StringVar(&addrs, "addrs", "", "all members as HOST:PORT,…")

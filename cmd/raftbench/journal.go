@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/journals"
 )
 
 const journalLong = `Writes groups of entries through the journal in every mode, with every size of
@@ -27,12 +28,12 @@ const blocking = 4
 type journalFlags struct {
 	modes, sizes, preallocation, segment, duration string
 	json, svg, html, cpuProfile                    string
-	cfg                                            bench.JournalConfig
+	cfg                                            journals.Config
 	noProgress                                     bool
 }
 
 func newJournal() *cobra.Command {
-	f := &journalFlags{cfg: bench.DefaultJournalConfig()}
+	f := &journalFlags{cfg: journals.DefaultConfig()}
 	c := &cobra.Command{
 		Use: "journal", Short: "Compare journal modes, sizes of a write and preallocations", Long: journalLong,
 		Example: "  raftbench journal --dir /data --svg journal.svg\n" +
@@ -57,69 +58,54 @@ func newJournal() *cobra.Command {
 	return c
 }
 
-func (f *journalFlags) config() (bench.JournalConfig, error) {
+func (f *journalFlags) config() (journals.Config, error) {
 	c := f.cfg
-	var err error
-	note := func(flag string, e error) {
-		if err == nil && e != nil {
-			err = usagef("--%s: %v", flag, e)
-		}
-	}
+	var m mistake
 	c.Modes, c.Preallocation = strings.Split(f.modes, ","), strings.Split(f.preallocation, ",")
-	sizes, e := bench.ParseCounts(f.sizes)
-	note("sizes", e)
+	sizes, err := bench.ParseCounts(f.sizes)
+	m.note("--sizes", err)
 	c.Sizes = nil
 	for _, s := range sizes {
 		c.Sizes = append(c.Sizes, int(s))
 	}
-	c.Segment, e = bench.ParseCount(f.segment)
-	note("segment", e)
-	c.Duration, e = bench.ParseDuration(f.duration)
-	note("duration", e)
-	if err == nil {
-		if e := c.Check(); e != nil {
-			err = usagef("%v", e)
-		}
-	}
-	return c, err
+	c.Segment, err = bench.ParseCount(f.segment)
+	m.note("--segment", err)
+	c.Duration, err = bench.ParseDuration(f.duration)
+	m.note("--duration", err)
+	return c, m.check(&c)
 }
 
-func (f *journalFlags) run(c *cobra.Command) (err error) {
+func (f *journalFlags) run(c *cobra.Command) error {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
-	var outputs outputs
-	defer func() {
-		if closeErr := outputs.close(); err == nil {
-			err = closeErr
-		}
-	}()
+	return withOutputs(func(o *outputs) error { return f.compare(c, cfg, o) })
+}
+
+func (f *journalFlags) compare(c *cobra.Command, cfg journals.Config, o *outputs) (err error) {
 	json := f.json
 	if json == "-" {
 		json = ""
 	}
 	var files [4]io.Writer
-	for i, o := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
-		if files[i], err = outputs.open(o[0], o[1]); err != nil {
+	for i, to := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
+		if files[i], err = o.open(to[0], to[1]); err != nil {
 			return err
 		}
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), blocking))
 	}
-	say := func(string) {}
-	if !f.noProgress && onTerminal(os.Stderr) {
-		say = func(text string) { _, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
-		defer say("")
-	}
+	say := progressLine(f.noProgress)
+	defer say("")
 	if files[3] != nil {
 		if err := pprof.StartCPUProfile(files[3]); err != nil {
 			return err
 		}
 		defer pprof.StopCPUProfile()
 	}
-	r, err := bench.RunJournal(c.Context(), cfg, say)
+	r, err := journals.Run(c.Context(), cfg, say)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,16 @@ type output struct {
 	written bool
 }
 
+// withOutputs runs a command that writes files, and closes them.
+func withOutputs(run func(o *outputs) error) error {
+	var o outputs
+	err := run(&o)
+	if closeErr := o.close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
 // open opens a flag's file; no writer if there is none to open.
 func (o *outputs) open(flag, name string) (io.Writer, error) {
 	if name == "" {

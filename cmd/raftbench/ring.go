@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/rings"
 	"github.com/ringraft/ringraft/ring"
 )
 
@@ -20,12 +20,12 @@ checks that every event arrived; then single events far apart, and idleness.`
 // ringFlags are the flags of ring as typed.
 type ringFlags struct {
 	shapes, batches, slots, wait, duration, json string
-	cfg                                          bench.RingConfig
+	cfg                                          rings.Config
 	noProgress                                   bool
 }
 
 func newRing() *cobra.Command {
-	f := &ringFlags{cfg: bench.DefaultRingConfig()}
+	f := &ringFlags{cfg: rings.DefaultConfig()}
 	c := &cobra.Command{
 		Use: "ring", Short: "Compare the ring with channels and a locked queue", Long: ringLong,
 		Example: "  raftbench ring --shape one-to-one --batch 1,16\n  raftbench ring --wait adaptive --json ring.json",
@@ -34,7 +34,7 @@ func newRing() *cobra.Command {
 	}
 	s := c.Flags()
 	s.SortFlags = false
-	s.StringVar(&f.shapes, "shape", strings.Join(bench.RingShapes(), ","), "shapes to compare")
+	s.StringVar(&f.shapes, "shape", strings.Join(rings.Shapes(), ","), "shapes to compare")
 	s.StringVar(&f.batches, "batch", "1,16,256", "events per claim, per slice, per lock")
 	s.StringVar(&f.slots, "slots", "65536", "capacity of the ring and of every queue in events, a power of two")
 	s.StringVar(&f.wait, "wait", "park", "how the ring waits: park | adaptive | yield | spin")
@@ -46,59 +46,44 @@ func newRing() *cobra.Command {
 	return c
 }
 
-func (f *ringFlags) config() (bench.RingConfig, error) {
+func (f *ringFlags) config() (rings.Config, error) {
 	c := f.cfg
-	var err error
-	note := func(flag string, e error) {
-		if err == nil && e != nil {
-			err = usagef("--%s: %v", flag, e)
-		}
-	}
+	var m mistake
 	c.Shapes = strings.Split(f.shapes, ",")
-	batches, e := bench.ParseCounts(f.batches)
-	note("batch", e)
+	batches, err := bench.ParseCounts(f.batches)
+	m.note("--batch", err)
 	c.Batches = nil
 	for _, b := range batches {
 		c.Batches = append(c.Batches, int(b))
 	}
-	slots, e := bench.ParseCount(f.slots)
-	note("slots", e)
+	slots, err := bench.ParseCount(f.slots)
+	m.note("--slots", err)
 	c.Slots = int(slots)
-	c.Wait, e = ring.ParseWait(f.wait)
-	note("wait", e)
-	c.Duration, e = bench.ParseDuration(f.duration)
-	note("duration", e)
-	if err == nil {
-		if e := c.Check(); e != nil {
-			err = usagef("%v", e)
-		}
-	}
-	return c, err
+	c.Wait, err = ring.ParseWait(f.wait)
+	m.note("--wait", err)
+	c.Duration, err = bench.ParseDuration(f.duration)
+	m.note("--duration", err)
+	return c, m.check(&c)
 }
 
-func (f *ringFlags) run(c *cobra.Command) (err error) {
+func (f *ringFlags) run(c *cobra.Command) error {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
-	var outputs outputs
-	defer func() {
-		if closeErr := outputs.close(); err == nil {
-			err = closeErr
-		}
-	}()
+	return withOutputs(func(o *outputs) error { return f.compare(c, cfg, o) })
+}
+
+func (f *ringFlags) compare(c *cobra.Command, cfg rings.Config, o *outputs) (err error) {
 	var file io.Writer
 	if f.json != "-" {
-		if file, err = outputs.open("json", f.json); err != nil {
+		if file, err = o.open("json", f.json); err != nil {
 			return err
 		}
 	}
-	say := func(string) {}
-	if !f.noProgress && onTerminal(os.Stderr) {
-		say = func(text string) { _, _ = fmt.Fprintf(os.Stderr, "\r\x1b[K%s", text) }
-		defer func() { _, _ = fmt.Fprint(os.Stderr, "\r\x1b[K") }()
-	}
-	r, err := bench.RunRing(c.Context(), cfg, say)
+	say := progressLine(f.noProgress)
+	defer say("")
+	r, err := rings.Run(c.Context(), cfg, say)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/load"
+	"github.com/ringraft/ringraft/journal"
 )
 
 // runFlags are the flags of run as typed.
@@ -20,7 +22,7 @@ type runFlags struct {
 	addrs, outstanding, connections, depth, values, keys, ratio string
 	rate, duration, warmup, journal, seed                       string
 	json, hlog, cpuProfile, memProfile                          string
-	cfg                                                         bench.Config
+	cfg                                                         load.Config
 	dryRun, noProgress                                          bool
 }
 
@@ -40,7 +42,7 @@ const runExamples = `  raftbench run --outstanding 1,64,1024,16384 -d 128
 const inProcess = 3*2 + 2
 
 func newRun() *cobra.Command {
-	f := &runFlags{cfg: bench.DefaultConfig()}
+	f := &runFlags{cfg: load.DefaultConfig()}
 	c := &cobra.Command{
 		Use: "run", Short: "Measure goodput and latency", Long: runLong, Example: runExamples, Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
@@ -82,7 +84,7 @@ func (f *runFlags) bind(s *pflag.FlagSet) {
 }
 
 // cells checks the flags and lists what they ask for.
-func (f *runFlags) cells(given func(string) bool) ([]bench.Config, error) {
+func (f *runFlags) cells(given func(string) bool) ([]load.Config, error) {
 	base := f.cfg
 	if f.addrs != "" {
 		base.Addrs = strings.Split(f.addrs, ",")
@@ -99,7 +101,7 @@ func (f *runFlags) cells(given func(string) bool) ([]bench.Config, error) {
 	} else if !given("outstanding") && (given("connections") || given("pipeline-depth")) {
 		outstanding = []int64{int64(base.Connections) * int64(base.Depth)}
 	}
-	var cells []bench.Config
+	var cells []load.Config
 	for _, size := range values {
 		for _, n := range outstanding {
 			c := base
@@ -108,7 +110,7 @@ func (f *runFlags) cells(given func(string) bool) ([]bench.Config, error) {
 				return nil, usagef("%v", err)
 			}
 			if len(c.Addrs) == 0 {
-				if err := bench.CheckJournal(c.Journal); err != nil {
+				if _, err := journal.ParseMode(c.Journal); err != nil {
 					return nil, usagef("--journal: %v", err)
 				}
 			}
@@ -134,33 +136,28 @@ func checkTarget(remote bool, given func(string) bool) error {
 }
 
 // parse reads the flags with suffixes.
-func (f *runFlags) parse(c *bench.Config) (outstanding, values []int64, err error) {
-	note := func(flag string, e error) {
-		if err == nil && e != nil {
-			err = usagef("%s: %v", flag, e)
-		}
-	}
+func (f *runFlags) parse(c *load.Config) (outstanding, values []int64, err error) {
+	var m mistake
 	count := func(flag, text string) int {
-		v, e := bench.ParseCount(text)
-		note(flag, e)
+		v, err := bench.ParseCount(text)
+		m.note(flag, err)
 		return int(v)
 	}
-	var e error
-	outstanding, e = bench.ParseCounts(f.outstanding)
-	note("--outstanding", e)
-	values, e = bench.ParseCounts(f.values)
-	note("-d", e)
+	outstanding, err = bench.ParseCounts(f.outstanding)
+	m.note("--outstanding", err)
+	values, err = bench.ParseCounts(f.values)
+	m.note("-d", err)
 	c.Connections, c.Depth, c.Keys = count("-c", f.connections), count("-P", f.depth), count("-r", f.keys)
 	c.Rate = float64(count("--rate", f.rate))
-	c.Duration, e = bench.ParseDuration(f.duration)
-	note("--duration", e)
-	c.Warmup, e = bench.ParseDuration(f.warmup)
-	note("--warmup", e)
-	c.Sets, c.Gets, e = bench.ParseRatio(f.ratio)
-	note("--ratio", e)
-	c.Seed, e = strconv.ParseUint(f.seed, 0, 64)
-	note("--seed", e)
-	return outstanding, values, err
+	c.Duration, err = bench.ParseDuration(f.duration)
+	m.note("--duration", err)
+	c.Warmup, err = bench.ParseDuration(f.warmup)
+	m.note("--warmup", err)
+	c.Sets, c.Gets, err = bench.ParseRatio(f.ratio)
+	m.note("--ratio", err)
+	c.Seed, err = strconv.ParseUint(f.seed, 0, 64)
+	m.note("--seed", err)
+	return outstanding, values, m.err
 }
 
 func (f *runFlags) run(c *cobra.Command) error {
@@ -180,7 +177,7 @@ func (f *runFlags) run(c *cobra.Command) error {
 	if len(cells[0].Addrs) == 0 && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), inProcess))
 	}
-	opt := bench.Options{}
+	opt := load.Options{}
 	if !f.noProgress && onTerminal(os.Stderr) {
 		opt.Progress = os.Stderr
 	}
@@ -207,7 +204,7 @@ func (f *runFlags) run(c *cobra.Command) error {
 }
 
 // runCells runs each cell and reports it at once.
-func (f *runFlags) runCells(c *cobra.Command, cells []bench.Config, opt bench.Options,
+func (f *runFlags) runCells(c *cobra.Command, cells []load.Config, opt load.Options,
 	out io.Writer) ([]*bench.Result, error) {
 	if f.json == "-" {
 		out = io.Discard
@@ -218,7 +215,7 @@ func (f *runFlags) runCells(c *cobra.Command, cells []bench.Config, opt bench.Op
 			opt.LogTag = fmt.Sprintf("cell%d", i+1)
 			_, _ = fmt.Fprintln(out)
 		}
-		r, err := bench.Run(c.Context(), cell, opt)
+		r, err := cell.Run(c.Context(), opt)
 		if err != nil {
 			return nil, err
 		}

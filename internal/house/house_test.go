@@ -39,11 +39,19 @@ var mayImport = map[string][]string{
 	"engine/internal/link":          {"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "netio"},
 	"engine":                        {"engine/internal/link", "engine/internal/member", "engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
 	"engine/internal/sim":           {"engine/internal/member", "engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"bench":                         {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring", "internal/freeport"},
-	"cmd/raftbench":                 {"bench", "engine", "journal", "ring"},
-	"cmd/raftd":                     {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
-	"cmd/raftd/server":              {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
-	"cmd/raftd/kv":                  {"engine"},
+	// The instrument imports no room, the rooms import the instrument, and no
+	// room another; bench/resp is the client that two of them ask servers with.
+	"bench":               {},
+	"bench/resp":          {"bench"},
+	"bench/resp/resptest": {}, // for tests
+	"bench/load":          {"bench", "bench/resp", "engine", "journal", "internal/freeport"},
+	"bench/acks":          {"bench", "bench/resp", "internal/freeport"},
+	"bench/rings":         {"bench", "ring"},
+	"bench/journals":      {"bench", "journal", "journal/record", "journal/device"},
+	"cmd/raftbench":       {"bench", "bench/load", "bench/acks", "bench/rings", "bench/journals", "journal", "ring"},
+	"cmd/raftd":           {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
+	"cmd/raftd/server":    {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
+	"cmd/raftd/kv":        {"engine"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.
@@ -52,6 +60,11 @@ var onlyIn = map[string][]string{
 	"golang.org/x/sys":                        {"netio", "journal/device"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"bench", "engine"},
 }
+
+// rawCalls are the packages that ask the kernel without the standard library's
+// care. The measuring rooms have their own, so as to share no code with what
+// they measure, but only in files of the name os_linux.go.
+var rawCalls = []string{"syscall", "unsafe"}
 
 // coreImports is everything that the pure core may import.
 var coreImports = []string{"cmp", "errors", "fmt", "math", "math/bits", "slices", "strings",
@@ -85,6 +98,10 @@ func check(t *testing.T, room, path, name string) {
 		if strings.HasPrefix(name, prefix) && !slices.Contains(rooms, room) {
 			t.Errorf("%s: only %v may import %s", path, rooms, name)
 		}
+	}
+	measures := room == "bench" || strings.HasPrefix(room, "bench/")
+	if measures && slices.Contains(rawCalls, name) && filepath.Base(path) != "os_linux.go" {
+		t.Errorf("%s: in %s only os_linux.go may import %s", path, room, name)
 	}
 	if strings.HasPrefix(room, "engine/internal/raft") && !slices.Contains(coreImports, name) {
 		t.Errorf("%s: the core is pure; it may not import %s", path, name)

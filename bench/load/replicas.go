@@ -1,0 +1,218 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/internal/freeport"
+	"github.com/ringraft/ringraft/journal"
+)
+
+// nothing is a state machine that does nothing, so that only the engine is
+// measured. Its answers are empty.
+type nothing struct{}
+
+func (nothing) Apply(entries []engine.Entry, replies *engine.Replies) {
+	if !replies.Wanted() {
+		return
+	}
+	for range entries {
+		replies.End(replies.Begin())
+	}
+}
+
+func (nothing) Read(_, dst []byte) []byte { return dst }
+
+// replicas is the Target of a configuration without addresses: three replicas
+// in this process, with sockets on loopback and journals in directories of
+// their own, whose leader is driven through its lane.
+type replicas struct {
+	cfg     Config
+	engines []*engine.Engine
+	dir     string
+	lanes   *lanes
+	status  engine.Status // of the leader at the end of the window
+}
+
+const (
+	replicaCount  = 3
+	electionMax   = 20 * time.Second
+	leaderPoll    = 5 * time.Millisecond
+	commandMargin = 4 << 10
+)
+
+// Open implements Target. It starts the replicas unless they run.
+func (c *replicas) Open(ctx context.Context, p *bench.Plan) ([]Session, error) {
+	if c.engines == nil {
+		if err := c.start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.awaitLeader(ctx); err != nil {
+		return nil, err
+	}
+	l, err := newLanes(c, p)
+	if err != nil {
+		return nil, err
+	}
+	c.lanes = l
+	if c.cfg.Driver == DriverLoop {
+		return []Session{loopLanes{l}}, nil
+	}
+	return []Session{l}, nil
+}
+
+// System implements Target.
+func (c *replicas) System() bench.System {
+	y := c.cfg.system()
+	y.Dir, y.Durability = c.dir, durabilityOf(c.engines[0].Status())
+	return y
+}
+
+// Begin implements Observer.
+func (c *replicas) Begin() {
+	for _, e := range c.engines {
+		e.ResetStages()
+	}
+}
+
+// End implements Observer.
+func (c *replicas) End() { c.status = c.engines[c.lanes.active()].Status() }
+
+// Report implements Observer.
+func (c *replicas) Report(r *bench.Result) (warnings []string) {
+	r.Stages = stagesOf(c.status)
+	if c.lanes.changes.Load() > 1 {
+		warnings = append(warnings, "the leader changed during the run")
+	}
+	return warnings
+}
+
+// start starts the replicas in a directory under cfg.Dir.
+func (c *replicas) start(ctx context.Context) error {
+	cfg := &c.cfg
+	mode, err := journal.ParseMode(cfg.Journal)
+	if err != nil {
+		return err
+	}
+	pipeline, err := engine.ParsePipeline(cfg.Pipeline)
+	if err != nil {
+		return err
+	}
+	threads, err := engine.ParseThreads(cfg.Threads)
+	if err != nil {
+		return err
+	}
+	if c.dir, err = os.MkdirTemp(cfg.Dir, "raftbench-"); err != nil {
+		return err
+	}
+	addresses, err := freeport.Addresses(replicaCount)
+	if err != nil {
+		return err
+	}
+	var members []engine.Member
+	for i, a := range addresses {
+		members = append(members, engine.Member{ID: uint64(i + 1), Address: a})
+	}
+	c.engines = make([]*engine.Engine, len(members))
+	faults := make([]error, len(members))
+	var starting sync.WaitGroup
+	for i, m := range members {
+		starting.Go(func() {
+			c.engines[i], faults[i] = engine.New().ID(m.ID).Dir(filepath.Join(c.dir, fmt.Sprint(m.ID))).
+				Listen(m.Address).Members(members...).Journal(mode).Pipeline(pipeline).Threads(threads).
+				MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).StateMachine(nothing{}).Start(ctx)
+		})
+	}
+	starting.Wait()
+	return errors.Join(faults...)
+}
+
+// leader is the place of the replica that leads and that the others follow,
+// or -1.
+func (c *replicas) leader() int {
+	for i, e := range c.engines {
+		s := e.Status()
+		if s.Role != engine.Leader {
+			continue
+		}
+		followed := true
+		for _, o := range c.engines {
+			followed = followed && o.Status().Leader == s.ID
+		}
+		if followed {
+			return i
+		}
+	}
+	return -1
+}
+
+// awaitLeader waits until there is one. Nothing is measured yet, so that it
+// may look again and again.
+func (c *replicas) awaitLeader(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, electionMax)
+	defer cancel()
+	for c.leader() < 0 {
+		for _, e := range c.engines {
+			if err := e.Err(); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("no leader was elected: %w", ctx.Err())
+		}
+		bench.Sleep(ctx, leaderPoll)
+	}
+	return nil
+}
+
+// Close implements Target. It stops the replicas and removes their directory.
+func (c *replicas) Close() error {
+	var mu sync.Mutex
+	var all error
+	var closing sync.WaitGroup
+	for _, e := range c.engines {
+		if e == nil {
+			continue
+		}
+		closing.Go(func() {
+			err := e.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			all = errors.Join(all, err)
+		})
+	}
+	closing.Wait()
+	if c.dir == "" {
+		return all
+	}
+	return errors.Join(all, os.RemoveAll(c.dir))
+}
+
+// stagesOf are an engine's stage times.
+func stagesOf(s engine.Status) (list []bench.Stage) {
+	us := func(d time.Duration) float64 { return bench.Microseconds(int64(d)) }
+	for _, t := range s.Stages {
+		list = append(list, bench.Stage{Name: t.Name, Count: t.Count, P50: us(t.P50), P90: us(t.P90), P99: us(t.P99),
+			P999: us(t.P999), Max: us(t.Max)})
+	}
+	return list
+}
+
+// durabilityOf says what Applied means with this journal.
+func durabilityOf(s engine.Status) bench.Durability {
+	if s.JournalDurable {
+		return bench.DurableJournal(s.Journal)
+	}
+	if s.Journal == "memory" {
+		return bench.Durability{Text: "NO: memory"}
+	}
+	return bench.Durability{Text: "NO: " + s.Journal + ", the disk is not waited for"}
+}

@@ -1,0 +1,129 @@
+// Package resptest is a RESP server for tests, whose replies the test chooses.
+package resptest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Server is a server that runs until its test ends.
+type Server struct {
+	Address string
+	Asked   atomic.Int64 // SETs and GETs received
+	Gate    sync.RWMutex // while a test holds it for writing, the server answers nothing
+
+	answer func(args []string) string
+}
+
+// New starts a server. answer says what to reply to a request, as raw bytes;
+// "" closes the connection. Every connection has a goroutine that calls it.
+func New(t *testing.T, answer func(args []string) string) *Server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Address: l.Addr().String(), answer: answer}
+	var mu sync.Mutex
+	var open []net.Conn
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			go s.serve(c)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+	})
+	return s
+}
+
+func (s *Server) serve(c net.Conn) {
+	defer c.Close()
+	in, out := bufio.NewReader(c), bufio.NewWriter(c)
+	for {
+		args, err := readCommand(in)
+		if err != nil {
+			return
+		}
+		if args[0] == "SET" || args[0] == "GET" {
+			s.Asked.Add(1)
+			s.Gate.RLock()
+			s.Gate.RUnlock() //nolint:staticcheck // passing the gate is the point
+		}
+		text := s.answer(args)
+		if text == "" {
+			return
+		}
+		if _, err = out.WriteString(text); err != nil {
+			return
+		}
+		if in.Buffered() == 0 && out.Flush() != nil {
+			return
+		}
+	}
+}
+
+func readCommand(in *bufio.Reader) ([]string, error) {
+	n, err := readLength(in)
+	if err != nil {
+		return nil, err
+	}
+	args := make([]string, n)
+	for i := range args {
+		size, err := readLength(in)
+		if err != nil {
+			return nil, err
+		}
+		b := make([]byte, size+2)
+		if _, err = io.ReadFull(in, b); err != nil {
+			return nil, err
+		}
+		args[i] = string(b[:size])
+	}
+	return args, nil
+}
+
+func readLength(in *bufio.Reader) (int, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(line[1:]))
+}
+
+// Bulk is a string as a reply.
+func Bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
+
+// Plain answers as a server with nothing to tell.
+func Plain(args []string) string {
+	switch args[0] {
+	case "PING":
+		return "+PONG\r\n"
+	case "SET":
+		return "+OK\r\n"
+	case "GET":
+		return "$-1\r\n"
+	case "INFO":
+		return Bulk("# Server\r\naof_enabled:0\r\nused_cpu_user:1.5\r\nused_cpu_sys:0.5\r\n")
+	}
+	return "-ERR unknown command\r\n"
+}
