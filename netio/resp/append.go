@@ -108,20 +108,20 @@ func AppendBigNumber(dst []byte, digits string) []byte {
 	return appendLine(append(dst, '('), digits)
 }
 
-// AppendCommand appends a request, as a client sends it.
-func AppendCommand(dst []byte, args ...[]byte) []byte {
-	dst = AppendArray(dst, len(args))
-	for _, a := range args {
-		dst = AppendBulk(dst, a)
+// AppendBulks appends an array of bulk strings. Requests have this form too.
+func AppendBulks(dst []byte, list ...[]byte) []byte {
+	dst = AppendArray(dst, len(list))
+	for _, b := range list {
+		dst = AppendBulk(dst, b)
 	}
 	return dst
 }
 
-// AppendCommandStrings is AppendCommand of strings.
-func AppendCommandStrings(dst []byte, args ...string) []byte {
-	dst = AppendArray(dst, len(args))
-	for _, a := range args {
-		dst = AppendBulkString(dst, a)
+// AppendBulkStrings is AppendBulks of strings.
+func AppendBulkStrings(dst []byte, list ...string) []byte {
+	dst = AppendArray(dst, len(list))
+	for _, s := range list {
+		dst = AppendBulkString(dst, s)
 	}
 	return dst
 }

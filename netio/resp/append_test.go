@@ -38,8 +38,8 @@ func TestAppend(t *testing.T) {
 		{AppendDouble(nil, 1e20), ",1e+20\r\n"},
 		{AppendVerbatim(nil, "txt", "hi"), "=6\r\ntxt:hi\r\n"},
 		{AppendBigNumber(nil, "12"), "(12\r\n"},
-		{AppendCommandStrings(nil, "GET", "k"), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
-		{AppendCommand(nil, []byte("GET"), []byte("k")), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
+		{AppendBulkStrings(nil, "GET", "k"), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
+		{AppendBulks(nil, []byte("GET"), []byte("k")), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
 	} {
 		if string(c.got) != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

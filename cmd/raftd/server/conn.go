@@ -32,11 +32,11 @@ type conn struct {
 	wakeAt  int    // blocked until no more replies than this are owed
 	waits   *link  // blocked until this link is open or lost; nil: no link
 
-	link      *link  // road of the commands owed
-	lastWrite uint64 // newest write in the lane; reads must see it
-	resp      int    // 2 or 3
-	proxied   bool   // the peer is another member that forwards its clients' commands
-	closing   bool   // no more input; close when nothing is owed
+	link      *link         // road of the commands owed
+	lastWrite uint64        // newest write in the lane; reads must see it
+	proto     resp.Protocol // what its replies are rendered in
+	proxied   bool          // the peer is another member that forwards its clients' commands
+	closing   bool          // no more input; close when nothing is owed
 	closed    bool
 }
 
@@ -138,22 +138,22 @@ func (c *conn) mayResume() bool {
 	return c.queue.len() <= c.wakeAt && (c.waits == nil || !c.waits.opening())
 }
 
-// immediate answers the newest command at once, behind all that is owed before it.
+// immediate answers the newest command at once, behind all that is owed before it. Like answer it
+// takes a reply in the internal form.
 func (c *conn) immediate(reply []byte) {
 	if !c.queue.empty() {
-		c.queue.early(c.queue.push(owesRead), reply)
+		c.queue.early(c.queue.push(owesRead), reply, c.proto)
 		return
 	}
 	c.output()
-	c.out = append(c.out, reply...)
+	c.out = resp.Render(c.out, reply, c.proto)
 }
 
 // fault answers the newest command with an error.
 func (c *conn) fault(text string) {
-	w := writer{b: c.front.reply[:0]}
-	w.fault(text)
-	c.front.reply = w.b
-	c.immediate(w.b)
+	f := c.front
+	f.reply = resp.AppendError(f.reply[:0], text)
+	c.immediate(f.reply)
 }
 
 // fail answers with an error and ends the connection once everything owed has left.
@@ -168,30 +168,18 @@ func (c *conn) end() {
 	c.output()
 }
 
-// answer settles the debt at a place with bytes in the connection's own protocol.
+// answer gives the reply of a place, in the internal form. It leaves in the form that the client reads:
+// here and in immediate is the only way out.
 func (c *conn) answer(place uint64, reply []byte) {
 	if c.closed {
 		return
 	}
 	if place != c.queue.head {
-		c.queue.early(place, reply)
+		c.queue.early(place, reply, c.proto)
 		return
 	}
 	c.output()
-	c.out = c.queue.pass(append(c.out, reply...))
-}
-
-// answerMachine settles the debt at a place with a reply of the state machine.
-func (c *conn) answerMachine(place uint64, reply []byte) {
-	if c.closed {
-		return
-	}
-	if c.resp == 3 {
-		f := c.front
-		f.reply = appendReply(f.reply[:0], reply, c.resp, c.queue.at(place).kind == owesMap)
-		reply = f.reply
-	}
-	c.answer(place, reply)
+	c.out = c.queue.pass(resp.Render(c.out, reply, c.proto))
 }
 
 // output makes sure that out is there and will be written at the end of the batch.

@@ -123,8 +123,8 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r.front = newFront(New(cfg), road{script: r.lane})
-	r.front.dial = func(f *front, address string, resp int) *link {
-		l := &link{front: f, key: linkKey{address, resp}, stop: func() {}}
+	r.front.dial = func(f *front, address string) *link {
+		l := &link{front: f, address: address, stop: func() {}}
 		r.dialed = append(r.dialed, l)
 		return l
 	}

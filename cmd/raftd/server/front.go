@@ -19,7 +19,7 @@ import (
 type front struct {
 	server *Server
 	road   road
-	dial   func(f *front, address string, resp int) *link
+	dial   func(f *front, address string) *link
 	do     func(func()) error // runs something in the loop
 	start  func(func())       // runs something beside it
 
@@ -32,14 +32,13 @@ type front struct {
 	args  [][]byte
 	text  []byte // encoded command
 	reply []byte // reply being made
-	local writer // of the local command being run; here so that it does not go to the heap
 	free  [][]byte
 	now   func() int64
 
 	dirty      []*conn
 	dirtyLinks []*link
 	blocked    []*conn
-	links      map[linkKey]*link
+	links      map[string]*link
 	retired    []*link // not the leader's any more, still owing
 	laneUsed   bool
 	finishing  bool
@@ -71,7 +70,7 @@ func newFront(s *Server, r road) *front {
 	n := r.Cells()
 	return &front{
 		server: s, road: r, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, start: func(g func()) { go g() }, links: make(map[linkKey]*link), counts: make([]uint64, len(commands)),
+		now: s.now, start: func(g func()) { go g() }, links: make(map[string]*link), counts: make([]uint64, len(commands)),
 		tally: tally{published: s.newTotals()},
 	}
 }
@@ -104,12 +103,10 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.block(0, nil)
 		return false
 	case d.class == local:
-		w := &f.local
-		w.b, w.resp = w.b[:0], c.resp
-		d.run(f, c, args, w)
-		c.immediate(w.b)
-		if cap(w.b) > 64<<10 {
-			w.b = nil
+		f.reply = d.run(f, c, args, f.reply[:0])
+		c.immediate(f.reply)
+		if cap(f.reply) > 64<<10 {
+			f.reply = nil
 		}
 	default:
 		if !f.data(c, d, args, raw) {
@@ -168,7 +165,7 @@ func (f *front) roadToLeader(c *conn, d *command, args [][]byte) (to *link, refu
 	case f.server.cfg.Follower == Redirect:
 		return nil, moved(d, args, f.lead.address)
 	}
-	to = f.linkTo(f.lead.address, c.resp)
+	to = f.linkTo(f.lead.address)
 	if to.state != linkOpen && !to.opening() || to.crowded() {
 		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
 	}
@@ -197,7 +194,6 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 	case read:
 		request, err = f.road.Read(cmd, c.lastWrite)
 	default:
-		kind = owesMap
 		request, err = f.road.ReadLocal(cmd)
 	}
 	if err != nil {
@@ -236,15 +232,13 @@ func (f *front) completions() {
 			continue
 		}
 		if done.Outcome == engine.Applied {
-			c.answerMachine(place, done.Reply)
+			c.answer(place, done.Reply)
 			continue
 		}
 		f.tally.refused++
 		f.leadUntil = 0
-		w := writer{b: f.reply[:0]}
-		w.fault(outcomeFault(done, c.queue.at(place).kind))
-		f.reply = w.b
-		c.answer(place, w.b)
+		f.reply = resp.AppendError(f.reply[:0], outcomeFault(done, c.queue.at(place).kind))
+		c.answer(place, f.reply)
 	}
 	f.road.Release()
 	f.finish()
@@ -359,5 +353,5 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	return &conn{front: f, sock: sock, client: f.server.join(address, local), resp: 2}
+	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2}
 }

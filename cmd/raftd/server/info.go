@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // field is one line of INFO, or one pair of RAFT.STATUS.
@@ -40,7 +41,7 @@ var sections = []section{
 // notDefault are sections that only "all", "everything" or their own name shows.
 var notDefault = map[string]bool{"commandstats": true, "latencystats": true}
 
-func runInfo(f *front, c *conn, args [][]byte, w *writer) {
+func runInfo(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	asked := make(map[string]bool)
 	for _, a := range args[1:] {
 		asked[strings.ToLower(string(a))] = true
@@ -61,7 +62,7 @@ func runInfo(f *front, c *conn, args [][]byte, w *writer) {
 			b.WriteString(p.name + ":" + p.value + "\r\n")
 		}
 	}
-	w.text(b.String())
+	return resp.AppendVerbatim(dst, "txt", b.String())
 }
 
 func serverFields(s *Server, st *engine.Status) []field {

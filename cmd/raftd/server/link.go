@@ -9,16 +9,17 @@ import (
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// link is a connection of this loop to the leader, shared by all of the loop's clients that speak one protocol
-// version. It carries commands as the clients sent them, and the leader's reply bytes back; the n-th reply belongs
-// to the n-th command. netio keeps dialing it while it is wanted.
+// link is a connection of this loop to the leader, shared by all of the loop's clients. It carries
+// commands as the clients sent them, and the leader's replies back in the internal form, whatever
+// protocol each client speaks; the n-th reply belongs to the n-th command. netio keeps dialing it
+// while it is wanted.
 type link struct {
-	front *front
-	key   linkKey
-	sock  socket // nil while not connected
-	stop  func() // ends dialing and closes
-	state linkState
-	since int64 // monotonic ns when dialing began
+	front   *front
+	address string
+	sock    socket // nil while not connected
+	stop    func() // ends dialing and closes
+	state   linkState
+	since   int64 // monotonic ns when dialing began
 
 	owed    []owed // FIFO from head on
 	replies resp.ReplyParser
@@ -28,11 +29,6 @@ type link struct {
 	dirty   bool
 	retired bool  // not the leader's any more: close once nothing is owed
 	giveUp  int64 // retired: then what is owed is unknown
-}
-
-type linkKey struct {
-	address string
-	resp    int
 }
 
 // owed is one reply expected on a link. conn is nil for the handshake.
@@ -61,13 +57,12 @@ const (
 var errHandshake = errors.New("the leader refused to take forwarded commands")
 
 // linkTo returns the link to an address, dialing it when there is none.
-func (f *front) linkTo(address string, resp int) *link {
-	key := linkKey{address, resp}
-	l := f.links[key]
+func (f *front) linkTo(address string) *link {
+	l := f.links[address]
 	if l == nil {
-		l = f.dial(f, address, resp)
+		l = f.dial(f, address)
 		l.since = f.now()
-		f.links[key] = l
+		f.links[address] = l
 	}
 	return l
 }
@@ -79,10 +74,10 @@ func (l *link) opening() bool {
 
 // retireLinks gives up links to members that no longer lead.
 func (f *front) retireLinks() {
-	for key, l := range f.links {
-		if f.lead.leading || key.address != f.lead.address {
+	for address, l := range f.links {
+		if f.lead.leading || address != f.lead.address {
 			l.retired, l.giveUp = true, f.now()+retiredMax
-			delete(f.links, key)
+			delete(f.links, address)
 			if l.rest(); l.stop != nil {
 				f.retired = append(f.retired, l)
 			}
@@ -127,9 +122,7 @@ func (l *link) crowded() bool {
 // opened starts the conversation: the leader must know that it may not forward these commands again.
 func (l *link) opened(sock socket) {
 	l.sock, l.state = sock, linkOpen
-	l.out = append(l.out[:0], "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n"...)
-	l.out = strconv.AppendInt(l.out, int64(l.key.resp), 10)
-	l.out = append(l.out, '\r', '\n')
+	l.out = resp.AppendBulkStrings(l.out[:0], "RAFT.PROXY", proxyVersion)
 	l.owed, l.head = append(l.owed[:0], owed{}), 0
 	l.markDirty()
 	l.front.finish()
@@ -146,12 +139,7 @@ func (l *link) forward(c *conn, d *command, args [][]byte, raw []byte) {
 	if raw[0] == '*' {
 		l.out = append(l.out, raw...)
 	} else { // an inline command
-		w := writer{b: l.out}
-		w.array(len(args))
-		for _, a := range args {
-			w.bulkBytes(a)
-		}
-		l.out = w.b
+		l.out = resp.AppendBulks(l.out, args...)
 	}
 	l.markDirty()
 }
@@ -222,14 +210,12 @@ func (l *link) lost() {
 		if o.conn == nil || o.conn.closed {
 			continue
 		}
-		w := writer{b: f.reply[:0]}
+		fault := "TRYAGAIN the connection to the leader was lost"
 		if o.write {
-			w.fault(unknownResult)
-		} else {
-			w.fault("TRYAGAIN the connection to the leader was lost")
+			fault = unknownResult
 		}
-		f.reply = w.b
-		o.conn.answer(o.place, w.b)
+		f.reply = resp.AppendError(f.reply[:0], fault)
+		o.conn.answer(o.place, f.reply)
 	}
 	f.tally.linksLost++
 	f.finish()

@@ -7,7 +7,7 @@ import (
 	"github.com/ringraft/ringraft/engine"
 )
 
-const handshake = "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n2\r\n"
+const handshake = "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n4\r\n"
 
 // feed gives bytes from the leader to a link.
 func feed(t *testing.T, l *link, b string) {
@@ -24,7 +24,7 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 	two, w2 := r.connect()
 	r.send(one, array("SET", "k", "v")+array("PING"))
 	r.send(two, "get k\r\n")
-	if len(r.dialed) != 1 || r.dialed[0].key != (linkKey{"127.0.0.1:9000", 2}) {
+	if len(r.dialed) != 1 || r.dialed[0].address != "127.0.0.1:9000" {
 		t.Fatalf("dialed %v", r.dialed)
 	}
 	l, far := r.dialed[0], &wire{}
@@ -42,17 +42,63 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 	}
 }
 
-func TestEachProtocolHasItsLink(t *testing.T) {
+// The leader answers in the internal form, on one link; each client gets its own protocol.
+func TestForwardedRepliesAreRenderedForEachClient(t *testing.T) {
+	leader := newRig(t, nil)
+	leader.lane.auto = true
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
-	c, w := r.connect()
-	r.send(c, array("HELLO", "3")+array("GET", "k"))
-	w.take()
+	two, w2 := r.connect()
+	three, w3 := r.connect()
+	r.send(three, array("HELLO", "3"))
+	w3.take()
+	for _, c := range []*conn{two, three} {
+		r.send(c, array("SET", "k", "v")+array("GET", "none")+array("MGET", "k", "none")+array("INCR", "k"))
+	}
+	if len(r.dialed) != 1 {
+		t.Fatalf("%d links", len(r.dialed))
+	}
 	l, far := r.dialed[0], &wire{}
 	l.opened(far)
-	expect(t, "forwarded", far.take(), strings.Replace(handshake, "\r\n2\r\n", "\r\n3\r\n", 1)+array("GET", "k"))
-	feed(t, l, "+OK\r\n_\r\n")
-	expect(t, "reply", w.take(), "_\r\n")
+	proxied, back := leader.connect()
+	leader.send(proxied, far.take())
+	leader.front.completions()
+	feed(t, l, back.take())
+	expect(t, "RESP2", w2.take(), "+OK\r\n$-1\r\n*2\r\n$1\r\nv\r\n$-1\r\n"+
+		"-ERR value is not an integer or out of range\r\n")
+	expect(t, "RESP3", w3.take(), "+OK\r\n_\r\n*2\r\n$1\r\nv\r\n_\r\n"+
+		"-ERR value is not an integer or out of range\r\n")
+}
+
+// What only the internal form can tell reaches both kinds of clients, also behind other replies.
+func TestMarksAreResolvedBehindAFollower(t *testing.T) {
+	const marked = "&1\r\n$1\r\na\r\n,1.5\r\n"
+	for proto, want := range map[string]string{
+		"2": "*-1\r\n*2\r\n$1\r\na\r\n$3\r\n1.5\r\n",
+		"3": "_\r\n*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n",
+	} {
+		r := newRig(t, nil)
+		r.follow("127.0.0.1:9000")
+		c, w := r.connect()
+		r.send(c, array("HELLO", proto))
+		w.take()
+		r.send(c, array("GET", "k")+array("GET", "k"))
+		r.dialed[0].opened(&wire{})
+		feed(t, r.dialed[0], "+OK\r\n*-1\r\n"+marked)
+		expect(t, "RESP"+proto, w.take(), want)
+	}
+}
+
+func TestForwardingOfAnotherVersionIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	c, w := r.connect()
+	for _, version := range []string{"2", "3", "5", "x"} {
+		r.send(c, array("RAFT.PROXY", version))
+		expect(t, version, w.take(), "-NOPROTO unsupported version of forwarding\r\n")
+	}
+	if c.proxied {
+		t.Fatal("taken for a member")
+	}
 }
 
 func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
@@ -135,7 +181,7 @@ func TestForwardedCommandsAreNotForwardedAgain(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
-	r.send(c, array("RAFT.PROXY", "2")+array("SET", "k", "v"))
+	r.send(c, array("RAFT.PROXY", proxyVersion)+array("SET", "k", "v"))
 	got := w.take()
 	if !strings.HasPrefix(got, "+OK\r\n-TRYAGAIN not applied: this member does not lead") || len(r.dialed) != 0 {
 		t.Fatalf("got %q", got)
@@ -172,7 +218,7 @@ func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
 	if stopped || len(r.dialed) != 2 {
 		t.Fatal("closed while it owes a reply")
 	}
-	feed(t, l, "+OK\r\n$-1\r\n")
+	feed(t, l, "+OK\r\n_\r\n")
 	expect(t, "reply of the old leader", w.take(), "$-1\r\n")
 	if !stopped {
 		t.Fatal("not closed")

@@ -1,5 +1,7 @@
 package server
 
+import "github.com/ringraft/ringraft/netio/resp"
+
 // queue holds the replies that a connection owes, in request order, and turns answers that come in any order into
 // bytes that leave in that order. It belongs to one loop.
 //
@@ -27,7 +29,6 @@ type debtKind uint8
 const (
 	owesRead debtKind = iota
 	owesWrite
-	owesMap // its array becomes a map in RESP3
 )
 
 func (q *queue) empty() bool { return q.head == q.tail }
@@ -54,17 +55,19 @@ func (q *queue) grow() {
 	}
 }
 
-// early keeps the reply of a place that is not at the head.
-func (q *queue) early(place uint64, reply []byte) {
+// early renders and keeps the reply of a place that is not at the head.
+func (q *queue) early(place uint64, reply []byte, proto resp.Protocol) {
 	if q.stashed == 0 {
 		q.stash = q.stash[:0]
 	} else if len(q.stash) > 64<<10 && q.stashed < len(q.stash)/2 {
 		q.compact()
 	}
 	d := q.at(place)
-	d.off, d.size, d.ready = uint32(len(q.stash)), uint32(len(reply)), true
-	q.stash = append(q.stash, reply...)
-	q.stashed += len(reply)
+	start := len(q.stash)
+	q.stash = resp.Render(q.stash, reply, proto)
+	size := len(q.stash) - start
+	d.off, d.size, d.ready = uint32(start), uint32(size), true
+	q.stashed += size
 }
 
 func (q *queue) compact() {

@@ -14,7 +14,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.transfer.Store(&transfer)
 	}
 	f := newFront(s, road{lane: env.Lane})
-	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
+	f.dial = func(f *front, address string) *link { return dialLink(env.Loop, f, address) }
 	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
@@ -37,8 +37,8 @@ func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
 func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }
 
 // dialLink makes a link that netio keeps connected until stop.
-func dialLink(loop *netio.Loop, f *front, address string, resp int) *link {
-	l := &link{front: f, key: linkKey{address, resp}}
+func dialLink(loop *netio.Loop, f *front, address string) *link {
+	l := &link{front: f, address: address}
 	up := loop.Dial(netio.LinkConfig{Address: address, Handler: func(c *netio.Conn) netio.Handler {
 		l.opened(c)
 		return &linkHandler{l}

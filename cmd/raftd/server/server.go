@@ -14,6 +14,7 @@ import (
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // Follower says what a member that does not lead does with data commands.
@@ -62,7 +63,7 @@ type client struct {
 
 	name, library, libraryVersion atomic.Pointer[string]
 
-	resp    atomic.Int32
+	proto   atomic.Int32
 	proxied atomic.Bool
 }
 
@@ -94,7 +95,7 @@ func (s *Server) redisRole() string {
 
 func (s *Server) join(address, local string) *client {
 	p := &client{id: s.lastID.Add(1), address: address, local: local, since: time.Now()}
-	p.resp.Store(2)
+	p.proto.Store(int32(resp.RESP2))
 	s.accepted.Add(1)
 	s.mu.Lock()
 	s.clients[p.id] = p

@@ -30,8 +30,8 @@ type command struct {
 	// encode appends the machine's form of a data command, or says why it cannot (an error reply without the
 	// leading minus sign and the line end).
 	encode func(dst []byte, args [][]byte, limit int) (cmd []byte, fault string)
-	// run answers a local command by appending to w.
-	run func(f *front, c *conn, args [][]byte, w *writer)
+	// run carries out a local command and appends its reply, in the internal form of package resp.
+	run func(f *front, c *conn, args [][]byte, dst []byte) []byte
 
 	group, since, summary string
 
@@ -142,6 +142,10 @@ func (d *command) arityFits(n int) bool {
 
 func arityFault(name string) string {
 	return "ERR wrong number of arguments for '" + name + "' command"
+}
+
+func unknownSubcommand(name string, args [][]byte) string {
+	return "ERR unknown subcommand '" + printable(args[1], 128) + "'. Try " + name + " HELP."
 }
 
 func unknownFault(args [][]byte) string {

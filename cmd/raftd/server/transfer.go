@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // transferMax bounds RAFT.TRANSFER. The engine gives a transfer up after an election timeout; it is slower only when
@@ -52,15 +53,13 @@ func (f *front) transfer(c *conn, args [][]byte) {
 
 func (f *front) transferred(c *conn, place uint64, err error) {
 	f.leadUntil = 0
-	w := writer{b: f.reply[:0]}
 	if err == nil {
-		w.status("OK")
+		f.reply = resp.AppendOK(f.reply[:0])
 	} else {
 		f.tally.refused++
-		w.fault(transferFault(err))
+		f.reply = resp.AppendError(f.reply[:0], transferFault(err))
 	}
-	f.reply = w.b
-	c.answer(place, w.b)
+	c.answer(place, f.reply)
 	f.finish()
 }
 
