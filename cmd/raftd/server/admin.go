@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
 )
@@ -43,12 +44,15 @@ func runTime(f *front, c *conn, args [][]byte, dst []byte) []byte {
 // runWait answers when nothing of this connection is owed any more. Every write answered by then is durable on a
 // majority; the number is that of the other members, as tools compare it with the number of replicas.
 func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
-	for _, a := range args[1:] {
-		if n, err := strconv.ParseInt(string(a), 10, 64); err != nil {
-			return resp.AppendError(dst, faultInteger)
-		} else if n < 0 {
-			return resp.AppendError(dst, "ERR timeout is negative")
-		}
+	_, countFits := kv.ParseInt(args[1])
+	timeout, timeoutFits := kv.ParseInt(args[2])
+	switch {
+	case !countFits:
+		return resp.AppendError(dst, faultInteger)
+	case !timeoutFits:
+		return resp.AppendError(dst, "ERR timeout is not an integer or out of range")
+	case timeout < 0:
+		return resp.AppendError(dst, "ERR timeout is negative")
 	}
 	st := f.server.status()
 	return resp.AppendInt(dst, int64(max(0, len(st.Members)-1)))
@@ -57,7 +61,9 @@ func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
 func runMemory(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	machine := f.server.cfg.Machine
 	switch {
-	case is(args[1], "USAGE") && len(args) >= 3:
+	case is(args[1], "USAGE") && len(args) < 3:
+		return resp.AppendError(dst, arityFault("memory|usage"))
+	case is(args[1], "USAGE"):
 		if n := machine.Keys(); n > 0 {
 			return resp.AppendInt(dst, machine.Memory()/n)
 		}
@@ -171,7 +177,9 @@ func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	}
 	named := args[2:]
 	switch {
-	case is(args[1], "COUNT") && len(args) == 2:
+	case is(args[1], "COUNT") && len(args) > 2:
+		return resp.AppendError(dst, arityFault("command|count"))
+	case is(args[1], "COUNT"):
 		return resp.AppendInt(dst, int64(len(commands)))
 	case is(args[1], "LIST"):
 		return appendNames(dst, named)
@@ -184,13 +192,15 @@ func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			if d := lookup(name); d != nil {
 				dst = d.describe(dst)
 			} else {
-				dst = resp.AppendNullArray(dst)
+				dst = resp.AppendNull(dst)
 			}
 		}
 		return dst
 	case is(args[1], "DOCS"):
 		return appendDocs(dst, named)
-	case is(args[1], "GETKEYS") && len(args) > 2:
+	case is(args[1], "GETKEYS") && len(args) < 4:
+		return resp.AppendError(dst, arityFault("command|getkeys"))
+	case is(args[1], "GETKEYS"):
 		return appendKeys(dst, named)
 	}
 	return resp.AppendError(dst, unknownSubcommand("COMMAND", args))
@@ -210,16 +220,23 @@ func (d *command) describe(dst []byte) []byte {
 	dst = resp.AppendInt(dst, int64(d.keyStep))
 	dst = resp.AppendSet(dst, 1)
 	dst = resp.AppendSimple(dst, "@"+d.group)
-	dst = resp.AppendArray(dst, 0)  // tips
-	dst = resp.AppendArray(dst, 0)  // key specifications
-	return resp.AppendArray(dst, 0) // subcommands
+	dst = resp.AppendSet(dst, 0)  // tips
+	dst = resp.AppendSet(dst, 0)  // key specifications
+	return resp.AppendSet(dst, 0) // subcommands
 }
 
+// appendNames answers COMMAND LIST [FILTERBY PATTERN glob].
 func appendNames(dst []byte, filter [][]byte) []byte {
+	pattern := "*"
+	switch {
+	case len(filter) == 3 && is(filter[0], "FILTERBY") && is(filter[1], "PATTERN"):
+		pattern = strings.ToLower(string(filter[2]))
+	case len(filter) > 0:
+		return resp.AppendError(dst, faultSyntax)
+	}
 	var names []string
 	for _, d := range commands {
-		if len(filter) != 3 || !is(filter[0], "FILTERBY") || !is(filter[1], "PATTERN") ||
-			match(strings.ToLower(string(filter[2])), d.name) {
+		if match(pattern, d.name) {
 			names = append(names, d.name)
 		}
 	}

@@ -196,7 +196,11 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	case "info":
 		return resp.AppendVerbatim(dst, "txt", c.client.line(time.Now())+"\n")
 	case "list":
-		return resp.AppendVerbatim(dst, "txt", f.server.clientList(args[2:]))
+		only, fault := clientFilter(args[2:])
+		if fault != "" {
+			return resp.AppendError(dst, fault)
+		}
+		return resp.AppendVerbatim(dst, "txt", f.server.clientList(only))
 	case "getname":
 		if name := c.client.name.Load(); name != nil {
 			return resp.AppendBulkString(dst, *name)
@@ -216,6 +220,26 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return resp.AppendError(dst, faultSyntax)
 	}
 	return resp.AppendOK(dst)
+}
+
+// clientFilter reads what follows CLIENT LIST: ids, or the type normal, which all clients have. Nil
+// means all clients.
+func clientFilter(args [][]byte) (only map[int64]bool, fault string) {
+	switch {
+	case len(args) == 0, len(args) == 2 && is(args[0], "TYPE") && is(args[1], "NORMAL"):
+		return nil, ""
+	case len(args) < 2 || !is(args[0], "ID"):
+		return nil, faultSyntax
+	}
+	only = make(map[int64]bool)
+	for _, a := range args[1:] {
+		id, ok := kv.ParseInt(a)
+		if !ok {
+			return nil, "ERR Invalid client ID"
+		}
+		only[id] = true
+	}
+	return only, ""
 }
 
 func runSetInfo(c *conn, args [][]byte, dst []byte) []byte {

@@ -8,7 +8,7 @@ import (
 // FuzzInput holds that any bytes at all are answered without a panic, and that it makes no difference how the network
 // cuts them or when the lane answers.
 func FuzzInput(f *testing.F) {
-	for _, x := range replyCases {
+	for _, x := range replies() {
 		f.Add(array(strings.Fields(x.cmd)...)+"PING\r\n", uint8(3))
 		f.Add(x.cmd+"\r\n"+array("GET", "k"), uint8(1))
 	}

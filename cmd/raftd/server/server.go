@@ -116,16 +116,8 @@ func (s *Server) Connections() (now int, all uint64) {
 	return len(s.clients), s.accepted.Load()
 }
 
-// clientList is CLIENT LIST, of all clients or of those named by ID.
-func (s *Server) clientList(args [][]byte) string {
-	var only map[int64]bool
-	if len(args) > 1 && is(args[0], "ID") {
-		only = make(map[int64]bool)
-		for _, a := range args[1:] {
-			id, _ := kv.ParseInt(a)
-			only[id] = true
-		}
-	}
+// clientList is CLIENT LIST, of all clients or only of those with these ids.
+func (s *Server) clientList(only map[int64]bool) string {
 	s.mu.Lock()
 	list := make([]*client, 0, len(s.clients))
 	for _, p := range s.clients {
