@@ -52,6 +52,16 @@ func TestInfoSections(t *testing.T) {
 	}
 }
 
+func TestAppendfsyncSaysWhetherTheDiskIsWaitedFor(t *testing.T) {
+	r := newRig(t, nil)
+	c, w := r.connect()
+	for durable, want := range map[bool]string{true: "$6\r\nalways\r\n", false: "$2\r\nno\r\n"} {
+		r.status.JournalDurable = durable
+		r.send(c, array("CONFIG", "GET", "appendfsync"))
+		expect(t, "appendfsync", w.take(), "*2\r\n$11\r\nappendfsync\r\n"+want)
+	}
+}
+
 func TestGlob(t *testing.T) {
 	for _, x := range []struct {
 		pattern, s string
