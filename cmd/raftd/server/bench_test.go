@@ -36,7 +36,7 @@ func (nowhere) Write(b []byte) error { return nil }
 func newEcho() (*front, *conn) {
 	st := engine.Status{Role: engine.Leader, Leader: 1}
 	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st }}),
-		road{script: &laneEcho{}})
+		lane{script: &laneEcho{}})
 	return f, f.accept(&nowhere{}, "", "")
 }
 

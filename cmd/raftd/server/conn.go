@@ -14,9 +14,9 @@ type socket interface {
 
 // conn is one client connection. It belongs to one loop.
 //
-// Its commands take one of two roads at a time: the loop's lane (link is nil), or a link to the leader. Answers of
-// one road may not overtake effects on the other, so the road changes only when nothing is owed; until then input
-// waits.
+// Its commands take one of two paths at a time: the loop's lane (link is nil), or a link to the leader.
+// Replies of one path must not overtake effects on the other, so the path changes only when no reply
+// is pending. Until then input waits.
 type conn struct {
 	front  *front
 	sock   socket
@@ -32,7 +32,7 @@ type conn struct {
 	wakeAt  int    // blocked until no more replies than this are owed
 	waits   *link  // blocked until this link is open or lost; nil: no link
 
-	link      *link         // road of the commands owed
+	link      *link         // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
 	proxied   bool          // the peer is another member that forwards its clients' commands

@@ -127,7 +127,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	r.front = newFront(New(cfg), road{script: r.lane})
+	r.front = newFront(New(cfg), lane{script: r.lane})
 	r.front.dial = func(f *front, address string) *link {
 		l := &link{front: f, address: address, stop: func() {}}
 		r.dialed = append(r.dialed, l)

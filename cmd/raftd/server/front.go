@@ -14,11 +14,11 @@ import (
 //	                            ├─► lane ──────► completions ──────┤─► queue of the connection ─► one write
 //	                            └─► link to the leader ─► replies ─┘
 //
-// Whatever the road, a reply finds its way back by a place in its connection's queue, and the queue lets replies
+// Whatever the path, a reply finds its way back by a place in its connection's queue, and the queue lets replies
 // leave in request order only. The lane is flushed and sockets are written once per batch, in finish.
 type front struct {
 	server *Server
-	road   road
+	lane   lane
 	dial   func(f *front, address string) *link
 	do     func(func()) error // runs something in the loop
 	start  func(func())       // runs something beside it
@@ -62,14 +62,14 @@ type leadership struct {
 	address string // client address of the leader, "" when not known
 }
 
-// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong road is refused with
+// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong path is refused with
 // certainty, so this bounds work lost, not correctness.
 const leadEvery = int64(5 * time.Millisecond)
 
-func newFront(s *Server, r road) *front {
+func newFront(s *Server, r lane) *front {
 	n := r.Cells()
 	return &front{
-		server: s, road: r, cells: make([]cell, n), mask: uint64(n - 1),
+		server: s, lane: r, cells: make([]cell, n), mask: uint64(n - 1),
 		now: s.now, start: func(g func()) { go g() }, links: make(map[string]*link), counts: make([]uint64, len(commands)),
 		tally: tally{published: s.newTotals()},
 	}
@@ -119,13 +119,13 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	return true
 }
 
-// data sends a data command down its road.
+// data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	f.refresh()
 	var to *link
 	if d.class != stale && !f.lead.leading {
 		var refused string
-		if to, refused = f.roadToLeader(c, d, args); refused != "" {
+		if to, refused = f.pathToLeader(c, d, args); refused != "" {
 			c.fault(refused)
 			return true
 		}
@@ -153,8 +153,8 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	return true
 }
 
-// roadToLeader finds the link to the leader, or says why there is none.
-func (f *front) roadToLeader(c *conn, d *command, args [][]byte) (to *link, refused string) {
+// pathToLeader finds the link to the leader, or says why there is none.
+func (f *front) pathToLeader(c *conn, d *command, args [][]byte) (to *link, refused string) {
 	switch {
 	case c.proxied:
 		return nil, "TRYAGAIN not applied: this member does not lead, and the command was forwarded once already"
@@ -189,12 +189,12 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 	switch d.class {
 	case write:
 		kind = owesWrite
-		request, err = f.road.Write(cmd)
+		request, err = f.lane.Write(cmd)
 		c.lastWrite = max(c.lastWrite, request)
 	case read:
-		request, err = f.road.Read(cmd, c.lastWrite)
+		request, err = f.lane.Read(cmd, c.lastWrite)
 	default:
-		request, err = f.road.ReadLocal(cmd)
+		request, err = f.lane.ReadLocal(cmd)
 	}
 	if err != nil {
 		f.tally.refused++
@@ -220,7 +220,7 @@ func laneFault(err error) string {
 // completions takes the lane's answers, in whatever order they come.
 func (f *front) completions() {
 	for {
-		done, ok := f.road.Next()
+		done, ok := f.lane.Next()
 		if !ok {
 			break
 		}
@@ -240,7 +240,7 @@ func (f *front) completions() {
 		f.reply = resp.AppendError(f.reply[:0], outcomeFault(done, c.queue.at(place).kind))
 		c.answer(place, f.reply)
 	}
-	f.road.Release()
+	f.lane.Release()
 	f.finish()
 }
 
@@ -282,7 +282,7 @@ func (f *front) finish() {
 	for {
 		if f.laneUsed {
 			f.laneUsed = false
-			f.road.Flush()
+			f.lane.Flush()
 		}
 		for _, l := range f.dirtyLinks {
 			l.write()

@@ -101,7 +101,7 @@ func TestForwardingOfAnotherVersionIsRefused(t *testing.T) {
 	}
 }
 
-func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
+func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "1"))

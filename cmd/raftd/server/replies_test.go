@@ -172,7 +172,7 @@ var ownReplies = []struct {
 	{reply{"COMMAND COUNT", ":41\r\n", ""}, "there are fewer"},
 	{reply{"COMMAND INFO get",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
-		"*1\r\n+@string\r\n*0\r\n*0\r\n*0\r\n",
+			"*1\r\n+@string\r\n*0\r\n*0\r\n*0\r\n",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n~2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
 			"~1\r\n+@string\r\n~0\r\n~0\r\n~0\r\n"},
 		"one category, no tips, no key specifications"},

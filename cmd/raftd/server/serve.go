@@ -13,7 +13,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		transfer := env.Engine.Transfer
 		s.transfer.Store(&transfer)
 	}
-	f := newFront(s, road{lane: env.Lane})
+	f := newFront(s, lane{engine: env.Lane})
 	f.dial = func(f *front, address string) *link { return dialLink(env.Loop, f, address) }
 	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
