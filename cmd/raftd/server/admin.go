@@ -41,8 +41,9 @@ func runTime(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendBulkStrings(dst, strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond()/1000))
 }
 
-// runWait answers when nothing of this connection is owed any more. Every write answered by then is durable on a
-// majority; the number is that of the other members, as tools compare it with the number of replicas.
+// runWait answers when no reply of this connection is pending. Every write answered by then is durable
+// on a majority; the number is that of the other members, as tools compare it with the number of
+// replicas.
 func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	_, countFits := kv.ParseInt(args[1])
 	timeout, timeoutFits := kv.ParseInt(args[2])
@@ -120,7 +121,7 @@ type setting struct{ name, value string }
 // settings are answers to the questions that tools ask; none of them can be set.
 func (s *Server) settings() []setting {
 	st := s.status()
-	fsync := "always" // or nothing waits for the disk: tools that measure tell the two apart by this
+	fsync := "always" // tools that measure look here whether replies wait for the disk
 	if !st.JournalDurable {
 		fsync = "no"
 	}

@@ -29,20 +29,20 @@ type conn struct {
 	parser  resp.Parser
 	held    []byte // input that waits, when blocked or behind input that waited
 	blocked bool   // listed in front.blocked
-	wakeAt  int    // blocked until no more replies than this are owed
+	wakeAt  int    // blocked until no more replies than this are pending
 	waits   *link  // blocked until this link is open or lost; nil: no link
 
 	link      *link         // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
 	proxied   bool          // the peer is another member that forwards its clients' commands
-	closing   bool          // no more input; close when nothing is owed
+	closing   bool          // no more input; close when no reply is pending
 	closed    bool
 }
 
 const (
-	// pendingMax bounds the replies owed to one connection; more input waits. A client that pipelines further is
-	// not refused but slowed down.
+	// pendingMax bounds the pending replies of one connection; more input waits. A client that
+	// pipelines further is not refused but slowed down.
 	pendingMax = 512
 	// proxiedPendingMax is the same for a link of another member, which carries many clients.
 	proxiedPendingMax = 8192
@@ -125,7 +125,7 @@ func (c *conn) run(b []byte) (n int) {
 	return n
 }
 
-// block stops input until at most wakeAt replies are owed and the link is no longer opening.
+// block stops input until at most wakeAt replies are pending and the link is no longer opening.
 func (c *conn) block(wakeAt int, waits *link) {
 	c.wakeAt, c.waits = wakeAt, waits
 	if !c.blocked {
@@ -138,11 +138,11 @@ func (c *conn) mayResume() bool {
 	return c.queue.len() <= c.wakeAt && (c.waits == nil || !c.waits.opening())
 }
 
-// immediate answers the newest command at once, behind all that is owed before it. Like answer it
-// takes a reply in the internal form.
+// immediate answers the newest command at once; the reply leaves behind all that are pending. Like
+// answer it takes a reply in the internal form.
 func (c *conn) immediate(reply []byte) {
 	if !c.queue.empty() {
-		c.queue.early(c.queue.push(owesRead), reply, c.proto)
+		c.queue.early(c.queue.push(readReply), reply, c.proto)
 		return
 	}
 	c.output()
@@ -156,20 +156,20 @@ func (c *conn) fault(text string) {
 	c.immediate(f.reply)
 }
 
-// fail answers with an error and ends the connection once everything owed has left.
+// fail answers with an error and ends the connection once all replies have left.
 func (c *conn) fail(text string) {
 	c.fault(text)
 	c.end()
 }
 
-// end takes no more input and closes once everything owed has left.
+// end takes no more input and closes once all replies have left.
 func (c *conn) end() {
 	c.closing, c.held = true, nil
 	c.output()
 }
 
-// answer gives the reply of a place, in the internal form. It leaves in the form that the client reads:
-// here and in immediate is the only way out.
+// answer gives the reply of a place, in the internal form. It leaves in the form that the client
+// reads; there is no other way out than here and in immediate.
 func (c *conn) answer(place uint64, reply []byte) {
 	if c.closed {
 		return
@@ -207,7 +207,8 @@ func (c *conn) write() {
 	}
 }
 
-// gone forgets the connection. What it still has in the lane or on a link is answered into the void.
+// gone forgets the connection. Replies to what it still has in the lane or on a link are discarded
+// when they come.
 func (c *conn) gone() {
 	c.closed, c.held = true, nil
 	c.front.server.leave(c.client)

@@ -185,10 +185,10 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 	}
 	var request uint64
 	var err error
-	kind := owesRead
+	kind := readReply
 	switch d.class {
 	case write:
-		kind = owesWrite
+		kind = writeReply
 		request, err = f.lane.Write(cmd)
 		c.lastWrite = max(c.lastWrite, request)
 	case read:
@@ -202,7 +202,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 		return
 	}
 	f.laneUsed = true
-	f.tally.owed++
+	f.tally.inLane++
 	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
 }
 
@@ -227,7 +227,7 @@ func (f *front) completions() {
 		at := &f.cells[done.Request&f.mask]
 		c, place := at.conn, at.place
 		at.conn = nil
-		f.tally.owed--
+		f.tally.inLane--
 		if c == nil || c.closed {
 			continue
 		}
@@ -247,8 +247,8 @@ func (f *front) completions() {
 const unknownResult = "UNKNOWNRESULT the outcome of this command is unknown: it may have been applied"
 
 // outcomeFault words an outcome other than applied. A read has no effect, so it can always be tried again.
-func outcomeFault(done engine.Completion, kind debtKind) string {
-	if done.Outcome == engine.Unknown && kind == owesWrite {
+func outcomeFault(done engine.Completion, kind replyKind) string {
+	if done.Outcome == engine.Unknown && kind == writeReply {
 		return unknownResult
 	}
 	switch done.Reason {

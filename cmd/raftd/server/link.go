@@ -130,11 +130,11 @@ func (l *link) opened(sock socket) {
 
 // forward sends a command on, byte for byte when it came as an array.
 func (l *link) forward(c *conn, d *command, args [][]byte, raw []byte) {
-	kind := owesRead
+	kind := readReply
 	if d.class == write || d.class == leads {
-		kind = owesWrite
+		kind = writeReply
 	}
-	l.push(owed{c, c.queue.push(kind), kind == owesWrite})
+	l.push(owed{c, c.queue.push(kind), kind == writeReply})
 	l.front.tally.forwarded++
 	if raw[0] == '*' {
 		l.out = append(l.out, raw...)

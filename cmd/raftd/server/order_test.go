@@ -150,7 +150,7 @@ func TestPipelineBeyondTheBoundWaitsAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestHelloWaitsForWhatIsOwed(t *testing.T) {
+func TestHelloWaitsForPendingReplies(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
 	r.send(c, array("GET", "k")+array("HELLO", "3")+array("GET", "k"))
@@ -187,7 +187,7 @@ func TestQuitClosesAfterTheReplies(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("INCR", "k")+array("QUIT")+array("PING"))
 	if w.closed {
-		t.Fatal("closed before the owed reply")
+		t.Fatal("closed before the pending reply")
 	}
 	r.lane.complete(1)
 	r.front.completions()

@@ -2,54 +2,55 @@ package server
 
 import "github.com/ringraft/ringraft/netio/resp"
 
-// queue holds the replies that a connection owes, in request order, and turns answers that come in any order into
-// bytes that leave in that order. It belongs to one loop.
+// queue holds the pending replies of a connection in request order. Answers may come in any order;
+// their bytes leave in that order. It belongs to one loop.
 //
 //	head                          tail
 //	 │ waiting │ ready │ waiting │ ready │        a ready reply leaves when all before it have left
 //
-// The answer that everybody waits for goes straight to the output; one that comes early lies in the stash meanwhile.
+// The answer at the head goes straight to the output. One that comes earlier than those before it is
+// kept in the stash.
 type queue struct {
-	cells      []debt // power of two
-	head, tail uint64 // places; a place is never used twice
+	cells      []pending // power of two
+	head, tail uint64    // places; a place is never used twice
 	stash      []byte
-	stashed    int // bytes of the stash still wanted
+	stashed    int // bytes of the stash that have not left
 }
 
-// debt is one reply owed.
-type debt struct {
+// pending is a reply that has not left.
+type pending struct {
 	off, size uint32 // in the stash, when ready
 	ready     bool
-	kind      debtKind
+	kind      replyKind
 }
 
-// debtKind is what must be known of a request when it is answered.
-type debtKind uint8
+// replyKind says what a reply answers: the wording of a failure depends on it.
+type replyKind uint8
 
 const (
-	owesRead debtKind = iota
-	owesWrite
+	readReply replyKind = iota
+	writeReply
 )
 
 func (q *queue) empty() bool { return q.head == q.tail }
 func (q *queue) len() int    { return int(q.tail - q.head) }
 
-func (q *queue) at(place uint64) *debt { return &q.cells[place&uint64(len(q.cells)-1)] }
+func (q *queue) at(place uint64) *pending { return &q.cells[place&uint64(len(q.cells)-1)] }
 
 // push adds a reply to come and returns its place.
-func (q *queue) push(kind debtKind) uint64 {
+func (q *queue) push(kind replyKind) uint64 {
 	if q.len() == len(q.cells) {
 		q.grow()
 	}
 	place := q.tail
 	q.tail++
-	*q.at(place) = debt{kind: kind}
+	*q.at(place) = pending{kind: kind}
 	return place
 }
 
 func (q *queue) grow() {
 	old := *q
-	q.cells = make([]debt, max(16, 2*len(old.cells)))
+	q.cells = make([]pending, max(16, 2*len(old.cells)))
 	for p := old.head; p < old.tail; p++ {
 		*q.at(p) = *old.at(p)
 	}

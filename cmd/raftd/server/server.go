@@ -152,17 +152,17 @@ type totals struct {
 	refused   atomic.Uint64
 	forwarded atomic.Uint64
 	linksLost atomic.Uint64
-	owed      atomic.Int64 // requests in the lane
+	inLane    atomic.Int64 // requests in the lane
 }
 
 // tally is the loop's own side of totals.
 type tally struct {
 	faults, refused, forwarded, linksLost uint64
-	owed                                  int64
+	inLane                                int64
 
-	published *totals
-	last      [4]uint64
-	lastOwed  int64
+	published  *totals
+	last       [4]uint64
+	lastInLane int64
 }
 
 func (s *Server) newTotals() *totals {
@@ -196,9 +196,9 @@ func (f *front) publishCounts() {
 		t.forwarded.Store(now[2])
 		t.linksLost.Store(now[3])
 	}
-	if f.tally.owed != f.tally.lastOwed {
-		f.tally.lastOwed = f.tally.owed
-		t.owed.Store(f.tally.owed)
+	if f.tally.inLane != f.tally.lastInLane {
+		f.tally.lastInLane = f.tally.inLane
+		t.inLane.Store(f.tally.inLane)
 	}
 }
 
@@ -207,7 +207,7 @@ func (s *Server) Idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.totals {
-		if t.owed.Load() != 0 {
+		if t.inLane.Load() != 0 {
 			return false
 		}
 	}

@@ -22,7 +22,7 @@ type command struct {
 	name  string // lower case
 	arity int    // number of arguments with the name; negative: at least that many
 	class class
-	alone bool     // waits until nothing is owed: it changes what replies look like
+	alone bool     // waits until no reply is pending: it changes what replies look like
 	flags []string // as COMMAND reports them
 
 	firstKey, lastKey, keyStep int // places of keys among the arguments, as COMMAND reports them

@@ -39,7 +39,7 @@ func (f *front) transfer(c *conn, args [][]byte) {
 		c.fault("TRYAGAIN not transferred: another RAFT.TRANSFER is under way")
 		return
 	}
-	place := c.queue.push(owesWrite)
+	place := c.queue.push(writeReply)
 	s := f.server
 	f.start(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), transferMax)
