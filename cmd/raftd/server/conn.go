@@ -14,7 +14,7 @@ type socket interface {
 
 // conn is one client connection. It belongs to one loop.
 //
-// Its commands take one of two paths at a time: the loop's lane (link is nil), or a link to the leader.
+// Its commands take one of two paths at a time: the loop's lane, or the forwarder to the leader.
 // Replies of one path must not overtake effects on the other, so the path changes only when no reply
 // is pending. Until then input waits.
 type conn struct {
@@ -27,12 +27,12 @@ type conn struct {
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	held    []byte // input that waits, when blocked or behind input that waited
-	blocked bool   // listed in front.blocked
-	wakeAt  int    // blocked until no more replies than this are pending
-	waits   *link  // blocked until this link is open or lost; nil: no link
+	held    []byte     // input that waits, when blocked or behind input that waited
+	blocked bool       // listed in front.blocked
+	wakeAt  int        // blocked until no more replies than this are pending
+	waits   *forwarder // blocked until this one is open or lost; nil: none
 
-	link      *link         // path of the commands whose replies are pending; nil: the lane
+	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
 	proxied   bool          // the peer is another member that forwards its clients' commands
@@ -44,7 +44,7 @@ const (
 	// pendingMax bounds the pending replies of one connection; more input waits. A client that
 	// pipelines further is not refused but slowed down.
 	pendingMax = 512
-	// proxiedPendingMax is the same for a link of another member, which carries many clients.
+	// proxiedPendingMax is the same for a forwarder of another member, which carries many clients.
 	proxiedPendingMax = 8192
 	// heldMax bounds the input that waits on one connection.
 	heldMax = 64 << 20
@@ -125,8 +125,9 @@ func (c *conn) run(b []byte) (n int) {
 	return n
 }
 
-// block stops input until at most wakeAt replies are pending and the link is no longer opening.
-func (c *conn) block(wakeAt int, waits *link) {
+// block stops input until at most wakeAt replies are pending and the forwarder is no longer
+// opening.
+func (c *conn) block(wakeAt int, waits *forwarder) {
 	c.wakeAt, c.waits = wakeAt, waits
 	if !c.blocked {
 		c.blocked = true
@@ -207,7 +208,7 @@ func (c *conn) write() {
 	}
 }
 
-// gone forgets the connection. Replies to what it still has in the lane or on a link are discarded
+// gone forgets the connection. Replies to what it still has in the lane or at the leader are discarded
 // when they come.
 func (c *conn) gone() {
 	c.closed, c.held = true, nil

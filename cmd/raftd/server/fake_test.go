@@ -115,7 +115,7 @@ type rig struct {
 	lane   *laneScript
 	front  *front
 	status engine.Status
-	dialed []*link
+	dialed []*forwarder
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
@@ -128,8 +128,8 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r.front = newFront(New(cfg), lane{script: r.lane})
-	r.front.dial = func(f *front, address string) *link {
-		l := &link{front: f, address: address, stop: func() {}}
+	r.front.dial = func(f *front, address string) *forwarder {
+		l := &forwarder{front: f, address: address, stop: func() {}}
 		r.dialed = append(r.dialed, l)
 		return l
 	}

@@ -12,14 +12,14 @@ import (
 //
 //	socket ─► parse ─► execute ─┬─► immediate reply ───────────────┐
 //	                            ├─► lane ──────► completions ──────┤─► queue of the connection ─► one write
-//	                            └─► link to the leader ─► replies ─┘
+//	                            └─► forwarder ─► the leader ───────┘
 //
 // Whatever the path, a reply finds its way back by a place in its connection's queue, and the queue lets replies
 // leave in request order only. The lane is flushed and sockets are written once per batch, in finish.
 type front struct {
 	server *Server
 	lane   lane
-	dial   func(f *front, address string) *link
+	dial   func(f *front, address string) *forwarder
 	do     func(func()) error // runs something in the loop
 	start  func(func())       // runs something beside it
 
@@ -35,13 +35,13 @@ type front struct {
 	free  [][]byte
 	now   func() int64
 
-	dirty      []*conn
-	dirtyLinks []*link
-	blocked    []*conn
-	links      map[string]*link
-	retired    []*link // not the leader's any more, still owing
-	laneUsed   bool
-	finishing  bool
+	dirty           []*conn
+	dirtyForwarders []*forwarder
+	blocked         []*conn
+	forwarders      map[string]*forwarder
+	retired         []*forwarder // not the leader's any more, still owing
+	laneUsed        bool
+	finishing       bool
 
 	counts  []uint64 // by command, of this loop
 	touched []int    // commands counted in this batch
@@ -70,7 +70,7 @@ func newFront(s *Server, r lane) *front {
 	n := r.Cells()
 	return &front{
 		server: s, lane: r, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, start: func(g func()) { go g() }, links: make(map[string]*link), counts: make([]uint64, len(commands)),
+		now: s.now, start: func(g func()) { go g() }, forwarders: make(map[string]*forwarder), counts: make([]uint64, len(commands)),
 		tally: tally{published: s.newTotals()},
 	}
 }
@@ -85,7 +85,7 @@ func (f *front) refresh() {
 	lead := f.server.leadership()
 	if lead != f.lead {
 		f.lead = lead
-		f.retireLinks()
+		f.retireForwarders()
 	}
 }
 
@@ -122,10 +122,10 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 // data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	f.refresh()
-	var to *link
+	var to *forwarder
 	if d.class != stale && !f.lead.leading {
 		var refused string
-		if to, refused = f.pathToLeader(c, d, args); refused != "" {
+		if to, refused = f.forwarderToLeader(c, d, args); refused != "" {
 			c.fault(refused)
 			return true
 		}
@@ -134,12 +134,12 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 			return false
 		}
 	}
-	if to != c.link {
+	if to != c.path {
 		if !c.queue.empty() {
 			c.block(0, nil)
 			return false
 		}
-		c.link = to
+		c.path = to
 	}
 	if to != nil {
 		to.forward(c, d, args, raw)
@@ -153,8 +153,8 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	return true
 }
 
-// pathToLeader finds the link to the leader, or says why there is none.
-func (f *front) pathToLeader(c *conn, d *command, args [][]byte) (to *link, refused string) {
+// forwarderToLeader finds the forwarder to the leader, or says why there is none.
+func (f *front) forwarderToLeader(c *conn, d *command, args [][]byte) (to *forwarder, refused string) {
 	switch {
 	case c.proxied:
 		return nil, "TRYAGAIN not applied: this member does not lead, and the command was forwarded once already"
@@ -165,8 +165,8 @@ func (f *front) pathToLeader(c *conn, d *command, args [][]byte) (to *link, refu
 	case f.server.cfg.Follower == Redirect:
 		return nil, moved(d, args, f.lead.address)
 	}
-	to = f.linkTo(f.lead.address)
-	if to.state != linkOpen && !to.opening() || to.crowded() {
+	to = f.forwarderTo(f.lead.address)
+	if to.state != forwarderOpen && !to.opening() || to.crowded() {
 		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
 	}
 	return to, ""
@@ -270,24 +270,24 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 	return "TRYAGAIN not applied: leadership changed"
 }
 
-// finish ends a batch: hands the lane over, sends to links, lets waiting input go on where it may, writes sockets.
+// finish ends a batch: hands the lane over, sends to the leader, lets waiting input go on where it may, writes sockets.
 func (f *front) finish() {
 	if f.finishing { // the lane or a socket called back from inside
 		return
 	}
 	f.finishing = true
 	if len(f.retired) > 0 {
-		f.giveUpLinks()
+		f.giveUpForwarders()
 	}
 	for {
 		if f.laneUsed {
 			f.laneUsed = false
 			f.lane.Flush()
 		}
-		for _, l := range f.dirtyLinks {
-			l.write()
+		for _, fw := range f.dirtyForwarders {
+			fw.write()
 		}
-		f.dirtyLinks = f.dirtyLinks[:0]
+		f.dirtyForwarders = f.dirtyForwarders[:0]
 		if !f.resume() {
 			break
 		}
@@ -304,7 +304,7 @@ func (f *front) finish() {
 // tick is called every so often, whatever comes in: those who wait for a leader that stands still must not wait until
 // somebody else asks who leads.
 func (f *front) tick() {
-	if len(f.links) > 0 {
+	if len(f.forwarders) > 0 {
 		f.refresh()
 	}
 	f.finish()
@@ -315,7 +315,7 @@ func (f *front) resume() (went bool) {
 	if len(f.blocked) == 0 {
 		return false
 	}
-	f.refresh() // may give up links that somebody waits for
+	f.refresh() // may give up forwarders that somebody waits for
 	waiting := f.blocked
 	f.blocked = nil
 	kept := waiting[:0]

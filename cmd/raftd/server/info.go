@@ -127,7 +127,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"total_error_replies", number(c.Faults + c.Refused)},
 		{"rejected_commands", number(c.Refused)},
 		{"forwarded_commands", number(c.Forwarded)},
-		{"leader_links_lost", number(c.LinksLost)},
+		{"leader_links_lost", number(c.ForwardersLost)},
 		{"expired_keys", "0"},
 		{"evicted_keys", "0"},
 	}

@@ -1,6 +1,6 @@
 // Package server is the RESP front end of raftd: one front per netio loop, over that loop's lane of the engine.
 //
-// See front for the way of a command, conn for the rules of one connection, link for what happens when another member
+// See front for the way of a command, conn for the rules of one connection, forwarder for what happens when another member
 // leads.
 package server
 
@@ -147,18 +147,18 @@ func (p *client) setName(name []byte) {
 
 // totals is what a loop has counted, published once per batch.
 type totals struct {
-	commands  []atomic.Uint64 // by command
-	faults    atomic.Uint64
-	refused   atomic.Uint64
-	forwarded atomic.Uint64
-	linksLost atomic.Uint64
-	inLane    atomic.Int64 // requests in the lane
+	commands       []atomic.Uint64 // by command
+	faults         atomic.Uint64
+	refused        atomic.Uint64
+	forwarded      atomic.Uint64
+	forwardersLost atomic.Uint64
+	inLane         atomic.Int64 // requests in the lane
 }
 
 // tally is the loop's own side of totals.
 type tally struct {
-	faults, refused, forwarded, linksLost uint64
-	inLane                                int64
+	faults, refused, forwarded, forwardersLost uint64
+	inLane                                     int64
 
 	published  *totals
 	last       [4]uint64
@@ -189,12 +189,12 @@ func (f *front) publishCounts() {
 		t.commands[p].Store(f.counts[p])
 	}
 	f.touched = f.touched[:0]
-	if now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.linksLost}; now != f.tally.last {
+	if now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost}; now != f.tally.last {
 		f.tally.last = now
 		t.faults.Store(now[0])
 		t.refused.Store(now[1])
 		t.forwarded.Store(now[2])
-		t.linksLost.Store(now[3])
+		t.forwardersLost.Store(now[3])
 	}
 	if f.tally.inLane != f.tally.lastInLane {
 		f.tally.lastInLane = f.tally.inLane
@@ -216,12 +216,12 @@ func (s *Server) Idle() bool {
 
 // Counts is what all loops have counted so far.
 type Counts struct {
-	Commands  map[string]uint64 // by name, those that were ever called
-	Total     uint64
-	Faults    uint64 // refused for what they were: unknown, wrong arguments
-	Refused   uint64 // refused for the state of things: busy, no leader, leadership lost
-	Forwarded uint64 // sent on to the leader
-	LinksLost uint64
+	Commands       map[string]uint64 // by name, those that were ever called
+	Total          uint64
+	Faults         uint64 // refused for what they were: unknown, wrong arguments
+	Refused        uint64 // refused for the state of things: busy, no leader, leadership lost
+	Forwarded      uint64 // sent on to the leader
+	ForwardersLost uint64
 }
 
 // Counts sums up the loops.
@@ -239,7 +239,7 @@ func (s *Server) Counts() Counts {
 		c.Faults += t.faults.Load()
 		c.Refused += t.refused.Load()
 		c.Forwarded += t.forwarded.Load()
-		c.LinksLost += t.linksLost.Load()
+		c.ForwardersLost += t.forwardersLost.Load()
 	}
 	return c
 }

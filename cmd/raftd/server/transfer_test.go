@@ -134,7 +134,7 @@ func TestTransferIsForwarded(t *testing.T) {
 	l = r.dialed[1]
 	l.opened(far)
 	l.lost()
-	expect(t, "a link lost while it was under way", w.take(), "-"+unknownResult+"\r\n")
+	expect(t, "a connection lost while it was under way", w.take(), "-"+unknownResult+"\r\n")
 
 	r = newRig(t, func(c *Config) { c.Follower = Redirect })
 	r.follow("127.0.0.1:9000")
@@ -144,7 +144,7 @@ func TestTransferIsForwarded(t *testing.T) {
 }
 
 // A leader deposed whose loop hangs keeps its connections and answers nothing.
-func TestRetiredLinkIsGivenUp(t *testing.T) {
+func TestRetiredForwarderIsGivenUp(t *testing.T) {
 	r := newRig(t, nil)
 	now := int64(time.Minute)
 	r.front.now = func() int64 { return now }
@@ -161,7 +161,7 @@ func TestRetiredLinkIsGivenUp(t *testing.T) {
 	r.front.finish()
 	expect(t, "then the outcome is unknown", w.take(), "-"+unknownResult+"\r\n")
 	if l.stop != nil || len(r.front.retired) != 0 {
-		t.Fatal("the link is kept")
+		t.Fatal("the forwarder is kept")
 	}
 	feed(t, r.dialed[1], "+OK\r\n$1\r\nv\r\n")
 	expect(t, "the new leader answers the rest", w.take(), "$1\r\nv\r\n")

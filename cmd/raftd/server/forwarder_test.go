@@ -9,11 +9,11 @@ import (
 
 const handshake = "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n4\r\n"
 
-// feed gives bytes from the leader to a link.
-func feed(t *testing.T, l *link, b string) {
+// feed gives bytes from the leader to a forwarder.
+func feed(t *testing.T, l *forwarder, b string) {
 	t.Helper()
 	if n, err := l.input([]byte(b)); n != len(b) || err != nil {
-		t.Fatalf("link consumed %d of %d bytes: %v", n, len(b), err)
+		t.Fatalf("consumed %d of %d bytes: %v", n, len(b), err)
 	}
 }
 
@@ -28,7 +28,7 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 		t.Fatalf("dialed %v", r.dialed)
 	}
 	l, far := r.dialed[0], &wire{}
-	expect(t, "nothing before the link is there", w1.take()+w2.take(), "")
+	expect(t, "nothing before the connection is there", w1.take()+w2.take(), "")
 	l.opened(far)
 	expect(t, "forwarded", far.take(), handshake+array("SET", "k", "v")+array("get", "k"))
 	if n, err := l.input([]byte("+OK\r\n+OK\r\n$1\r")); n != 10 || err != nil {
@@ -42,7 +42,7 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 	}
 }
 
-// The leader answers in the internal form, on one link; each client gets its own protocol.
+// The leader answers in the internal form, on one connection; each client gets its own protocol.
 func TestForwardedRepliesAreRenderedForEachClient(t *testing.T) {
 	leader := newRig(t, nil)
 	leader.lane.auto = true
@@ -56,7 +56,7 @@ func TestForwardedRepliesAreRenderedForEachClient(t *testing.T) {
 		r.send(c, array("SET", "k", "v")+array("GET", "none")+array("MGET", "k", "none")+array("INCR", "k"))
 	}
 	if len(r.dialed) != 1 {
-		t.Fatalf("%d links", len(r.dialed))
+		t.Fatalf("%d forwarders", len(r.dialed))
 	}
 	l, far := r.dialed[0], &wire{}
 	l.opened(far)
@@ -109,7 +109,7 @@ func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	r.send(c, array("GET", "k"))
 	r.send(c, array("PING"))
 	if len(r.dialed) != 1 {
-		t.Fatalf("%d links", len(r.dialed))
+		t.Fatalf("%d forwarders", len(r.dialed))
 	}
 	l, far := r.dialed[0], &wire{}
 	l.opened(far)
@@ -122,7 +122,7 @@ func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	r.status.Role, r.front.leadUntil = engine.Leader, 0
 	r.send(c, array("GET", "k"))
 	if len(r.lane.sent) != 1 {
-		t.Fatal("went into the lane while the link owes a reply")
+		t.Fatal("went into the lane while a reply of the leader is pending")
 	}
 	feed(t, l, "+OK\r\n$1\r\n1\r\n")
 	expect(t, "replies", w.take(), "$1\r\n1\r\n+PONG\r\n")
@@ -131,7 +131,7 @@ func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	}
 }
 
-func TestLostLinkTellsWhatIsUnknown(t *testing.T) {
+func TestLostForwarderTellsWhatIsUnknown(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -149,7 +149,7 @@ func TestLostLinkTellsWhatIsUnknown(t *testing.T) {
 	}
 }
 
-func TestWaitingForALinkThatNeverOpens(t *testing.T) {
+func TestWaitingForAForwarderThatNeverOpens(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -160,7 +160,7 @@ func TestWaitingForALinkThatNeverOpens(t *testing.T) {
 	}
 }
 
-func TestNobodyWaitsForALinkOfAFormerLeader(t *testing.T) {
+func TestNobodyWaitsForTheForwarderToAFormerLeader(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -168,9 +168,9 @@ func TestNobodyWaitsForALinkOfAFormerLeader(t *testing.T) {
 	r.follow("127.0.0.1:9001")
 	r.front.finish() // whatever happens next in the loop
 	if len(r.dialed) != 2 {
-		t.Fatalf("%d links dialed", len(r.dialed))
+		t.Fatalf("%d dialed", len(r.dialed))
 	}
-	r.dialed[1].since -= linkOpeningMax
+	r.dialed[1].since -= forwarderOpeningMax
 	r.front.finish()
 	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
 		t.Fatalf("got %q", got)
@@ -204,7 +204,7 @@ func TestRedirectAndNoLeader(t *testing.T) {
 	expect(t, "no leader", w.take(), "-CLUSTERDOWN No raft leader\r\n")
 }
 
-func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
+func TestRetiredForwarderClosesWhenNothingIsPending(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -216,7 +216,7 @@ func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
 	other, _ := r.connect()
 	r.send(other, array("GET", "k"))
 	if stopped || len(r.dialed) != 2 {
-		t.Fatal("closed while it owes a reply")
+		t.Fatal("closed while a reply is pending")
 	}
 	feed(t, l, "+OK\r\n_\r\n")
 	expect(t, "reply of the old leader", w.take(), "$-1\r\n")
