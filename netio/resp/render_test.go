@@ -61,9 +61,11 @@ func TestRender(t *testing.T) {
 
 func TestRenderAnswersMalformedBytesWithAnError(t *testing.T) {
 	for _, in := range []string{"", "x", "_", "_\r", "_\n", "_x\r\n", "*1\r\n", "*2\r\n:1\r\n",
-		"*-2\r\n", "%-1\r\n", "%1\r\n+a\r\n", "#x\r\n", "#\r\n", "=3\r\ntxt\r\n", "=9\r\ntxt:a\r\n", "*1\r\n$1\r\nab\r\n",
+		"*-2\r\n", "%-1\r\n", "%1\r\n+a\r\n", "#x\r\n", "#\r\n", "=3\r\ntxt\r\n",
+		"=9\r\ntxt:a\r\n", "*1\r\n$1\r\nab\r\n",
 		"*1\r\n$-1\r\n", "*1\r\n$?\r\n", "*999999999999999999\r\n:1\r\n",
-		"|0\r\n", "|-1\r\n:1\r\n", "_\r\n_\r\n", "*0\r\n+", "&1\r\n:1\r\n", "^1\r\n:1\r\n", "&-1\r\n", "!2\r\nx\r\n",
+		"|0\r\n", "|-1\r\n:1\r\n", "_\r\n_\r\n", "*0\r\n+",
+		"&1\r\n:1\r\n", "^1\r\n:1\r\n", "&-1\r\n", "!2\r\nx\r\n",
 		strings.Repeat("*1\r\n", 33) + "_\r\n",
 		strings.Repeat("*1\r\n", 31) + "&1\r\n_\r\n_\r\n_\r\n"} {
 		for _, p := range []Protocol{RESP2, RESP3} {

@@ -79,7 +79,9 @@ func TestReplyErrors(t *testing.T) {
 		"*-2\r\n": ErrReplyLength, "&-1\r\n": ErrReplyLength, "^-1\r\n": ErrReplyLength,
 		"$1\r\nabc": ErrReplyLine, "+a\n": ErrReplyLine,
 		strings.Repeat("*1\r\n", 33): ErrReplyDepth,
-		"$536870913\r\n":             ErrReplyLength, "+" + strings.Repeat("x", maxReplyLine+1): ErrReplyLine,
+		"$536870913\r\n":             ErrReplyLength,
+		"+" +
+			strings.Repeat("x", maxReplyLine+1): ErrReplyLine,
 	} {
 		var p ReplyParser
 		var r Reply

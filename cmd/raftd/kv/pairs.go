@@ -75,7 +75,8 @@ func (p *pairs) append(key, tail []byte) int {
 		binary.LittleEndian.PutUint32(old, uint32(size))
 		return size
 	}
-	buf := p.buffer(key, end+size) // as much again: a value that is appended to costs O(its size) in all
+	// Room for as much again: a value that grows by APPEND costs O(its size) in all.
+	buf := p.buffer(key, end+size)
 	copy(buf[pairHeader+len(key):], value)
 	copy(buf[pairHeader+len(key)+len(value):], tail)
 	binary.LittleEndian.PutUint32(buf, uint32(size))

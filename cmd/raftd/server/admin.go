@@ -17,33 +17,44 @@ func serverCommands() []*command {
 	stale := []string{"loading", "stale"}
 	admin := []string{"admin", "noscript", "loading", "stale"}
 	return []*command{
-		{name: "command", arity: -1, flags: stale, run: runCommand, group: "server", since: "2.8.13",
+		{name: "command", arity: -1, flags: stale,
+			run: runCommand, group: "server", since: "2.8.13",
 			summary: "Details of all commands; COUNT, DOCS, INFO, LIST, GETKEYS"},
-		{name: "config", arity: -2, flags: admin, run: runConfig, group: "server", since: "2.0.0",
+		{name: "config", arity: -2, flags: admin,
+			run: runConfig, group: "server", since: "2.0.0",
 			summary: "GET settings by pattern; RESETSTAT"},
-		{name: "info", arity: -1, flags: stale, run: runInfo, group: "server", since: "1.0.0",
+		{name: "info", arity: -1, flags: stale,
+			run: runInfo, group: "server", since: "1.0.0",
 			summary: "Information about the server, by section"},
-		{name: "time", arity: 1, flags: []string{"loading", "stale", "fast"}, run: runTime, group: "server",
-			since: "2.6.0", summary: "Return the server time"},
-		{name: "wait", arity: 3, alone: true, flags: []string{"blocking"}, run: runWait, group: "generic", since: "3.0.0",
-			summary: "Number of other members; a reply means a majority has the write on disk already"},
-		{name: "memory", arity: -2, flags: []string{"readonly"}, run: runMemory, group: "server", since: "4.0.0",
+		{name: "time", arity: 1, flags: []string{"loading", "stale", "fast"},
+			run: runTime, group: "server", since: "2.6.0",
+			summary: "Return the server time"},
+		{name: "wait", arity: 3, alone: true, flags: []string{"blocking"},
+			run: runWait, group: "generic", since: "3.0.0",
+			summary: "Number of other members; a reply means a majority has the write on " +
+				"disk already"},
+		{name: "memory", arity: -2, flags: []string{"readonly"},
+			run: runMemory, group: "server", since: "4.0.0",
 			summary: "USAGE estimates the memory of an average key; DOCTOR"},
-		{name: "raft.status", arity: 1, flags: admin, run: runRaftStatus, group: "raft", since: "0.1.0",
+		{name: "raft.status", arity: 1, flags: admin,
+			run: runRaftStatus, group: "raft", since: "0.1.0",
 			summary: "State of this member as a map"},
-		{name: "raft.transfer", arity: -1, class: leads, flags: admin, group: "raft", since: "0.1.0",
-			summary: "Hand leadership to a member, or to the most up-to-date one; OK when the leader leads no more"},
+		{name: "raft.transfer", arity: -1, class: leads, flags: admin,
+			group: "raft", since: "0.1.0",
+			summary: "Hand leadership to a member, or to the most up-to-date one; OK " +
+				"when the leader leads no more"},
 	}
 }
 
 func runTime(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	now := time.Now()
-	return resp.AppendBulkStrings(dst, strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond()/1000))
+	return resp.AppendBulkStrings(dst, strconv.FormatInt(now.Unix(), 10),
+		strconv.Itoa(now.Nanosecond()/1000))
 }
 
-// runWait answers when no reply of this connection is pending. Every write answered by then is durable
-// on a majority; the number is that of the other members, as tools compare it with the number of
-// replicas.
+// runWait answers when no reply of this connection is pending. Every write answered by then is
+// durable on a majority; the number is that of the other members, as tools compare it with the
+// number of replicas.
 func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	_, countFits := kv.ParseInt(args[1])
 	timeout, timeoutFits := kv.ParseInt(args[2])

@@ -35,7 +35,8 @@ func (nowhere) Write(b []byte) error { return nil }
 
 func newEcho() (*front, *conn) {
 	st := engine.Status{Role: engine.Leader, Leader: 1}
-	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st }}),
+	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(),
+		Status: func() engine.Status { return st }}),
 		lane{script: &laneEcho{}})
 	return f, f.accept(&nowhere{}, "", "")
 }
@@ -52,7 +53,8 @@ func BenchmarkSetPipelined64(b *testing.B) {
 
 func TestNoAllocationPerCommand(t *testing.T) {
 	f, c := newEcho()
-	input := []byte(strings.Repeat(array("SET", "k", "v")+array("GET", "k")+array("PING")+array("INCR", "n"), 32))
+	input := []byte(strings.Repeat(array("SET", "k", "v")+array("GET",
+		"k")+array("PING")+array("INCR", "n"), 32))
 	if n := testing.AllocsPerRun(200, func() { c.input(input); f.completions() }); n > 0.5 {
 		t.Errorf("%v allocations per batch of 128 commands", n)
 	}

@@ -2,7 +2,8 @@ package server
 
 import "github.com/ringraft/ringraft/netio/resp"
 
-// socket is what a connection needs of the network. Calls are made by the owning loop, once per batch.
+// socket is what a connection needs of the network. Calls are made by the owning loop, once per
+// batch.
 type socket interface {
 	// Write sends b, which the caller may use again afterwards.
 	Write(b []byte) error
@@ -15,8 +16,8 @@ type socket interface {
 // conn is one client connection. It belongs to one loop.
 //
 // Its commands take one of two paths at a time: the loop's lane, or the forwarder to the leader.
-// Replies of one path must not overtake effects on the other, so the path changes only when no reply
-// is pending. Until then input waits.
+// Replies of one path must not overtake effects on the other, so the path changes only when no
+// reply is pending. Until then input waits.
 type conn struct {
 	front  *front
 	sock   socket
@@ -57,8 +58,8 @@ func (c *conn) pendingMax() int {
 	return pendingMax
 }
 
-// input takes bytes from the peer and returns how many were consumed. What it leaves is an incomplete command, to
-// be given again with more behind it.
+// input takes bytes from the peer and returns how many were consumed. What it leaves is an
+// incomplete command, to be given again with more behind it.
 func (c *conn) input(b []byte) (n int) {
 	f := c.front
 	switch {
@@ -97,8 +98,8 @@ func (c *conn) drainHeld() {
 	}
 }
 
-// run carries out complete commands and returns how many bytes they took. It stops early when the connection has to
-// wait.
+// run carries out complete commands and returns how many bytes they took. It stops early when the
+// connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	for n < len(b) {
@@ -208,8 +209,8 @@ func (c *conn) write() {
 	}
 }
 
-// gone forgets the connection. Replies to what it still has in the lane or at the leader are discarded
-// when they come.
+// gone forgets the connection. Replies to what it still has in the lane or at the leader are
+// discarded when they come.
 func (c *conn) gone() {
 	c.closed, c.held = true, nil
 	c.front.server.leave(c.client)

@@ -21,24 +21,33 @@ const (
 func connectionCommands() []*command {
 	flags := []string{"noscript", "loading", "stale", "fast"}
 	return []*command{
-		{name: "ping", arity: -1, flags: []string{"fast"}, run: runPing, group: "connection", since: "1.0.0",
+		{name: "ping", arity: -1, flags: []string{"fast"},
+			run: runPing, group: "connection", since: "1.0.0",
 			summary: "Ping the server"},
-		{name: "echo", arity: 2, flags: []string{"fast"}, run: runEcho, group: "connection", since: "1.0.0",
+		{name: "echo", arity: 2, flags: []string{"fast"},
+			run: runEcho, group: "connection", since: "1.0.0",
 			summary: "Echo the given string"},
-		{name: "quit", arity: -1, flags: flags, run: runQuit, group: "connection", since: "1.0.0",
+		{name: "quit", arity: -1, flags: flags,
+			run: runQuit, group: "connection", since: "1.0.0",
 			summary: "Close the connection"},
-		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"}, run: runSelect, group: "connection",
-			since: "1.0.0", summary: "Change the selected database: there is only 0"},
-		{name: "auth", arity: -2, flags: flags, run: runAuth, group: "connection", since: "1.0.0",
+		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"},
+			run: runSelect, group: "connection", since: "1.0.0",
+			summary: "Change the selected database: there is only 0"},
+		{name: "auth", arity: -2, flags: flags,
+			run: runAuth, group: "connection", since: "1.0.0",
 			summary: "Authenticate to the server"},
-		{name: "hello", arity: -1, alone: true, flags: flags, run: runHello, group: "connection", since: "6.0.0",
+		{name: "hello", arity: -1, alone: true, flags: flags,
+			run: runHello, group: "connection", since: "6.0.0",
 			summary: "Handshake: choose the protocol version"},
-		{name: "reset", arity: 1, alone: true, flags: flags, run: runReset, group: "connection", since: "6.2.0",
+		{name: "reset", arity: 1, alone: true, flags: flags,
+			run: runReset, group: "connection", since: "6.2.0",
 			summary: "Reset the connection"},
-		{name: "client", arity: -2, flags: []string{"noscript", "loading", "stale"}, run: runClient, group: "connection",
-			since: "2.4.0", summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH"},
-		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"}, run: runProxy, group: "raft",
-			since: "0.1.0", summary: "Sent by another member: commands of this connection were forwarded once"},
+		{name: "client", arity: -2, flags: []string{"noscript", "loading", "stale"},
+			run: runClient, group: "connection", since: "2.4.0",
+			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH"},
+		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"},
+			run: runProxy, group: "raft", since: "0.1.0",
+			summary: "Sent by another member: commands of this connection were forwarded once"},
 	}
 }
 
@@ -72,10 +81,11 @@ func runSelect(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendOK(dst)
 }
 
-// There is no password yet. Redis then refuses a password alone, and lets the user named default in with any.
+// There is no password yet. Redis then refuses a password alone, and lets the user named default in
+// with any.
 const (
-	faultNoPassword = "ERR AUTH <password> called without any password configured for the default user. " +
-		"Are you sure your configuration is correct?"
+	faultNoPassword = "ERR AUTH <password> called without any password configured for the " +
+		"default user. Are you sure your configuration is correct?"
 	faultWrongUser = "WRONGPASS invalid username-password pair or user is disabled."
 )
 
@@ -118,7 +128,8 @@ func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			}
 			i++
 		default:
-			return resp.AppendError(dst, "ERR Syntax error in HELLO option '"+printable(args[i], 128)+"'")
+			return resp.AppendError(dst,
+				"ERR Syntax error in HELLO option '"+printable(args[i], 128)+"'")
 		}
 	}
 	if named {
@@ -153,9 +164,9 @@ func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendSimple(dst, "RESET")
 }
 
-// proxyVersion is how members forward commands: as their clients sent them, and replies come back in
-// the internal form, so that the member whose client it is renders them in the client's protocol. In
-// versions 2 and 3 replies came in the protocol of that number.
+// proxyVersion is how members forward commands: as their clients sent them, and replies come back
+// in the internal form, so that the member whose client it is renders them in the client's
+// protocol. In versions 2 and 3 replies came in the protocol of that number.
 const proxyVersion = "4"
 
 func runProxy(f *front, c *conn, args [][]byte, dst []byte) []byte {
@@ -271,10 +282,13 @@ func (p *client) line(now time.Time) string {
 		flags = "S" // as a replica's connection is marked: another member forwards through it
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1",
+	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=%s db=0 "+
+		"sub=0 psub=0 ssub=0 multi=-1",
 		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()), flags)
-	fmt.Fprintf(&s, " qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client user=default redir=-1 resp=%s",
+	fmt.Fprintf(&s, " qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "+
+		"cmd=client user=default redir=-1 resp=%s",
 		strconv.Itoa(int(p.proto.Load())))
-	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()), text(p.libraryVersion.Load()))
+	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()),
+		text(p.libraryVersion.Load()))
 	return s.String()
 }

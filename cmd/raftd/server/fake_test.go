@@ -120,8 +120,10 @@ type rig struct {
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	r := &rig{t: t, lane: &laneScript{t: t, machine: kv.New()}}
-	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader, LeaderAddress: "127.0.0.1:7379", Term: 3}
-	r.status.Members = []engine.MemberStatus{{ID: 1}, {ID: 2, Address: "127.0.0.1:7382", Connected: true}}
+	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader,
+		LeaderAddress: "127.0.0.1:7379", Term: 3}
+	r.status.Members = []engine.MemberStatus{{ID: 1},
+		{ID: 2, Address: "127.0.0.1:7382", Connected: true}}
 	cfg := Config{MaxValue: 1 << 20, Client: "127.0.0.1:7379", Machine: r.lane.machine,
 		Status: func() engine.Status { return r.status }}
 	if change != nil {

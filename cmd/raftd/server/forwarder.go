@@ -9,10 +9,10 @@ import (
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// forwarder is a connection of this loop to the leader, shared by all of the loop's clients. It carries
-// commands as the clients sent them, and the leader's replies back in the internal form, whatever
-// protocol each client speaks; the n-th reply belongs to the n-th command. netio keeps dialing it
-// while it is wanted.
+// forwarder is a connection of this loop to the leader, shared by all of the loop's clients. It
+// carries commands as the clients sent them, and the leader's replies back in the internal form,
+// whatever protocol each client speaks; the n-th reply belongs to the n-th command. netio keeps
+// dialing it while it is wanted.
 type forwarder struct {
 	front   *front
 	address string
@@ -69,7 +69,8 @@ func (f *front) forwarderTo(address string) *forwarder {
 
 // opening reports whether it is worth waiting for the connection.
 func (fw *forwarder) opening() bool {
-	return fw.state == forwarderOpening && !fw.retired && fw.front.now()-fw.since < forwarderOpeningMax
+	return fw.state == forwarderOpening && !fw.retired &&
+		fw.front.now()-fw.since < forwarderOpeningMax
 }
 
 // retireForwarders gives up forwarders to members that no longer lead.
@@ -85,8 +86,8 @@ func (f *front) retireForwarders() {
 	}
 }
 
-// retiredMax is how long a member that leads no more may take to answer what was forwarded to it. One
-// whose loop hangs in a write answers nothing, and keeps its connections.
+// retiredMax is how long a member that leads no more may take to answer what was forwarded to it.
+// One whose loop hangs in a write answers nothing, and keeps its connections.
 const retiredMax = int64(2 * time.Second)
 
 // giveUpForwarders answers what retired forwarders have waited for too long.
@@ -120,7 +121,8 @@ func (fw *forwarder) crowded() bool {
 		fw.sock != nil && fw.sock.Outbound()+len(fw.out) > forwarderOutboundMax
 }
 
-// opened starts the conversation: the leader must know that it may not forward these commands again.
+// opened starts the conversation: the leader must know that it may not forward these commands
+// again.
 func (fw *forwarder) opened(sock socket) {
 	fw.sock, fw.state = sock, forwarderOpen
 	fw.out = resp.AppendBulkStrings(fw.out[:0], "RAFT.PROXY", proxyVersion)

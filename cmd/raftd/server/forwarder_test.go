@@ -53,7 +53,8 @@ func TestForwardedRepliesAreRenderedForEachClient(t *testing.T) {
 	r.send(three, array("HELLO", "3"))
 	w3.take()
 	for _, c := range []*conn{two, three} {
-		r.send(c, array("SET", "k", "v")+array("GET", "none")+array("MGET", "k", "none")+array("INCR", "k"))
+		r.send(c, array("SET", "k", "v")+array("GET", "none")+array("MGET", "k",
+			"none")+array("INCR", "k"))
 	}
 	if len(r.dialed) != 1 {
 		t.Fatalf("%d forwarders", len(r.dialed))
@@ -140,11 +141,13 @@ func TestLostForwarderTellsWhatIsUnknown(t *testing.T) {
 	l.opened(&wire{})
 	l.lost()
 	got := strings.Split(w.take(), "\r\n")
-	if len(got) != 4 || got[0] != "-"+unknownResult || !strings.HasPrefix(got[1], "-TRYAGAIN ") || got[2] != "+PONG" {
+	if len(got) != 4 || got[0] != "-"+unknownResult || !strings.HasPrefix(got[1], "-TRYAGAIN ") ||
+		got[2] != "+PONG" {
 		t.Fatalf("got %q", got)
 	}
 	r.send(c, array("GET", "k"))
-	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
+	if got := w.take(); !strings.HasPrefix(got,
+		"-TRYAGAIN not applied: the leader cannot be reached") {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -172,7 +175,8 @@ func TestNobodyWaitsForTheForwarderToAFormerLeader(t *testing.T) {
 	}
 	r.dialed[1].since -= forwarderOpeningMax
 	r.front.finish()
-	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
+	if got := w.take(); !strings.HasPrefix(got,
+		"-TRYAGAIN not applied: the leader cannot be reached") {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -183,7 +187,8 @@ func TestForwardedCommandsAreNotForwardedAgain(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("RAFT.PROXY", proxyVersion)+array("SET", "k", "v"))
 	got := w.take()
-	if !strings.HasPrefix(got, "+OK\r\n-TRYAGAIN not applied: this member does not lead") || len(r.dialed) != 0 {
+	if !strings.HasPrefix(got, "+OK\r\n-TRYAGAIN not applied: this member does not lead") ||
+		len(r.dialed) != 0 {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -192,7 +197,8 @@ func TestRedirectAndNoLeader(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Follower = Redirect })
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
-	r.send(c, array("SET", "foo", "v")+array("GET", "{foo}bar")+array("DBSIZE")+array("RAFT.DIGEST"))
+	r.send(c, array("SET", "foo", "v")+array("GET",
+		"{foo}bar")+array("DBSIZE")+array("RAFT.DIGEST"))
 	expect(t, "redirected", w.take(),
 		"-MOVED 12182 127.0.0.1:9000\r\n-MOVED 12182 127.0.0.1:9000\r\n-MOVED 0 127.0.0.1:9000\r\n")
 	if len(r.lane.sent) != 1 || r.lane.sent[0].kind != "local" {
@@ -225,8 +231,8 @@ func TestRetiredForwarderClosesWhenNothingIsPending(t *testing.T) {
 	}
 }
 
-// The leader stands still and answers nothing, another one leads: a client that waits alone, on a loop where nobody else
-// says anything, is told in time that the outcome is unknown.
+// The leader stands still and answers nothing, another one leads: a client that waits alone, on a
+// loop where nobody else says anything, is told in time that the outcome is unknown.
 func TestALoneClientOfAFormerLeaderIsAnswered(t *testing.T) {
 	r := newRig(t, nil)
 	now := int64(1)
@@ -247,7 +253,8 @@ func TestALoneClientOfAFormerLeaderIsAnswered(t *testing.T) {
 }
 
 func TestSlotOfKey(t *testing.T) {
-	for key, want := range map[string]int{"foo": 12182, "123456789": 12739, "{foo}x": 12182, "{}foo": 9500, "": 0} {
+	for key, want := range map[string]int{"foo": 12182, "123456789": 12739, "{foo}x": 12182,
+		"{}foo": 9500, "": 0} {
 		if got := slotOf([]byte(key)); got != want {
 			t.Errorf("%q: %d, want %d", key, got, want)
 		}

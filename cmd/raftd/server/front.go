@@ -10,12 +10,13 @@ import (
 
 // front is the RESP front end of one loop. Everything in it is touched by that loop only.
 //
-//	socket ─► parse ─► execute ─┬─► immediate reply ───────────────┐
-//	                            ├─► lane ──────► completions ──────┤─► queue of the connection ─► one write
-//	                            └─► forwarder ─► the leader ───────┘
+//	socket ─► parse ─► execute ─┬─► immediate reply ─────────┐
+//	                            ├─► lane ─► completions ─────┤─► queue of the connection ─► write
+//	                            └─► forwarder ─► the leader ─┘
 //
-// Whatever the path, a reply finds its way back by a place in its connection's queue, and the queue lets replies
-// leave in request order only. The lane is flushed and sockets are written once per batch, in finish.
+// Whatever the path, a reply finds its way back by a place in its connection's queue, and the queue
+// lets replies leave in request order only. The lane is flushed and sockets are written once per
+// batch, in finish.
 type front struct {
 	server *Server
 	lane   lane
@@ -62,15 +63,16 @@ type leadership struct {
 	address string // client address of the leader, "" when not known
 }
 
-// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong path is refused with
-// certainty, so this bounds work lost, not correctness.
+// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong path is
+// refused with certainty, so this bounds work lost, not correctness.
 const leadEvery = int64(5 * time.Millisecond)
 
-func newFront(s *Server, r lane) *front {
-	n := r.Cells()
+func newFront(s *Server, l lane) *front {
+	n := l.Cells()
 	return &front{
-		server: s, lane: r, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, start: func(g func()) { go g() }, forwarders: make(map[string]*forwarder), counts: make([]uint64, len(commands)),
+		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
+		now: s.now, start: func(g func()) { go g() },
+		forwarders: make(map[string]*forwarder), counts: make([]uint64, len(commands)),
 		tally: tally{published: s.newTotals()},
 	}
 }
@@ -154,10 +156,13 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 }
 
 // forwarderToLeader finds the forwarder to the leader, or says why there is none.
-func (f *front) forwarderToLeader(c *conn, d *command, args [][]byte) (to *forwarder, refused string) {
+func (f *front) forwarderToLeader(
+	c *conn, d *command, args [][]byte,
+) (to *forwarder, refused string) {
 	switch {
 	case c.proxied:
-		return nil, "TRYAGAIN not applied: this member does not lead, and the command was forwarded once already"
+		return nil, "TRYAGAIN not applied: this member does not lead, " +
+			"and the command was forwarded once already"
 	case !f.lead.known:
 		return nil, "CLUSTERDOWN No raft leader"
 	case f.lead.address == "":
@@ -244,9 +249,11 @@ func (f *front) completions() {
 	f.finish()
 }
 
-const unknownResult = "UNKNOWNRESULT the outcome of this command is unknown: it may have been applied"
+const unknownResult = "UNKNOWNRESULT the outcome of this command is unknown: " +
+	"it may have been applied"
 
-// outcomeFault words an outcome other than applied. A read has no effect, so it can always be tried again.
+// outcomeFault words an outcome other than applied. A read has no effect, so it can always be tried
+// again.
 func outcomeFault(done engine.Completion, kind replyKind) string {
 	if done.Outcome == engine.Unknown && kind == writeReply {
 		return unknownResult
@@ -270,7 +277,8 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 	return "TRYAGAIN not applied: leadership changed"
 }
 
-// finish ends a batch: hands the lane over, sends to the leader, lets waiting input go on where it may, writes sockets.
+// finish ends a batch: hands the lane over, sends to the leader, lets waiting input go on where it
+// may, writes sockets.
 func (f *front) finish() {
 	if f.finishing { // the lane or a socket called back from inside
 		return
@@ -301,8 +309,8 @@ func (f *front) finish() {
 	f.finishing = false
 }
 
-// tick is called every so often, whatever comes in: those who wait for a leader that stands still must not wait until
-// somebody else asks who leads.
+// tick is called every so often, whatever comes in: those who wait for a leader that stands still
+// must not wait until somebody else asks who leads.
 func (f *front) tick() {
 	if len(f.forwarders) > 0 {
 		f.refresh()
@@ -335,7 +343,8 @@ func (f *front) resume() (went bool) {
 	return went
 }
 
-// buffer and giveBack lend output buffers to connections with something to say; idle ones hold none.
+// buffer and giveBack lend output buffers to connections with something to say; idle ones hold
+// none.
 func (f *front) buffer() []byte {
 	if n := len(f.free); n > 0 {
 		b := f.free[n-1]

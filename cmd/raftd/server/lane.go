@@ -2,8 +2,8 @@ package server
 
 import "github.com/ringraft/ringraft/engine"
 
-// lane is the engine's lane that a loop's data commands take. In production every call goes straight
-// to *engine.Lane: no interface call per command. Tests put a scripted lane in its place.
+// lane is the engine's lane that a loop's data commands take. In production every call goes
+// straight to *engine.Lane: no interface call per command. Tests put a scripted lane in its place.
 type lane struct {
 	engine *engine.Lane
 	script scriptedLane // nil outside tests

@@ -12,7 +12,8 @@ import (
 func TestRepliesLeaveInRequestOrder(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
-	r.send(c, array("SET", "k", "one")+array("PING")+array("GET", "k")+array("NOSUCH")+array("INCR", "n"))
+	r.send(c, array("SET", "k", "one")+array("PING")+array("GET",
+		"k")+array("NOSUCH")+array("INCR", "n"))
 	expect(t, "nothing leaves before the first answer", w.take(), "")
 	if r.lane.flushes != 1 {
 		t.Fatalf("%d flushes for one batch", r.lane.flushes)
@@ -104,7 +105,8 @@ func TestOutcomesAreWorded(t *testing.T) {
 		{"INCR", engine.NotApplied, engine.Superseded, "-TRYAGAIN not applied"},
 		{"INCR", engine.NotApplied, engine.Closing, "-TRYAGAIN not applied"},
 		{"INCR", engine.NotApplied, engine.TooLarge, "-ERR command is larger"},
-		{"INCR", engine.Unknown, engine.LeadershipLost, "-UNKNOWNRESULT the outcome of this command is unknown"},
+		{"INCR", engine.Unknown, engine.LeadershipLost,
+			"-UNKNOWNRESULT the outcome of this command is unknown"},
 		{"INCR", engine.Unknown, engine.Poisoned, "-UNKNOWNRESULT"},
 		{"GET", engine.Unknown, engine.LeadershipLost, "-TRYAGAIN"},
 	}

@@ -8,8 +8,8 @@ import "github.com/ringraft/ringraft/netio/resp"
 //	head                          tail
 //	 │ waiting │ ready │ waiting │ ready │        a ready reply leaves when all before it have left
 //
-// The answer at the head goes straight to the output. One that comes earlier than those before it is
-// kept in the stash.
+// The answer at the head goes straight to the output. One that comes earlier than those before it
+// is kept in the stash.
 type queue struct {
 	cells      []pending // power of two
 	head, tail uint64    // places; a place is never used twice
@@ -83,7 +83,8 @@ func (q *queue) compact() {
 	q.stash = packed
 }
 
-// pass removes the head, which has just been answered, and appends the ready replies behind it to out.
+// pass removes the head, which has just been answered, and appends the ready replies behind it to
+// out.
 func (q *queue) pass(out []byte) []byte {
 	for q.head++; q.head < q.tail; q.head++ {
 		d := q.at(q.head)

@@ -14,7 +14,10 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.transfer.Store(&transfer)
 	}
 	f := newFront(s, lane{engine: env.Lane})
-	f.dial = func(f *front, address string) *forwarder { return dialForwarder(env.Loop, f, address) }
+	f.dial = func(f *front, address string) *forwarder {
+		return dialForwarder(env.Loop, f,
+			address)
+	}
 	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)

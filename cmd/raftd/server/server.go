@@ -1,7 +1,8 @@
-// Package server is the RESP front end of raftd: one front per netio loop, over that loop's lane of the engine.
+// Package server is the RESP front end of raftd: one front per netio loop, over that loop's lane of
+// the engine.
 //
-// See front for the way of a command, conn for the rules of one connection, forwarder for what happens when another member
-// leads.
+// See front for the way of a command, conn for the rules of one connection, forwarder for what
+// happens when another member leads.
 package server
 
 import (
@@ -21,7 +22,7 @@ import (
 type Follower uint8
 
 const (
-	Proxy    Follower = iota // forward them to the leader, so that plain Redis tools work with any member
+	Proxy    Follower = iota // forward them to the leader: Redis tools work with any member
 	Redirect                 // reply -MOVED with the leader's address
 )
 
@@ -34,7 +35,8 @@ type Config struct {
 	Client   string // address clients reach this member at, for INFO
 	Machine  *kv.Machine
 	Warnings []string // of unsafe settings, repeated in INFO
-	// Status reports on the engine; any goroutine may call it. Nil: Serve takes it from the engine that it serves.
+	// Status reports on the engine; any goroutine may call it. Nil: Serve takes it from the engine
+	// that it serves.
 	Status func() engine.Status
 }
 
@@ -189,7 +191,8 @@ func (f *front) publishCounts() {
 		t.commands[p].Store(f.counts[p])
 	}
 	f.touched = f.touched[:0]
-	if now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost}; now != f.tally.last {
+	now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost}
+	if now != f.tally.last {
 		f.tally.last = now
 		t.faults.Store(now[0])
 		t.refused.Store(now[1])

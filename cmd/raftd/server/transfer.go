@@ -12,12 +12,12 @@ import (
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// transferMax bounds RAFT.TRANSFER. The engine gives a transfer up after an election timeout; it is slower only when
-// its own loop stands still.
+// transferMax bounds RAFT.TRANSFER. The engine gives a transfer up after an election timeout; it is
+// slower only when its own loop stands still.
 const transferMax = 10 * time.Second
 
-// transfer starts RAFT.TRANSFER [member-id] on the leader. The loop goes on; the reply finds its way back like that of
-// any other command. One at a time: each takes a goroutine.
+// transfer starts RAFT.TRANSFER [member-id] on the leader. The loop goes on; the reply finds its
+// way back like that of any other command. One at a time: each takes a goroutine.
 func (f *front) transfer(c *conn, args [][]byte) {
 	to, ok := uint64(0), true
 	if len(args) == 2 {
@@ -71,12 +71,14 @@ func transferFault(err error) string {
 	case errors.As(err, &who) && who.Leader == 0:
 		return "TRYAGAIN not transferred: this member does not lead, and no leader is known"
 	case errors.As(err, &who):
-		says := fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is member %d", who.Leader)
+		says := fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is "+
+			"member %d", who.Leader)
 		if who.LeaderAddress != "" {
 			says += " at " + who.LeaderAddress
 		}
 		return says
-	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring), errors.Is(err, engine.ErrNobodyWon):
+	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring),
+		errors.Is(err, engine.ErrNobodyWon):
 		return "TRYAGAIN " + why
 	case errors.Is(err, engine.ErrTransfer):
 		return "ERR " + why

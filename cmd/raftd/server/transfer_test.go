@@ -69,20 +69,28 @@ func TestTransferSaysWhyNot(t *testing.T) {
 		{&engine.TransferError{Cause: engine.ErrNotConnected},
 			"-ERR leadership was not transferred to another member: it is not connected"},
 		{&engine.TransferError{To: 2, Cause: engine.ErrNotTaken},
-			"-TRYAGAIN leadership was not transferred to member 2: it did not take over within an election timeout"},
-		{&engine.TransferError{To: 2, Cause: fmt.Errorf("%w: member 3 leads", engine.ErrAnotherWon)},
-			"-ERR leadership was not transferred to member 2: another member won the election: member 3 leads"},
+			"-TRYAGAIN leadership was not transferred to member 2: it did not take over within " +
+				"an election timeout"},
+		{&engine.TransferError{To: 2, Cause: fmt.Errorf("%w: member 3 leads",
+			engine.ErrAnotherWon)},
+			"-ERR leadership was not transferred to member 2: another member won the election: " +
+				"member 3 leads"},
 		{&engine.TransferError{To: 2, Cause: engine.ErrNobodyWon},
-			"-TRYAGAIN leadership was not transferred to member 2: nobody is known to have won the election yet"},
-		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2, LeaderAddress: "127.0.0.1:9"},
-			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2 at 127.0.0.1:9"},
+			"-TRYAGAIN leadership was not transferred to member 2: nobody is known to have won " +
+				"the election yet"},
+		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2,
+			LeaderAddress: "127.0.0.1:9"},
+			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2 at " +
+				"127.0.0.1:9"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader, Leader: 2},
 			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.NotLeader},
 			"-TRYAGAIN not transferred: this member does not lead, and no leader is known"},
 		{context.DeadlineExceeded,
-			"-UNKNOWNRESULT leadership may have been handed over or not: context deadline exceeded"},
-		{engine.ErrClosed, "-UNKNOWNRESULT leadership may have been handed over or not: engine closed"},
+			"-UNKNOWNRESULT leadership may have been handed over or not: context deadline " +
+				"exceeded"},
+		{engine.ErrClosed, "-UNKNOWNRESULT leadership may have been handed over or not: engine " +
+			"closed"},
 	} {
 		r.send(c, array("RAFT.TRANSFER", "9"))
 		end(x.err)
@@ -91,11 +99,13 @@ func TestTransferSaysWhyNot(t *testing.T) {
 	for _, x := range [][2]string{
 		{array("RAFT.TRANSFER", "two"), "-ERR 'two' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "0"), "-ERR '0' is not a member id; see INFO raft\r\n"},
-		{array("RAFT.TRANSFER", "18446744073709551616"), "-ERR '18446744073709551616' is not a member id; see INFO raft\r\n"},
+		{array("RAFT.TRANSFER", "18446744073709551616"),
+			"-ERR '18446744073709551616' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "+2"), "-ERR '+2' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", ""), "-ERR '' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "-1"), "-ERR '-1' is not a member id; see INFO raft\r\n"},
-		{array("RAFT.TRANSFER", "1", "2"), "-ERR wrong number of arguments for 'raft.transfer' command\r\n"},
+		{array("RAFT.TRANSFER", "1", "2"), "-ERR wrong number of arguments for 'raft.transfer' " +
+			"command\r\n"},
 	} {
 		r.send(c, x[0])
 		expect(t, x[0], w.take(), x[1])
