@@ -227,14 +227,6 @@ func (p *Parser) Reset() {
 	}
 }
 
-// Trim gives back memory of cmd beyond what usual commands need. Call it after a command with
-// thousands of arguments.
-func (c *Command) Trim() {
-	if cap(c.Args) > spansKept {
-		c.Args = nil
-	}
-}
-
 func (p *Parser) checkCount(count int) error {
 	limit := or(p.MaxArgs, DefaultMaxArgs)
 	if count > limit {

@@ -49,14 +49,6 @@ type Reply struct {
 	Null  bool   // the null of RESP3, or the null bulk or array of RESP2
 }
 
-// Text is Body, of a verbatim string without its format.
-func (r *Reply) Text() []byte {
-	if r.Kind == Verbatim && len(r.Body) >= 4 {
-		return r.Body[4:]
-	}
-	return r.Body
-}
-
 // Next takes the next element of an aggregate out of r.Body. ok is false at the end.
 func (r *Reply) Next() (element Reply, ok bool) {
 	if r.Count == 0 {

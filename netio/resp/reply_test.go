@@ -23,7 +23,7 @@ func show(r Reply) string {
 		}
 		return string(r.Kind) + "[" + strings.Join(parts, " ") + "]"
 	}
-	return string(r.Kind) + string(r.Text())
+	return string(r.Kind) + string(r.Body)
 }
 
 var replies = []struct{ in, want string }{
@@ -39,7 +39,7 @@ var replies = []struct{ in, want string }{
 	{"%1\r\n+k\r\n*0\r\n", "%[+k *[]]"},
 	{"~2\r\n:1\r\n#t\r\n", "~[:1 #t]"},
 	{",3.5\r\n", ",3.5"},
-	{"=7\r\ntxt:abc\r\n", "=abc"},
+	{"=7\r\ntxt:abc\r\n", "=txt:abc"},
 	{"!5\r\nERR x\r\n", "!ERR x"},
 	{"(123456789012345678901\r\n", "(123456789012345678901"},
 	{">2\r\n+message\r\n+m\r\n", ">[+message +m]"},
