@@ -158,17 +158,17 @@ func (s *Server) settings() []setting {
 func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	switch {
 	case is(args[1], "GET") && len(args) >= 3:
-		var found []setting
+		var matched []setting
 		for _, s := range f.server.settings() {
 			for _, pattern := range args[2:] {
 				if match(strings.ToLower(printable(pattern, 256)), s.name) {
-					found = append(found, s)
+					matched = append(matched, s)
 					break
 				}
 			}
 		}
-		dst = resp.AppendMap(dst, len(found))
-		for _, s := range found {
+		dst = resp.AppendMap(dst, len(matched))
+		for _, s := range matched {
 			dst = resp.AppendBulkString(dst, s.name)
 			dst = resp.AppendBulkString(dst, s.value)
 		}

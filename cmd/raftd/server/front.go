@@ -32,7 +32,7 @@ type front struct {
 
 	args  [][]byte
 	text  []byte // encoded command
-	reply []byte // reply being made
+	reply []byte // reply being made, in the internal form
 	free  [][]byte
 	now   func() int64
 
@@ -309,8 +309,8 @@ func (f *front) finish() {
 	f.finishing = false
 }
 
-// tick is called every so often, whatever comes in: those who wait for a leader that stands still
-// must not wait until somebody else asks who leads.
+// tick is called every so often, also when nothing comes in: a client that waits for a leader that
+// stands still is answered without input from another.
 func (f *front) tick() {
 	if len(f.forwarders) > 0 {
 		f.refresh()
@@ -323,7 +323,7 @@ func (f *front) resume() (went bool) {
 	if len(f.blocked) == 0 {
 		return false
 	}
-	f.refresh() // may give up forwarders that somebody waits for
+	f.refresh() // may retire a forwarder that a connection waits for
 	waiting := f.blocked
 	f.blocked = nil
 	kept := waiting[:0]

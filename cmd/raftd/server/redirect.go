@@ -33,7 +33,7 @@ var crcTable = func() (t [256]uint16) {
 }()
 
 // match is Redis's glob: * ? [abc] [^a-c] and backslash. It runs in time proportional to the
-// product of the lengths at worst, never recursing, since patterns come from strangers.
+// product of the lengths at worst, never recursing, since patterns come from clients.
 func match(pattern, s string) bool {
 	p, i, star, mark := 0, 0, -1, 0
 	for i < len(s) {

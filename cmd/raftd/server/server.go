@@ -28,7 +28,7 @@ const (
 
 func (f Follower) String() string { return [...]string{"proxy", "redirect"}[f] }
 
-// Config is what a Server is told at start.
+// Config is what a Server needs to know at start.
 type Config struct {
 	Follower Follower
 	MaxValue int    // longest value in bytes
