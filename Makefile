@@ -1,5 +1,5 @@
 # Two commands do all a newcomer needs: `make demo` and `make test`.
-# Both need nothing but Go; `make tools-test` needs Debian's redis-tools and strace.
+# Both need nothing but Go; `make tools-test` needs what .ci/run installs.
 
 GO    ?= go
 BIN   := bin
@@ -108,7 +108,7 @@ fuzz:
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) -fuzzminimizetime 20x $$p; done; done
 
-# Stock Redis tools and strace against real processes.
+# Stock Redis, its tools and strace against real processes.
 tools-test: build
 	.ci/tools-test
 

@@ -30,8 +30,7 @@ type Conn struct {
 	want   int    // bytes the handler needs in rest before it can go on; 0 unknown
 	expect int    // set by Expect during Data
 
-	outboundMax int
-	cause       error // why it is closed
+	cause error // why it is closed
 
 	// Of the sweep.
 	slow, stall, drain patience
@@ -49,7 +48,7 @@ type Conn struct {
 
 func (s *Server) newConn(l *Loop, nc net.Conn, acceptor Acceptor) *Conn {
 	return &Conn{
-		loop: l, id: s.nextID.Add(1), acceptor: acceptor, outboundMax: s.cfg.OutboundMax,
+		loop: l, id: s.nextID.Add(1), acceptor: acceptor,
 		local: copyAddr(nc.LocalAddr()), remote: copyAddr(nc.RemoteAddr()),
 	}
 }
@@ -85,9 +84,6 @@ func (c *Conn) Outbound() int {
 	}
 	return c.gc.OutboundBuffered()
 }
-
-// SetOutboundMax replaces Config.OutboundMax for this connection.
-func (c *Conn) SetOutboundMax(n int) { c.outboundMax = n }
 
 // Open reports whether Write can succeed: neither closed nor closing.
 func (c *Conn) Open() bool { return c.opened && !c.closed && !c.draining }

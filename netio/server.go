@@ -169,9 +169,6 @@ func (s *Server) Loops() []*Loop { return s.loops }
 // Addr returns the bound address of listener i, with the port chosen for ":0".
 func (s *Server) Addr(i int) net.Addr { return s.addrs[i] }
 
-// Conns returns the number of accepted connections open now.
-func (s *Server) Conns() int { return int(s.accepted.Load()) }
-
 // Close stops listening, dialing and serving; each open connection's handler gets Closed with
 // ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first its error is
 // returned and closing goes on. It must not be called in a loop.
@@ -266,7 +263,7 @@ func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
 	}
 }
 
-// closeQuietly closes a connection whose fate interests nobody any more.
+// closeQuietly closes a connection that was never served: an error of Close would change nothing.
 func closeQuietly(nc net.Conn) { _ = nc.Close() }
 
 // events adapts gnet's callbacks. All but OnBoot and OnShutdown come in a loop.
@@ -275,7 +272,7 @@ type events struct {
 	server *Server
 }
 
-// OnOpen meets a connection in its loop.
+// OnOpen runs once a connection is registered with its loop.
 func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	switch x := gc.Context().(type) {
 	case *Loop:
@@ -289,7 +286,7 @@ func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	return nil, gnet.None
 }
 
-// OnTraffic gives what one read returned.
+// OnTraffic runs when bytes have arrived.
 func (e *events) OnTraffic(gc gnet.Conn) gnet.Action {
 	b, err := gc.Next(-1)
 	if err != nil {
@@ -307,7 +304,7 @@ func (e *events) OnTraffic(gc gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// OnClose says goodbye.
+// OnClose runs once when a connection is gone, whoever closed it.
 func (e *events) OnClose(gc gnet.Conn, err error) gnet.Action {
 	if c, ok := gc.Context().(*Conn); ok {
 		c.loop.enter()

@@ -108,7 +108,7 @@ func retry(write func() (int, error)) (int, error) {
 
 // buffer leaves b to gnet, which copies it and watches the socket.
 func (c *Conn) buffer(b []byte) error {
-	if c.gc.OutboundBuffered()+len(b) > c.outboundMax {
+	if c.gc.OutboundBuffered()+len(b) > c.loop.server.cfg.OutboundMax {
 		return c.fail(ErrSlow)
 	}
 	if _, err := c.gc.Write(b); err != nil {

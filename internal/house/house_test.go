@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"cmd/raftbench":       {"bench", "bench/load", "bench/acks", "bench/rings", "bench/journals", "journal", "ring"},
 	"cmd/raftd":           {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
 	"cmd/raftd/server":    {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
-	"cmd/raftd/kv":        {"engine"},
+	"cmd/raftd/kv":        {"engine", "netio/resp"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.

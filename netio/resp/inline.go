@@ -2,9 +2,9 @@ package resp
 
 // splitLine splits a line into words as Redis's sdssplitargs does: blanks separate, double quotes
 // keep blanks and know \xHH \n \r \t \b \a and \ before any byte, single quotes know only \'. A
-// closing quote must be followed by a blank or the end. Plain words alias line; words with quotes are
-// built in scratch, which is never reallocated while words point into it: unquoting only shortens, so
-// one reservation of the line's length is enough.
+// closing quote must be followed by a blank or the end. Plain words alias line; words with quotes
+// are built in scratch, which is never reallocated while words point into it: unquoting only
+// shortens, so one reservation of the line's length is enough.
 func splitLine(args [][]byte, scratch, line []byte) ([][]byte, []byte, bool) {
 	i := 0
 	for {
@@ -23,7 +23,8 @@ func splitLine(args [][]byte, scratch, line []byte) ([][]byte, []byte, bool) {
 			continue
 		}
 		if cap(scratch)-len(scratch) < len(line)-start {
-			// Only the first quoted word can come here: after it the room covers the rest of the line.
+			// Only the first quoted word can come here: after it the room covers the rest of the
+			// line.
 			scratch = make([]byte, 0, max(64, len(line)))
 		}
 		from := len(scratch)
@@ -36,8 +37,8 @@ func splitLine(args [][]byte, scratch, line []byte) ([][]byte, []byte, bool) {
 	}
 }
 
-// unquoteWord appends the rest of a word that contains quotes, from line[i] on, and returns the index
-// behind it.
+// unquoteWord appends the rest of a word that contains quotes, from line[i] on, and returns the
+// index behind it.
 func unquoteWord(dst, line []byte, i int) ([]byte, int, bool) {
 	for i < len(line) && !isBlank(line[i]) {
 		var ok bool
@@ -61,7 +62,8 @@ func doubleQuoted(dst, line []byte, i int) ([]byte, int, bool) {
 		switch c := line[i]; {
 		case c == '"':
 			return dst, i + 1, i+1 == len(line) || isBlank(line[i+1])
-		case c == '\\' && i+3 < len(line) && line[i+1] == 'x' && isHex(line[i+2]) && isHex(line[i+3]):
+		case c == '\\' && i+3 < len(line) && line[i+1] == 'x' &&
+			isHex(line[i+2]) && isHex(line[i+3]):
 			dst = append(dst, unhex(line[i+2])<<4|unhex(line[i+3]))
 			i += 4
 		case c == '\\' && i+1 < len(line):

@@ -1,8 +1,9 @@
 // Package resp reads and writes RESP2 and RESP3, the Redis wire protocol, on plain byte slices.
 //
-// Nothing here knows sockets. Parser reads requests as a server sees them, ReplyParser reads replies
-// as a client sees them, and the Append functions write replies. All of them are incremental and
-// allocate nothing in steady state: what they return aliases the bytes they were given.
+// Nothing here knows sockets. Parser reads requests as a server sees them, ReplyParser reads
+// replies as a client sees them; both are incremental. The Append functions write replies in one
+// internal form, and Render turns that into the protocol of a connection. Nothing allocates in
+// steady state: what the parsers return aliases the bytes they were given.
 //
 // No length that a peer declares is ever allocated: memory grows with the bytes that have arrived.
 package resp
@@ -19,14 +20,15 @@ const (
 	restrictedArgs = 10       // limits before authentication (Parser.Restricted)
 	restrictedBulk = 16 << 10 //
 
-	lengthDigits = 20       // no length needs more digits than this, so a longer line is refused unread
-	spansKept    = 1 << 10  // argument slots kept between commands; a larger command gives them back
+	lengthDigits = 20       // no length needs more digits: a longer line is refused unread
+	spansKept    = 1 << 10  // argument slots kept between commands, whatever a larger one took
 	scratchKept  = 16 << 10 // bytes kept for unquoted inline arguments
 	argBytesMin  = len("$0\r\n\r\n")
 )
 
 // ProtocolError says that the peer does not speak RESP. Its text is what Redis answers, without the
-// leading "-ERR ". The connection is of no further use: answer AppendError("ERR "+text) and close it.
+// leading "-ERR ". The connection is of no further use: answer AppendError("ERR "+text) and close
+// it.
 type ProtocolError string
 
 // Error returns the text.
@@ -46,9 +48,9 @@ const (
 
 // Command is one parsed request. The zero value is ready for use; reuse it to avoid allocation.
 type Command struct {
-	// Args are the command's name and arguments. They alias the bytes given to Parse (arguments of an
-	// inline command that were quoted alias memory of the Parser) and are valid until the next call
-	// of Parse or until those bytes are reused, whichever is first. Their capacity is capped.
+	// Args are the command's name and arguments. They alias the bytes given to Parse (arguments of
+	// an inline command that were quoted alias memory of the Parser) and are valid until the next
+	// call of Parse or until those bytes are reused, whichever is first. Their capacity is capped.
 	// No arguments means an empty line or array: ignore it, as Redis does.
 	Args [][]byte
 }
@@ -76,9 +78,10 @@ type Parser struct {
 	scratch []byte // unquoted inline arguments
 }
 
-// Parse reads the command at the front of b. It returns the bytes it takes, or 0 when its end has not
-// arrived: then call again with the same bytes and more behind them (they may have moved). What was
-// read is remembered, so that the work over all calls is that of one. An error is a ProtocolError.
+// Parse reads the command at the front of b. It returns the bytes it takes, or 0 when its end has
+// not arrived: then call again with the same bytes and more behind them (they may have moved). What
+// was read is remembered, so that the work over all calls is that of one. An error is a
+// ProtocolError.
 func (p *Parser) Parse(b []byte, cmd *Command) (n int, err error) {
 	cmd.Args = cmd.Args[:0]
 	if !p.started {
@@ -117,8 +120,9 @@ func (p *Parser) Parse(b []byte, cmd *Command) (n int, err error) {
 	return p.arguments(b, cmd)
 }
 
-// whole reads the arguments of a command that has arrived entirely, nearly every command. It gives up with 0
-// at the first thing that is missing or wrong; arguments then finds out which, from the start, once.
+// whole reads the arguments of a command that has arrived entirely, nearly every command. It gives
+// up with 0 at the first thing that is missing or wrong; arguments then finds out which, from the
+// start, once.
 func (p *Parser) whole(b []byte, pos, left int, cmd *Command) int {
 	args, maxBulk := cmd.Args, p.maxBulk()
 	for ; left > 0; left-- {
@@ -164,7 +168,8 @@ func (p *Parser) arguments(b []byte, cmd *Command) (int, error) {
 			}
 			if verdict == lengthBad || length < 0 || length > maxBulk {
 				p.Reset()
-				if p.Restricted && verdict == lengthOK && length > maxBulk && length <= p.bulkLimit() {
+				if p.Restricted && verdict == lengthOK && length > maxBulk &&
+					length <= p.bulkLimit() {
 					return 0, ErrUnauthBulk
 				}
 				return 0, ErrBulkLength
@@ -209,8 +214,9 @@ func (p *Parser) wait(b []byte, pos, left, bulk int, spans []span, need int) (in
 	return 0, nil
 }
 
-// Need is how many more bytes, at least, the command at the front needs after Parse returned 0: until
-// that many have arrived another call is pointless. It is a promise of the peer, not a size to allocate.
+// Need is how many more bytes, at least, the command at the front needs after Parse returned 0:
+// until that many have arrived another call is pointless. It is a promise of the peer, not a size
+// to allocate.
 func (p *Parser) Need() int { return p.need }
 
 // Reset forgets a partly read command.
@@ -218,14 +224,6 @@ func (p *Parser) Reset() {
 	p.started, p.pos, p.need = false, 0, 0
 	if cap(p.spans) > spansKept {
 		p.spans = nil
-	}
-}
-
-// Trim gives back memory of cmd beyond what usual commands need. Call it after a command with
-// thousands of arguments.
-func (c *Command) Trim() {
-	if cap(c.Args) > spansKept {
-		c.Args = nil
 	}
 }
 

@@ -1,9 +1,6 @@
 package resp
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // Kind is the type byte of a reply.
 type Kind byte
@@ -48,28 +45,8 @@ type Reply struct {
 	Kind  Kind
 	Raw   []byte // the whole reply as received, to be forwarded unchanged
 	Body  []byte // text of a line or bulk; of an aggregate its elements, to be walked with Next
-	Count int    // elements of an aggregate, two per pair of a map; else 0
+	Count int    // elements of an aggregate, two per pair; else 0
 	Null  bool   // the null of RESP3, or the null bulk or array of RESP2
-}
-
-// IsError reports whether the reply is an error; Body is its text.
-func (r *Reply) IsError() bool { return r.Kind == Error || r.Kind == BulkError }
-
-// Int reads an integer reply, or a bulk or line of decimal digits.
-func (r *Reply) Int() (int64, bool) { return parseInt(r.Body) }
-
-// Float reads a double reply, or a bulk or line that spells a number.
-func (r *Reply) Float() (float64, bool) {
-	v, err := strconv.ParseFloat(string(r.Body), 64)
-	return v, err == nil
-}
-
-// Text is Body, of a verbatim string without its format.
-func (r *Reply) Text() []byte {
-	if r.Kind == Verbatim && len(r.Body) >= 4 {
-		return r.Body[4:]
-	}
-	return r.Body
 }
 
 // Next takes the next element of an aggregate out of r.Body. ok is false at the end.
@@ -87,8 +64,8 @@ func (r *Reply) Next() (element Reply, ok bool) {
 	return element, true
 }
 
-// ReplyParser reads replies from a stream, one per call. The zero value is ready for use and has the default
-// limits. One goroutine at a time.
+// ReplyParser reads replies from a stream, one per call, in either protocol or in the internal
+// form. The zero value is ready for use and has the default limits. One goroutine at a time.
 type ReplyParser struct {
 	MaxBulk  int // most bytes of one string; 0 means DefaultMaxReplyBulk
 	MaxDepth int // most levels of aggregates, up to 32; 0 means DefaultMaxReplyDepth
@@ -103,9 +80,10 @@ type ReplyParser struct {
 	attribute [DefaultMaxReplyDepth]bool // the level is an attribute's
 }
 
-// Parse reads the reply at the front of b into r, with everything nested in it. It returns the bytes
-// it takes, or 0 when its end has not arrived: then call again with the same bytes and more behind
-// them. What was read is remembered. An error is a ProtocolError; the connection is of no further use.
+// Parse reads the reply at the front of b into r, with everything nested in it. It returns the
+// bytes it takes, or 0 when its end has not arrived: then call again with the same bytes and more
+// behind them. What was read is remembered. An error is a ProtocolError; the connection is of no
+// further use.
 //
 // An attribute in front of a reply is part of Raw and otherwise skipped.
 func (p *ReplyParser) Parse(b []byte, r *Reply) (n int, err error) {
@@ -158,8 +136,8 @@ type value struct {
 	body  int
 }
 
-// count enters a value into the levels and says whether the outermost is complete. An attribute is a level
-// that counts nowhere: the value it describes is still to come.
+// count enters a value into the levels and says whether the outermost is complete. An attribute is
+// a level that counts nowhere: the value it describes is still to come.
 func (p *ReplyParser) count(v value) (done bool, err error) {
 	attribute := v.reply.Kind == Attribute
 	if p.depth > 0 && !attribute {
@@ -193,7 +171,7 @@ func (p *ReplyParser) value(b []byte, i int) (v value, next int, err error) {
 	switch v.reply.Kind {
 	case Bulk, BulkError, Verbatim:
 		return p.text(b, i, v)
-	case Array, Map, Set, Push, Attribute:
+	case Array, Map, Set, Push, Attribute, Pairs, NestedMap:
 		return p.aggregate(b, i, v)
 	case Simple, Error, Integer, Null, Bool, Double, BigNumber:
 		return p.line(b, i, v)
@@ -250,11 +228,12 @@ func (p *ReplyParser) aggregate(b []byte, i int, v value) (value, int, error) {
 	case verdict == lengthMore:
 		p.need = 1
 		return v, 0, nil
-	case verdict == lengthBad, count > maxReplyElements, count < -1, count == -1 && v.reply.Kind != Array:
+	case verdict == lengthBad, count > maxReplyElements, count < -1,
+		count == -1 && v.reply.Kind != Array:
 		return v, 0, ErrReplyLength
 	case count == -1:
 		v.reply.Null, count = true, 0
-	case v.reply.Kind == Map || v.reply.Kind == Attribute:
+	case v.reply.Kind != Array && v.reply.Kind != Set && v.reply.Kind != Push:
 		count *= 2
 	}
 	v.reply.Count, v.body = count, body
@@ -263,34 +242,8 @@ func (p *ReplyParser) aggregate(b []byte, i int, v value) (value, int, error) {
 
 func isAggregate(k Kind) bool {
 	switch k {
-	case Array, Map, Set, Push, Attribute:
+	case Array, Map, Set, Push, Attribute, Pairs, NestedMap:
 		return true
 	}
 	return false
-}
-
-// parseInt reads a decimal number that fits 64 bits, without allocating.
-func parseInt(b []byte) (int64, bool) {
-	negative := len(b) > 0 && b[0] == '-'
-	if negative || (len(b) > 0 && b[0] == '+') {
-		b = b[1:]
-	}
-	if len(b) == 0 || len(b) > 19 {
-		return 0, false
-	}
-	var v uint64
-	for _, c := range b {
-		d := c - '0'
-		if d > 9 {
-			return 0, false
-		}
-		v = v*10 + uint64(d)
-	}
-	switch {
-	case negative && v <= 1<<63:
-		return -int64(v), true
-	case !negative && v < 1<<63:
-		return int64(v), true
-	}
-	return 0, false
 }

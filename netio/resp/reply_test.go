@@ -3,7 +3,6 @@ package resp
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 )
@@ -13,7 +12,7 @@ func show(r Reply) string {
 	switch {
 	case r.Null:
 		return "null"
-	case r.Kind == Array, r.Kind == Map, r.Kind == Set, r.Kind == Push:
+	case isAggregate(r.Kind):
 		var parts []string
 		for {
 			e, ok := r.Next()
@@ -24,7 +23,7 @@ func show(r Reply) string {
 		}
 		return string(r.Kind) + "[" + strings.Join(parts, " ") + "]"
 	}
-	return string(r.Kind) + string(r.Text())
+	return string(r.Kind) + string(r.Body)
 }
 
 var replies = []struct{ in, want string }{
@@ -40,12 +39,14 @@ var replies = []struct{ in, want string }{
 	{"%1\r\n+k\r\n*0\r\n", "%[+k *[]]"},
 	{"~2\r\n:1\r\n#t\r\n", "~[:1 #t]"},
 	{",3.5\r\n", ",3.5"},
-	{"=7\r\ntxt:abc\r\n", "=abc"},
+	{"=7\r\ntxt:abc\r\n", "=txt:abc"},
 	{"!5\r\nERR x\r\n", "!ERR x"},
 	{"(123456789012345678901\r\n", "(123456789012345678901"},
 	{">2\r\n+message\r\n+m\r\n", ">[+message +m]"},
 	{"|1\r\n+ttl\r\n:3\r\n$1\r\nv\r\n", "$v"},
 	{"|0\r\n:1\r\n", ":1"},
+	{"&1\r\n+a\r\n:1\r\n", "&[+a :1]"},
+	{"^1\r\n+a\r\n*-1\r\n", "^[+a null]"},
 	{"*2\r\n|1\r\n+a\r\n*1\r\n:1\r\n:7\r\n:8\r\n", "*[:7 :8]"},
 }
 
@@ -74,9 +75,13 @@ func TestReplies(t *testing.T) {
 
 func TestReplyErrors(t *testing.T) {
 	for in, want := range map[string]error{
-		"hello\r\n": ErrReplyType, "$x\r\n": ErrReplyLength, "$-2\r\n": ErrReplyLength, "*-2\r\n": ErrReplyLength,
-		"$1\r\nabc": ErrReplyLine, "+a\n": ErrReplyLine, strings.Repeat("*1\r\n", 33): ErrReplyDepth,
-		"$536870913\r\n": ErrReplyLength, "+" + strings.Repeat("x", maxReplyLine+1): ErrReplyLine,
+		"hello\r\n": ErrReplyType, "$x\r\n": ErrReplyLength, "$-2\r\n": ErrReplyLength,
+		"*-2\r\n": ErrReplyLength, "&-1\r\n": ErrReplyLength, "^-1\r\n": ErrReplyLength,
+		"$1\r\nabc": ErrReplyLine, "+a\n": ErrReplyLine,
+		strings.Repeat("*1\r\n", 33): ErrReplyDepth,
+		"$536870913\r\n":             ErrReplyLength,
+		"+" +
+			strings.Repeat("x", maxReplyLine+1): ErrReplyLine,
 	} {
 		var p ReplyParser
 		var r Reply
@@ -101,45 +106,6 @@ func TestReplyAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Fatalf("%v allocations", n)
-	}
-}
-
-func TestAppend(t *testing.T) {
-	for _, c := range []struct {
-		got  []byte
-		want string
-	}{
-		{AppendOK(nil), "+OK\r\n"},
-		{AppendSimple(nil, "a\r\nb"), "+a  b\r\n"},
-		{AppendError(nil, "ERR x"), "-ERR x\r\n"},
-		{AppendInt(nil, 7), ":7\r\n"},
-		{AppendInt(nil, math.MinInt64), ":-9223372036854775808\r\n"},
-		{AppendBulk(nil, []byte("ab")), "$2\r\nab\r\n"},
-		{AppendBulkString(nil, ""), "$0\r\n\r\n"},
-		{AppendBulkInt(nil, -5), "$2\r\n-5\r\n"},
-		{AppendNull(nil, 2), "$-1\r\n"},
-		{AppendNull(nil, 3), "_\r\n"},
-		{AppendNullArray(nil, 2), "*-1\r\n"},
-		{AppendArray(nil, 12), "*12\r\n"},
-		{AppendMap(nil, 2, 3), "*6\r\n"},
-		{AppendMap(nil, 3, 3), "%3\r\n"},
-		{AppendSet(nil, 3, 1), "~1\r\n"},
-		{AppendPush(nil, 3, 1), ">1\r\n"},
-		{AppendBool(nil, 2, true), ":1\r\n"},
-		{AppendBool(nil, 3, false), "#f\r\n"},
-		{AppendDouble(nil, 2, 1.5), "$3\r\n1.5\r\n"},
-		{AppendDouble(nil, 3, math.Inf(-1)), ",-inf\r\n"},
-		{AppendDouble(nil, 3, 1e20), ",1e+20\r\n"},
-		{AppendDouble(nil, 3, 3), ",3\r\n"},
-		{AppendVerbatim(nil, 3, "txt", "hi"), "=6\r\ntxt:hi\r\n"},
-		{AppendVerbatim(nil, 2, "txt", "hi"), "$2\r\nhi\r\n"},
-		{AppendBigNumber(nil, 3, "12"), "(12\r\n"},
-		{AppendCommandStrings(nil, "GET", "k"), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
-		{AppendCommand(nil, []byte("GET"), []byte("k")), "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"},
-	} {
-		if string(c.got) != c.want {
-			t.Errorf("got %q, want %q", c.got, c.want)
-		}
 	}
 }
 
@@ -190,13 +156,5 @@ func BenchmarkReply(b *testing.B) {
 		if n, err := p.Parse(in, &r); n == 0 || err != nil {
 			b.Fatal(n, err)
 		}
-	}
-}
-
-func BenchmarkAppendBulk(b *testing.B) {
-	value, dst := bytes.Repeat([]byte("v"), 64), make([]byte, 0, 128)
-	b.ReportAllocs()
-	for b.Loop() {
-		dst = AppendBulk(dst[:0], value)
 	}
 }

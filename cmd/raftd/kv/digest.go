@@ -7,9 +7,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// digest is a 128-bit sum over all pairs. Addition makes it independent of the order of the table, so two replicas
-// with the same pairs have the same digest whatever happened to their tables on the way. It takes a walk over the
-// whole table, and no command pays for it.
+// digest is a 128-bit sum over all pairs. Addition makes it independent of the order of the table,
+// so two replicas with the same pairs have the same digest whatever happened to their tables on the
+// way. It takes a walk over the whole table, and no command pays for it.
 type digest struct{ high, low uint64 }
 
 func (d *digest) add(key string, value []byte) {

@@ -1,7 +1,8 @@
-// Package kv is the replicated state machine of raftd: string keys with string values, as Redis has them.
+// Package kv is the replicated state machine of raftd: string keys with string values, as Redis has
+// them.
 //
-// A command is encoded once by the server that received it and decoded by every replica, so the encoding is part of
-// the log and never changes meaning: an op keeps its number for ever.
+// A command is encoded once by the server that received it and decoded by every replica, so the
+// encoding is part of the log and never changes meaning: an op keeps its number for ever.
 //
 //	command  | op | body |                       op is one byte, body depends on it
 //	string   | length uvarint | bytes |          every string of a body has this form
@@ -15,8 +16,9 @@
 //	GETRANGE             | op | key | start varint | end varint |
 //	FLUSHALL, DBSIZE, DIGEST         | op |
 //
-// There is no count of strings: it would be one more number that could disagree with the bytes. A command whose
-// bytes do not fit its form exactly gets an error reply on every replica alike and changes nothing.
+// There is no count of strings: it would be one more number that could disagree with the bytes. A
+// command whose bytes do not fit its form exactly gets an error reply on every replica alike and
+// changes nothing.
 package kv
 
 import "encoding/binary"
@@ -97,8 +99,8 @@ func appendString(dst, s []byte) []byte {
 	return append(dst, s...)
 }
 
-// body walks the rest of a command. Its methods return ok = false on bytes that are no such thing, and then the
-// place no longer matters.
+// body walks the rest of a command. Its methods return ok = false on bytes that are no such thing,
+// and then the place no longer matters.
 type body []byte
 
 // next takes one string, which aliases the command.
@@ -132,8 +134,8 @@ func (b *body) varint() (v int64, ok bool) {
 	return v, true
 }
 
-// strings counts the strings up to the end. It leaves the place where it is, so that a command is checked whole
-// before its first change is made.
+// strings counts the strings up to the end. It leaves the place where it is, so that a command is
+// checked whole before its first change is made.
 func (b body) strings() (n int, ok bool) {
 	for len(b) > 0 {
 		if _, ok = b.next(); !ok {

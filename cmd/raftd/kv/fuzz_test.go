@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzDecode holds that any bytes at all are answered, alike on two replicas, and leave a table whose books agree.
+// FuzzDecode holds that any bytes at all are answered, alike on two replicas, and leave a table
+// whose books agree.
 func FuzzDecode(f *testing.F) {
 	for _, e := range randomLog(11, 40) {
 		f.Add(e.Data, []byte{})

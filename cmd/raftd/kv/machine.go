@@ -6,37 +6,35 @@ import (
 	"sync/atomic"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// Replies are in RESP2 form, whatever protocol the client speaks: the protocol of a connection is not replicated
-// state. Only nulls look different in RESP3, and the server rewrites those.
+// Replies are in the internal form of package resp, whatever protocol a client speaks: the protocol
+// of a connection is not replicated state. The server renders them for each client. They are never
+// stored, so their form may change from one version to the next.
+
+// Texts of error replies.
 const (
-	replyOK    = "+OK\r\n"
-	replyNull  = "$-1\r\n"
-	replyZero  = ":0\r\n"
-	replyOne   = ":1\r\n"
-	replyEmpty = "$0\r\n\r\n"
-
-	errMalformed = "-ERR malformed command in the log\r\n"
-	errNotInt    = "-ERR value is not an integer or out of range\r\n"
-	errOverflow  = "-ERR increment or decrement would overflow\r\n"
-	errTooLong   = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"
+	errMalformed = "ERR malformed command in the log"
+	errNotInt    = "ERR value is not an integer or out of range"
+	errOverflow  = "ERR increment or decrement would overflow"
+	errTooLong   = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 )
 
-// MaxValue is the longest value in bytes that APPEND may build, as in Redis. It is part of the replicated
-// behaviour: all replicas must agree on it.
+// MaxValue is the longest value in bytes that APPEND may build, as in Redis. It is part of the
+// replicated behaviour: all replicas must agree on it.
 const MaxValue = 512 << 20
 
 // integerRoom is spare room for a value made by INCR, so that it grows digits in place.
 const integerRoom = 20
 
-// Machine is the replicated state. Apply and Read are called by one goroutine, as engine.StateMachine says; Keys
-// and Memory may be called by any.
+// Machine is the replicated state. Apply and Read are called by one goroutine, as
+// engine.StateMachine says; Keys and Memory may be called by any.
 type Machine struct {
 	pairs   pairs
 	applied uint64 // index of the newest command applied; no-ops of the engine do not count
 	number  [20]byte
-	unheard []byte // where replies go that nobody waits for
+	discard []byte // where replies go that nobody waits for
 
 	keys, memory atomic.Int64 // published once per batch
 }
@@ -67,7 +65,7 @@ func (m *Machine) Apply(entries []engine.Entry, replies *engine.Replies) {
 		}
 	} else {
 		for i := range entries {
-			m.unheard = m.execute(entries[i].Data, m.unheard[:0], false)
+			m.discard = m.execute(entries[i].Data, m.discard[:0], false)
 		}
 	}
 	m.applied = entries[len(entries)-1].Index
@@ -79,21 +77,22 @@ func (m *Machine) publish() {
 	m.memory.Store(m.pairs.memory())
 }
 
-// execute carries out one command and appends its reply to b. Without heard the reply may be cut short.
-func (m *Machine) execute(cmd, b []byte, heard bool) []byte {
+// execute carries out one command and appends its reply to b. Without wanted the reply may be cut
+// short.
+func (m *Machine) execute(cmd, b []byte, wanted bool) []byte {
 	if len(cmd) == 0 {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	rest := body(cmd[1:])
 	switch Op(cmd[0]) {
 	case OpSet:
-		return m.set(rest, b, heard)
+		return m.set(rest, b, wanted)
 	case OpIncrBy:
 		return m.incrBy(rest, b)
 	case OpSetNX:
 		return m.setNX(rest, b)
 	case OpGetDel:
-		return m.getDel(rest, b, heard)
+		return m.getDel(rest, b, wanted)
 	case OpMSet:
 		return m.mset(rest, b)
 	case OpMSetNX:
@@ -107,27 +106,27 @@ func (m *Machine) execute(cmd, b []byte, heard bool) []byte {
 			break
 		}
 		m.pairs.reset()
-		return append(b, replyOK...)
+		return resp.AppendOK(b)
 	}
-	return append(b, errMalformed...)
+	return resp.AppendError(b, errMalformed)
 }
 
-func (m *Machine) set(rest body, b []byte, heard bool) []byte {
+func (m *Machine) set(rest body, b []byte, wanted bool) []byte {
 	if len(rest) == 0 || rest[0] > SetNX|SetXX|SetGet || rest[0]&(SetNX|SetXX) == SetNX|SetXX {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	flags := rest[0]
 	rest = rest[1:]
 	key, value, ok := rest.pair()
 	if !ok {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	if flags == 0 {
 		m.pairs.set(key, value, 0)
-		return append(b, replyOK...)
+		return resp.AppendOK(b)
 	}
 	old, exists := m.pairs.get(key)
-	if flags&SetGet != 0 && heard { // before the old value is overwritten in place
+	if flags&SetGet != 0 && wanted { // before the old value is overwritten in place
 		b = appendValue(b, old, exists)
 	}
 	store := flags&(SetNX|SetXX) == 0 || exists == (flags&SetXX != 0)
@@ -138,30 +137,30 @@ func (m *Machine) set(rest body, b []byte, heard bool) []byte {
 	case flags&SetGet != 0:
 		return b
 	case store:
-		return append(b, replyOK...)
+		return resp.AppendOK(b)
 	}
-	return append(b, replyNull...)
+	return resp.AppendNull(b)
 }
 
 func (m *Machine) setNX(rest body, b []byte) []byte {
 	key, value, ok := rest.pair()
 	if !ok {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	if _, exists := m.pairs.get(key); exists {
-		return append(b, replyZero...)
+		return resp.AppendInt(b, 0)
 	}
 	m.pairs.set(key, value, 0)
-	return append(b, replyOne...)
+	return resp.AppendInt(b, 1)
 }
 
-func (m *Machine) getDel(rest body, b []byte, heard bool) []byte {
+func (m *Machine) getDel(rest body, b []byte, wanted bool) []byte {
 	key, ok := rest.key()
 	if !ok {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	old, exists := m.pairs.get(key)
-	if heard {
+	if wanted {
 		b = appendValue(b, old, exists)
 	}
 	m.pairs.delete(key)
@@ -170,10 +169,10 @@ func (m *Machine) getDel(rest body, b []byte, heard bool) []byte {
 
 func (m *Machine) mset(rest body, b []byte) []byte {
 	if n, ok := rest.strings(); !ok || n%2 != 0 {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	m.storeAll(rest)
-	return append(b, replyOK...)
+	return resp.AppendOK(b)
 }
 
 func (m *Machine) storeAll(rest body) {
@@ -186,64 +185,62 @@ func (m *Machine) storeAll(rest body) {
 
 func (m *Machine) msetNX(rest body, b []byte) []byte {
 	if n, ok := rest.strings(); !ok || n%2 != 0 {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	for walk := rest; len(walk) > 0; {
 		key, _ := walk.next()
 		walk.next()
 		if _, exists := m.pairs.get(key); exists {
-			return append(b, replyZero...)
+			return resp.AppendInt(b, 0)
 		}
 	}
 	m.storeAll(rest)
-	return append(b, replyOne...)
+	return resp.AppendInt(b, 1)
 }
 
 func (m *Machine) append(rest body, b []byte) []byte {
 	key, tail, ok := rest.pair()
 	if !ok {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	value, exists := m.pairs.get(key)
 	if !exists {
 		m.pairs.set(key, tail, 0)
-		return appendInt(b, int64(len(tail)))
+		return resp.AppendInt(b, int64(len(tail)))
 	}
 	if len(value)+len(tail) > MaxValue {
-		return append(b, errTooLong...)
+		return resp.AppendError(b, errTooLong)
 	}
-	return appendInt(b, int64(m.pairs.append(key, tail)))
+	return resp.AppendInt(b, int64(m.pairs.append(key, tail)))
 }
 
 func (m *Machine) incrBy(rest body, b []byte) []byte {
 	key, ok := rest.next()
 	if !ok {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	delta, ok := rest.varint()
 	if !ok || len(rest) != 0 {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	var v int64
 	if old, exists := m.pairs.get(key); exists {
 		if v, ok = ParseInt(old); !ok {
-			return append(b, errNotInt...)
+			return resp.AppendError(b, errNotInt)
 		}
 	}
 	if delta > 0 && v > math.MaxInt64-delta || delta < 0 && v < math.MinInt64-delta {
-		return append(b, errOverflow...)
+		return resp.AppendError(b, errOverflow)
 	}
 	v += delta
 	digits := strconv.AppendInt(m.number[:0], v, 10)
 	m.pairs.set(key, digits, integerRoom-len(digits))
-	b = append(b, ':')
-	b = append(b, digits...)
-	return append(b, '\r', '\n')
+	return resp.AppendInt(b, v)
 }
 
 func (m *Machine) del(rest body, b []byte) []byte {
 	if _, ok := rest.strings(); !ok {
-		return append(b, errMalformed...)
+		return resp.AppendError(b, errMalformed)
 	}
 	deleted := int64(0)
 	for len(rest) > 0 {
@@ -252,37 +249,18 @@ func (m *Machine) del(rest body, b []byte) []byte {
 			deleted++
 		}
 	}
-	return appendInt(b, deleted)
+	return resp.AppendInt(b, deleted)
 }
 
 func appendValue(b, value []byte, exists bool) []byte {
 	if !exists {
-		return append(b, replyNull...)
+		return resp.AppendNull(b)
 	}
-	return appendBulk(b, value)
+	return resp.AppendBulk(b, value)
 }
 
-func appendBulk(b, s []byte) []byte {
-	b = append(b, '$')
-	b = strconv.AppendInt(b, int64(len(s)), 10)
-	b = append(b, '\r', '\n')
-	b = append(b, s...)
-	return append(b, '\r', '\n')
-}
-
-func appendInt(b []byte, v int64) []byte {
-	b = append(b, ':')
-	b = strconv.AppendInt(b, v, 10)
-	return append(b, '\r', '\n')
-}
-
-func appendArray(b []byte, n int) []byte {
-	b = append(b, '*')
-	b = strconv.AppendInt(b, int64(n), 10)
-	return append(b, '\r', '\n')
-}
-
-// Execute carries out one command outside any log and returns its reply: for tests of what sits on top.
+// Execute carries out one command outside any log and returns its reply: for tests of what sits on
+// top.
 func Execute(m *Machine, cmd []byte) []byte {
 	defer m.publish()
 	return m.execute(cmd, nil, true)

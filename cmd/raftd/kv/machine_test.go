@@ -19,7 +19,7 @@ func do(m *Machine, cmd []byte) string { return string(m.execute(cmd, nil, true)
 func ask(m *Machine, query []byte) string { return string(m.Read(query, nil)) }
 
 func TestCommands(t *testing.T) {
-	const ok, null = "+OK\r\n", "$-1\r\n"
+	const ok, null = "+OK\r\n", "_\r\n"
 	m := New()
 	steps := []struct {
 		name  string
@@ -32,7 +32,8 @@ func TestCommands(t *testing.T) {
 		{"set xx on existing", AppendSet(nil, SetXX, b("k"), b("two")), ok},
 		{"set xx on missing", AppendSet(nil, SetXX, b("none"), b("x")), null},
 		{"set get", AppendSet(nil, SetGet, b("k"), b("three")), "$3\r\ntwo\r\n"},
-		{"set nx get on existing keeps", AppendSet(nil, SetNX|SetGet, b("k"), b("four")), "$5\r\nthree\r\n"},
+		{"set nx get on existing keeps", AppendSet(nil, SetNX|SetGet, b("k"), b("four")),
+			"$5\r\nthree\r\n"},
 		{"it did", AppendKey(nil, OpGet, b("k")), "$5\r\nthree\r\n"},
 		{"set nx get on missing", AppendSet(nil, SetNX|SetGet, b("n"), b("new")), null},
 		{"it stored", AppendKey(nil, OpGet, b("n")), "$3\r\nnew\r\n"},
@@ -46,14 +47,17 @@ func TestCommands(t *testing.T) {
 		{"incr", AppendIncrBy(nil, b("a"), 1), ":13\r\n"},
 		{"incr missing", AppendIncrBy(nil, b("c"), 1), ":1\r\n"},
 		{"decr below zero", AppendIncrBy(nil, b("c"), -12), ":-11\r\n"},
-		{"incr of text", AppendIncrBy(nil, b("k"), 1), "-ERR value is not an integer or out of range\r\n"},
+		{"incr of text", AppendIncrBy(nil, b("k"), 1),
+			"-ERR value is not an integer or out of range\r\n"},
 		{"set to the largest", AppendSet(nil, 0, b("c"), b("9223372036854775807")), ok},
-		{"overflow", AppendIncrBy(nil, b("c"), 1), "-ERR increment or decrement would overflow\r\n"},
+		{"overflow", AppendIncrBy(nil, b("c"), 1),
+			"-ERR increment or decrement would overflow\r\n"},
 		{"set to the smallest", AppendSet(nil, 0, b("c"), b("-9223372036854775808")), ok},
-		{"underflow", AppendIncrBy(nil, b("c"), -1), "-ERR increment or decrement would overflow\r\n"},
+		{"underflow", AppendIncrBy(nil, b("c"), -1),
+			"-ERR increment or decrement would overflow\r\n"},
 		{"across the range", AppendIncrBy(nil, b("c"), math.MaxInt64), ":-1\r\n"},
 		{"mset", Append(nil, OpMSet, b("x"), b("1"), b("y"), b("2"), b("x"), b("3")), ok},
-		{"mget", Append(nil, OpMGet, b("x"), b("no"), b("y")), "*3\r\n$1\r\n3\r\n$-1\r\n$1\r\n2\r\n"},
+		{"mget", Append(nil, OpMGet, b("x"), b("no"), b("y")), "*3\r\n$1\r\n3\r\n_\r\n$1\r\n2\r\n"},
 		{"msetnx with one there", Append(nil, OpMSetNX, b("q"), b("1"), b("y"), b("9")), ":0\r\n"},
 		{"msetnx", Append(nil, OpMSetNX, b("q"), b("1"), b("r"), b("9")), ":1\r\n"},
 		{"exists counts twice", Append(nil, OpExists, b("x"), b("x"), b("no")), ":2\r\n"},
@@ -109,10 +113,11 @@ func TestMalformedCommandsChangeNothing(t *testing.T) {
 		"incr trailing":    append(AppendIncrBy(nil, b("k"), 1), 1),
 		"flushall body":    Append(nil, OpFlushAll, b("k")),
 		"long length":      {byte(OpGetDel), 0x81, 0x00, 'k'},
-		"huge length":      {byte(OpGetDel), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01},
+		"huge length": {byte(OpGetDel), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+			0x01},
 	}
 	for name, cmd := range bad {
-		if got := do(m, cmd); got != errMalformed {
+		if got := do(m, cmd); got != "-"+errMalformed+"\r\n" {
 			t.Errorf("%s: got %q", name, got)
 		}
 		if after := ask(m, Append(nil, OpDigest)); after != before {
@@ -129,15 +134,17 @@ func TestParseIntIsAsStrictAsRedis(t *testing.T) {
 			t.Errorf("%q: %d %v", s, v, ok)
 		}
 	}
-	for _, s := range []string{"", "-", "+1", " 1", "1 ", "01", "-0", "-01", "1.0", "1e3", "0x1", "a", "1a",
-		"9223372036854775808", "-9223372036854775809", "18446744073709551616", "99999999999999999999", "--1"} {
+	for _, s := range []string{"", "-", "+1", " 1", "1 ", "01", "-0", "-01", "1.0", "1e3", "0x1",
+		"a", "1a", "--1", "9223372036854775808", "-9223372036854775809", "18446744073709551616",
+		"99999999999999999999"} {
 		if v, ok := ParseInt(b(s)); ok {
 			t.Errorf("%q taken as %d", s, v)
 		}
 	}
 }
 
-// randomLog makes a log of commands over few keys, so that they meet, with some broken ones between.
+// randomLog makes a log of commands over few keys, so that they meet, with some broken ones
+// between.
 func randomLog(seed uint64, n int) []engine.Entry {
 	r := rand.New(rand.NewPCG(seed, 1))
 	key := func() []byte { return fmt.Appendf(nil, "key%d", r.IntN(50)) }
@@ -198,7 +205,8 @@ func TestSameLogSameDigestAndReplies(t *testing.T) {
 
 func TestDigestSeesWhatDiffers(t *testing.T) {
 	states := map[string]string{}
-	for _, p := range [][2]string{{"a", "b"}, {"b", "a"}, {"a", "a"}, {"b", "b"}, {"ab", ""}, {"", "ab"}} {
+	for _, p := range [][2]string{{"a", "b"}, {"b", "a"}, {"a", "a"}, {"b", "b"}, {"ab", ""},
+		{"", "ab"}} {
 		m := New()
 		do(m, AppendSet(nil, 0, b(p[0]), b(p[1])))
 		d := ask(m, Append(nil, OpDigest))
@@ -269,7 +277,11 @@ func TestAllocations(t *testing.T) {
 		commands[i] = AppendSet(nil, 0, fmt.Appendf(nil, "key%d", i), value)
 	}
 	i := 0
-	if n := testing.AllocsPerRun(fresh, func() { m.execute(commands[i], out, true); i++ }); n > allocationsPerKey {
+	if n := testing.AllocsPerRun(fresh, func() {
+		m.execute(commands[i], out,
+			true)
+		i++
+	}); n > allocationsPerKey {
 		t.Errorf("%v allocations per new key", n)
 	}
 }

@@ -1,7 +1,7 @@
 package kv
 
-// ParseInt reads a decimal number as strictly as Redis does: no plus sign, no spaces, no leading zeros, no "-0",
-// and within 64 bits.
+// ParseInt reads a decimal number as strictly as Redis does: no plus sign, no spaces, no leading
+// zeros, no "-0", and within 64 bits.
 func ParseInt(b []byte) (v int64, ok bool) {
 	if len(b) == 0 || len(b) > 20 {
 		return 0, false

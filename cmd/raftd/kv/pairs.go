@@ -6,14 +6,15 @@ import (
 	"unsafe"
 )
 
-// pairs is the table of keys and values. One buffer holds a pair, so a new key costs one allocation and the
-// collector finds no pointers inside:
+// pairs is the table of keys and values. One buffer holds a pair, so a new key costs one allocation
+// and the collector finds no pointers inside:
 //
 //	| value length, 4 bytes | key | value | spare |
 //
-// The map's key string is a view of the key bytes in the buffer, which never change. The value length lies in the
-// buffer so that an overwrite that fits touches no map slot: assigning to a map slot would also replace the key
-// string by the one used for the look-up, whose bytes belong to somebody else.
+// The map's key string is a view of the key bytes in the buffer, which never change. The value
+// length lies in the buffer so that an overwrite that fits touches no map slot: assigning to a map
+// slot would also replace the key string by the one used for the look-up, whose bytes belong to
+// somebody else.
 type pairs struct {
 	table map[string][]byte
 	bytes int64 // capacity of all buffers
@@ -21,10 +22,11 @@ type pairs struct {
 
 const (
 	pairHeader = 4
-	// pairOverhead is what a pair costs in the map beside its buffer: key and slice header, control byte, and the
-	// slots that a table at average load leaves free.
+	// pairOverhead is what a pair costs in the map beside its buffer: key and slice header, control
+	// byte, and the slots that a table at average load leaves free.
 	pairOverhead = 56
-	// A buffer larger than this and less than a quarter full after an overwrite is replaced by a fitting one.
+	// A buffer larger than this and less than a quarter full after an overwrite is replaced by a
+	// fitting one.
 	shrinkAbove = 4096
 )
 
@@ -73,7 +75,8 @@ func (p *pairs) append(key, tail []byte) int {
 		binary.LittleEndian.PutUint32(old, uint32(size))
 		return size
 	}
-	buf := p.buffer(key, end+size) // as much again: a value that is appended to costs O(its size) in all
+	// Room for as much again: a value that grows by APPEND costs O(its size) in all.
+	buf := p.buffer(key, end+size)
 	copy(buf[pairHeader+len(key):], value)
 	copy(buf[pairHeader+len(key)+len(value):], tail)
 	binary.LittleEndian.PutUint32(buf, uint32(size))

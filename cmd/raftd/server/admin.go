@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // Commands about the server.
@@ -15,99 +17,113 @@ func serverCommands() []*command {
 	stale := []string{"loading", "stale"}
 	admin := []string{"admin", "noscript", "loading", "stale"}
 	return []*command{
-		{name: "command", arity: -1, flags: stale, run: runCommand, group: "server", since: "2.8.13",
+		{name: "command", arity: -1, flags: stale,
+			run: runCommand, group: "server", since: "2.8.13",
 			summary: "Details of all commands; COUNT, DOCS, INFO, LIST, GETKEYS"},
-		{name: "config", arity: -2, flags: admin, run: runConfig, group: "server", since: "2.0.0",
+		{name: "config", arity: -2, flags: admin,
+			run: runConfig, group: "server", since: "2.0.0",
 			summary: "GET settings by pattern; RESETSTAT"},
-		{name: "info", arity: -1, flags: stale, run: runInfo, group: "server", since: "1.0.0",
+		{name: "info", arity: -1, flags: stale,
+			run: runInfo, group: "server", since: "1.0.0",
 			summary: "Information about the server, by section"},
-		{name: "time", arity: 1, flags: []string{"loading", "stale", "fast"}, run: runTime, group: "server",
-			since: "2.6.0", summary: "Return the server time"},
-		{name: "wait", arity: 3, alone: true, flags: []string{"blocking"}, run: runWait, group: "generic", since: "3.0.0",
-			summary: "Number of other members; a reply means a majority has the write on disk already"},
-		{name: "memory", arity: -2, flags: []string{"readonly"}, run: runMemory, group: "server", since: "4.0.0",
+		{name: "time", arity: 1, flags: []string{"loading", "stale", "fast"},
+			run: runTime, group: "server", since: "2.6.0",
+			summary: "Return the server time"},
+		{name: "wait", arity: 3, alone: true, flags: []string{"blocking"},
+			run: runWait, group: "generic", since: "3.0.0",
+			summary: "Number of other members; a reply means a majority has the write on " +
+				"disk already"},
+		{name: "memory", arity: -2, flags: []string{"readonly"},
+			run: runMemory, group: "server", since: "4.0.0",
 			summary: "USAGE estimates the memory of an average key; DOCTOR"},
-		{name: "raft.status", arity: 1, flags: admin, run: runRaftStatus, group: "raft", since: "0.1.0",
+		{name: "raft.status", arity: 1, flags: admin,
+			run: runRaftStatus, group: "raft", since: "0.1.0",
 			summary: "State of this member as a map"},
-		{name: "raft.transfer", arity: -1, class: leads, flags: admin, group: "raft", since: "0.1.0",
-			summary: "Hand leadership to a member, or to the most up-to-date one; OK when the leader leads no more"},
+		{name: "raft.transfer", arity: -1, class: leads, flags: admin,
+			group: "raft", since: "0.1.0",
+			summary: "Hand leadership to a member, or to the most up-to-date one; OK " +
+				"when the leader leads no more"},
 	}
 }
 
-func runTime(f *front, c *conn, args [][]byte, w *writer) {
+func runTime(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	now := time.Now()
-	w.bulks(strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond()/1000))
+	return resp.AppendBulkStrings(dst, strconv.FormatInt(now.Unix(), 10),
+		strconv.Itoa(now.Nanosecond()/1000))
 }
 
-// runWait answers when nothing of this connection is owed any more. Every write answered by then is durable on a
-// majority; the number is that of the other members, as tools compare it with the number of replicas.
-func runWait(f *front, c *conn, args [][]byte, w *writer) {
-	for _, a := range args[1:] {
-		if n, err := strconv.ParseInt(string(a), 10, 64); err != nil {
-			w.fault(faultInteger)
-			return
-		} else if n < 0 {
-			w.fault("ERR timeout is negative")
-			return
-		}
+// runWait answers when no reply of this connection is pending. Every write answered by then is
+// durable on a majority; the number is that of the other members, as tools compare it with the
+// number of replicas.
+func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
+	_, countFits := kv.ParseInt(args[1])
+	timeout, timeoutFits := kv.ParseInt(args[2])
+	switch {
+	case !countFits:
+		return resp.AppendError(dst, faultInteger)
+	case !timeoutFits:
+		return resp.AppendError(dst, "ERR timeout is not an integer or out of range")
+	case timeout < 0:
+		return resp.AppendError(dst, "ERR timeout is negative")
 	}
 	st := f.server.status()
-	w.integer(int64(max(0, len(st.Members)-1)))
+	return resp.AppendInt(dst, int64(max(0, len(st.Members)-1)))
 }
 
-func runMemory(f *front, c *conn, args [][]byte, w *writer) {
+func runMemory(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	machine := f.server.cfg.Machine
 	switch {
-	case is(args[1], "USAGE") && len(args) >= 3:
+	case is(args[1], "USAGE") && len(args) < 3:
+		return resp.AppendError(dst, arityFault("memory|usage"))
+	case is(args[1], "USAGE"):
 		if n := machine.Keys(); n > 0 {
-			w.integer(machine.Memory() / n)
-		} else {
-			w.null()
+			return resp.AppendInt(dst, machine.Memory()/n)
 		}
+		return resp.AppendNull(dst)
 	case is(args[1], "DOCTOR"):
-		w.text("Sam, I detected no issues: keys and values take " + strconv.FormatInt(machine.Memory(), 10) + " bytes.")
-	default:
-		w.fault("ERR unknown subcommand '" + printable(args[1], 128) + "'. Try MEMORY HELP.")
+		return resp.AppendVerbatim(dst, "txt", "Sam, I detected no issues: keys and values take "+
+			strconv.FormatInt(machine.Memory(), 10)+" bytes.")
 	}
+	return resp.AppendError(dst, unknownSubcommand("MEMORY", args))
 }
 
-func runRaftStatus(f *front, c *conn, args [][]byte, w *writer) {
+func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	st := f.server.status()
 	fields := raftFields(&st)
-	w.pairs(len(fields) + 1)
+	dst = resp.AppendMap(dst, len(fields)+1)
 	for _, p := range fields {
-		w.bulk(p.name)
+		dst = resp.AppendBulkString(dst, p.name)
 		if n, err := strconv.ParseInt(p.value, 10, 64); err == nil {
-			w.integer(n)
+			dst = resp.AppendInt(dst, n)
 		} else {
-			w.bulk(p.value)
+			dst = resp.AppendBulkString(dst, p.value)
 		}
 	}
-	w.bulk("members")
-	w.array(len(st.Members))
+	dst = resp.AppendBulkString(dst, "members")
+	dst = resp.AppendArray(dst, len(st.Members))
 	for _, m := range st.Members {
-		writeMember(w, &m)
+		dst = appendMember(dst, &m)
 	}
+	return dst
 }
 
-func writeMember(w *writer, m *engine.MemberStatus) {
-	w.pairs(6)
-	w.bulk("id")
-	w.integer(int64(m.ID))
-	w.bulk("address")
-	w.bulk(m.Address)
-	w.bulk("client_address")
-	w.bulk(m.Advertised)
-	w.bulk("match")
-	w.integer(int64(m.Match))
-	w.bulk("mode")
-	w.bulk(m.Mode)
-	w.bulk("connected")
+func appendMember(dst []byte, m *engine.MemberStatus) []byte {
+	dst = resp.AppendMap(dst, 6)
+	dst = resp.AppendBulkString(dst, "id")
+	dst = resp.AppendInt(dst, int64(m.ID))
+	dst = resp.AppendBulkString(dst, "address")
+	dst = resp.AppendBulkString(dst, m.Address)
+	dst = resp.AppendBulkString(dst, "client_address")
+	dst = resp.AppendBulkString(dst, m.Advertised)
+	dst = resp.AppendBulkString(dst, "match")
+	dst = resp.AppendInt(dst, int64(m.Match))
+	dst = resp.AppendBulkString(dst, "mode")
+	dst = resp.AppendBulkString(dst, m.Mode)
+	dst = resp.AppendBulkString(dst, "connected")
 	if m.Connected {
-		w.integer(1)
-	} else {
-		w.integer(0)
+		return resp.AppendInt(dst, 1)
 	}
+	return resp.AppendInt(dst, 0)
 }
 
 // setting is one row of CONFIG GET.
@@ -116,8 +132,12 @@ type setting struct{ name, value string }
 // settings are answers to the questions that tools ask; none of them can be set.
 func (s *Server) settings() []setting {
 	st := s.status()
+	fsync := "always" // tools that measure look here whether replies wait for the disk
+	if !st.JournalDurable {
+		fsync = "no"
+	}
 	return []setting{
-		{"appendfsync", "always"},
+		{"appendfsync", fsync},
 		{"appendonly", "yes"},
 		{"bind", s.cfg.Client},
 		{"cluster-enabled", "no"},
@@ -135,102 +155,112 @@ func (s *Server) settings() []setting {
 	}
 }
 
-func runConfig(f *front, c *conn, args [][]byte, w *writer) {
+func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	switch {
 	case is(args[1], "GET") && len(args) >= 3:
-		var found []setting
+		var matched []setting
 		for _, s := range f.server.settings() {
 			for _, pattern := range args[2:] {
 				if match(strings.ToLower(printable(pattern, 256)), s.name) {
-					found = append(found, s)
+					matched = append(matched, s)
 					break
 				}
 			}
 		}
-		w.pairs(len(found))
-		for _, s := range found {
-			w.bulk(s.name)
-			w.bulk(s.value)
+		dst = resp.AppendMap(dst, len(matched))
+		for _, s := range matched {
+			dst = resp.AppendBulkString(dst, s.name)
+			dst = resp.AppendBulkString(dst, s.value)
 		}
+		return dst
 	case is(args[1], "GET"):
-		w.fault(arityFault("config|get"))
+		return resp.AppendError(dst, arityFault("config|get"))
 	case is(args[1], "RESETSTAT"):
-		w.status("OK")
+		return resp.AppendOK(dst)
 	case is(args[1], "SET"):
-		w.fault("ERR settings are chosen when raftd starts; see raftd --help")
-	default:
-		w.fault("ERR unknown subcommand '" + printable(args[1], 128) + "'. Try CONFIG HELP.")
+		return resp.AppendError(dst, "ERR settings are chosen when raftd starts; see raftd --help")
 	}
+	return resp.AppendError(dst, unknownSubcommand("CONFIG", args))
 }
 
-func runCommand(f *front, c *conn, args [][]byte, w *writer) {
+func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	if len(args) == 1 {
-		w.array(len(commands))
+		dst = resp.AppendArray(dst, len(commands))
 		for _, d := range commands {
-			d.write(w)
+			dst = d.describe(dst)
 		}
-		return
+		return dst
 	}
 	named := args[2:]
 	switch {
-	case is(args[1], "COUNT") && len(args) == 2:
-		w.integer(int64(len(commands)))
+	case is(args[1], "COUNT") && len(args) > 2:
+		return resp.AppendError(dst, arityFault("command|count"))
+	case is(args[1], "COUNT"):
+		return resp.AppendInt(dst, int64(len(commands)))
 	case is(args[1], "LIST"):
-		writeNames(w, named)
+		return appendNames(dst, named)
 	case is(args[1], "INFO"):
 		if len(named) == 0 {
-			runCommand(f, c, args[:1], w)
-			return
+			return runCommand(f, c, args[:1], dst)
 		}
-		w.array(len(named))
+		dst = resp.AppendArray(dst, len(named))
 		for _, name := range named {
 			if d := lookup(name); d != nil {
-				d.write(w)
+				dst = d.describe(dst)
 			} else {
-				w.nullArray()
+				dst = resp.AppendNull(dst)
 			}
 		}
+		return dst
 	case is(args[1], "DOCS"):
-		writeDocs(w, named)
-	case is(args[1], "GETKEYS") && len(args) > 2:
-		writeKeys(w, named)
-	default:
-		w.fault("ERR unknown subcommand '" + printable(args[1], 128) + "'. Try COMMAND HELP.")
+		return appendDocs(dst, named)
+	case is(args[1], "GETKEYS") && len(args) < 4:
+		return resp.AppendError(dst, arityFault("command|getkeys"))
+	case is(args[1], "GETKEYS"):
+		return appendKeys(dst, named)
 	}
+	return resp.AppendError(dst, unknownSubcommand("COMMAND", args))
 }
 
-// write describes a command as COMMAND does in Redis 7: ten fields.
-func (d *command) write(w *writer) {
-	w.array(10)
-	w.bulk(d.name)
-	w.integer(int64(d.arity))
-	w.set(len(d.flags))
+// describe describes a command as COMMAND does in Redis 7: ten fields.
+func (d *command) describe(dst []byte) []byte {
+	dst = resp.AppendArray(dst, 10)
+	dst = resp.AppendBulkString(dst, d.name)
+	dst = resp.AppendInt(dst, int64(d.arity))
+	dst = resp.AppendSet(dst, len(d.flags))
 	for _, s := range d.flags {
-		w.status(s)
+		dst = resp.AppendSimple(dst, s)
 	}
-	w.integer(int64(d.firstKey))
-	w.integer(int64(d.lastKey))
-	w.integer(int64(d.keyStep))
-	w.set(1)
-	w.status("@" + d.group)
-	w.array(0) // tips
-	w.array(0) // key specifications
-	w.array(0) // subcommands
+	dst = resp.AppendInt(dst, int64(d.firstKey))
+	dst = resp.AppendInt(dst, int64(d.lastKey))
+	dst = resp.AppendInt(dst, int64(d.keyStep))
+	dst = resp.AppendSet(dst, 1)
+	dst = resp.AppendSimple(dst, "@"+d.group)
+	dst = resp.AppendSet(dst, 0)  // tips
+	dst = resp.AppendSet(dst, 0)  // key specifications
+	return resp.AppendSet(dst, 0) // subcommands
 }
 
-func writeNames(w *writer, filter [][]byte) {
+// appendNames answers COMMAND LIST [FILTERBY PATTERN glob].
+func appendNames(dst []byte, filter [][]byte) []byte {
+	pattern := "*"
+	switch {
+	case len(filter) == 3 && is(filter[0], "FILTERBY") && is(filter[1], "PATTERN"):
+		pattern = strings.ToLower(string(filter[2]))
+	case len(filter) > 0:
+		return resp.AppendError(dst, faultSyntax)
+	}
 	var names []string
 	for _, d := range commands {
-		if len(filter) != 3 || !is(filter[0], "FILTERBY") || !is(filter[1], "PATTERN") ||
-			match(strings.ToLower(string(filter[2])), d.name) {
+		if match(pattern, d.name) {
 			names = append(names, d.name)
 		}
 	}
 	sort.Strings(names)
-	w.bulks(names...)
+	return resp.AppendBulkStrings(dst, names...)
 }
 
-func writeDocs(w *writer, named [][]byte) {
+func appendDocs(dst []byte, named [][]byte) []byte {
 	list := commands
 	if len(named) > 0 {
 		list = nil
@@ -240,31 +270,29 @@ func writeDocs(w *writer, named [][]byte) {
 			}
 		}
 	}
-	w.pairs(len(list))
+	dst = resp.AppendMap(dst, len(list))
 	for _, d := range list {
-		w.bulk(d.name)
-		w.pairs(3)
-		w.bulk("summary")
-		w.bulk(d.summary)
-		w.bulk("since")
-		w.bulk(d.since)
-		w.bulk("group")
-		w.bulk(d.group)
+		dst = resp.AppendBulkString(dst, d.name)
+		dst = resp.AppendMap(dst, 3)
+		dst = resp.AppendBulkString(dst, "summary")
+		dst = resp.AppendBulkString(dst, d.summary)
+		dst = resp.AppendBulkString(dst, "since")
+		dst = resp.AppendBulkString(dst, d.since)
+		dst = resp.AppendBulkString(dst, "group")
+		dst = resp.AppendBulkString(dst, d.group)
 	}
+	return dst
 }
 
-func writeKeys(w *writer, args [][]byte) {
+func appendKeys(dst []byte, args [][]byte) []byte {
 	d := lookup(args[0])
 	switch {
 	case d == nil:
-		w.fault("ERR Invalid command specified")
-		return
+		return resp.AppendError(dst, "ERR Invalid command specified")
 	case !d.arityFits(len(args)):
-		w.fault("ERR Invalid number of arguments specified for command")
-		return
+		return resp.AppendError(dst, "ERR Invalid number of arguments specified for command")
 	case d.firstKey == 0:
-		w.fault("ERR The command has no key arguments")
-		return
+		return resp.AppendError(dst, "ERR The command has no key arguments")
 	}
 	last := d.lastKey
 	if last < 0 {
@@ -274,5 +302,5 @@ func writeKeys(w *writer, args [][]byte) {
 	for i := d.firstKey; i <= last; i += d.keyStep {
 		keys = append(keys, string(args[i]))
 	}
-	w.bulks(keys...)
+	return resp.AppendBulkStrings(dst, keys...)
 }

@@ -37,7 +37,7 @@ func newEcho() (*front, *conn) {
 	st := engine.Status{Role: engine.Leader, Leader: 1}
 	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st },
 		Leadership: func() (bool, uint64, string) { return leadershipOf(&st) }}),
-		road{script: &laneEcho{}})
+		lane{script: &laneEcho{}})
 	return f, f.accept(&nowhere{}, "", "")
 }
 
@@ -53,7 +53,8 @@ func BenchmarkSetPipelined64(b *testing.B) {
 
 func TestNoAllocationPerCommand(t *testing.T) {
 	f, c := newEcho()
-	input := []byte(strings.Repeat(array("SET", "k", "v")+array("GET", "k")+array("PING")+array("INCR", "n"), 32))
+	input := []byte(strings.Repeat(array("SET", "k", "v")+array("GET",
+		"k")+array("PING")+array("INCR", "n"), 32))
 	if n := testing.AllocsPerRun(200, func() { c.input(input); f.completions() }); n > 0.5 {
 		t.Errorf("%v allocations per batch of 128 commands", n)
 	}

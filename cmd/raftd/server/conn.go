@@ -2,7 +2,8 @@ package server
 
 import "github.com/ringraft/ringraft/netio/resp"
 
-// socket is what a connection needs of the network. Calls are made by the owning loop, once per batch.
+// socket is what a connection needs of the network. Calls are made by the owning loop, once per
+// batch.
 type socket interface {
 	// Write sends b, which the caller may use again afterwards.
 	Write(b []byte) error
@@ -14,9 +15,9 @@ type socket interface {
 
 // conn is one client connection. It belongs to one loop.
 //
-// Its commands take one of two roads at a time: the loop's lane (link is nil), or a link to the leader. Answers of
-// one road may not overtake effects on the other, so the road changes only when nothing is owed; until then input
-// waits.
+// Its commands take one of two paths at a time: the loop's lane, or the forwarder to the leader.
+// Replies of one path must not overtake effects on the other, so the path changes only when no
+// reply is pending. Until then input waits.
 type conn struct {
 	front  *front
 	sock   socket
@@ -27,24 +28,24 @@ type conn struct {
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	held    []byte // input that waits, when blocked or behind input that waited
-	blocked bool   // listed in front.blocked
-	wakeAt  int    // blocked until no more replies than this are owed
-	waits   *link  // blocked until this link is open or lost; nil: no link
+	held    []byte     // input that waits, when blocked or behind input that waited
+	blocked bool       // listed in front.blocked
+	wakeAt  int        // blocked until no more replies than this are pending
+	waits   *forwarder // blocked until this one is open or lost; nil: none
 
-	link      *link  // road of the commands owed
-	lastWrite uint64 // newest write in the lane; reads must see it
-	resp      int    // 2 or 3
-	proxied   bool   // the peer is another member that forwards its clients' commands
-	closing   bool   // no more input; close when nothing is owed
+	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
+	lastWrite uint64        // newest write in the lane; reads must see it
+	proto     resp.Protocol // what its replies are rendered in
+	proxied   bool          // the peer is another member that forwards its clients' commands
+	closing   bool          // no more input; close when no reply is pending
 	closed    bool
 }
 
 const (
-	// pendingMax bounds the replies owed to one connection; more input waits. A client that pipelines further is
-	// not refused but slowed down.
+	// pendingMax bounds the pending replies of one connection; more input waits. A client that
+	// pipelines further is not refused but slowed down.
 	pendingMax = 512
-	// proxiedPendingMax is the same for a link of another member, which carries many clients.
+	// proxiedPendingMax is the same for a forwarder of another member, which carries many clients.
 	proxiedPendingMax = 8192
 	// heldMax bounds the input that waits on one connection.
 	heldMax = 64 << 20
@@ -57,8 +58,8 @@ func (c *conn) pendingMax() int {
 	return pendingMax
 }
 
-// input takes bytes from the peer and returns how many were consumed. What it leaves is an incomplete command, to
-// be given again with more behind it.
+// input takes bytes from the peer and returns how many were consumed. What it leaves is an
+// incomplete command, to be given again with more behind it.
 func (c *conn) input(b []byte) (n int) {
 	f := c.front
 	switch {
@@ -97,8 +98,8 @@ func (c *conn) drainHeld() {
 	}
 }
 
-// run carries out complete commands and returns how many bytes they took. It stops early when the connection has to
-// wait.
+// run carries out complete commands and returns how many bytes they took. It stops early when the
+// connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	for n < len(b) {
@@ -125,8 +126,9 @@ func (c *conn) run(b []byte) (n int) {
 	return n
 }
 
-// block stops input until at most wakeAt replies are owed and the link is no longer opening.
-func (c *conn) block(wakeAt int, waits *link) {
+// block stops input until at most wakeAt replies are pending and the forwarder is no longer
+// opening.
+func (c *conn) block(wakeAt int, waits *forwarder) {
 	c.wakeAt, c.waits = wakeAt, waits
 	if !c.blocked {
 		c.blocked = true
@@ -138,60 +140,48 @@ func (c *conn) mayResume() bool {
 	return c.queue.len() <= c.wakeAt && (c.waits == nil || !c.waits.opening())
 }
 
-// immediate answers the newest command at once, behind all that is owed before it.
+// immediate answers the newest command at once; the reply leaves behind all that are pending. Like
+// answer it takes a reply in the internal form.
 func (c *conn) immediate(reply []byte) {
 	if !c.queue.empty() {
-		c.queue.early(c.queue.push(owesRead), reply)
+		c.queue.early(c.queue.push(readReply), reply, c.proto)
 		return
 	}
 	c.output()
-	c.out = append(c.out, reply...)
+	c.out = resp.Render(c.out, reply, c.proto)
 }
 
 // fault answers the newest command with an error.
 func (c *conn) fault(text string) {
-	w := writer{b: c.front.reply[:0]}
-	w.fault(text)
-	c.front.reply = w.b
-	c.immediate(w.b)
+	f := c.front
+	f.reply = resp.AppendError(f.reply[:0], text)
+	c.immediate(f.reply)
 }
 
-// fail answers with an error and ends the connection once everything owed has left.
+// fail answers with an error and ends the connection once all replies have left.
 func (c *conn) fail(text string) {
 	c.fault(text)
 	c.end()
 }
 
-// end takes no more input and closes once everything owed has left.
+// end takes no more input and closes once all replies have left.
 func (c *conn) end() {
 	c.closing, c.held = true, nil
 	c.output()
 }
 
-// answer settles the debt at a place with bytes in the connection's own protocol.
+// answer gives the reply of a place, in the internal form. It leaves in the form that the client
+// reads; there is no other way out than here and in immediate.
 func (c *conn) answer(place uint64, reply []byte) {
 	if c.closed {
 		return
 	}
 	if place != c.queue.head {
-		c.queue.early(place, reply)
+		c.queue.early(place, reply, c.proto)
 		return
 	}
 	c.output()
-	c.out = c.queue.pass(append(c.out, reply...))
-}
-
-// answerMachine settles the debt at a place with a reply of the state machine.
-func (c *conn) answerMachine(place uint64, reply []byte) {
-	if c.closed {
-		return
-	}
-	if c.resp == 3 {
-		f := c.front
-		f.reply = appendReply(f.reply[:0], reply, c.resp, c.queue.at(place).kind == owesMap)
-		reply = f.reply
-	}
-	c.answer(place, reply)
+	c.out = c.queue.pass(resp.Render(c.out, reply, c.proto))
 }
 
 // output makes sure that out is there and will be written at the end of the batch.
@@ -219,7 +209,8 @@ func (c *conn) write() {
 	}
 }
 
-// gone forgets the connection. What it still has in the lane or on a link is answered into the void.
+// gone forgets the connection. Replies to what it still has in the lane or at the leader are
+// discarded when they come.
 func (c *conn) gone() {
 	c.closed, c.held = true, nil
 	c.front.server.leave(c.client)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // Commands about the connection itself.
@@ -20,90 +21,97 @@ const (
 func connectionCommands() []*command {
 	flags := []string{"noscript", "loading", "stale", "fast"}
 	return []*command{
-		{name: "ping", arity: -1, flags: []string{"fast"}, run: runPing, group: "connection", since: "1.0.0",
+		{name: "ping", arity: -1, flags: []string{"fast"},
+			run: runPing, group: "connection", since: "1.0.0",
 			summary: "Ping the server"},
-		{name: "echo", arity: 2, flags: []string{"fast"}, run: runEcho, group: "connection", since: "1.0.0",
+		{name: "echo", arity: 2, flags: []string{"fast"},
+			run: runEcho, group: "connection", since: "1.0.0",
 			summary: "Echo the given string"},
-		{name: "quit", arity: -1, flags: flags, run: runQuit, group: "connection", since: "1.0.0",
+		{name: "quit", arity: -1, flags: flags,
+			run: runQuit, group: "connection", since: "1.0.0",
 			summary: "Close the connection"},
-		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"}, run: runSelect, group: "connection",
-			since: "1.0.0", summary: "Change the selected database: there is only 0"},
-		{name: "auth", arity: -2, flags: flags, run: runAuth, group: "connection", since: "1.0.0",
+		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"},
+			run: runSelect, group: "connection", since: "1.0.0",
+			summary: "Change the selected database: there is only 0"},
+		{name: "auth", arity: -2, flags: flags,
+			run: runAuth, group: "connection", since: "1.0.0",
 			summary: "Authenticate to the server"},
-		{name: "hello", arity: -1, alone: true, flags: flags, run: runHello, group: "connection", since: "6.0.0",
+		{name: "hello", arity: -1, alone: true, flags: flags,
+			run: runHello, group: "connection", since: "6.0.0",
 			summary: "Handshake: choose the protocol version"},
-		{name: "reset", arity: 1, alone: true, flags: flags, run: runReset, group: "connection", since: "6.2.0",
+		{name: "reset", arity: 1, alone: true, flags: flags,
+			run: runReset, group: "connection", since: "6.2.0",
 			summary: "Reset the connection"},
-		{name: "client", arity: -2, flags: []string{"noscript", "loading", "stale"}, run: runClient, group: "connection",
-			since: "2.4.0", summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH"},
-		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"}, run: runProxy, group: "raft",
-			since: "0.1.0", summary: "Sent by another member: commands of this connection were forwarded once"},
+		{name: "client", arity: -2, flags: []string{"noscript", "loading", "stale"},
+			run: runClient, group: "connection", since: "2.4.0",
+			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH"},
+		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"},
+			run: runProxy, group: "raft", since: "0.1.0",
+			summary: "Sent by another member: commands of this connection were forwarded once"},
 	}
 }
 
-func runPing(f *front, c *conn, args [][]byte, w *writer) {
+func runPing(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	switch len(args) {
 	case 1:
-		w.b = append(w.b, "+PONG\r\n"...)
+		return resp.AppendSimple(dst, "PONG")
 	case 2:
-		w.bulkBytes(args[1])
-	default:
-		w.fault(arityFault("ping"))
+		return resp.AppendBulk(dst, args[1])
 	}
+	return resp.AppendError(dst, arityFault("ping"))
 }
 
-func runEcho(f *front, c *conn, args [][]byte, w *writer) { w.bulkBytes(args[1]) }
+func runEcho(f *front, c *conn, args [][]byte, dst []byte) []byte {
+	return resp.AppendBulk(dst, args[1])
+}
 
-func runQuit(f *front, c *conn, args [][]byte, w *writer) {
-	w.status("OK")
+func runQuit(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	c.end()
+	return resp.AppendOK(dst)
 }
 
-func runSelect(f *front, c *conn, args [][]byte, w *writer) {
+func runSelect(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	n, ok := kv.ParseInt(args[1])
 	switch {
 	case !ok:
-		w.fault(faultInteger)
+		return resp.AppendError(dst, faultInteger)
 	case n != 0:
-		w.fault("ERR DB index is out of range")
-	default:
-		w.status("OK")
+		return resp.AppendError(dst, "ERR DB index is out of range")
 	}
+	return resp.AppendOK(dst)
 }
 
-// There is no password yet. Redis then refuses a password alone, and lets the user named default in with any.
+// There is no password yet. Redis then refuses a password alone, and lets the user named default in
+// with any.
 const (
-	faultNoPassword = "ERR AUTH <password> called without any password configured for the default user. " +
-		"Are you sure your configuration is correct?"
+	faultNoPassword = "ERR AUTH <password> called without any password configured for the " +
+		"default user. Are you sure your configuration is correct?"
 	faultWrongUser = "WRONGPASS invalid username-password pair or user is disabled."
 )
 
-func runAuth(f *front, c *conn, args [][]byte, w *writer) {
+func runAuth(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	switch {
 	case len(args) == 2:
-		w.fault(faultNoPassword)
+		return resp.AppendError(dst, faultNoPassword)
 	case len(args) > 3:
-		w.fault(faultSyntax)
+		return resp.AppendError(dst, faultSyntax)
 	case string(args[1]) != "default":
-		w.fault(faultWrongUser)
-	default:
-		w.status("OK")
+		return resp.AppendError(dst, faultWrongUser)
 	}
+	return resp.AppendOK(dst)
 }
 
-func runHello(f *front, c *conn, args [][]byte, w *writer) {
-	resp := c.resp
+func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
+	proto := c.proto
 	if len(args) > 1 {
 		n, ok := kv.ParseInt(args[1])
 		switch {
 		case !ok:
-			w.fault("ERR Protocol version is not an integer or out of range")
-			return
+			return resp.AppendError(dst, "ERR Protocol version is not an integer or out of range")
 		case n != 2 && n != 3:
-			w.fault("NOPROTO unsupported protocol version")
-			return
+			return resp.AppendError(dst, "NOPROTO unsupported protocol version")
 		}
-		resp = int(n)
+		proto = resp.Protocol(n)
 	}
 	var name []byte
 	named := false
@@ -111,64 +119,65 @@ func runHello(f *front, c *conn, args [][]byte, w *writer) {
 		switch {
 		case is(args[i], "AUTH") && i+2 < len(args):
 			if string(args[i+1]) != "default" {
-				w.fault(faultWrongUser)
-				return
+				return resp.AppendError(dst, faultWrongUser)
 			}
 			i += 2
 		case is(args[i], "SETNAME") && i+1 < len(args):
 			if name, named = args[i+1], true; !nameFits(name) {
-				w.fault(faultName)
-				return
+				return resp.AppendError(dst, faultName)
 			}
 			i++
 		default:
-			w.fault("ERR Syntax error in HELLO option '" + printable(args[i], 128) + "'")
-			return
+			return resp.AppendError(dst,
+				"ERR Syntax error in HELLO option '"+printable(args[i], 128)+"'")
 		}
 	}
 	if named {
 		c.client.setName(name)
 	}
-	c.speak(resp)
-	w.resp = resp
-	w.pairs(7)
-	w.bulk("server")
-	w.bulk("redis") // tools look for this word
-	w.bulk("version")
-	w.bulk(redisVersion)
-	w.bulk("proto")
-	w.integer(int64(resp))
-	w.bulk("id")
-	w.integer(int64(c.client.id))
-	w.bulk("mode")
-	w.bulk("standalone")
-	w.bulk("role")
-	w.bulk(f.server.redisRole())
-	w.bulk("modules")
-	w.array(0)
+	c.speak(proto)
+	dst = resp.AppendMap(dst, 7)
+	dst = resp.AppendBulkString(dst, "server")
+	dst = resp.AppendBulkString(dst, "redis") // tools look for this word
+	dst = resp.AppendBulkString(dst, "version")
+	dst = resp.AppendBulkString(dst, redisVersion)
+	dst = resp.AppendBulkString(dst, "proto")
+	dst = resp.AppendInt(dst, int64(proto))
+	dst = resp.AppendBulkString(dst, "id")
+	dst = resp.AppendInt(dst, int64(c.client.id))
+	dst = resp.AppendBulkString(dst, "mode")
+	dst = resp.AppendBulkString(dst, "standalone")
+	dst = resp.AppendBulkString(dst, "role")
+	dst = resp.AppendBulkString(dst, f.server.redisRole())
+	dst = resp.AppendBulkString(dst, "modules")
+	return resp.AppendArray(dst, 0)
 }
 
-func (c *conn) speak(resp int) {
-	c.resp = resp
-	c.client.resp.Store(int32(resp))
+func (c *conn) speak(proto resp.Protocol) {
+	c.proto = proto
+	c.client.proto.Store(int32(proto))
 }
 
-func runReset(f *front, c *conn, args [][]byte, w *writer) {
-	c.speak(2)
+func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
+	c.speak(resp.RESP2)
 	c.client.setName(nil)
-	w.status("RESET")
+	return resp.AppendSimple(dst, "RESET")
 }
 
-func runProxy(f *front, c *conn, args [][]byte, w *writer) {
-	n, ok := kv.ParseInt(args[1])
-	if !ok || n != 2 && n != 3 {
-		w.fault("NOPROTO unsupported protocol version")
-		return
+// proxyVersion is how members forward commands: as their clients sent them, and replies come back
+// in the internal form, so that the member whose client it is renders them in the client's
+// protocol. In versions 2 and 3 replies came in the protocol of that number.
+const proxyVersion = "4"
+
+func runProxy(f *front, c *conn, args [][]byte, dst []byte) []byte {
+	if string(args[1]) != proxyVersion {
+		return resp.AppendError(dst, "NOPROTO unsupported version of forwarding")
 	}
 	c.proxied = true
 	c.client.proxied.Store(true)
-	c.speak(int(n))
-	w.status("OK")
+	c.speak(resp.RESP3) // as CLIENT LIST says
+	c.proto = resp.Internal
+	return resp.AppendOK(dst)
 }
 
 const faultName = "ERR Client names cannot contain spaces, newlines or special characters."
@@ -182,63 +191,82 @@ func nameFits(name []byte) bool {
 	return true
 }
 
-func runClient(f *front, c *conn, args [][]byte, w *writer) {
+func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	sub := strings.ToLower(printable(args[1], 32))
 	want := map[string]int{"id": 2, "info": 2, "list": -2, "getname": 2, "setname": 3, "setinfo": 4,
 		"no-evict": 3, "no-touch": 3}[sub]
 	switch {
 	case want == 0:
-		w.fault("ERR unknown subcommand '" + printable(args[1], 128) + "'. Try CLIENT HELP.")
-		return
+		return resp.AppendError(dst, unknownSubcommand("CLIENT", args))
 	case want != len(args) && (want > 0 || len(args) < -want):
-		w.fault(arityFault("client|" + sub))
-		return
+		return resp.AppendError(dst, arityFault("client|"+sub))
 	}
 	switch sub {
 	case "id":
-		w.integer(int64(c.client.id))
+		return resp.AppendInt(dst, int64(c.client.id))
 	case "info":
-		w.text(c.client.line(time.Now()) + "\n")
+		return resp.AppendVerbatim(dst, "txt", c.client.line(time.Now())+"\n")
 	case "list":
-		w.text(f.server.clientList(args[2:]))
+		only, fault := clientFilter(args[2:])
+		if fault != "" {
+			return resp.AppendError(dst, fault)
+		}
+		return resp.AppendVerbatim(dst, "txt", f.server.clientList(only))
 	case "getname":
 		if name := c.client.name.Load(); name != nil {
-			w.bulk(*name)
-		} else {
-			w.null()
+			return resp.AppendBulkString(dst, *name)
 		}
+		return resp.AppendNull(dst)
 	case "setname":
 		if !nameFits(args[2]) {
-			w.fault(faultName)
-			return
+			return resp.AppendError(dst, faultName)
 		}
 		c.client.setName(args[2])
-		w.status("OK")
+		return resp.AppendOK(dst)
 	case "setinfo":
-		runSetInfo(c, args, w)
-	default: // no-evict, no-touch: nothing is ever evicted here
-		if !is(args[2], "ON") && !is(args[2], "OFF") {
-			w.fault(faultSyntax)
-			return
-		}
-		w.status("OK")
+		return runSetInfo(c, args, dst)
 	}
+	// no-evict, no-touch: nothing is ever evicted here
+	if !is(args[2], "ON") && !is(args[2], "OFF") {
+		return resp.AppendError(dst, faultSyntax)
+	}
+	return resp.AppendOK(dst)
 }
 
-func runSetInfo(c *conn, args [][]byte, w *writer) {
+// clientFilter reads what follows CLIENT LIST: ids, or the type normal, which all clients have. Nil
+// means all clients.
+func clientFilter(args [][]byte) (only map[int64]bool, fault string) {
+	switch {
+	case len(args) == 0, len(args) == 2 && is(args[0], "TYPE") && is(args[1], "NORMAL"):
+		return nil, ""
+	case len(args) < 2 || !is(args[0], "ID"):
+		return nil, faultSyntax
+	}
+	only = make(map[int64]bool)
+	for _, a := range args[1:] {
+		id, ok := kv.ParseInt(a)
+		if !ok {
+			return nil, "ERR Invalid client ID"
+		}
+		only[id] = true
+	}
+	return only, ""
+}
+
+func runSetInfo(c *conn, args [][]byte, dst []byte) []byte {
 	value := string(args[3])
 	switch {
 	case !nameFits(args[3]):
-		w.fault("ERR " + strings.ToLower(printable(args[2], 32)) + " cannot contain spaces, newlines or special characters.")
+		return resp.AppendError(dst, "ERR "+strings.ToLower(printable(args[2], 32))+
+			" cannot contain spaces, newlines or special characters.")
 	case is(args[2], "LIB-NAME"):
 		c.client.library.Store(&value)
-		w.status("OK")
 	case is(args[2], "LIB-VER"):
 		c.client.libraryVersion.Store(&value)
-		w.status("OK")
 	default:
-		w.fault("ERR Unrecognized option '" + printable(args[2], 128) + "'")
+		return resp.AppendError(dst, "ERR Unrecognized option '"+printable(args[2], 128)+"'")
 	}
+	return resp.AppendOK(dst)
 }
 
 // line describes a client as CLIENT LIST does.
@@ -254,10 +282,13 @@ func (p *client) line(now time.Time) string {
 		flags = "S" // as a replica's connection is marked: another member forwards through it
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1",
+	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=%s db=0 "+
+		"sub=0 psub=0 ssub=0 multi=-1",
 		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()), flags)
-	fmt.Fprintf(&s, " qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=client user=default redir=-1 resp=%s",
-		strconv.Itoa(int(p.resp.Load())))
-	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()), text(p.libraryVersion.Load()))
+	fmt.Fprintf(&s, " qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "+
+		"cmd=client user=default redir=-1 resp=%s",
+		strconv.Itoa(int(p.proto.Load())))
+	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()),
+		text(p.libraryVersion.Load()))
 	return s.String()
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 )
 
-// Translation of data commands into the machine's form. What can be refused without knowing the state is refused
-// here and never reaches the log.
+// Translation of data commands into the machine's form. What can be refused without knowing the
+// state is refused here and never reaches the log.
 
 func tooLarge(size, limit int) string {
 	return fmt.Sprintf("ERR value of %d bytes is over the limit of %d (--max-value)", size, limit)

@@ -61,6 +61,11 @@ func (l *laneScript) complete(n uint64) {
 	} else {
 		reply = l.machine.Read(r.bytes, nil)
 	}
+	l.answer(n, reply)
+}
+
+// answer makes a completion with this reply available.
+func (l *laneScript) answer(n uint64, reply []byte) {
 	l.done = append(l.done, engine.Completion{Request: n, Reply: reply})
 }
 
@@ -110,7 +115,7 @@ type rig struct {
 	lane   *laneScript
 	front  *front
 	status engine.Status
-	dialed []*link
+	dialed []*forwarder
 }
 
 // leadershipOf is what an engine with this status says of who leads.
@@ -120,17 +125,19 @@ func leadershipOf(s *engine.Status) (leading bool, leader uint64, address string
 
 func newRig(t *testing.T, change func(*Config)) *rig {
 	r := &rig{t: t, lane: &laneScript{t: t, machine: kv.New()}}
-	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader, LeaderAddress: "127.0.0.1:7379", Term: 3}
-	r.status.Members = []engine.MemberStatus{{ID: 1}, {ID: 2, Address: "127.0.0.1:7382", Connected: true}}
+	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader,
+		LeaderAddress: "127.0.0.1:7379", Term: 3}
+	r.status.Members = []engine.MemberStatus{{ID: 1},
+		{ID: 2, Address: "127.0.0.1:7382", Connected: true}}
 	cfg := Config{MaxValue: 1 << 20, Client: "127.0.0.1:7379", Machine: r.lane.machine,
 		Status:     func() engine.Status { return r.status },
 		Leadership: func() (bool, uint64, string) { return leadershipOf(&r.status) }}
 	if change != nil {
 		change(&cfg)
 	}
-	r.front = newFront(New(cfg), road{script: r.lane})
-	r.front.dial = func(f *front, address string, resp int) *link {
-		l := &link{front: f, key: linkKey{address, resp}, stop: func() {}}
+	r.front = newFront(New(cfg), lane{script: r.lane})
+	r.front.dial = func(f *front, address string) *forwarder {
+		l := &forwarder{front: f, address: address, stop: func() {}}
 		r.dialed = append(r.dialed, l)
 		return l
 	}

@@ -10,16 +10,17 @@ import (
 
 // front is the RESP front end of one loop. Everything in it is touched by that loop only.
 //
-//	socket ─► parse ─► execute ─┬─► immediate reply ───────────────┐
-//	                            ├─► lane ──────► completions ──────┤─► queue of the connection ─► one write
-//	                            └─► link to the leader ─► replies ─┘
+//	socket ─► parse ─► execute ─┬─► immediate reply ─────────┐
+//	                            ├─► lane ─► completions ─────┤─► queue of the connection ─► write
+//	                            └─► forwarder ─► the leader ─┘
 //
-// Whatever the road, a reply finds its way back by a place in its connection's queue, and the queue lets replies
-// leave in request order only. The lane is flushed and sockets are written once per batch, in finish.
+// Whatever the path, a reply finds its way back by a place in its connection's queue, and the queue
+// lets replies leave in request order only. The lane is flushed and sockets are written once per
+// batch, in finish.
 type front struct {
 	server *Server
-	road   road
-	dial   func(f *front, address string, resp int) *link
+	lane   lane
+	dial   func(f *front, address string) *forwarder
 	do     func(func()) error // runs something in the loop
 	start  func(func())       // runs something beside it
 
@@ -31,18 +32,17 @@ type front struct {
 
 	args  [][]byte
 	text  []byte // encoded command
-	reply []byte // reply being made
-	local writer // of the local command being run; here so that it does not go to the heap
+	reply []byte // reply being made, in the internal form
 	free  [][]byte
 	now   func() int64
 
-	dirty      []*conn
-	dirtyLinks []*link
-	blocked    []*conn
-	links      map[linkKey]*link
-	retired    []*link // not the leader's any more, still owing
-	laneUsed   bool
-	finishing  bool
+	dirty           []*conn
+	dirtyForwarders []*forwarder
+	blocked         []*conn
+	forwarders      map[string]*forwarder
+	retired         []*forwarder // not the leader's any more, still owing
+	laneUsed        bool
+	finishing       bool
 
 	counts  []uint64 // by command, of this loop
 	touched []int    // commands counted in this batch
@@ -63,15 +63,16 @@ type leadership struct {
 	address string // client address of the leader, "" when not known
 }
 
-// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong road is refused with
-// certainty, so this bounds work lost, not correctness.
+// leadEvery is how long a loop trusts its idea of who leads. A command that took the wrong path is
+// refused with certainty, so this bounds work lost, not correctness.
 const leadEvery = int64(5 * time.Millisecond)
 
-func newFront(s *Server, r road) *front {
-	n := r.Cells()
+func newFront(s *Server, l lane) *front {
+	n := l.Cells()
 	return &front{
-		server: s, road: r, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, start: func(g func()) { go g() }, links: make(map[linkKey]*link), counts: make([]uint64, len(commands)),
+		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
+		now: s.now, start: func(g func()) { go g() },
+		forwarders: make(map[string]*forwarder), counts: make([]uint64, len(commands)),
 		tally: tally{published: s.newTotals()},
 	}
 }
@@ -86,7 +87,7 @@ func (f *front) refresh() {
 	lead := f.server.leadership()
 	if lead != f.lead {
 		f.lead = lead
-		f.retireLinks()
+		f.retireForwarders()
 	}
 }
 
@@ -104,12 +105,10 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.block(0, nil)
 		return false
 	case d.class == local:
-		w := &f.local
-		w.b, w.resp = w.b[:0], c.resp
-		d.run(f, c, args, w)
-		c.immediate(w.b)
-		if cap(w.b) > 64<<10 {
-			w.b = nil
+		f.reply = d.run(f, c, args, f.reply[:0])
+		c.immediate(f.reply)
+		if cap(f.reply) > 64<<10 {
+			f.reply = nil
 		}
 	default:
 		if !f.data(c, d, args, raw) {
@@ -122,13 +121,13 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	return true
 }
 
-// data sends a data command down its road.
+// data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	f.refresh()
-	var to *link
+	var to *forwarder
 	if d.class != stale && !f.lead.leading {
 		var refused string
-		if to, refused = f.roadToLeader(c, d, args); refused != "" {
+		if to, refused = f.forwarderToLeader(c, d, args); refused != "" {
 			c.fault(refused)
 			return true
 		}
@@ -137,12 +136,12 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 			return false
 		}
 	}
-	if to != c.link {
+	if to != c.path {
 		if !c.queue.empty() {
 			c.block(0, nil)
 			return false
 		}
-		c.link = to
+		c.path = to
 	}
 	if to != nil {
 		to.forward(c, d, args, raw)
@@ -156,11 +155,14 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	return true
 }
 
-// roadToLeader finds the link to the leader, or says why there is none.
-func (f *front) roadToLeader(c *conn, d *command, args [][]byte) (to *link, refused string) {
+// forwarderToLeader finds the forwarder to the leader, or says why there is none.
+func (f *front) forwarderToLeader(
+	c *conn, d *command, args [][]byte,
+) (to *forwarder, refused string) {
 	switch {
 	case c.proxied:
-		return nil, "TRYAGAIN not applied: this member does not lead, and the command was forwarded once already"
+		return nil, "TRYAGAIN not applied: this member does not lead, " +
+			"and the command was forwarded once already"
 	case !f.lead.known:
 		return nil, "CLUSTERDOWN No raft leader"
 	case f.lead.address == "":
@@ -168,8 +170,8 @@ func (f *front) roadToLeader(c *conn, d *command, args [][]byte) (to *link, refu
 	case f.server.cfg.Follower == Redirect:
 		return nil, moved(d, args, f.lead.address)
 	}
-	to = f.linkTo(f.lead.address, c.resp)
-	if to.state != linkOpen && !to.opening() || to.crowded() {
+	to = f.forwarderTo(f.lead.address)
+	if to.state != forwarderOpen && !to.opening() || to.crowded() {
 		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
 	}
 	return to, ""
@@ -188,17 +190,16 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 	}
 	var request uint64
 	var err error
-	kind := owesRead
+	kind := readReply
 	switch d.class {
 	case write:
-		kind = owesWrite
-		request, err = f.road.Write(cmd)
+		kind = writeReply
+		request, err = f.lane.Write(cmd)
 		c.lastWrite = max(c.lastWrite, request)
 	case read:
-		request, err = f.road.Read(cmd, c.lastWrite)
+		request, err = f.lane.Read(cmd, c.lastWrite)
 	default:
-		kind = owesMap
-		request, err = f.road.ReadLocal(cmd)
+		request, err = f.lane.ReadLocal(cmd)
 	}
 	if err != nil {
 		f.tally.refused++
@@ -206,7 +207,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 		return
 	}
 	f.laneUsed = true
-	f.tally.owed++
+	f.tally.inLane++
 	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
 }
 
@@ -224,37 +225,37 @@ func laneFault(err error) string {
 // completions takes the lane's answers, in whatever order they come.
 func (f *front) completions() {
 	for {
-		done, ok := f.road.Next()
+		done, ok := f.lane.Next()
 		if !ok {
 			break
 		}
 		at := &f.cells[done.Request&f.mask]
 		c, place := at.conn, at.place
 		at.conn = nil
-		f.tally.owed--
+		f.tally.inLane--
 		if c == nil || c.closed {
 			continue
 		}
 		if done.Outcome == engine.Applied {
-			c.answerMachine(place, done.Reply)
+			c.answer(place, done.Reply)
 			continue
 		}
 		f.tally.refused++
 		f.leadUntil = 0
-		w := writer{b: f.reply[:0]}
-		w.fault(outcomeFault(done, c.queue.at(place).kind))
-		f.reply = w.b
-		c.answer(place, w.b)
+		f.reply = resp.AppendError(f.reply[:0], outcomeFault(done, c.queue.at(place).kind))
+		c.answer(place, f.reply)
 	}
-	f.road.Release()
+	f.lane.Release()
 	f.finish()
 }
 
-const unknownResult = "UNKNOWNRESULT the outcome of this command is unknown: it may have been applied"
+const unknownResult = "UNKNOWNRESULT the outcome of this command is unknown: " +
+	"it may have been applied"
 
-// outcomeFault words an outcome other than applied. A read has no effect, so it can always be tried again.
-func outcomeFault(done engine.Completion, kind debtKind) string {
-	if done.Outcome == engine.Unknown && kind == owesWrite {
+// outcomeFault words an outcome other than applied. A read has no effect, so it can always be tried
+// again.
+func outcomeFault(done engine.Completion, kind replyKind) string {
+	if done.Outcome == engine.Unknown && kind == writeReply {
 		return unknownResult
 	}
 	switch done.Reason {
@@ -276,24 +277,25 @@ func outcomeFault(done engine.Completion, kind debtKind) string {
 	return "TRYAGAIN not applied: leadership changed"
 }
 
-// finish ends a batch: hands the lane over, sends to links, lets waiting input go on where it may, writes sockets.
+// finish ends a batch: hands the lane over, sends to the leader, lets waiting input go on where it
+// may, writes sockets.
 func (f *front) finish() {
 	if f.finishing { // the lane or a socket called back from inside
 		return
 	}
 	f.finishing = true
 	if len(f.retired) > 0 {
-		f.giveUpLinks()
+		f.giveUpForwarders()
 	}
 	for {
 		if f.laneUsed {
 			f.laneUsed = false
-			f.road.Flush()
+			f.lane.Flush()
 		}
-		for _, l := range f.dirtyLinks {
-			l.write()
+		for _, fw := range f.dirtyForwarders {
+			fw.write()
 		}
-		f.dirtyLinks = f.dirtyLinks[:0]
+		f.dirtyForwarders = f.dirtyForwarders[:0]
 		if !f.resume() {
 			break
 		}
@@ -307,10 +309,10 @@ func (f *front) finish() {
 	f.finishing = false
 }
 
-// tick is called every so often, whatever comes in: those who wait for a leader that stands still must not wait until
-// somebody else asks who leads.
+// tick is called every so often, also when nothing comes in: a client that waits for a leader that
+// stands still is answered without input from another.
 func (f *front) tick() {
-	if len(f.links) > 0 {
+	if len(f.forwarders) > 0 {
 		f.refresh()
 	}
 	f.finish()
@@ -321,7 +323,7 @@ func (f *front) resume() (went bool) {
 	if len(f.blocked) == 0 {
 		return false
 	}
-	f.refresh() // may give up links that somebody waits for
+	f.refresh() // may retire a forwarder that a connection waits for
 	waiting := f.blocked
 	f.blocked = nil
 	kept := waiting[:0]
@@ -341,7 +343,8 @@ func (f *front) resume() (went bool) {
 	return went
 }
 
-// buffer and giveBack lend output buffers to connections with something to say; idle ones hold none.
+// buffer and giveBack lend output buffers to connections with something to say; idle ones hold
+// none.
 func (f *front) buffer() []byte {
 	if n := len(f.free); n > 0 {
 		b := f.free[n-1]
@@ -359,5 +362,5 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	return &conn{front: f, sock: sock, client: f.server.join(address, local), resp: 2}
+	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2}
 }

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// FuzzInput holds that any bytes at all are answered without a panic, and that it makes no difference how the network
-// cuts them or when the lane answers.
+// FuzzInput holds that any bytes at all are answered without a panic, and that it makes no
+// difference how the network cuts them or when the lane answers.
 func FuzzInput(f *testing.F) {
-	for _, x := range replyCases {
+	for _, x := range replies() {
 		f.Add(array(strings.Fields(x.cmd)...)+"PING\r\n", uint8(3))
 		f.Add(x.cmd+"\r\n"+array("GET", "k"), uint8(1))
 	}
@@ -16,7 +16,8 @@ func FuzzInput(f *testing.F) {
 	f.Add("*-1\r\n*0\r\n\r\n*1\r\n$-1\r\n", uint8(2))
 	f.Add("*2\r\n$3\r\nGET\r\n$99999999999\r\n", uint8(2))
 	f.Fuzz(func(t *testing.T, input string, cut uint8) {
-		if strings.Contains(strings.ToLower(input), "time") || strings.Contains(strings.ToLower(input), "info") ||
+		if strings.Contains(strings.ToLower(input), "time") ||
+			strings.Contains(strings.ToLower(input), "info") ||
 			strings.Contains(strings.ToLower(input), "client") {
 			t.Skip("replies of their own moment")
 		}
@@ -28,7 +29,8 @@ func FuzzInput(f *testing.F) {
 	})
 }
 
-// converse sends input in pieces, as netio does: what is not consumed comes back in front of the next piece.
+// converse sends input in pieces, as netio does: what is not consumed comes back in front of the
+// next piece.
 func converse(t *testing.T, input string, piece int, eager bool) string {
 	r := newRig(t, nil)
 	r.lane.auto = eager

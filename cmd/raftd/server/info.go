@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // field is one line of INFO, or one pair of RAFT.STATUS.
@@ -33,14 +34,14 @@ var sections = []section{
 	{"raft", "Raft", infoRaftFields},
 	{"commandstats", "Commandstats", commandFields},
 	{"latencystats", "Latencystats", stageFields},
-	{"cluster", "Cluster", func(*Server, *engine.Status) []field { return []field{{"cluster_enabled", "0"}} }},
+	{"cluster", "Cluster", clusterFields},
 	{"keyspace", "Keyspace", keyspaceFields},
 }
 
 // notDefault are sections that only "all", "everything" or their own name shows.
 var notDefault = map[string]bool{"commandstats": true, "latencystats": true}
 
-func runInfo(f *front, c *conn, args [][]byte, w *writer) {
+func runInfo(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	asked := make(map[string]bool)
 	for _, a := range args[1:] {
 		asked[strings.ToLower(string(a))] = true
@@ -61,7 +62,7 @@ func runInfo(f *front, c *conn, args [][]byte, w *writer) {
 			b.WriteString(p.name + ":" + p.value + "\r\n")
 		}
 	}
-	w.text(b.String())
+	return resp.AppendVerbatim(dst, "txt", b.String())
 }
 
 func serverFields(s *Server, st *engine.Status) []field {
@@ -85,7 +86,8 @@ func serverFields(s *Server, st *engine.Status) []field {
 
 func clientFields(s *Server, st *engine.Status) []field {
 	now, _ := s.Connections()
-	return []field{{"connected_clients", number(now)}, {"maxclients", "10000"}, {"blocked_clients", "0"}}
+	return []field{{"connected_clients", number(now)}, {"maxclients", "10000"},
+		{"blocked_clients", "0"}}
 }
 
 func memoryFields(s *Server, st *engine.Status) []field {
@@ -126,7 +128,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"total_error_replies", number(c.Faults + c.Refused)},
 		{"rejected_commands", number(c.Refused)},
 		{"forwarded_commands", number(c.Forwarded)},
-		{"leader_links_lost", number(c.LinksLost)},
+		{"leader_links_lost", number(c.ForwardersLost)},
 		{"expired_keys", "0"},
 		{"evicted_keys", "0"},
 	}
@@ -142,7 +144,8 @@ func replicationFields(s *Server, st *engine.Status) []field {
 			}
 			host, port := splitAddress(m.Advertised)
 			fields = append(fields, field{"slave" + strconv.Itoa(n), fmt.Sprintf(
-				"ip=%s,port=%s,state=online,offset=%d,lag=%d", host, port, m.Match, int64(st.Last)-int64(m.Match))})
+				"ip=%s,port=%s,state=online,offset=%d,lag=%d",
+				host, port, m.Match, int64(st.Last)-int64(m.Match))})
 			n++
 		}
 		fields[1].value = strconv.Itoa(n)
@@ -229,8 +232,8 @@ func commandFields(s *Server, st *engine.Status) (fields []field) {
 	c := s.Counts()
 	for _, d := range commands {
 		if n := c.Commands[d.name]; n > 0 {
-			fields = append(fields, field{"cmdstat_" + d.name,
-				fmt.Sprintf("calls=%d,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0", n)})
+			fields = append(fields, field{"cmdstat_" + d.name, fmt.Sprintf(
+				"calls=%d,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0", n)})
 		}
 	}
 	return fields
@@ -241,9 +244,14 @@ func stageFields(s *Server, st *engine.Status) (fields []field) {
 	us := func(d time.Duration) float64 { return float64(d) / 1e3 }
 	for _, p := range st.Stages {
 		fields = append(fields, field{"latency_percentiles_usec_stage_" + p.Name, fmt.Sprintf(
-			"p50=%.3f,p90=%.3f,p99=%.3f,p99.9=%.3f,max=%.3f", us(p.P50), us(p.P90), us(p.P99), us(p.P999), us(p.Max))})
+			"p50=%.3f,p90=%.3f,p99=%.3f,p99.9=%.3f,max=%.3f",
+			us(p.P50), us(p.P90), us(p.P99), us(p.P999), us(p.Max))})
 	}
 	return fields
+}
+
+func clusterFields(*Server, *engine.Status) []field {
+	return []field{{"cluster_enabled", "0"}}
 }
 
 func keyspaceFields(s *Server, st *engine.Status) []field {

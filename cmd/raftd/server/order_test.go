@@ -12,7 +12,8 @@ import (
 func TestRepliesLeaveInRequestOrder(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
-	r.send(c, array("SET", "k", "one")+array("PING")+array("GET", "k")+array("NOSUCH")+array("INCR", "n"))
+	r.send(c, array("SET", "k", "one")+array("PING")+array("GET",
+		"k")+array("NOSUCH")+array("INCR", "n"))
 	expect(t, "nothing leaves before the first answer", w.take(), "")
 	if r.lane.flushes != 1 {
 		t.Fatalf("%d flushes for one batch", r.lane.flushes)
@@ -104,7 +105,8 @@ func TestOutcomesAreWorded(t *testing.T) {
 		{"INCR", engine.NotApplied, engine.ReasonSuperseded, "-TRYAGAIN not applied"},
 		{"INCR", engine.NotApplied, engine.ReasonClosing, "-TRYAGAIN not applied"},
 		{"INCR", engine.NotApplied, engine.ReasonTooLarge, "-ERR command is larger"},
-		{"INCR", engine.Unknown, engine.ReasonLeadershipLost, "-UNKNOWNRESULT the outcome of this command is unknown"},
+		{"INCR", engine.Unknown, engine.ReasonLeadershipLost,
+			"-UNKNOWNRESULT the outcome of this command is unknown"},
 		{"INCR", engine.Unknown, engine.ReasonJournalFailed, "-UNKNOWNRESULT"},
 		{"GET", engine.Unknown, engine.ReasonLeadershipLost, "-TRYAGAIN"},
 	}
@@ -150,7 +152,7 @@ func TestPipelineBeyondTheBoundWaitsAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestHelloWaitsForWhatIsOwed(t *testing.T) {
+func TestHelloWaitsForPendingReplies(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
 	r.send(c, array("GET", "k")+array("HELLO", "3")+array("GET", "k"))
@@ -187,7 +189,7 @@ func TestQuitClosesAfterTheReplies(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("INCR", "k")+array("QUIT")+array("PING"))
 	if w.closed {
-		t.Fatal("closed before the owed reply")
+		t.Fatal("closed before the pending reply")
 	}
 	r.lane.complete(1)
 	r.front.completions()

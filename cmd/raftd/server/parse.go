@@ -27,5 +27,7 @@ func protocolText(err error) error {
 // need is how many bytes the request under way takes in all.
 func (c *conn) need() int { return c.parser.Need() }
 
-// parseReply measures the next reply of a link.
-func (f *front) parseReply(l *link, b []byte) (int, error) { return l.replies.Parse(b, &l.reply) }
+// parseReply measures the next reply from the leader.
+func (f *front) parseReply(fw *forwarder, b []byte) (int, error) {
+	return fw.replies.Parse(b, &fw.reply)
+}

@@ -1,70 +1,74 @@
 package server
 
-// queue holds the replies that a connection owes, in request order, and turns answers that come in any order into
-// bytes that leave in that order. It belongs to one loop.
+import "github.com/ringraft/ringraft/netio/resp"
+
+// queue holds the pending replies of a connection in request order. Answers may come in any order;
+// their bytes leave in that order. It belongs to one loop.
 //
 //	head                          tail
 //	 │ waiting │ ready │ waiting │ ready │        a ready reply leaves when all before it have left
 //
-// The answer that everybody waits for goes straight to the output; one that comes early lies in the stash meanwhile.
+// The answer at the head goes straight to the output. One that comes earlier than those before it
+// is kept in the stash.
 type queue struct {
-	cells      []debt // power of two
-	head, tail uint64 // places; a place is never used twice
+	cells      []pending // power of two
+	head, tail uint64    // places; a place is never used twice
 	stash      []byte
-	stashed    int // bytes of the stash still wanted
+	stashed    int // bytes of the stash that have not left
 }
 
-// debt is one reply owed.
-type debt struct {
+// pending is a reply that has not left.
+type pending struct {
 	off, size uint32 // in the stash, when ready
 	ready     bool
-	kind      debtKind
+	kind      replyKind
 }
 
-// debtKind is what must be known of a request when it is answered.
-type debtKind uint8
+// replyKind says what a reply answers: the wording of a failure depends on it.
+type replyKind uint8
 
 const (
-	owesRead debtKind = iota
-	owesWrite
-	owesMap // its array becomes a map in RESP3
+	readReply replyKind = iota
+	writeReply
 )
 
 func (q *queue) empty() bool { return q.head == q.tail }
 func (q *queue) len() int    { return int(q.tail - q.head) }
 
-func (q *queue) at(place uint64) *debt { return &q.cells[place&uint64(len(q.cells)-1)] }
+func (q *queue) at(place uint64) *pending { return &q.cells[place&uint64(len(q.cells)-1)] }
 
 // push adds a reply to come and returns its place.
-func (q *queue) push(kind debtKind) uint64 {
+func (q *queue) push(kind replyKind) uint64 {
 	if q.len() == len(q.cells) {
 		q.grow()
 	}
 	place := q.tail
 	q.tail++
-	*q.at(place) = debt{kind: kind}
+	*q.at(place) = pending{kind: kind}
 	return place
 }
 
 func (q *queue) grow() {
 	old := *q
-	q.cells = make([]debt, max(16, 2*len(old.cells)))
+	q.cells = make([]pending, max(16, 2*len(old.cells)))
 	for p := old.head; p < old.tail; p++ {
 		*q.at(p) = *old.at(p)
 	}
 }
 
-// early keeps the reply of a place that is not at the head.
-func (q *queue) early(place uint64, reply []byte) {
+// early renders and keeps the reply of a place that is not at the head.
+func (q *queue) early(place uint64, reply []byte, proto resp.Protocol) {
 	if q.stashed == 0 {
 		q.stash = q.stash[:0]
 	} else if len(q.stash) > 64<<10 && q.stashed < len(q.stash)/2 {
 		q.compact()
 	}
 	d := q.at(place)
-	d.off, d.size, d.ready = uint32(len(q.stash)), uint32(len(reply)), true
-	q.stash = append(q.stash, reply...)
-	q.stashed += len(reply)
+	start := len(q.stash)
+	q.stash = resp.Render(q.stash, reply, proto)
+	size := len(q.stash) - start
+	d.off, d.size, d.ready = uint32(start), uint32(size), true
+	q.stashed += size
 }
 
 func (q *queue) compact() {
@@ -79,7 +83,8 @@ func (q *queue) compact() {
 	q.stash = packed
 }
 
-// pass removes the head, which has just been answered, and appends the ready replies behind it to out.
+// pass removes the head, which has just been answered, and appends the ready replies behind it to
+// out.
 func (q *queue) pass(out []byte) []byte {
 	for q.head++; q.head < q.tail; q.head++ {
 		d := q.at(q.head)

@@ -2,8 +2,8 @@ package server
 
 import "bytes"
 
-// slotOf is the hash slot of a key as Redis Cluster counts it: CRC16 (XMODEM) of the key, or of the part in the
-// first braces, modulo 16384.
+// slotOf is the hash slot of a key as Redis Cluster counts it: CRC16 (XMODEM) of the key, or of the
+// part in the first braces, modulo 16384.
 func slotOf(key []byte) int {
 	if open := bytes.IndexByte(key, '{'); open >= 0 {
 		if n := bytes.IndexByte(key[open+1:], '}'); n > 0 {
@@ -32,8 +32,8 @@ var crcTable = func() (t [256]uint16) {
 	return t
 }()
 
-// match is Redis's glob: * ? [abc] [^a-c] and backslash. It runs in time proportional to the product of the lengths
-// at worst, never recursing, since patterns come from strangers.
+// match is Redis's glob: * ? [abc] [^a-c] and backslash. It runs in time proportional to the
+// product of the lengths at worst, never recursing, since patterns come from clients.
 func match(pattern, s string) bool {
 	p, i, star, mark := 0, 0, -1, 0
 	for i < len(s) {

@@ -12,8 +12,11 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		transfer := env.Engine.Transfer
 		s.transfer.Store(&transfer)
 	}
-	f := newFront(s, road{lane: env.Lane})
-	f.dial = func(f *front, address string, resp int) *link { return dialLink(env.Loop, f, address, resp) }
+	f := newFront(s, lane{engine: env.Lane})
+	f.dial = func(f *front, address string) *forwarder {
+		return dialForwarder(env.Loop, f,
+			address)
+	}
 	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
@@ -35,22 +38,24 @@ func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
 // Closed implements netio.Handler.
 func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }
 
-// dialLink makes a link that netio keeps connected until stop.
-func dialLink(loop *netio.Loop, f *front, address string, resp int) *link {
-	l := &link{front: f, key: linkKey{address, resp}}
+// dialForwarder makes a forwarder that netio keeps connected until stop.
+func dialForwarder(loop *netio.Loop, f *front, address string) *forwarder {
+	fw := &forwarder{front: f, address: address}
 	up := loop.Dial(netio.LinkConfig{Address: address, Handler: func(c *netio.Conn) netio.Handler {
-		l.opened(c)
-		return &linkHandler{l}
+		fw.opened(c)
+		return &forwarderHandler{fw}
 	}})
-	l.stop = up.Close
-	return l
+	fw.stop = up.Close
+	return fw
 }
 
-// linkHandler is a link's connection as netio sees it.
-type linkHandler struct{ link *link }
+// forwarderHandler is a forwarder's connection as netio sees it.
+type forwarderHandler struct{ forwarder *forwarder }
 
 // Data implements netio.Handler.
-func (h *linkHandler) Data(c *netio.Conn, b []byte) (n int, err error) { return h.link.input(b) }
+func (h *forwarderHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
+	return h.forwarder.input(b)
+}
 
 // Closed implements netio.Handler.
-func (h *linkHandler) Closed(*netio.Conn, error) { h.link.lost() }
+func (h *forwarderHandler) Closed(*netio.Conn, error) { h.forwarder.lost() }

@@ -1,7 +1,8 @@
-// Package server is the RESP front end of raftd: one front per netio loop, over that loop's lane of the engine.
+// Package server is the RESP front end of raftd: one front per netio loop, over that loop's lane of
+// the engine.
 //
-// See front for the way of a command, conn for the rules of one connection, link for what happens when another member
-// leads.
+// See front for the way of a command, conn for the rules of one connection, forwarder for what
+// happens when another member leads.
 package server
 
 import (
@@ -14,19 +15,20 @@ import (
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
 // Follower says what a member that does not lead does with data commands.
 type Follower uint8
 
 const (
-	Proxy    Follower = iota // forward them to the leader, so that plain Redis tools work with any member
+	Proxy    Follower = iota // forward them to the leader: Redis tools work with any member
 	Redirect                 // reply -MOVED with the leader's address
 )
 
 func (f Follower) String() string { return [...]string{"proxy", "redirect"}[f] }
 
-// Config is what a Server is told at start.
+// Config is what a Server needs to know at start.
 type Config struct {
 	Follower Follower
 	MaxValue int    // longest value in bytes
@@ -70,7 +72,7 @@ type client struct {
 
 	name, library, libraryVersion atomic.Pointer[string]
 
-	resp    atomic.Int32
+	proto   atomic.Int32
 	proxied atomic.Bool
 }
 
@@ -106,7 +108,7 @@ func (s *Server) redisRole() string {
 
 func (s *Server) join(address, local string) *client {
 	p := &client{id: s.lastID.Add(1), address: address, local: local, since: time.Now()}
-	p.resp.Store(2)
+	p.proto.Store(int32(resp.RESP2))
 	s.accepted.Add(1)
 	s.mu.Lock()
 	s.clients[p.id] = p
@@ -127,16 +129,8 @@ func (s *Server) Connections() (now int, all uint64) {
 	return len(s.clients), s.accepted.Load()
 }
 
-// clientList is CLIENT LIST, of all clients or of those named by ID.
-func (s *Server) clientList(args [][]byte) string {
-	var only map[int64]bool
-	if len(args) > 1 && is(args[0], "ID") {
-		only = make(map[int64]bool)
-		for _, a := range args[1:] {
-			id, _ := kv.ParseInt(a)
-			only[id] = true
-		}
-	}
+// clientList is CLIENT LIST, of all clients or only of those with these ids.
+func (s *Server) clientList(only map[int64]bool) string {
 	s.mu.Lock()
 	list := make([]*client, 0, len(s.clients))
 	for _, p := range s.clients {
@@ -166,22 +160,22 @@ func (p *client) setName(name []byte) {
 
 // totals is what a loop has counted, published once per batch.
 type totals struct {
-	commands  []atomic.Uint64 // by command
-	faults    atomic.Uint64
-	refused   atomic.Uint64
-	forwarded atomic.Uint64
-	linksLost atomic.Uint64
-	owed      atomic.Int64 // requests in the lane
+	commands       []atomic.Uint64 // by command
+	faults         atomic.Uint64
+	refused        atomic.Uint64
+	forwarded      atomic.Uint64
+	forwardersLost atomic.Uint64
+	inLane         atomic.Int64 // requests in the lane
 }
 
 // tally is the loop's own side of totals.
 type tally struct {
-	faults, refused, forwarded, linksLost uint64
-	owed                                  int64
+	faults, refused, forwarded, forwardersLost uint64
+	inLane                                     int64
 
-	published *totals
-	last      [4]uint64
-	lastOwed  int64
+	published  *totals
+	last       [4]uint64
+	lastInLane int64
 }
 
 func (s *Server) newTotals() *totals {
@@ -208,16 +202,17 @@ func (f *front) publishCounts() {
 		t.commands[p].Store(f.counts[p])
 	}
 	f.touched = f.touched[:0]
-	if now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.linksLost}; now != f.tally.last {
+	now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost}
+	if now != f.tally.last {
 		f.tally.last = now
 		t.faults.Store(now[0])
 		t.refused.Store(now[1])
 		t.forwarded.Store(now[2])
-		t.linksLost.Store(now[3])
+		t.forwardersLost.Store(now[3])
 	}
-	if f.tally.owed != f.tally.lastOwed {
-		f.tally.lastOwed = f.tally.owed
-		t.owed.Store(f.tally.owed)
+	if f.tally.inLane != f.tally.lastInLane {
+		f.tally.lastInLane = f.tally.inLane
+		t.inLane.Store(f.tally.inLane)
 	}
 }
 
@@ -226,7 +221,7 @@ func (s *Server) Idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.totals {
-		if t.owed.Load() != 0 {
+		if t.inLane.Load() != 0 {
 			return false
 		}
 	}
@@ -235,12 +230,12 @@ func (s *Server) Idle() bool {
 
 // Counts is what all loops have counted so far.
 type Counts struct {
-	Commands  map[string]uint64 // by name, those that were ever called
-	Total     uint64
-	Faults    uint64 // refused for what they were: unknown, wrong arguments
-	Refused   uint64 // refused for the state of things: busy, no leader, leadership lost
-	Forwarded uint64 // sent on to the leader
-	LinksLost uint64
+	Commands       map[string]uint64 // by name, those that were ever called
+	Total          uint64
+	Faults         uint64 // refused for what they were: unknown, wrong arguments
+	Refused        uint64 // refused for the state of things: busy, no leader, leadership lost
+	Forwarded      uint64 // sent on to the leader
+	ForwardersLost uint64
 }
 
 // Counts sums up the loops.
@@ -258,7 +253,7 @@ func (s *Server) Counts() Counts {
 		c.Faults += t.faults.Load()
 		c.Refused += t.refused.Load()
 		c.Forwarded += t.forwarded.Load()
-		c.LinksLost += t.linksLost.Load()
+		c.ForwardersLost += t.forwardersLost.Load()
 	}
 	return c
 }

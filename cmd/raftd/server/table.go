@@ -17,36 +17,37 @@ const (
 	leads              // carried out by the leader, beside its loop
 )
 
-// command is one row of the table: what the server does with the command and what COMMAND tells about it.
+// command is one row of the table: what the server does with the command and what COMMAND tells
+// about it.
 type command struct {
 	name  string // lower case
 	arity int    // number of arguments with the name; negative: at least that many
 	class class
-	alone bool     // waits until nothing is owed: it changes what replies look like
+	alone bool     // waits until no reply is pending: it changes what replies look like
 	flags []string // as COMMAND reports them
 
 	firstKey, lastKey, keyStep int // places of keys among the arguments, as COMMAND reports them
 
-	// encode appends the machine's form of a data command, or says why it cannot (an error reply without the
-	// leading minus sign and the line end).
+	// encode appends the machine's form of a data command, or says why it cannot (an error reply
+	// without the leading minus sign and the line end).
 	encode func(dst []byte, args [][]byte, limit int) (cmd []byte, fault string)
-	// run answers a local command by appending to w.
-	run func(f *front, c *conn, args [][]byte, w *writer)
+	// run carries out a local command and appends its reply, in the internal form of package resp.
+	run func(f *front, c *conn, args [][]byte, dst []byte) []byte
 
 	group, since, summary string
 
 	place int // in the table, for counters
 }
 
-// commands is the table, in the order of COMMAND's output, and byName its index. They are filled in init because some
-// commands report on the table that they are in.
+// commands is the table, in the order of COMMAND's output, and byName its index. They are filled in
+// init because some commands report on the table that they are in.
 var (
 	commands []*command
 	byName   *index
 )
 
 func init() {
-	commands = joined(dataCommands(), connectionCommands(), serverCommands())
+	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands())
 	byName = newIndex()
 }
 
@@ -60,8 +61,8 @@ func joined(lists ...[]*command) (all []*command) {
 	return all
 }
 
-// Names of at most eight bytes, which are nearly all that matter, are looked up by one multiplication in a small
-// table of packed names; longer ones in a map.
+// Names of at most eight bytes, which are nearly all that matter, are looked up by one
+// multiplication in a small table of packed names; longer ones in a map.
 const shortBits = 9
 
 type shortName struct {
@@ -144,6 +145,10 @@ func arityFault(name string) string {
 	return "ERR wrong number of arguments for '" + name + "' command"
 }
 
+func unknownSubcommand(name string, args [][]byte) string {
+	return "ERR unknown subcommand '" + printable(args[1], 128) + "'. Try " + name + " HELP."
+}
+
 func unknownFault(args [][]byte) string {
 	var s strings.Builder
 	s.WriteString("ERR unknown command '")
@@ -174,69 +179,120 @@ const (
 	faultInteger = "ERR value is not an integer or out of range"
 )
 
-func dataCommands() []*command {
-	keyOp := func(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
-		return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
-			return kv.AppendKey(dst, op, args[1]), ""
-		}
+// keyOp encodes a command of one key and nothing else, rowOp one whose arguments are keys or none.
+func keyOp(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
+	return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
+		return kv.AppendKey(dst, op, args[1]), ""
 	}
-	rowOp := func(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
-		return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
-			return kv.Append(dst, op, args[1:]...), ""
-		}
+}
+
+func rowOp(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
+	return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
+		return kv.Append(dst, op, args[1:]...), ""
 	}
+}
+
+func stringCommands() []*command {
 	readonly, fast := []string{"readonly"}, []string{"readonly", "fast"}
 	denyoom, quick := []string{"write", "denyoom"}, []string{"write", "denyoom", "fast"}
 	return []*command{
-		{name: "get", arity: 2, class: read, flags: fast, firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpGet),
-			group: "string", since: "1.0.0", summary: "Get the value of a key"},
-		{name: "set", arity: -3, class: write, flags: denyoom, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeSet,
-			group: "string", since: "1.0.0", summary: "Set the string value of a key (NX, XX, GET, KEEPTTL)"},
-		{name: "setnx", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeSetNX,
-			group: "string", since: "1.0.0", summary: "Set the value of a key, only if the key does not exist"},
-		{name: "getset", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeGetSet,
-			group: "string", since: "1.0.0", summary: "Set the string value of a key and return its old value"},
-		{name: "getdel", arity: 2, class: write, flags: []string{"write", "fast"}, firstKey: 1, lastKey: 1, keyStep: 1,
-			encode: keyOp(kv.OpGetDel), group: "string", since: "6.2.0", summary: "Get the value of a key and delete the key"},
-		{name: "mget", arity: -2, class: read, flags: fast, firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpMGet),
-			group: "string", since: "1.0.0", summary: "Get the values of all the given keys"},
-		{name: "mset", arity: -3, class: write, flags: denyoom, firstKey: 1, lastKey: -1, keyStep: 2,
-			encode: encodePairs("mset", kv.OpMSet), group: "string", since: "1.0.1",
+		{name: "get", arity: 2, class: read, flags: fast,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpGet),
+			group: "string", since: "1.0.0",
+			summary: "Get the value of a key"},
+		{name: "set", arity: -3, class: write, flags: denyoom,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeSet,
+			group: "string", since: "1.0.0",
+			summary: "Set the string value of a key (NX, XX, GET, KEEPTTL)"},
+		{name: "setnx", arity: 3, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeSetNX,
+			group: "string", since: "1.0.0",
+			summary: "Set the value of a key, only if the key does not exist"},
+		{name: "getset", arity: 3, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeGetSet,
+			group: "string", since: "1.0.0",
+			summary: "Set the string value of a key and return its old value"},
+		{name: "getdel", arity: 2, class: write, flags: []string{"write", "fast"},
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpGetDel),
+			group: "string", since: "6.2.0",
+			summary: "Get the value of a key and delete the key"},
+		{name: "mget", arity: -2, class: read, flags: fast,
+			firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpMGet),
+			group: "string", since: "1.0.0",
+			summary: "Get the values of all the given keys"},
+		{name: "mset", arity: -3, class: write, flags: denyoom,
+			firstKey: 1, lastKey: -1, keyStep: 2, encode: encodePairs("mset", kv.OpMSet),
+			group: "string", since: "1.0.1",
 			summary: "Set multiple keys to multiple values"},
-		{name: "msetnx", arity: -3, class: write, flags: denyoom, firstKey: 1, lastKey: -1, keyStep: 2,
-			encode: encodePairs("msetnx", kv.OpMSetNX), group: "string", since: "1.0.1",
+		{name: "msetnx", arity: -3, class: write, flags: denyoom,
+			firstKey: 1, lastKey: -1, keyStep: 2, encode: encodePairs("msetnx", kv.OpMSetNX),
+			group: "string", since: "1.0.1",
 			summary: "Set multiple keys to multiple values, only if none of the keys exist"},
-		{name: "append", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeAppend,
-			group: "string", since: "2.0.0", summary: "Append a value to a key"},
-		{name: "strlen", arity: 2, class: read, flags: fast, firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpStrlen),
-			group: "string", since: "2.2.0", summary: "Get the length of the value stored in a key"},
-		{name: "getrange", arity: 4, class: read, flags: readonly, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeGetRange,
-			group: "string", since: "2.4.0", summary: "Get a part of the string stored at a key"},
-		{name: "incr", arity: 2, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeStep(1),
-			group: "string", since: "1.0.0", summary: "Increment the integer value of a key by one"},
-		{name: "decr", arity: 2, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeStep(-1),
-			group: "string", since: "1.0.0", summary: "Decrement the integer value of a key by one"},
-		{name: "incrby", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeIncrBy,
-			group: "string", since: "1.0.0", summary: "Increment the integer value of a key by the given amount"},
-		{name: "decrby", arity: 3, class: write, flags: quick, firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeDecrBy,
-			group: "string", since: "1.0.0", summary: "Decrement the integer value of a key by the given number"},
-		{name: "del", arity: -2, class: write, flags: []string{"write"}, firstKey: 1, lastKey: -1, keyStep: 1,
-			encode: rowOp(kv.OpDel), group: "generic", since: "1.0.0", summary: "Delete keys"},
-		{name: "unlink", arity: -2, class: write, flags: []string{"write", "fast"}, firstKey: 1, lastKey: -1, keyStep: 1,
-			encode: rowOp(kv.OpDel), group: "generic", since: "4.0.0", summary: "Delete keys (the same as DEL here)"},
-		{name: "exists", arity: -2, class: read, flags: fast, firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpExists),
-			group: "generic", since: "1.0.0", summary: "Determine how many of the keys exist"},
-		{name: "touch", arity: -2, class: read, flags: fast, firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpExists),
-			group: "generic", since: "3.2.1", summary: "Count existing keys (there is no access time to alter)"},
-		{name: "type", arity: 2, class: read, flags: fast, firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpType),
-			group: "generic", since: "1.0.0", summary: "Determine the type stored at a key"},
-		{name: "dbsize", arity: 1, class: read, flags: fast, encode: rowOp(kv.OpDBSize),
-			group: "server", since: "1.0.0", summary: "Return the number of keys"},
-		{name: "flushall", arity: -1, class: write, flags: []string{"write"}, encode: encodeFlush,
-			group: "server", since: "1.0.0", summary: "Remove all keys"},
-		{name: "flushdb", arity: -1, class: write, flags: []string{"write"}, encode: encodeFlush,
-			group: "server", since: "1.0.0", summary: "Remove all keys (there is one database)"},
-		{name: "raft.digest", arity: 1, class: stale, flags: []string{"readonly", "admin"}, encode: rowOp(kv.OpDigest),
-			group: "raft", since: "0.1.0", summary: "Digest of this member's own state, with its applied index"},
+		{name: "append", arity: 3, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeAppend,
+			group: "string", since: "2.0.0",
+			summary: "Append a value to a key"},
+		{name: "strlen", arity: 2, class: read, flags: fast,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpStrlen),
+			group: "string", since: "2.2.0",
+			summary: "Get the length of the value stored in a key"},
+		{name: "getrange", arity: 4, class: read, flags: readonly,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeGetRange,
+			group: "string", since: "2.4.0",
+			summary: "Get a part of the string stored at a key"},
+		{name: "incr", arity: 2, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeStep(1),
+			group: "string", since: "1.0.0",
+			summary: "Increment the integer value of a key by one"},
+		{name: "decr", arity: 2, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeStep(-1),
+			group: "string", since: "1.0.0",
+			summary: "Decrement the integer value of a key by one"},
+		{name: "incrby", arity: 3, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeIncrBy,
+			group: "string", since: "1.0.0",
+			summary: "Increment the integer value of a key by the given amount"},
+		{name: "decrby", arity: 3, class: write, flags: quick,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: encodeDecrBy,
+			group: "string", since: "1.0.0",
+			summary: "Decrement the integer value of a key by the given number"},
+	}
+}
+
+func keyspaceCommands() []*command {
+	fast, remove := []string{"readonly", "fast"}, []string{"write"}
+	return []*command{
+		{name: "del", arity: -2, class: write, flags: remove,
+			firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpDel),
+			group: "generic", since: "1.0.0",
+			summary: "Delete keys"},
+		{name: "unlink", arity: -2, class: write, flags: []string{"write", "fast"},
+			firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpDel),
+			group: "generic", since: "4.0.0",
+			summary: "Delete keys (the same as DEL here)"},
+		{name: "exists", arity: -2, class: read, flags: fast,
+			firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpExists),
+			group: "generic", since: "1.0.0",
+			summary: "Determine how many of the keys exist"},
+		{name: "touch", arity: -2, class: read, flags: fast,
+			firstKey: 1, lastKey: -1, keyStep: 1, encode: rowOp(kv.OpExists),
+			group: "generic", since: "3.2.1",
+			summary: "Count existing keys (there is no access time to alter)"},
+		{name: "type", arity: 2, class: read, flags: fast,
+			firstKey: 1, lastKey: 1, keyStep: 1, encode: keyOp(kv.OpType),
+			group: "generic", since: "1.0.0",
+			summary: "Determine the type stored at a key"},
+		{name: "dbsize", arity: 1, class: read, flags: fast,
+			encode: rowOp(kv.OpDBSize), group: "server", since: "1.0.0",
+			summary: "Return the number of keys"},
+		{name: "flushall", arity: -1, class: write, flags: remove,
+			encode: encodeFlush, group: "server", since: "1.0.0",
+			summary: "Remove all keys"},
+		{name: "flushdb", arity: -1, class: write, flags: remove,
+			encode: encodeFlush, group: "server", since: "1.0.0",
+			summary: "Remove all keys (there is one database)"},
+		{name: "raft.digest", arity: 1, class: stale, flags: []string{"readonly", "admin"},
+			encode: rowOp(kv.OpDigest), group: "raft", since: "0.1.0",
+			summary: "Digest of this member's own state, with its applied index"},
 	}
 }

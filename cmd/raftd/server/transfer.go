@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// transferMax bounds RAFT.TRANSFER. The engine gives a transfer up after an election timeout; it is slower only when
-// its own loop stands still.
+// transferMax bounds RAFT.TRANSFER. The engine gives a transfer up after an election timeout; it is
+// slower only when its own loop stands still.
 const transferMax = 10 * time.Second
 
-// transfer starts RAFT.TRANSFER [member-id] on the leader. The loop goes on; the reply finds its way back like that of
-// any other command. One at a time: each takes a goroutine.
+// transfer starts RAFT.TRANSFER [member-id] on the leader. The loop goes on; the reply finds its
+// way back like that of any other command. One at a time: each takes a goroutine.
 func (f *front) transfer(c *conn, args [][]byte) {
 	to, ok := uint64(0), true
 	if len(args) == 2 {
@@ -38,7 +39,7 @@ func (f *front) transfer(c *conn, args [][]byte) {
 		c.fault("TRYAGAIN not transferred: another RAFT.TRANSFER is under way")
 		return
 	}
-	place := c.queue.push(owesWrite)
+	place := c.queue.push(writeReply)
 	s := f.server
 	f.start(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), transferMax)
@@ -52,15 +53,13 @@ func (f *front) transfer(c *conn, args [][]byte) {
 
 func (f *front) transferred(c *conn, place uint64, err error) {
 	f.leadUntil = 0
-	w := writer{b: f.reply[:0]}
 	if err == nil {
-		w.status("OK")
+		f.reply = resp.AppendOK(f.reply[:0])
 	} else {
 		f.tally.refused++
-		w.fault(transferFault(err))
+		f.reply = resp.AppendError(f.reply[:0], transferFault(err))
 	}
-	f.reply = w.b
-	c.answer(place, w.b)
+	c.answer(place, f.reply)
 	f.finish()
 }
 
@@ -72,12 +71,14 @@ func transferFault(err error) string {
 	case errors.As(err, &who) && who.Leader == 0:
 		return "TRYAGAIN not transferred: this member does not lead, and no leader is known"
 	case errors.As(err, &who):
-		says := fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is member %d", who.Leader)
+		says := fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is "+
+			"member %d", who.Leader)
 		if who.LeaderAddress != "" {
 			says += " at " + who.LeaderAddress
 		}
 		return says
-	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring), errors.Is(err, engine.ErrNobodyWon):
+	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring),
+		errors.Is(err, engine.ErrNobodyWon):
 		return "TRYAGAIN " + why
 	case errors.Is(err, engine.ErrTransfer):
 		return "ERR " + why

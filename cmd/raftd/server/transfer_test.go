@@ -69,20 +69,28 @@ func TestTransferSaysWhyNot(t *testing.T) {
 		{&engine.TransferError{Cause: engine.ErrNotConnected},
 			"-ERR leadership was not transferred to another member: it is not connected"},
 		{&engine.TransferError{To: 2, Cause: engine.ErrNotTaken},
-			"-TRYAGAIN leadership was not transferred to member 2: it did not take over within an election timeout"},
-		{&engine.TransferError{To: 2, Cause: fmt.Errorf("%w: member 3 leads", engine.ErrAnotherWon)},
-			"-ERR leadership was not transferred to member 2: another member won the election: member 3 leads"},
+			"-TRYAGAIN leadership was not transferred to member 2: it did not take over within " +
+				"an election timeout"},
+		{&engine.TransferError{To: 2, Cause: fmt.Errorf("%w: member 3 leads",
+			engine.ErrAnotherWon)},
+			"-ERR leadership was not transferred to member 2: another member won the election: " +
+				"member 3 leads"},
 		{&engine.TransferError{To: 2, Cause: engine.ErrNobodyWon},
-			"-TRYAGAIN leadership was not transferred to member 2: nobody is known to have won the election yet"},
-		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.ReasonNotLeader, Leader: 2, LeaderAddress: "127.0.0.1:9"},
-			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2 at 127.0.0.1:9"},
+			"-TRYAGAIN leadership was not transferred to member 2: nobody is known to have won " +
+				"the election yet"},
+		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.ReasonNotLeader, Leader: 2,
+			LeaderAddress: "127.0.0.1:9"},
+			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2 at " +
+				"127.0.0.1:9"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.ReasonNotLeader, Leader: 2},
 			"-TRYAGAIN not transferred: this member does not lead; the leader is member 2"},
 		{&engine.Error{Outcome: engine.NotApplied, Reason: engine.ReasonNotLeader},
 			"-TRYAGAIN not transferred: this member does not lead, and no leader is known"},
 		{context.DeadlineExceeded,
-			"-UNKNOWNRESULT leadership may have been handed over or not: context deadline exceeded"},
-		{engine.ErrClosed, "-UNKNOWNRESULT leadership may have been handed over or not: engine closed"},
+			"-UNKNOWNRESULT leadership may have been handed over or not: context deadline " +
+				"exceeded"},
+		{engine.ErrClosed, "-UNKNOWNRESULT leadership may have been handed over or not: engine " +
+			"closed"},
 	} {
 		r.send(c, array("RAFT.TRANSFER", "9"))
 		end(x.err)
@@ -91,11 +99,13 @@ func TestTransferSaysWhyNot(t *testing.T) {
 	for _, x := range [][2]string{
 		{array("RAFT.TRANSFER", "two"), "-ERR 'two' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "0"), "-ERR '0' is not a member id; see INFO raft\r\n"},
-		{array("RAFT.TRANSFER", "18446744073709551616"), "-ERR '18446744073709551616' is not a member id; see INFO raft\r\n"},
+		{array("RAFT.TRANSFER", "18446744073709551616"),
+			"-ERR '18446744073709551616' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "+2"), "-ERR '+2' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", ""), "-ERR '' is not a member id; see INFO raft\r\n"},
 		{array("RAFT.TRANSFER", "-1"), "-ERR '-1' is not a member id; see INFO raft\r\n"},
-		{array("RAFT.TRANSFER", "1", "2"), "-ERR wrong number of arguments for 'raft.transfer' command\r\n"},
+		{array("RAFT.TRANSFER", "1", "2"), "-ERR wrong number of arguments for 'raft.transfer' " +
+			"command\r\n"},
 	} {
 		r.send(c, x[0])
 		expect(t, x[0], w.take(), x[1])
@@ -134,7 +144,7 @@ func TestTransferIsForwarded(t *testing.T) {
 	l = r.dialed[1]
 	l.opened(far)
 	l.lost()
-	expect(t, "a link lost while it was under way", w.take(), "-"+unknownResult+"\r\n")
+	expect(t, "a connection lost while it was under way", w.take(), "-"+unknownResult+"\r\n")
 
 	r = newRig(t, func(c *Config) { c.Follower = Redirect })
 	r.follow("127.0.0.1:9000")
@@ -144,7 +154,7 @@ func TestTransferIsForwarded(t *testing.T) {
 }
 
 // A leader deposed whose loop hangs keeps its connections and answers nothing.
-func TestRetiredLinkIsGivenUp(t *testing.T) {
+func TestRetiredForwarderIsGivenUp(t *testing.T) {
 	r := newRig(t, nil)
 	now := int64(time.Minute)
 	r.front.now = func() int64 { return now }
@@ -161,7 +171,7 @@ func TestRetiredLinkIsGivenUp(t *testing.T) {
 	r.front.finish()
 	expect(t, "then the outcome is unknown", w.take(), "-"+unknownResult+"\r\n")
 	if l.stop != nil || len(r.front.retired) != 0 {
-		t.Fatal("the link is kept")
+		t.Fatal("the forwarder is kept")
 	}
 	feed(t, r.dialed[1], "+OK\r\n$1\r\nv\r\n")
 	expect(t, "the new leader answers the rest", w.take(), "$1\r\nv\r\n")

@@ -7,13 +7,13 @@ import (
 	"github.com/ringraft/ringraft/engine"
 )
 
-const handshake = "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n2\r\n"
+const handshake = "*2\r\n$10\r\nRAFT.PROXY\r\n$1\r\n4\r\n"
 
-// feed gives bytes from the leader to a link.
-func feed(t *testing.T, l *link, b string) {
+// feed gives bytes from the leader to a forwarder.
+func feed(t *testing.T, l *forwarder, b string) {
 	t.Helper()
 	if n, err := l.input([]byte(b)); n != len(b) || err != nil {
-		t.Fatalf("link consumed %d of %d bytes: %v", n, len(b), err)
+		t.Fatalf("consumed %d of %d bytes: %v", n, len(b), err)
 	}
 }
 
@@ -24,11 +24,11 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 	two, w2 := r.connect()
 	r.send(one, array("SET", "k", "v")+array("PING"))
 	r.send(two, "get k\r\n")
-	if len(r.dialed) != 1 || r.dialed[0].key != (linkKey{"127.0.0.1:9000", 2}) {
+	if len(r.dialed) != 1 || r.dialed[0].address != "127.0.0.1:9000" {
 		t.Fatalf("dialed %v", r.dialed)
 	}
 	l, far := r.dialed[0], &wire{}
-	expect(t, "nothing before the link is there", w1.take()+w2.take(), "")
+	expect(t, "nothing before the connection is there", w1.take()+w2.take(), "")
 	l.opened(far)
 	expect(t, "forwarded", far.take(), handshake+array("SET", "k", "v")+array("get", "k"))
 	if n, err := l.input([]byte("+OK\r\n+OK\r\n$1\r")); n != 10 || err != nil {
@@ -42,20 +42,67 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 	}
 }
 
-func TestEachProtocolHasItsLink(t *testing.T) {
+// The leader answers in the internal form, on one connection; each client gets its own protocol.
+func TestForwardedRepliesAreRenderedForEachClient(t *testing.T) {
+	leader := newRig(t, nil)
+	leader.lane.auto = true
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
-	c, w := r.connect()
-	r.send(c, array("HELLO", "3")+array("GET", "k"))
-	w.take()
+	two, w2 := r.connect()
+	three, w3 := r.connect()
+	r.send(three, array("HELLO", "3"))
+	w3.take()
+	for _, c := range []*conn{two, three} {
+		r.send(c, array("SET", "k", "v")+array("GET", "none")+array("MGET", "k",
+			"none")+array("INCR", "k"))
+	}
+	if len(r.dialed) != 1 {
+		t.Fatalf("%d forwarders", len(r.dialed))
+	}
 	l, far := r.dialed[0], &wire{}
 	l.opened(far)
-	expect(t, "forwarded", far.take(), strings.Replace(handshake, "\r\n2\r\n", "\r\n3\r\n", 1)+array("GET", "k"))
-	feed(t, l, "+OK\r\n_\r\n")
-	expect(t, "reply", w.take(), "_\r\n")
+	proxied, back := leader.connect()
+	leader.send(proxied, far.take())
+	leader.front.completions()
+	feed(t, l, back.take())
+	expect(t, "RESP2", w2.take(), "+OK\r\n$-1\r\n*2\r\n$1\r\nv\r\n$-1\r\n"+
+		"-ERR value is not an integer or out of range\r\n")
+	expect(t, "RESP3", w3.take(), "+OK\r\n_\r\n*2\r\n$1\r\nv\r\n_\r\n"+
+		"-ERR value is not an integer or out of range\r\n")
 }
 
-func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
+// What only the internal form can tell reaches both kinds of clients, also behind other replies.
+func TestMarksAreResolvedBehindAFollower(t *testing.T) {
+	const marked = "&1\r\n$1\r\na\r\n,1.5\r\n"
+	for proto, want := range map[string]string{
+		"2": "*-1\r\n*2\r\n$1\r\na\r\n$3\r\n1.5\r\n",
+		"3": "_\r\n*1\r\n*2\r\n$1\r\na\r\n,1.5\r\n",
+	} {
+		r := newRig(t, nil)
+		r.follow("127.0.0.1:9000")
+		c, w := r.connect()
+		r.send(c, array("HELLO", proto))
+		w.take()
+		r.send(c, array("GET", "k")+array("GET", "k"))
+		r.dialed[0].opened(&wire{})
+		feed(t, r.dialed[0], "+OK\r\n*-1\r\n"+marked)
+		expect(t, "RESP"+proto, w.take(), want)
+	}
+}
+
+func TestForwardingOfAnotherVersionIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	c, w := r.connect()
+	for _, version := range []string{"2", "3", "5", "x"} {
+		r.send(c, array("RAFT.PROXY", version))
+		expect(t, version, w.take(), "-NOPROTO unsupported version of forwarding\r\n")
+	}
+	if c.proxied {
+		t.Fatal("taken for a member")
+	}
+}
+
+func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "1"))
@@ -63,7 +110,7 @@ func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
 	r.send(c, array("GET", "k"))
 	r.send(c, array("PING"))
 	if len(r.dialed) != 1 {
-		t.Fatalf("%d links", len(r.dialed))
+		t.Fatalf("%d forwarders", len(r.dialed))
 	}
 	l, far := r.dialed[0], &wire{}
 	l.opened(far)
@@ -76,7 +123,7 @@ func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
 	r.status.Role, r.front.leadUntil = engine.Leader, 0
 	r.send(c, array("GET", "k"))
 	if len(r.lane.sent) != 1 {
-		t.Fatal("went into the lane while the link owes a reply")
+		t.Fatal("went into the lane while a reply of the leader is pending")
 	}
 	feed(t, l, "+OK\r\n$1\r\n1\r\n")
 	expect(t, "replies", w.take(), "$1\r\n1\r\n+PONG\r\n")
@@ -85,7 +132,7 @@ func TestRoadChangesOnlyWhenNothingIsOwed(t *testing.T) {
 	}
 }
 
-func TestLostLinkTellsWhatIsUnknown(t *testing.T) {
+func TestLostForwarderTellsWhatIsUnknown(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -94,16 +141,18 @@ func TestLostLinkTellsWhatIsUnknown(t *testing.T) {
 	l.opened(&wire{})
 	l.lost()
 	got := strings.Split(w.take(), "\r\n")
-	if len(got) != 4 || got[0] != "-"+unknownResult || !strings.HasPrefix(got[1], "-TRYAGAIN ") || got[2] != "+PONG" {
+	if len(got) != 4 || got[0] != "-"+unknownResult || !strings.HasPrefix(got[1], "-TRYAGAIN ") ||
+		got[2] != "+PONG" {
 		t.Fatalf("got %q", got)
 	}
 	r.send(c, array("GET", "k"))
-	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
+	if got := w.take(); !strings.HasPrefix(got,
+		"-TRYAGAIN not applied: the leader cannot be reached") {
 		t.Fatalf("got %q", got)
 	}
 }
 
-func TestWaitingForALinkThatNeverOpens(t *testing.T) {
+func TestWaitingForAForwarderThatNeverOpens(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -114,7 +163,7 @@ func TestWaitingForALinkThatNeverOpens(t *testing.T) {
 	}
 }
 
-func TestNobodyWaitsForALinkOfAFormerLeader(t *testing.T) {
+func TestNobodyWaitsForTheForwarderToAFormerLeader(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -122,11 +171,12 @@ func TestNobodyWaitsForALinkOfAFormerLeader(t *testing.T) {
 	r.follow("127.0.0.1:9001")
 	r.front.finish() // whatever happens next in the loop
 	if len(r.dialed) != 2 {
-		t.Fatalf("%d links dialed", len(r.dialed))
+		t.Fatalf("%d dialed", len(r.dialed))
 	}
-	r.dialed[1].since -= linkOpeningMax
+	r.dialed[1].since -= forwarderOpeningMax
 	r.front.finish()
-	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot be reached") {
+	if got := w.take(); !strings.HasPrefix(got,
+		"-TRYAGAIN not applied: the leader cannot be reached") {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -135,9 +185,10 @@ func TestForwardedCommandsAreNotForwardedAgain(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
-	r.send(c, array("RAFT.PROXY", "2")+array("SET", "k", "v"))
+	r.send(c, array("RAFT.PROXY", proxyVersion)+array("SET", "k", "v"))
 	got := w.take()
-	if !strings.HasPrefix(got, "+OK\r\n-TRYAGAIN not applied: this member does not lead") || len(r.dialed) != 0 {
+	if !strings.HasPrefix(got, "+OK\r\n-TRYAGAIN not applied: this member does not lead") ||
+		len(r.dialed) != 0 {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -146,7 +197,8 @@ func TestRedirectAndNoLeader(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Follower = Redirect })
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
-	r.send(c, array("SET", "foo", "v")+array("GET", "{foo}bar")+array("DBSIZE")+array("RAFT.DIGEST"))
+	r.send(c, array("SET", "foo", "v")+array("GET",
+		"{foo}bar")+array("DBSIZE")+array("RAFT.DIGEST"))
 	expect(t, "redirected", w.take(),
 		"-MOVED 12182 127.0.0.1:9000\r\n-MOVED 12182 127.0.0.1:9000\r\n-MOVED 0 127.0.0.1:9000\r\n")
 	if len(r.lane.sent) != 1 || r.lane.sent[0].kind != "local" {
@@ -158,7 +210,7 @@ func TestRedirectAndNoLeader(t *testing.T) {
 	expect(t, "no leader", w.take(), "-CLUSTERDOWN No raft leader\r\n")
 }
 
-func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
+func TestRetiredForwarderClosesWhenNothingIsPending(t *testing.T) {
 	r := newRig(t, nil)
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
@@ -170,17 +222,17 @@ func TestRetiredLinkClosesWhenItOwesNothing(t *testing.T) {
 	other, _ := r.connect()
 	r.send(other, array("GET", "k"))
 	if stopped || len(r.dialed) != 2 {
-		t.Fatal("closed while it owes a reply")
+		t.Fatal("closed while a reply is pending")
 	}
-	feed(t, l, "+OK\r\n$-1\r\n")
+	feed(t, l, "+OK\r\n_\r\n")
 	expect(t, "reply of the old leader", w.take(), "$-1\r\n")
 	if !stopped {
 		t.Fatal("not closed")
 	}
 }
 
-// The leader stands still and answers nothing, another one leads: a client that waits alone, on a loop where nobody else
-// says anything, is told in time that the outcome is unknown.
+// The leader stands still and answers nothing, another one leads: a client that waits alone, on a
+// loop where nobody else says anything, is told in time that the outcome is unknown.
 func TestALoneClientOfAFormerLeaderIsAnswered(t *testing.T) {
 	r := newRig(t, nil)
 	now := int64(1)
@@ -201,7 +253,8 @@ func TestALoneClientOfAFormerLeaderIsAnswered(t *testing.T) {
 }
 
 func TestSlotOfKey(t *testing.T) {
-	for key, want := range map[string]int{"foo": 12182, "123456789": 12739, "{foo}x": 12182, "{}foo": 9500, "": 0} {
+	for key, want := range map[string]int{"foo": 12182, "123456789": 12739, "{foo}x": 12182,
+		"{}foo": 9500, "": 0} {
 		if got := slotOf([]byte(key)); got != want {
 			t.Errorf("%q: %d, want %d", key, got, want)
 		}
