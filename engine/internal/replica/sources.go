@@ -27,6 +27,9 @@ func NewSource(member uint64, r *ring.Bytes) *Source { return &Source{Ring: r, m
 // still taken.
 func (s *Source) Close() { s.closed.Store(true) }
 
+// Closed reports that no more frames come; any goroutine.
+func (s *Source) Closed() bool { return s.closed.Load() }
+
 // sources is the table of frame rings. A place is free again when its link is
 // closed and every frame was stored.
 type sources struct {
@@ -90,7 +93,7 @@ func (t *sources) release(stored uint64) {
 			s.Ring.Release(s.mark.pos)
 			s.mark.pos = 0
 		}
-		if s.mark.pos == 0 && s.closed.Load() {
+		if s.mark.pos == 0 && s.Closed() {
 			if _, ok := s.Ring.Peek(); !ok {
 				t.table[i] = nil
 			}
