@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"ziplist":                       {"journal/record", "internal/poison"},
 	"journal/record":                {},
 	"journal/device":                {},
+	"internal/simdisk":              {"journal/device"},
 	"journal":                       {"journal/record", "journal/device", "internal/poison"},
 	"netio":                         {},
 	"netio/resp":                    {},
@@ -36,7 +37,7 @@ var mayImport = map[string][]string{
 	"engine/internal/peer":          {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire", "ziplist", "journal", "journal/record"},
 	"engine/internal/replica":       {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record"},
 	"engine":                        {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"engine/internal/sim":           {"engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
+	"engine/internal/sim":           {"engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio", "internal/simdisk"},
 	"bench":                         {"engine", "netio", "netio/resp", "journal", "journal/record", "journal/device", "ring", "internal/freeport"},
 	"cmd/raftbench":                 {"bench", "engine", "journal", "ring"},
 	"cmd/raftd":                     {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
@@ -89,6 +90,9 @@ func check(t *testing.T, room, path, name string) {
 	}
 	if strings.HasSuffix(name, "engine/internal/sim") {
 		t.Errorf("%s: nothing but tests imports engine/internal/sim", path)
+	}
+	if name == module+"internal/simdisk" && room != "engine/internal/sim" {
+		t.Errorf("%s: nothing but tests and the simulation imports internal/simdisk", path)
 	}
 }
 

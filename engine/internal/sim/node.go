@@ -584,7 +584,7 @@ func (n *node) fetch(id int) {
 	c, w := n.catchups[id], n.w
 	if !c.read {
 		c.take(id)
-		c.due = max(n.disk.stalled, w.now+n.rng.tail(w.plan.Told))
+		c.due = max(n.disk.Stalled, w.now+n.rng.tail(w.plan.Told))
 	}
 	if !w.healed && (n.hold || c.due > w.now) { // in steps, for healing ends it
 		step := 50 * ms
