@@ -352,7 +352,7 @@ func TestExamineOnRealFiles(t *testing.T) {
 		}
 	}
 	j, _, err := Open(Config{Dir: dir, Mode: BufferedNosync, Identity: testID, SegmentBytes: 16 << 10,
-		Device: inline{}.make()})
+		Device: inline()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +391,7 @@ func TestExamineOnRealFiles(t *testing.T) {
 func TestExamineBesideAWriter(t *testing.T) {
 	dir := t.TempDir()
 	cfg := Config{Dir: dir, Mode: Direct, Identity: testID, SegmentBytes: 32 << 10, GroupBytes: 6000,
-		SealAfter: time.Nanosecond, Device: inline{}.make()}
+		SealAfter: time.Nanosecond, Device: inline()}
 	j, _, err := Open(cfg)
 	if errors.Is(err, ErrNoDirect) {
 		cfg.Mode = BufferedNosync

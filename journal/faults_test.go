@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -343,7 +344,9 @@ func TestFirstFollowsTruncationAndRestore(t *testing.T) {
 
 // A slow inline write is not repeated: the writer takes over.
 func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
-	d := &slowDevice{}
+	d, inlined, took := simdisk.NewDevice(simdisk.Immediate{}), 0, time.Duration(0)
+	d.Begun = func() { inlined++ }
+	d.Latency = func() int64 { return int64(took) }
 	cfg := small(device.NewMemory())
 	cfg.Device = d
 	j, _ := mustOpen(t, cfg)
@@ -356,27 +359,15 @@ func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
 	}
 	put()
 	put()
-	if d.inlined != 2 {
-		t.Fatalf("%d inline writes of 2", d.inlined)
+	if inlined != 2 {
+		t.Fatalf("%d inline writes of 2", inlined)
 	}
-	d.took = 5 * time.Millisecond
+	took = 5 * time.Millisecond
 	put()
 	put()
-	if d.inlined != 3 {
-		t.Fatalf("%d inline writes: a slow one was repeated", d.inlined)
+	if inlined != 3 {
+		t.Fatalf("%d inline writes: a slow one was repeated", inlined)
 	}
-}
-
-type slowDevice struct {
-	inline
-	inlined int
-	took    time.Duration
-}
-
-func (d *slowDevice) Inline(ops []device.Op, tag uint64) time.Duration {
-	d.inlined++
-	d.inline.Inline(ops, tag)
-	return d.took
 }
 
 // What Close and the watchdog say of a device that hangs: its age, and an end.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -147,9 +148,9 @@ func TestLinkedFiles(t *testing.T) {
 func TestGroupsFitTheirSegments(t *testing.T) {
 	for _, segment := range []int64{4 * 4096, 64 << 10, 256 << 10} {
 		t.Run(fmt.Sprint(segment), func(t *testing.T) {
-			d := &device.Manual{}
+			clock := &simdisk.Manual{}
 			cfg := small(device.NewMemory())
-			cfg.SegmentBytes, cfg.GroupBytes, cfg.Foreground, cfg.Device = segment, 0, true, d
+			cfg.SegmentBytes, cfg.GroupBytes, cfg.Foreground, cfg.Device = segment, 0, true, simdisk.NewDevice(clock)
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j}
 			for w.last < 3000 && j.Err() == nil {
@@ -157,14 +158,14 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
 				for !j.Append(&b, recs) && j.Err() == nil { // full: only then does a write end
 					w.poll()
-					d.Step()
+					clock.Step()
 					w.poll()
 				}
 				w.last, w.seq = w.last+1, w.seq+1
 			}
 			for j.Busy() && j.Err() == nil {
 				w.poll()
-				d.Step()
+				clock.Step()
 			}
 			if j.Err() != nil || j.Durable() != w.seq {
 				t.Fatalf("durable %d of %d: %v", j.Durable(), w.seq, j.Err())
@@ -179,7 +180,7 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 			}
 			for j.Busy() && j.Err() == nil {
 				w.poll()
-				d.Step()
+				clock.Step()
 			}
 			if j.Err() != nil || j.Durable() != w.seq+1 {
 				t.Fatalf("a mutation of %d bytes: %v", len(most), j.Err())
@@ -253,7 +254,7 @@ func TestCloseStopsASlowMaker(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs.OnWrite = nil
-	cfg.Device = inline{}.make()
+	cfg.Device = inline()
 	if j, _ = mustOpen(t, cfg); j.Close() != nil {
 		t.Fatal(j.Err())
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -16,32 +17,12 @@ var testID = Identity{Cluster: 7, Replica: 3}
 // small is a configuration whose journal wraps after a few batches.
 func small(fs device.FS) Config {
 	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096, GroupBytes: 8 << 10,
-		SealAfter: time.Millisecond, FS: fs, Device: inline{}.make(), Metadata: []byte("members")}
+		SealAfter: time.Millisecond, FS: fs, Device: inline(), Metadata: []byte("members")}
 }
 
 // inline is a device that writes at once, in the caller: tests are
 // deterministic and need no waiting.
-type inline struct {
-	tag uint64
-	err error
-}
-
-func (inline) make() device.Device { return &inline{} }
-
-func (d *inline) Submit(ops []device.Op, tag uint64) {
-	if d.err == nil {
-		if d.err = device.Run(ops); d.err == nil {
-			d.tag = tag
-		}
-	}
-}
-func (d *inline) Inline(ops []device.Op, tag uint64) time.Duration {
-	d.Submit(ops, tag)
-	return 0
-}
-func (d *inline) Done() (uint64, error) { return d.tag, d.err }
-func (d *inline) OnDone(func())         {}
-func (d *inline) Close()                {}
+func inline() device.Device { return simdisk.NewDevice(simdisk.Immediate{}) }
 
 // writer drives a journal with entries whose content tells index and term.
 type writer struct {

@@ -9,20 +9,21 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
-type noDirect struct{ *device.Sim }
+type noDirect struct{ *simdisk.Disk }
 
 func (f noDirect) Create(name string, fl device.Flags) (device.File, error) {
 	if fl.Direct {
 		return nil, device.ErrNoDirect
 	}
-	return f.Sim.Create(name, fl)
+	return f.Disk.Create(name, fl)
 }
 
 func TestRefusedDirectNamesTheMode(t *testing.T) {
-	cfg := tiny(noDirect{device.NewSim()})
+	cfg := tiny(noDirect{simdisk.New()})
 	if _, _, err := Open(cfg); !errors.Is(err, ErrNoDirect) || !strings.Contains(err.Error(), BufferedDsync.String()) {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestRefusedDirectNamesTheMode(t *testing.T) {
 
 func TestIdentityMustNotBeZero(t *testing.T) {
 	for _, id := range []Identity{{}, {Cluster: 1}, {Replica: 1}} {
-		cfg := tiny(device.NewSim())
+		cfg := tiny(simdisk.New())
 		cfg.Identity = id
 		if _, _, err := Open(cfg); err == nil {
 			t.Errorf("%+v was accepted", id)
@@ -64,7 +65,7 @@ func TestTooMuchMetadataChangesNothing(t *testing.T) {
 // Opened and closed, or opened and killed, many times: nothing is lost, the
 // incarnation grows, and the files do not become more.
 func TestReopenManyTimes(t *testing.T) {
-	fs := device.NewSim()
+	fs := simdisk.New()
 	last := uint64(0)
 	for k := range uint64(200) {
 		j, rec := mustOpen(t, tiny(fs))
@@ -85,7 +86,7 @@ func TestReopenManyTimes(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			fs = fs.Crash(func() bool { return false })
+			fs = fs.Crash(simdisk.Keep(none))
 		}
 	}
 	names, err := fs.List()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -144,14 +145,15 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 		depth = 2
 	}
 	opened := 0
-	var crash func(disk *device.Sim, depth int, incarnation uint64)
-	crash = func(disk *device.Sim, depth int, incarnation uint64) {
-		var left []*device.Sim
-		disk.Hook = func(op device.SimOp) error {
-			if op.Kind == "write" && op.Name == stateName && depth > 0 {
+	var crash func(disk *simdisk.Disk, depth int, incarnation uint64)
+	crash = func(disk *simdisk.Disk, depth int, incarnation uint64) {
+		var left []*simdisk.Disk
+		disk.Before = func(op *simdisk.Op) error {
+			if op.Kind == simdisk.Write && op.Name == stateName && depth > 0 {
 				for copies := range 4 {
-					left = append(left, disk.CrashWith(func() bool { return true }, func(_ string, off int64) bool {
-						return copies>>(off/4096&1)&1 == 1
+					left = append(left, disk.Crash(simdisk.Power{
+						Name:   func() bool { return true },
+						Sector: func(_ string, off int64) bool { return copies>>(off/4096&1)&1 == 1 },
 					}))
 				}
 			}
@@ -166,9 +168,9 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 			crash(d, depth-1, rec.Incarnation-1)
 		}
 	}
-	disk := device.NewSim()
+	disk := simdisk.New()
 	mustOpen(t, onSim(disk, Direct))
-	crash(disk.Crash(func() bool { return false }), depth, 1)
+	crash(disk.Crash(simdisk.Keep(none)), depth, 1)
 	t.Logf("%d openings", opened)
 }
 

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -114,7 +115,7 @@ func TestOpensOnAFullDisk(t *testing.T) {
 // What an opening found is durable when it returns, also where it stood only in
 // a cache: a process was killed between write and sync, and power goes later.
 func TestWhatWasFoundIsDurable(t *testing.T) {
-	disk := device.NewSim()
+	disk := simdisk.New()
 	cfg := onSim(disk, BufferedNosync)
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
@@ -130,7 +131,7 @@ func TestWhatWasFoundIsDurable(t *testing.T) {
 		if j, rec = mustOpen(t, onSim(disk, mode)); rec.Last != w.last {
 			t.Fatalf("opening %d: %+v", opening, rec)
 		}
-		if _, rec = mustOpen(t, onSim(disk.Crash(func() bool { return false }), mode)); rec.Last != w.last {
+		if _, rec = mustOpen(t, onSim(disk.Crash(simdisk.Keep(none)), mode)); rec.Last != w.last {
 			t.Fatalf("opening %d found %d entries, and power took some: %+v", opening, w.last, rec)
 		}
 	}

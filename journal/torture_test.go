@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -188,13 +189,13 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 	each(runs, func(seed int) {
 		rng := rand.New(rand.NewPCG(uint64(seed), 99))
 		mode := []Mode{Direct, DirectFdatasync, BufferedFdatasync, BufferedDsync}[seed%4]
-		disk := device.NewSim()
+		disk := simdisk.New()
 		j, _ := mustOpen(t, onSim(disk, mode))
 		w, h := &writer{t: t, j: j}, &history{}
 		work(w, h, 4)
 		at, failed, after := rng.IntN(30), false, 0
-		disk.Hook = func(op device.SimOp) error {
-			if op.Kind != "write" && op.Kind != "sync" {
+		disk.Before = func(op *simdisk.Op) error {
+			if op.Kind != simdisk.Write && op.Kind != simdisk.Sync {
 				return nil
 			}
 			if failed {
@@ -230,9 +231,9 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 		if j.Durable() != acked || after != tried || !errors.Is(j.Err(), syscall.EIO) {
 			t.Errorf("run %d: durable %d, was %d; %d operations after the error, %v", seed, j.Durable(), acked, after-tried, j.Err())
 		}
-		disk.Hook = nil
+		disk.Before = nil
 		for _, keep := range []func() bool{func() bool { return false }, func() bool { return rng.IntN(2) == 0 }, func() bool { return true }} {
-			_, rec, log, err := recovered(onSim(disk.Crash(keep), mode))
+			_, rec, log, err := recovered(onSim(disk.Crash(simdisk.Keep(keep)), mode))
 			if err != nil || rec.Probation {
 				t.Errorf("run %d: %+v %v", seed, rec, err)
 				return

@@ -68,6 +68,10 @@ const (
 	SyncDir
 )
 
+// Changes says that operations of the kind change the disk, or make something
+// durable.
+func (k Kind) Changes() bool { return k > Read }
+
 func (k Kind) String() string {
 	return [...]string{"list", "open", "read", "write", "sync", "create", "rename", "remove",
 		"sync of the directory"}[k]

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Memory is a directory without a disk: journal mode memory, and the ground
-// that simulated disks build on. It is safe for concurrent use.
+// Memory is a directory without a disk, for journal mode memory. It is safe for
+// concurrent use.
 type Memory struct {
 	mu    sync.Mutex
 	files map[string]*memoryFile
