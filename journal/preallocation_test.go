@@ -79,7 +79,7 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 func TestFullDiskReusesWhateverThePreallocation(t *testing.T) {
 	for how := range Unreserved + 1 {
 		t.Run(how.String(), func(t *testing.T) {
-			fs := &full{FS: device.NewMemory()}
+			fs := &full{FS: newDisk()}
 			cfg := small(fs)
 			cfg.Preallocate = how
 			j, _ := mustOpen(t, cfg)

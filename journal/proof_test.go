@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"github.com/ringraft/ringraft/internal/simdisk"
-	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
 
 // A sealed end that was rolled back as a whole, last batch, seal and all: only
 // the state file knows of it.
 func TestSealedEndRolledBackIsDamage(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -34,7 +33,7 @@ func TestSealedEndRolledBackIsDamage(t *testing.T) {
 
 // A segment that was opened and is gone, not sealed: the state file counts.
 func TestLostTailSegmentIsDamage(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	for n := len(j.segments.live); len(j.segments.live) < n+2; {
@@ -47,7 +46,7 @@ func TestLostTailSegmentIsDamage(t *testing.T) {
 	if err := gone.Remove(name); err != nil {
 		t.Fatal(err)
 	}
-	for _, disk := range []*device.Memory{wiped, gone} {
+	for _, disk := range []*simdisk.Disk{wiped, gone} {
 		var lost *DamageError
 		if _, _, err := Open(tiny(disk)); !errors.As(err, &lost) {
 			t.Fatal(err)
@@ -61,7 +60,7 @@ func TestBrokenChainIsDamage(t *testing.T) {
 		"chain":  func(h *header) { h.chain++ },
 		"number": func(h *header) { h.number -= 5 },
 	} {
-		fs := device.NewMemory()
+		fs := newDisk()
 		j, _ := mustOpen(t, small(fs))
 		w := &writer{t: t, j: j}
 		w.put(1, 1, 2, 300)
@@ -82,8 +81,8 @@ func TestBrokenChainIsDamage(t *testing.T) {
 // the last known commit to the next batch when it is not; a later batch that
 // begins lower takes them back.
 func TestDamagedRanges(t *testing.T) {
-	build := func(overrule bool) (*device.Memory, string, []int64) {
-		fs := device.NewMemory()
+	build := func(overrule bool) (*simdisk.Disk, string, []int64) {
+		fs := newDisk()
 		cfg := small(fs)
 		j, _ := mustOpen(t, cfg)
 		w := &writer{t: t, j: j}
@@ -177,7 +176,7 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 // Readers beside a stage that appends, cuts and recycles: the bytes of the
 // newest batch, or a typed refusal; never damage, never another's bytes.
 func TestReadersBesideRecycling(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	stop := make(chan struct{})

@@ -262,7 +262,7 @@ func (c *crashes) queue() (queued int) {
 // member's: the vote never goes back, and no two that agree are needed to
 // refuse.
 func TestJRN8StateFileEveryCombination(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	cfg := small(fs)
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
@@ -321,10 +321,10 @@ func TestJRN8StateFileEveryCombination(t *testing.T) {
 // or rolled back to any earlier generation, the last one too: found, or
 // harmless because it is the same.
 func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
-	var generations []*device.Memory
+	var generations []*simdisk.Disk
 	for range 4 {
 		work(w, h, 12)
 		w.seal()
@@ -358,7 +358,7 @@ func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var misdirected, left, rolledBack [2]int // harmless, damage
-	try := func(c *device.Memory, count *[2]int, what string) {
+	try := func(c *simdisk.Disk, count *[2]int, what string) {
 		_, rec, log, err := recovered(tiny(c))
 		var lost *DamageError
 		mu.Lock()

@@ -64,7 +64,7 @@ func TestFilesStayTheSameOnes(t *testing.T) {
 // noSpace is a directory on a disk that gives no block any more while full is
 // set: what is there can be written over, nothing can grow.
 type noSpace struct {
-	*device.Memory
+	*simdisk.Disk
 	full *bool
 }
 
@@ -72,14 +72,14 @@ func (f noSpace) Create(name string, fl device.Flags) (device.File, error) {
 	if *f.full {
 		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
 	}
-	return f.Memory.Create(name, fl)
+	return f.Disk.Create(name, fl)
 }
 
 // A member on a full disk can be started again: it takes what fits into the
 // segment it has, says that there is no space, and goes on when there is.
 func TestOpensOnAFullDisk(t *testing.T) {
 	full := false
-	fs := noSpace{device.NewMemory(), &full}
+	fs := noSpace{newDisk(), &full}
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	full = true

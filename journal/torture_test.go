@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/ringraft/ringraft/internal/simdisk"
-	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
 
@@ -19,7 +18,7 @@ import (
 type turning struct {
 	t     *testing.T
 	rng   *rand.Rand
-	fs    *device.Memory
+	fs    *simdisk.Disk
 	j     *Journal
 	w     *writer
 	tail  []string // data of the newest entries, with their terms
@@ -38,7 +37,7 @@ type snapshot struct {
 }
 
 func newTurning(t *testing.T, seed uint64) *turning {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	return &turning{t: t, rng: rand.New(rand.NewPCG(seed, 66)), fs: fs, j: j, w: &writer{t: t, j: j}, base: 1, term: 1}
 }
@@ -137,7 +136,7 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 		r.mutate()
 		r.w.flush()
 		for ordinals := uint64(0); ordinals < uint64(turns/journals)*uint64(len(r.j.segments.live)+len(r.j.segments.spares)); ordinals = r.j.state.last {
-			r.fs.OnWrite = func(name string, b []byte, off int64) error {
+			r.fs.Before = onWrite(func(name string, b []byte, off int64) error {
 				x := &write{before: r.fs.Clone(), name: name, off: off, buf: slices.Clone(b)}
 				acked, issued := r.j.Durable(), r.w.seq
 				all := tears(r.rng, len(b)/sectorBytes)
@@ -155,7 +154,7 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 					r.image = append(r.image[:0], b[:min(len(b), 2500)]...)
 				}
 				return nil
-			}
+			})
 			for range 4 {
 				r.mutate()
 				r.w.flush()

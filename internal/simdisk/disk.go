@@ -36,6 +36,9 @@ type Disk struct {
 	// Room, unless nil, says whether there is space for a file to be made or
 	// to grow.
 	Room func(name string) bool
+	// NoLock lets everybody have the lock: opening a directory again then
+	// stands for the next process after one that was killed.
+	NoLock bool
 
 	mu      sync.Mutex
 	files   map[string]*file
@@ -49,7 +52,8 @@ type change struct{ apply func(names map[string]*file) }
 
 // New returns an empty disk.
 func New() *Disk {
-	return &Disk{Dir: "simdisk", Sector: SectorBytes, files: map[string]*file{}, durable: map[string]*file{}}
+	return &Disk{Dir: "simdisk", Sector: SectorBytes,
+		files: map[string]*file{}, durable: map[string]*file{}}
 }
 
 // Kind is a kind of operation.
@@ -91,11 +95,12 @@ type Op struct {
 	write *write
 }
 
-func (d *Disk) before(op *Op) error {
+// before is called when an operation other than a write has begun.
+func (d *Disk) before(k Kind, name string, off int64, n int) error {
 	if d.Before == nil {
 		return nil
 	}
-	return d.Before(op)
+	return d.Before(&Op{Kind: k, Name: name, Off: off, Bytes: n})
 }
 
 // Power decides what survives a power cut.
@@ -123,7 +128,7 @@ func (d *Disk) Crash(p Power) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := New()
-	c.Dir, c.Sector = d.Dir, d.Sector
+	c.Dir, c.Sector, c.NoLock = d.Dir, d.Sector, d.NoLock
 	c.files = d.left(&p, true)
 	c.durable = maps.Clone(c.files)
 	return c
@@ -165,13 +170,40 @@ func (d *Disk) left(p *Power, own bool) map[string]*file {
 	return names
 }
 
+// Clone returns a new disk that holds, durably, what this one is read as: what
+// the end of a process leaves. It has none of this one's functions, and shares
+// bytes until either changes them.
+func (d *Disk) Clone() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := New()
+	c.Dir, c.Sector, c.NoLock = d.Dir, d.Sector, d.NoLock
+	for _, name := range slices.Sorted(maps.Keys(d.files)) {
+		f := d.files[name]
+		f.shared = true
+		c.files[name] = &file{data: f.data, shared: true}
+	}
+	c.durable = maps.Clone(c.files)
+	return c
+}
+
+// Truncate shortens a file, as damage would.
+func (d *Disk) Truncate(name string, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.files[name]
+	f.own()
+	f.data = f.data[:n]
+}
+
 // Data returns a file's bytes as they are read now, to look at, or to change
 // as damage would; nil if there is no such file. They are valid until the file
-// is written to.
+// is written to or the disk cloned.
 func (d *Disk) Data(name string) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.files[name]; f != nil {
+		f.own()
 		return f.data
 	}
 	return nil
@@ -195,7 +227,7 @@ func (d *Disk) find(what Kind, name string) (*file, error) {
 
 // Open implements device.FS.
 func (d *Disk) Open(name string, f device.Flags) (device.File, error) {
-	if err := d.before(&Op{Kind: Open, Name: name}); err != nil {
+	if err := d.before(Open, name, 0, 0); err != nil {
 		return nil, err
 	}
 	i, err := d.find(Open, name)
@@ -206,12 +238,12 @@ func (d *Disk) Open(name string, f device.Flags) (device.File, error) {
 }
 
 // change applies a change of names, and keeps it in mind until SyncDir.
-func (d *Disk) change(op *Op, apply func(names map[string]*file)) error {
+func (d *Disk) change(k Kind, name string, apply func(names map[string]*file)) error {
 	c := &change{apply}
 	d.mu.Lock()
 	d.pending = append(d.pending, c)
 	d.mu.Unlock()
-	err := d.before(op)
+	err := d.before(k, name, 0, 0)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -233,7 +265,7 @@ func (d *Disk) Create(name string, f device.Flags) (device.File, error) {
 		return nil, d.noSpace(Create, name)
 	}
 	i := &file{}
-	err := d.change(&Op{Kind: Create, Name: name}, func(m map[string]*file) { m[name] = i })
+	err := d.change(Create, name, func(m map[string]*file) { m[name] = i })
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +277,7 @@ func (d *Disk) Rename(from, to string) error {
 	if _, err := d.find(Rename, from); err != nil {
 		return err
 	}
-	return d.change(&Op{Kind: Rename, Name: to}, func(m map[string]*file) {
+	return d.change(Rename, to, func(m map[string]*file) {
 		if i := m[from]; i != nil {
 			m[to] = i
 			delete(m, from)
@@ -258,12 +290,12 @@ func (d *Disk) Remove(name string) error {
 	if _, err := d.find(Remove, name); err != nil {
 		return err
 	}
-	return d.change(&Op{Kind: Remove, Name: name}, func(m map[string]*file) { delete(m, name) })
+	return d.change(Remove, name, func(m map[string]*file) { delete(m, name) })
 }
 
 // SyncDir implements device.FS.
 func (d *Disk) SyncDir() error {
-	if err := d.before(&Op{Kind: SyncDir}); err != nil {
+	if err := d.before(SyncDir, "", 0, 0); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -275,7 +307,7 @@ func (d *Disk) SyncDir() error {
 
 // List implements device.FS.
 func (d *Disk) List() ([]string, error) {
-	if err := d.before(&Op{Kind: List}); err != nil {
+	if err := d.before(List, "", 0, 0); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
@@ -287,7 +319,7 @@ func (d *Disk) List() ([]string, error) {
 func (d *Disk) Lock() (func() error, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.locked {
+	if d.locked && !d.NoLock {
 		return nil, device.ErrLocked
 	}
 	d.locked = true

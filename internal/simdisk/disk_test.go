@@ -187,12 +187,13 @@ func TestLengthIsPowersToChoose(t *testing.T) {
 	}
 	mustWrite(t, f, S, 2, 2, 2)
 	asked := 0
-	d.PowerCut(Power{Name: all, Sector: odd.Sector, Length: func(name string, durable, written int64) int64 {
+	length := func(name string, durable, written int64) int64 {
 		if asked++; name != "f" || durable != 2*S || written != 4*S {
 			t.Errorf("asked for %s between %d and %d", name, durable, written)
 		}
 		return 3 * S
-	}})
+	}
+	d.PowerCut(Power{Name: all, Sector: odd.Sector, Length: length})
 	expect(t, d, "f", 1, 2, 0)
 	d.PowerCut(Power{Name: all}) // all of it is durable: nothing is asked
 	if asked != 1 {
@@ -236,8 +237,10 @@ func TestFailedChangesOfNames(t *testing.T) {
 		create(t, d, "a", device.Flags{})
 		d.Before = func(op *Op) error { return broken }
 		_, err := d.Create("b", device.Flags{})
-		if !errors.Is(err, broken) || !errors.Is(d.Remove("a"), broken) || !errors.Is(d.SyncDir(), broken) {
-			t.Fatal(err)
+		for _, err := range []error{err, d.Remove("a"), d.SyncDir()} {
+			if !errors.Is(err, broken) {
+				t.Fatal(err)
+			}
 		}
 		d.Before = nil
 		now, _ := d.List()
@@ -248,6 +251,45 @@ func TestFailedChangesOfNames(t *testing.T) {
 		}
 		if !slices.Equal(now, []string{"a"}) || !slices.Equal(left, want) {
 			t.Errorf("%v: %v, after a crash %v", broken, now, left)
+		}
+	}
+}
+
+// A clone is what a process leaves that dies: all that is read, on a disk of its
+// own.
+func TestCloneIsAnotherDisk(t *testing.T) {
+	d := New()
+	f := create(t, d, "f", device.Flags{})
+	mustWrite(t, f, 0, 1, 1)
+	c := d.Clone()
+	expect(t, c.Crash(Keep(none)), "f", 1, 1)
+	mustWrite(t, f, 0, 2)
+	expect(t, c, "f", 1, 1)
+	c.Data("f")[0] = 3
+	g, err := d.Clone().Open("f", device.Flags{Dsync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Before = func(op *Op) error { op.Tear(all); return ErrPowerCut }
+	if err := f.WriteAt(fill(4), S); !errors.Is(err, ErrPowerCut) {
+		t.Fatal(err)
+	}
+	expect(t, d, "f", 2, 4)
+	mustWrite(t, g, S, 5)
+	e := d.Clone()
+	d.PowerCut(Keep(all))
+	e.Truncate("f", S)
+	expect(t, e, "f", 2)
+	expect(t, d, "f", 2, 4)
+}
+
+// The lock is for tests of it: others open a directory that nobody closed.
+func TestNoLock(t *testing.T) {
+	d := New()
+	d.NoLock = true
+	for _, d := range []*Disk{d, d, d.Clone(), d.Crash(Keep(none))} {
+		if _, err := d.Lock(); err != nil {
+			t.Error(err)
 		}
 	}
 }

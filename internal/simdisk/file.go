@@ -18,6 +18,7 @@ type file struct {
 	base   []byte // if apart; otherwise data
 	apart  bool
 	dirty  bool // written without being durable, and not synced since
+	shared bool // data is a clone's too, and is copied before it changes
 }
 
 // write is one write of a file.
@@ -46,6 +47,13 @@ func put(data, b []byte, off int64) []byte {
 	return data
 }
 
+// own makes data the file's alone.
+func (f *file) own() {
+	if f.shared {
+		f.data, f.shared = slices.Clone(f.data), false
+	}
+}
+
 // separate keeps what the disk surely holds before the bytes read change.
 func (f *file) separate() {
 	if !f.apart {
@@ -71,6 +79,7 @@ func (f *file) finish(w *write, flags device.Flags) {
 		f.separate()
 		w.b = slices.Clone(w.b)
 	}
+	f.own()
 	f.data = put(f.data, w.b, w.off)
 	w.state = done
 	if durable {
@@ -119,7 +128,7 @@ func (f *file) left(name string, sector int, p *Power, own bool) *file {
 	if f.apart {
 		b = f.base
 	}
-	if own || len(f.writes) > 0 {
+	if own || f.shared || len(f.writes) > 0 {
 		b = slices.Clone(b)
 	}
 	durable := int64(len(b))
@@ -151,7 +160,7 @@ func (o *Op) Tear(keep func() bool) (left []byte, kept, all int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f.writes = slices.DeleteFunc(f.writes, func(x *write) bool { return x == w })
-	if len(f.writes) > 0 {
+	if f.own(); len(f.writes) > 0 {
 		f.separate()
 	}
 	for at := 0; at < len(w.b); at += d.Sector {
@@ -160,7 +169,8 @@ func (o *Op) Tear(keep func() bool) (left []byte, kept, all int) {
 			continue
 		}
 		kept++
-		part := &write{off: w.off + int64(at), b: slices.Clone(w.b[at:min(at+d.Sector, len(w.b))]), state: certain}
+		b := slices.Clone(w.b[at:min(at+d.Sector, len(w.b))])
+		part := &write{off: w.off + int64(at), b: b, state: certain}
 		f.data = put(f.data, part.b, part.off)
 		f.writes = append(f.writes, part)
 		f.settle()
@@ -183,7 +193,7 @@ var errBeyond = errors.New("simdisk: read beyond the end of the file")
 // ReadAt implements device.File.
 func (h *handle) ReadAt(b []byte, off int64) error {
 	d := h.disk
-	if err := d.before(&Op{Kind: Read, Name: h.name, Off: off, Bytes: len(b)}); err != nil {
+	if err := d.before(Read, h.name, off, len(b)); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -200,7 +210,8 @@ func (h *handle) begin(b []byte, off int64) *Op {
 	d := h.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	op := &Op{Kind: Write, Name: h.name, Off: off, Bytes: len(b), Buf: b, Durable: h.flags.Dsync || h.flags.Sync,
+	durable := h.flags.Dsync || h.flags.Sync
+	op := &Op{Kind: Write, Name: h.name, Off: off, Bytes: len(b), Buf: b, Durable: durable,
 		disk: d, file: h.file}
 	op.write = h.file.begin(b, off, op.Durable)
 	return op
@@ -219,9 +230,11 @@ func (h *handle) WriteAt(b []byte, off int64) error {
 		return d.noSpace(Write, h.name)
 	}
 	op := h.begin(b, off)
-	if err := d.before(op); err != nil {
-		h.fail(op)
-		return err
+	if d.Before != nil {
+		if err := d.Before(op); err != nil {
+			h.fail(op)
+			return err
+		}
 	}
 	d.mu.Lock()
 	h.file.finish(op.write, h.flags)
@@ -235,7 +248,7 @@ func (h *handle) WriteAt(b []byte, off int64) error {
 // Sync implements device.File.
 func (h *handle) Sync() error {
 	d := h.disk
-	if err := d.before(&Op{Kind: Sync, Name: h.name}); err != nil {
+	if err := d.before(Sync, h.name, 0, 0); err != nil {
 		return err
 	}
 	d.mu.Lock()

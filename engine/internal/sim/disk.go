@@ -126,7 +126,8 @@ func (d *disk) cutWrite(op *simdisk.Op) {
 // read fails a read if it shall.
 func (d *disk) read(op *simdisk.Op) error {
 	b := &d.readBad
-	elsewhere := b.size > 0 && (b.file != op.Name || op.Off >= b.off+int64(b.size) || op.Off+int64(op.Bytes) <= b.off)
+	elsewhere := b.size > 0 && (b.file != op.Name ||
+		op.Off >= b.off+int64(b.size) || op.Off+int64(op.Bytes) <= b.off)
 	if elsewhere || d.readFail == 0 {
 		return nil
 	}
@@ -142,7 +143,8 @@ func (d *disk) remember(op *simdisk.Op) {
 	if d.rng.n(8) != 0 {
 		return
 	}
-	d.old = append(d.old, version{op.Off, slices.Clone(d.Data(stateFile)[op.Off : op.Off+int64(op.Bytes)])})
+	b := d.Data(stateFile)[op.Off : op.Off+int64(op.Bytes)]
+	d.old = append(d.old, version{op.Off, slices.Clone(b)})
 	if len(d.old) > 6 {
 		d.old = d.old[1:]
 	}
