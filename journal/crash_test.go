@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -125,7 +126,7 @@ func TestJRN2EveryBitFlip(t *testing.T) {
 }
 
 func flipEveryBit(t *testing.T, sealed bool, batches, step int) (total int) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, batches)
@@ -175,7 +176,7 @@ func flipEveryBit(t *testing.T, sealed bool, batches, step int) (total int) {
 
 // JRN-1: every file cut at every length.
 func TestJRN1EveryTruncation(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 6)
@@ -208,7 +209,7 @@ func TestJRN1EveryTruncation(t *testing.T) {
 
 // write is one recorded write and the disk before it.
 type write struct {
-	before *device.Memory
+	before *simdisk.Disk
 	name   string
 	off    int64
 	buf    []byte
@@ -217,17 +218,17 @@ type write struct {
 }
 
 // recording makes every write of a journal a point at which power may go.
-func recording(fs *device.Memory, acked, issued func() uint64) *[]write {
+func recording(fs *simdisk.Disk, acked, issued func() uint64) *[]write {
 	out := &[]write{}
-	fs.OnWrite = func(name string, b []byte, off int64) error {
+	fs.Before = onWrite(func(name string, b []byte, off int64) error {
 		*out = append(*out, write{fs.Clone(), name, off, slices.Clone(b), acked(), issued()})
 		return nil
-	}
+	})
 	return out
 }
 
 // tear applies a subset of a write's sectors to the disk before it.
-func (w *write) tear(keep func(sector int) bool) *device.Memory {
+func (w *write) tear(keep func(sector int) bool) *simdisk.Disk {
 	c := w.before.Clone()
 	f, err := c.Open(w.name, device.Flags{})
 	if err != nil {
@@ -260,7 +261,7 @@ func tears(rng *rand.Rand, n int) []func(int) bool {
 
 func TestJRN6PowerCutAtEveryWrite(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 12) // some segments before recycling begins
@@ -272,7 +273,7 @@ func TestJRN6PowerCutAtEveryWrite(t *testing.T) {
 			w.seal()
 		}
 	}
-	fs.OnWrite = nil
+	fs.Before = nil
 	if len(j.segments.live) > 6 {
 		t.Fatalf("%d live segments: nothing was recycled", len(j.segments.live))
 	}
@@ -290,7 +291,7 @@ func TestJRN6PowerCutAtEveryWrite(t *testing.T) {
 
 // checkCrash recovers a disk as power left it; while depth lasts, recovery
 // itself loses power at one of its writes, again and again.
-func checkCrash(t *testing.T, h *history, x *write, disk *device.Memory, rng *rand.Rand, depth int) {
+func checkCrash(t *testing.T, h *history, x *write, disk *simdisk.Disk, rng *rand.Rand, depth int) {
 	t.Helper()
 	if depth > 0 {
 		again := disk.Clone()
@@ -325,14 +326,14 @@ func checkCrash(t *testing.T, h *history, x *write, disk *device.Memory, rng *ra
 // JRN-3: every way to tear the last batch, with each lost sector holding old bytes,
 // zeros or garbage: it is whole, or it never was.
 func TestJRN3EveryTornSubset(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 3)
 	writes := recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
 	h.mutate(w, 9, w.last+1, 1, 4200) // two blocks
 	w.flush()
-	fs.OnWrite = nil
+	fs.Before = nil
 	x := (*writes)[len(*writes)-1] // the batch; the state file went before
 	n := len(x.buf) / sectorBytes
 
@@ -371,7 +372,7 @@ func TestJRN3EveryTornSubset(t *testing.T) {
 // JRN-3: the last write torn inside a sector, from the front or from the back. It
 // is cut, as torn or on probation, or whole; never another log.
 func TestJRN3TornInsideASector(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 3)
@@ -469,7 +470,7 @@ func TestRulesDecideEveryCombination(t *testing.T) {
 
 // JRN-6: a client may store bytes that look like a batch; they must not become one.
 func TestJRN6PayloadThatLooksLikeABatch(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -502,18 +503,18 @@ func TestJRN6PayloadThatLooksLikeABatch(t *testing.T) {
 }
 
 func TestPoisonedByTheFirstError(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
 	w.flush()
 	durable := j.Durable()
 	broken := errors.New("input/output error")
-	fs.OnWrite = func(string, []byte, int64) error { return broken }
+	fs.Before = onWrite(func(string, []byte, int64) error { return broken })
 	w.put(1, 3, 2, 300)
 	w.poll()
 	w.poll()
-	fs.OnWrite = nil // the device works again; nobody may believe it
+	fs.Before = nil // the device works again; nobody may believe it
 	for range 5 {
 		w.poll()
 	}
@@ -530,7 +531,7 @@ func TestPoisonedByTheFirstError(t *testing.T) {
 }
 
 func TestAmnesiaAndMissingSegments(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 10)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -72,7 +73,7 @@ func (f noPermission) Open(name string, flags device.Flags) (device.File, error)
 
 // What this user may not read is an error, not damage.
 func TestExamineWithoutPermission(t *testing.T) {
-	disk := device.NewMemory()
+	disk := newDisk()
 	j, _ := mustOpen(t, tiny(disk))
 	work(&writer{t: t, j: j}, &history{}, 3)
 	for _, name := range []string{stateName, "000001.seg"} {
@@ -90,7 +91,7 @@ func TestExamineWithoutPermission(t *testing.T) {
 
 // agree examines a disk, then opens a copy of it, and compares: harm is told
 // exactly when Open refuses or doubts, and what Open recovers is what was told.
-func agree(t testing.TB, what string, disk *device.Memory) (r *Report) {
+func agree(t testing.TB, what string, disk *simdisk.Disk) (r *Report) {
 	t.Helper()
 	r = examined(t, lookOnly{disk, t})
 	cfg := tiny(disk.Clone())
@@ -119,7 +120,7 @@ func agree(t testing.TB, what string, disk *device.Memory) (r *Report) {
 // Whatever is done to a journal, Examine says what Open will.
 func TestExamineAgreesWithOpen(t *testing.T) {
 	for _, sealed := range []bool{true, false} {
-		fs := device.NewMemory()
+		fs := newDisk()
 		j, _ := mustOpen(t, tiny(fs))
 		w, h := &writer{t: t, j: j}, &history{}
 		work(w, h, 8)
@@ -144,7 +145,7 @@ func TestExamineAgreesWithOpen(t *testing.T) {
 }
 
 // spoil does one bad thing to a disk and says what.
-func spoil(rng *rand.Rand, disk *device.Memory, names []string) string {
+func spoil(rng *rand.Rand, disk *simdisk.Disk, names []string) string {
 	name := names[rng.IntN(len(names))]
 	b := disk.Data(name)
 	if len(b) == 0 {
@@ -186,8 +187,8 @@ func spoil(rng *rand.Rand, disk *device.Memory, names []string) string {
 
 // Each kind of damage is named, with its place and the entries touched.
 func TestExamineNamesThePlace(t *testing.T) {
-	build := func() (*device.Memory, string, *Journal) {
-		fs := device.NewMemory()
+	build := func() (*simdisk.Disk, string, *Journal) {
+		fs := newDisk()
 		j, _ := mustOpen(t, small(fs))
 		w := &writer{t: t, j: j, now: 1}
 		for i := range uint64(9) {
@@ -233,7 +234,7 @@ func TestExamineNamesThePlace(t *testing.T) {
 
 // A state file whose sums are right and whose numbers are not ends nothing.
 func TestExamineStrangeStateFiles(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 4)
@@ -262,7 +263,7 @@ func TestExamineStrangeStateFiles(t *testing.T) {
 
 // A directory that lost its state file can still be looked at.
 func TestExamineWithoutStateFile(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 8)
@@ -275,7 +276,7 @@ func TestExamineWithoutStateFile(t *testing.T) {
 	if r.Identity != testID || r.Recovery.Last != w.last || len(r.Harm()) != 1 || r.Harm()[0].Kind != Missing {
 		t.Fatalf("%+v", r)
 	}
-	empty := device.NewMemory()
+	empty := newDisk()
 	if r := examined(t, empty); r.Sound() || len(r.Segments) > 0 {
 		t.Fatalf("%+v", r)
 	}
@@ -283,7 +284,7 @@ func TestExamineWithoutStateFile(t *testing.T) {
 
 // Visit sees every batch once, in order, and which entries still count.
 func TestExamineVisits(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 12)
@@ -352,7 +353,7 @@ func TestExamineOnRealFiles(t *testing.T) {
 		}
 	}
 	j, _, err := Open(Config{Dir: dir, Mode: BufferedNosync, Identity: testID, SegmentBytes: 16 << 10,
-		Device: inline{}.make()})
+		Device: inline()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,7 +392,7 @@ func TestExamineOnRealFiles(t *testing.T) {
 func TestExamineBesideAWriter(t *testing.T) {
 	dir := t.TempDir()
 	cfg := Config{Dir: dir, Mode: Direct, Identity: testID, SegmentBytes: 32 << 10, GroupBytes: 6000,
-		SealAfter: time.Nanosecond, Device: inline{}.make()}
+		SealAfter: time.Nanosecond, Device: inline()}
 	j, _, err := Open(cfg)
 	if errors.Is(err, ErrNoDirect) {
 		cfg.Mode = BufferedNosync
@@ -436,7 +437,7 @@ func TestExamineBesideAWriter(t *testing.T) {
 }
 
 // used is a directory that somebody has open.
-type used struct{ *device.Memory }
+type used struct{ *simdisk.Disk }
 
 func (used) Holder() int { return 4711 }
 
@@ -447,12 +448,12 @@ func TestExamineAMovingJournal(t *testing.T) {
 	for seed := range uint64(300 / sample(3, 10)) {
 		for _, known := range []bool{true, false} {
 			rng := rand.New(rand.NewPCG(seed, 3))
-			fs := device.NewMemory()
+			fs := newDisk()
 			j, _ := mustOpen(t, tiny(fs))
 			w, h := &writer{t: t, j: j}, &history{}
 			work(w, h, 12)
 			reads, stopAt := 0, 40+rng.IntN(100)
-			fs.OnRead = func(string, int, int64) error {
+			fs.Before = onRead(func(string, int, int64) error {
 				if reads++; reads < stopAt && rng.IntN(3) == 0 {
 					for range rng.IntN(30) {
 						w.put(9, w.last+1, 1, 30+rng.IntN(900))
@@ -461,7 +462,7 @@ func TestExamineAMovingJournal(t *testing.T) {
 					}
 				}
 				return nil
-			}
+			})
 			if !known {
 				once += len(examined(t, fs).Harm())
 			} else if r := examined(t, used{fs}); !r.Sound() {
@@ -508,8 +509,8 @@ func TestGarbageNeverPanics(t *testing.T) {
 
 // garbage is a journal in which fields of batches and of the state file hold
 // any number, under right checksums, and bytes hold anything.
-func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *device.Memory {
-	fs := device.NewMemory()
+func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Disk {
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 6)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -35,18 +36,18 @@ func sample(normal, short int) int {
 // A crash between a segment's opening batch and the state file that knows of
 // it: the ordinal is taken, also for the process that goes on.
 func TestCrashBetweenOpeningAndState(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 6)
 	writes := *recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
 	n := 0
-	fs.OnWrite = func(name string, b []byte, off int64) error {
+	fs.Before = onWrite(func(name string, b []byte, off int64) error {
 		writes = append(writes, write{before: fs.Clone(), name: name, off: off})
 		return nil
-	}
+	})
 	work(w, h, 6)
-	fs.OnWrite = nil
+	fs.Before = nil
 	for i := 1; i < len(writes); i++ {
 		if x := &writes[i]; x.name != stateName || x.off != 0 || writes[i-1].off != 0 {
 			continue
@@ -74,7 +75,7 @@ func TestCrashBetweenOpeningAndState(t *testing.T) {
 // Power may go after the first opening and before the founding entry: the
 // directory is still nobody's history.
 func TestHalfFoundedIsFresh(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	for range 3 {
 		j, rec := mustOpen(t, tiny(fs))
 		if !rec.Fresh {
@@ -99,7 +100,7 @@ func TestHalfFoundedIsFresh(t *testing.T) {
 func TestJRN10NoSpace(t *testing.T) {
 	for _, relief := range []string{"space", "compaction"} {
 		t.Run(relief, func(t *testing.T) {
-			fs := device.NewMemory()
+			fs := newDisk()
 			j, _ := mustOpen(t, tiny(fs))
 			w := &writer{t: t, j: j}
 			for range 10 {
@@ -107,12 +108,12 @@ func TestJRN10NoSpace(t *testing.T) {
 				w.flush()
 			}
 			full := true
-			fs.OnWrite = func(name string, _ []byte, _ int64) error {
+			fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
 				if full && name == "segment.new" {
 					return &os.PathError{Op: "write", Path: name, Err: syscall.ENOSPC}
 				}
 				return nil
-			}
+			})
 			put := func() bool {
 				recs := record.AppendCommand(nil, entry(w.last+1, 1, 900))
 				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
@@ -159,7 +160,7 @@ func TestJRN10NoSpace(t *testing.T) {
 
 // Probation outlives restarts until it is settled.
 func TestProbationStaysUntilSettled(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -188,7 +189,7 @@ func TestProbationStaysUntilSettled(t *testing.T) {
 // the very place where that batch could stand, with a promise: it must
 // neither become one nor vouch for anything.
 func TestJRN6ImageOfAHeaderIsNotBelieved(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -250,7 +251,7 @@ func TestJRN6ImageOfAHeaderIsNotBelieved(t *testing.T) {
 // One file, bit or block of a promised batch that the device will not read is
 // damage, never a shorter log.
 func TestUnreadableBlockIsDamage(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 6)
@@ -258,12 +259,12 @@ func TestUnreadableBlockIsDamage(t *testing.T) {
 	for _, seg := range j.segments.live {
 		for at := int64(0); at < 4*4096; at += 4096 {
 			c := fs.Clone()
-			c.OnRead = func(name string, n int, off int64) error {
+			c.Before = onRead(func(name string, n int, off int64) error {
 				if name == seg.name && off <= at && at < off+int64(n) {
 					return syscall.EIO
 				}
 				return nil
-			}
+			})
 			_, _, log, err := recovered(tiny(c))
 			var lost *DamageError
 			switch {
@@ -280,7 +281,7 @@ func TestUnreadableBlockIsDamage(t *testing.T) {
 }
 
 func TestTwoVotesInOneTermAreRefused(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	for seq, vote := range []uint64{1, 2} {
@@ -296,7 +297,7 @@ func TestTwoVotesInOneTermAreRefused(t *testing.T) {
 
 // The sizes are the directory's own.
 func TestSizesAreTheDirectorys(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 3, 300)
@@ -322,7 +323,7 @@ func TestReadIdentityMakesNothing(t *testing.T) {
 // Truncation behind the first live segment's opening, and a log that begins
 // anew behind a snapshot.
 func TestFirstFollowsTruncationAndRestore(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 5, 100)
@@ -343,8 +344,10 @@ func TestFirstFollowsTruncationAndRestore(t *testing.T) {
 
 // A slow inline write is not repeated: the writer takes over.
 func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
-	d := &slowDevice{}
-	cfg := small(device.NewMemory())
+	d, inlined, took := simdisk.NewDevice(simdisk.Immediate{}), 0, time.Duration(0)
+	d.Begun = func() { inlined++ }
+	d.Latency = func() int64 { return int64(took) }
+	cfg := small(newDisk())
 	cfg.Device = d
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
@@ -356,41 +359,29 @@ func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
 	}
 	put()
 	put()
-	if d.inlined != 2 {
-		t.Fatalf("%d inline writes of 2", d.inlined)
+	if inlined != 2 {
+		t.Fatalf("%d inline writes of 2", inlined)
 	}
-	d.took = 5 * time.Millisecond
+	took = 5 * time.Millisecond
 	put()
 	put()
-	if d.inlined != 3 {
-		t.Fatalf("%d inline writes: a slow one was repeated", d.inlined)
+	if inlined != 3 {
+		t.Fatalf("%d inline writes: a slow one was repeated", inlined)
 	}
-}
-
-type slowDevice struct {
-	inline
-	inlined int
-	took    time.Duration
-}
-
-func (d *slowDevice) Inline(ops []device.Op, tag uint64) time.Duration {
-	d.inlined++
-	d.inline.Inline(ops, tag)
-	return d.took
 }
 
 // What Close and the watchdog say of a device that hangs: its age, and an end.
 func TestHangingDevice(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	var hang atomic.Bool
 	held := make(chan struct{})
 	defer close(held)
-	fs.OnWrite = func(string, []byte, int64) error {
+	fs.Before = onWrite(func(string, []byte, int64) error {
 		if hang.Load() {
 			<-held
 		}
 		return nil
-	}
+	})
 	cfg := tiny(fs)
 	cfg.Device, cfg.Foreground, cfg.HangMax = device.NewWriter(), false, 50*time.Millisecond
 	j, _ := mustOpen(t, cfg)
@@ -416,15 +407,15 @@ func TestHangingDevice(t *testing.T) {
 
 // A stage that waits for its next segment waits for the maker's write.
 func TestHangingMakerHasAnAge(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	var hang atomic.Bool
 	held := make(chan struct{})
-	fs.OnWrite = func(name string, _ []byte, _ int64) error {
+	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
 		if name == "segment.new" && hang.Load() {
 			<-held
 		}
 		return nil
-	}
+	})
 	cfg := tiny(fs)
 	cfg.Device, cfg.Foreground = nil, false
 	j, _ := mustOpen(t, cfg)
@@ -456,9 +447,9 @@ func TestHangingMakerHasAnAge(t *testing.T) {
 
 // damagedJournal writes a log of nine entries in batches of one, seals it and
 // spoils the batch of entry 5. It returns what undoes the damage.
-func damagedJournal(t *testing.T, spoil func(b []byte)) (fs *device.Memory, cfg Config, undo func()) {
+func damagedJournal(t *testing.T, spoil func(b []byte)) (fs *simdisk.Disk, cfg Config, undo func()) {
 	t.Helper()
-	fs = device.NewMemory()
+	fs = newDisk()
 	cfg = small(fs)
 	cfg.Damaged = true
 	j, _ := mustOpen(t, cfg)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -45,8 +46,8 @@ func (j *Journal) abandon(t *testing.T) {
 func TestCopyOfASegmentTakesNoPlace(t *testing.T) {
 	for _, name := range []string{"000001-copy.seg", "0.seg", "backup.seg", "000099.seg"} {
 		t.Run(name, func(t *testing.T) {
-			cfg := tiny(device.NewMemory())
-			fs := cfg.FS.(*device.Memory)
+			cfg := tiny(newDisk())
+			fs := cfg.FS.(*simdisk.Disk)
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j}
 			w.put(1, 1, 1, 900)
@@ -147,9 +148,9 @@ func TestLinkedFiles(t *testing.T) {
 func TestGroupsFitTheirSegments(t *testing.T) {
 	for _, segment := range []int64{4 * 4096, 64 << 10, 256 << 10} {
 		t.Run(fmt.Sprint(segment), func(t *testing.T) {
-			d := &device.Manual{}
-			cfg := small(device.NewMemory())
-			cfg.SegmentBytes, cfg.GroupBytes, cfg.Foreground, cfg.Device = segment, 0, true, d
+			clock := &simdisk.Manual{}
+			cfg := small(newDisk())
+			cfg.SegmentBytes, cfg.GroupBytes, cfg.Foreground, cfg.Device = segment, 0, true, simdisk.NewDevice(clock)
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j}
 			for w.last < 3000 && j.Err() == nil {
@@ -157,14 +158,14 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
 				for !j.Append(&b, recs) && j.Err() == nil { // full: only then does a write end
 					w.poll()
-					d.Step()
+					clock.Step()
 					w.poll()
 				}
 				w.last, w.seq = w.last+1, w.seq+1
 			}
 			for j.Busy() && j.Err() == nil {
 				w.poll()
-				d.Step()
+				clock.Step()
 			}
 			if j.Err() != nil || j.Durable() != w.seq {
 				t.Fatalf("durable %d of %d: %v", j.Durable(), w.seq, j.Err())
@@ -179,7 +180,7 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 			}
 			for j.Busy() && j.Err() == nil {
 				w.poll()
-				d.Step()
+				clock.Step()
 			}
 			if j.Err() != nil || j.Durable() != w.seq+1 {
 				t.Fatalf("a mutation of %d bytes: %v", len(most), j.Err())
@@ -191,14 +192,14 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 
 // Close does not wait for a maker of segments whose disk hangs.
 func TestCloseLeavesAHangingMaker(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	held, begun := make(chan struct{}), make(chan struct{})
 	cfg := small(fs)
 	cfg.HangMax = 50 * time.Millisecond
 	j, _ := mustOpen(t, cfg)
 	j.segments.made.Wait()
 	var hung sync.Once
-	fs.OnWrite = func(name string, _ []byte, _ int64) error {
+	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
 		if name == segmentNew {
 			hung.Do(func() {
 				close(begun)
@@ -206,7 +207,7 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 			})
 		}
 		return nil
-	}
+	})
 	now := int64(1)
 	for n := uint64(1); j.state.last == 1; n++ { // until the next segment is taken, and one more is wanted
 		if !j.Append(&Batch{Hard: Hard{Term: 1}, First: 1, Sequence: n}, nil) {
@@ -231,20 +232,20 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 // Close waits for the maker's write, not for the segment: a disk that is slow
 // does not hang, and the lock is given back.
 func TestCloseStopsASlowMaker(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	begun := make(chan struct{})
 	cfg := small(fs)
 	cfg.SegmentBytes, cfg.HangMax = 16*zeroStep, time.Second
 	j, _ := mustOpen(t, cfg)
 	j.segments.made.Wait()
 	var first sync.Once
-	fs.OnWrite = func(name string, _ []byte, _ int64) error {
+	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
 		if name == segmentNew {
 			first.Do(func() { close(begun) })
 			time.Sleep(cfg.HangMax / 8) // a sixteenth of the segment
 		}
 		return nil
-	}
+	})
 	j.segments.mu.Lock()
 	j.segments.makeLocked()
 	j.segments.mu.Unlock()
@@ -252,8 +253,8 @@ func TestCloseStopsASlowMaker(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	fs.OnWrite = nil
-	cfg.Device = inline{}.make()
+	fs.Before = nil
+	cfg.Device = inline()
 	if j, _ = mustOpen(t, cfg); j.Close() != nil {
 		t.Fatal(j.Err())
 	}
@@ -263,7 +264,7 @@ func TestCloseStopsASlowMaker(t *testing.T) {
 // refuse, or say what is lost, or find nothing wrong; they do not panic, and
 // nothing that was sealed goes in silence. The state file may be missing.
 func FuzzBytes(f *testing.F) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(f, tiny(fs))
 	w, h := &writer{t: f, j: j}, &history{}
 	work(w, h, 5)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -16,32 +17,40 @@ var testID = Identity{Cluster: 7, Replica: 3}
 // small is a configuration whose journal wraps after a few batches.
 func small(fs device.FS) Config {
 	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096, GroupBytes: 8 << 10,
-		SealAfter: time.Millisecond, FS: fs, Device: inline{}.make(), Metadata: []byte("members")}
+		SealAfter: time.Millisecond, FS: fs, Device: inline(), Metadata: []byte("members")}
 }
 
 // inline is a device that writes at once, in the caller: tests are
 // deterministic and need no waiting.
-type inline struct {
-	tag uint64
-	err error
+func inline() device.Device { return simdisk.NewDevice(simdisk.Immediate{}) }
+
+// newDisk is a disk whose journal may be opened again without being closed, as
+// after a kill.
+func newDisk() *simdisk.Disk {
+	d := simdisk.New()
+	d.NoLock = true
+	return d
 }
 
-func (inline) make() device.Device { return &inline{} }
-
-func (d *inline) Submit(ops []device.Op, tag uint64) {
-	if d.err == nil {
-		if d.err = device.Run(ops); d.err == nil {
-			d.tag = tag
+// onWrite has f called before each write; its error is the write's.
+func onWrite(f func(name string, b []byte, off int64) error) func(*simdisk.Op) error {
+	return func(op *simdisk.Op) error {
+		if op.Kind != simdisk.Write {
+			return nil
 		}
+		return f(op.Name, op.Buf, op.Off)
 	}
 }
-func (d *inline) Inline(ops []device.Op, tag uint64) time.Duration {
-	d.Submit(ops, tag)
-	return 0
+
+// onRead has f called before each read; its error is the read's.
+func onRead(f func(name string, n int, off int64) error) func(*simdisk.Op) error {
+	return func(op *simdisk.Op) error {
+		if op.Kind != simdisk.Read {
+			return nil
+		}
+		return f(op.Name, op.Bytes, op.Off)
+	}
 }
-func (d *inline) Done() (uint64, error) { return d.tag, d.err }
-func (d *inline) OnDone(func())         {}
-func (d *inline) Close()                {}
 
 // writer drives a journal with entries whose content tells index and term.
 type writer struct {
@@ -145,7 +154,7 @@ func check(t testing.TB, j *Journal, first, last uint64) {
 }
 
 func TestWriteReopenRead(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, rec := mustOpen(t, small(fs))
 	if !rec.Fresh || rec.Last != 0 || rec.Incarnation != 1 {
 		t.Fatalf("fresh journal: %+v", rec)
@@ -257,7 +266,7 @@ func TestEveryModeOnRealFiles(t *testing.T) {
 // A mutation larger than a group, in a group used before, keeps room for the
 // run's header: whatever its size is, every byte of it comes back.
 func TestLargeMutationInAUsedGroup(t *testing.T) {
-	cfg := small(device.NewMemory())
+	cfg := small(newDisk())
 	cfg.SegmentBytes = 64 * 4096
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j, now: 1}
@@ -279,11 +288,11 @@ func TestLargeMutationInAUsedGroup(t *testing.T) {
 // An iterator follows the log: to its end, on from there, and it says when
 // what it stands at is gone.
 func TestIteratorFollowsTheLog(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	reads := 0
-	fs.OnRead = func(string, int, int64) error { reads++; return nil }
+	fs.Before = onRead(func(string, int, int64) error { reads++; return nil })
 	it := j.Iterate(1)
 	for round := uint64(1); round <= 20; round++ {
 		for range 5 {
@@ -311,7 +320,7 @@ func TestIteratorFollowsTheLog(t *testing.T) {
 
 // What Memory says is what a busy journal has.
 func TestMemoryIsWhatTheGroupsTake(t *testing.T) {
-	j, _ := mustOpen(t, small(device.NewMemory()))
+	j, _ := mustOpen(t, small(newDisk()))
 	w := &writer{t: t, j: j}
 	for range 12 {
 		for range 9 {

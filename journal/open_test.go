@@ -9,20 +9,21 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
-type noDirect struct{ *device.Sim }
+type noDirect struct{ *simdisk.Disk }
 
 func (f noDirect) Create(name string, fl device.Flags) (device.File, error) {
 	if fl.Direct {
 		return nil, device.ErrNoDirect
 	}
-	return f.Sim.Create(name, fl)
+	return f.Disk.Create(name, fl)
 }
 
 func TestRefusedDirectNamesTheMode(t *testing.T) {
-	cfg := tiny(noDirect{device.NewSim()})
+	cfg := tiny(noDirect{simdisk.New()})
 	if _, _, err := Open(cfg); !errors.Is(err, ErrNoDirect) || !strings.Contains(err.Error(), BufferedDsync.String()) {
 		t.Fatal(err)
 	}
@@ -34,7 +35,7 @@ func TestRefusedDirectNamesTheMode(t *testing.T) {
 
 func TestIdentityMustNotBeZero(t *testing.T) {
 	for _, id := range []Identity{{}, {Cluster: 1}, {Replica: 1}} {
-		cfg := tiny(device.NewSim())
+		cfg := tiny(simdisk.New())
 		cfg.Identity = id
 		if _, _, err := Open(cfg); err == nil {
 			t.Errorf("%+v was accepted", id)
@@ -43,7 +44,7 @@ func TestIdentityMustNotBeZero(t *testing.T) {
 }
 
 func TestTooMuchMetadataChangesNothing(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	if err := j.SetMetadata(make([]byte, metadataMax+1)); err == nil {
 		t.Fatal("accepted")
@@ -64,7 +65,7 @@ func TestTooMuchMetadataChangesNothing(t *testing.T) {
 // Opened and closed, or opened and killed, many times: nothing is lost, the
 // incarnation grows, and the files do not become more.
 func TestReopenManyTimes(t *testing.T) {
-	fs := device.NewSim()
+	fs := simdisk.New()
 	last := uint64(0)
 	for k := range uint64(200) {
 		j, rec := mustOpen(t, tiny(fs))
@@ -85,7 +86,7 @@ func TestReopenManyTimes(t *testing.T) {
 				t.Fatal(err)
 			}
 		} else {
-			fs = fs.Crash(func() bool { return false })
+			fs = fs.Crash(simdisk.Keep(none))
 		}
 	}
 	names, err := fs.List()
@@ -97,13 +98,13 @@ func TestReopenManyTimes(t *testing.T) {
 // A full disk keeps the next segment from being made, not what still fits from
 // being written when the journal closes.
 func TestCloseOnAFullDiskWritesWhatFits(t *testing.T) {
-	fs := device.NewMemory()
-	fs.OnWrite = func(name string, _ []byte, _ int64) error {
+	fs := newDisk()
+	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
 		if name == "segment.new" && fs.Data("000001.seg") != nil {
 			return syscall.ENOSPC
 		}
 		return nil
-	}
+	})
 	j, _ := mustOpen(t, tiny(fs))
 	if j.Space() == nil {
 		t.Fatal("the shortage is not known early")
@@ -113,7 +114,7 @@ func TestCloseOnAFullDiskWritesWhatFits(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	fs.OnWrite = nil
+	fs.Before = nil
 	if _, rec := mustOpen(t, tiny(fs)); rec.Last != 1 {
 		t.Fatalf("%+v", rec)
 	}
@@ -122,7 +123,7 @@ func TestCloseOnAFullDiskWritesWhatFits(t *testing.T) {
 // What recovery cut stays cut, even when the missing sectors turn up later, as
 // from a cache that was slow to give them: the seal stands over the beginning.
 func TestWhatWasCutStaysCut(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -144,7 +145,7 @@ func TestWhatWasCutStaysCut(t *testing.T) {
 
 // A vote survives the batch that carried it: the state file had it first.
 func TestVoteSurvivesItsBatch(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -163,7 +164,7 @@ func TestVoteSurvivesItsBatch(t *testing.T) {
 // The name of a new segment is higher than any there is, also when names have
 // outgrown their six digits: it must not take a live segment's place.
 func TestMillionthSegment(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	j.segments.slots = 999_998

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -30,7 +31,7 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			cfg := Config{Dir: t.TempDir(), Mode: BufferedFdatasync, Identity: testID, SegmentBytes: 64 << 10,
-				GroupBytes: 8 << 10, SealAfter: time.Millisecond, Preallocate: how, Device: inline{}.make()}
+				GroupBytes: 8 << 10, SealAfter: time.Millisecond, Preallocate: how, Device: inline()}
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j, now: 1}
 			for i := range uint64(40) {
@@ -57,7 +58,7 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			cfg.Device = inline{}.make()
+			cfg.Device = inline()
 			j, rec := mustOpen(t, cfg)
 			if rec.Last != 40 || rec.Torn != 0 || rec.Probation {
 				t.Fatalf("%+v", rec)
@@ -78,7 +79,7 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 func TestFullDiskReusesWhateverThePreallocation(t *testing.T) {
 	for how := range Unreserved + 1 {
 		t.Run(how.String(), func(t *testing.T) {
-			fs := &full{FS: device.NewMemory()}
+			fs := &full{FS: newDisk()}
 			cfg := small(fs)
 			cfg.Preallocate = how
 			j, _ := mustOpen(t, cfg)
@@ -127,11 +128,14 @@ func (f *full) Create(name string, fl device.Flags) (device.File, error) {
 func TestPowerCutWithFreshSegments(t *testing.T) {
 	for _, how := range []Preallocation{ZeroFilled, Fallocated, Unreserved} {
 		for cut := 1; cut < 120; cut += 3 {
-			sim, n := device.NewSim(), 0
-			var left *device.Sim
-			sim.Hook = func(device.SimOp) error {
+			sim, n := simdisk.New(), 0
+			var left *simdisk.Disk
+			sim.Before = func(op *simdisk.Op) error {
+				if op.Kind == simdisk.List || op.Kind == simdisk.Open {
+					return nil
+				}
 				if n++; n == cut {
-					left = sim.Crash(func() bool { return n%2 == 0 })
+					left = sim.Crash(simdisk.Keep(func() bool { return n%2 == 0 }))
 				}
 				if n >= cut {
 					return syscall.EIO

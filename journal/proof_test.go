@@ -7,14 +7,14 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/record"
 )
 
 // A sealed end that was rolled back as a whole, last batch, seal and all: only
 // the state file knows of it.
 func TestSealedEndRolledBackIsDamage(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 300)
@@ -33,7 +33,7 @@ func TestSealedEndRolledBackIsDamage(t *testing.T) {
 
 // A segment that was opened and is gone, not sealed: the state file counts.
 func TestLostTailSegmentIsDamage(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	for n := len(j.segments.live); len(j.segments.live) < n+2; {
@@ -46,7 +46,7 @@ func TestLostTailSegmentIsDamage(t *testing.T) {
 	if err := gone.Remove(name); err != nil {
 		t.Fatal(err)
 	}
-	for _, disk := range []*device.Memory{wiped, gone} {
+	for _, disk := range []*simdisk.Disk{wiped, gone} {
 		var lost *DamageError
 		if _, _, err := Open(tiny(disk)); !errors.As(err, &lost) {
 			t.Fatal(err)
@@ -60,7 +60,7 @@ func TestBrokenChainIsDamage(t *testing.T) {
 		"chain":  func(h *header) { h.chain++ },
 		"number": func(h *header) { h.number -= 5 },
 	} {
-		fs := device.NewMemory()
+		fs := newDisk()
 		j, _ := mustOpen(t, small(fs))
 		w := &writer{t: t, j: j}
 		w.put(1, 1, 2, 300)
@@ -81,8 +81,8 @@ func TestBrokenChainIsDamage(t *testing.T) {
 // the last known commit to the next batch when it is not; a later batch that
 // begins lower takes them back.
 func TestDamagedRanges(t *testing.T) {
-	build := func(overrule bool) (*device.Memory, string, []int64) {
-		fs := device.NewMemory()
+	build := func(overrule bool) (*simdisk.Disk, string, []int64) {
+		fs := newDisk()
 		cfg := small(fs)
 		j, _ := mustOpen(t, cfg)
 		w := &writer{t: t, j: j}
@@ -144,14 +144,15 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 		depth = 2
 	}
 	opened := 0
-	var crash func(disk *device.Sim, depth int, incarnation uint64)
-	crash = func(disk *device.Sim, depth int, incarnation uint64) {
-		var left []*device.Sim
-		disk.Hook = func(op device.SimOp) error {
-			if op.Kind == "write" && op.Name == stateName && depth > 0 {
+	var crash func(disk *simdisk.Disk, depth int, incarnation uint64)
+	crash = func(disk *simdisk.Disk, depth int, incarnation uint64) {
+		var left []*simdisk.Disk
+		disk.Before = func(op *simdisk.Op) error {
+			if op.Kind == simdisk.Write && op.Name == stateName && depth > 0 {
 				for copies := range 4 {
-					left = append(left, disk.CrashWith(func() bool { return true }, func(_ string, off int64) bool {
-						return copies>>(off/4096&1)&1 == 1
+					left = append(left, disk.Crash(simdisk.Power{
+						Name:   func() bool { return true },
+						Sector: func(_ string, off int64) bool { return copies>>(off/4096&1)&1 == 1 },
 					}))
 				}
 			}
@@ -166,16 +167,16 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 			crash(d, depth-1, rec.Incarnation-1)
 		}
 	}
-	disk := device.NewSim()
+	disk := simdisk.New()
 	mustOpen(t, onSim(disk, Direct))
-	crash(disk.Crash(func() bool { return false }), depth, 1)
+	crash(disk.Crash(simdisk.Keep(none)), depth, 1)
 	t.Logf("%d openings", opened)
 }
 
 // Readers beside a stage that appends, cuts and recycles: the bytes of the
 // newest batch, or a typed refusal; never damage, never another's bytes.
 func TestReadersBesideRecycling(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	stop := make(chan struct{})

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"testing"
-
-	"github.com/ringraft/ringraft/journal/device"
 )
 
 // ReadOn gives the entries that Read gives one batch at a time, up to a change
 // of term and within its bytes.
 func TestReadOnJoinsBatches(t *testing.T) {
-	j, _ := mustOpen(t, small(device.NewMemory()))
+	j, _ := mustOpen(t, small(newDisk()))
 	w := &writer{t: t, j: j}
 	for i := range uint64(6) {
 		w.put(1, i+1, 1, 100)

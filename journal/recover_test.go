@@ -3,14 +3,12 @@ package journal
 import (
 	"errors"
 	"testing"
-
-	"github.com/ringraft/ringraft/journal/device"
 )
 
 // Two faults side by side: a batch came back in another version, and the
 // entries of the one behind it rotted. Its good header must not pass for them.
 func TestRotBehindABrokenChain(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	w.put(1, 1, 2, 100)

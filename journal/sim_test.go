@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -37,10 +38,13 @@ type crashes struct {
 	gentle int // states tried at each point
 }
 
+// none keeps nothing that was not synced.
+func none() bool { return false }
+
 // keeps are ways to lose what was not synced.
 func (c *crashes) keeps() []func() bool {
 	all := []func() bool{
-		func() bool { return false },
+		none,
 		func() bool { return true },
 		func() bool { return c.rng.IntN(2) == 0 },
 		func() bool { return c.rng.IntN(8) != 0 },
@@ -54,28 +58,28 @@ func (c *crashes) keeps() []func() bool {
 }
 
 // watch crashes copies of the disk at its every operation.
-func (c *crashes) watch(disk *device.Sim, depth int) {
-	disk.Hook = func(op device.SimOp) error {
-		if op.Kind == "read" || op.Name == "probe" {
+func (c *crashes) watch(disk *simdisk.Disk, depth int) {
+	disk.Before = func(op *simdisk.Op) error {
+		if !op.Kind.Changes() || op.Name == "probe" {
 			return nil
 		}
-		if op.Name == "segment.new" && op.Kind == "write" && c.rng.IntN(4) != 0 {
+		if op.Name == "segment.new" && op.Kind == simdisk.Write && c.rng.IntN(4) != 0 {
 			return nil // zeros, sixteen times over
 		}
 		c.points++
 		for _, keep := range c.keeps() {
-			c.verify(disk.Crash(keep), fmt.Sprintf("%s %s at %d", op.Kind, op.Name, op.Off), depth)
+			c.verify(disk.Crash(simdisk.Keep(keep)), fmt.Sprintf("%v %s at %d", op.Kind, op.Name, op.Off), depth)
 		}
 		return nil
 	}
 }
 
 // verify recovers what power left, goes on writing, and recovers that.
-func (c *crashes) verify(disk *device.Sim, where string, depth int) {
+func (c *crashes) verify(disk *simdisk.Disk, where string, depth int) {
 	c.t.Helper()
 	c.states++
 	if depth > 0 && c.rng.IntN(4) == 0 {
-		again := disk.Crash(func() bool { return true })
+		again := disk.Crash(simdisk.Keep(func() bool { return true }))
 		inner := *c
 		inner.gentle, inner.states = 1, 0
 		inner.watch(again, depth-1)
@@ -113,7 +117,7 @@ func (c *crashes) verify(disk *device.Sim, where string, depth int) {
 		w.put(rec.Hard.Term+1, w.last+1, 1, 900)
 		w.flush()
 	}
-	lost := disk.Crash(func() bool { return false })
+	lost := disk.Crash(simdisk.Keep(none))
 	if j, rec, err = Open(onSim(lost, c.mode)); err != nil || rec.Last != w.last {
 		c.t.Fatalf("power cut in %s, then %d more: %+v %v", where, w.last, rec, err)
 	}
@@ -144,7 +148,7 @@ func TestJRN7PowerCutAtEveryOperation(t *testing.T) {
 }
 
 func (c *crashes) run() {
-	disk := device.NewSim()
+	disk := simdisk.New()
 	c.watch(disk, 2)
 	var seq, last uint64
 	for opening := range 3 {
@@ -212,7 +216,8 @@ func TestJRN7PowerCutWithGroupsQueued(t *testing.T) {
 
 // queue drives one journal whose device works when it likes.
 func (c *crashes) queue() (queued int) {
-	disk, d := device.NewSim(), &device.Manual{}
+	disk, clock := simdisk.New(), &simdisk.Manual{}
+	d := simdisk.NewDevice(clock)
 	cfg := onSim(disk, c.mode)
 	cfg.Device = d
 	j, _ := mustOpen(c.t, cfg)
@@ -225,7 +230,7 @@ func (c *crashes) queue() (queued int) {
 		}
 		c.acked = j.Durable()
 		c.hard = c.h.hard[c.acked]
-		d.Step()
+		clock.Step()
 		w.poll()
 	}
 	for i := range 60 {
@@ -257,7 +262,7 @@ func (c *crashes) queue() (queued int) {
 // member's: the vote never goes back, and no two that agree are needed to
 // refuse.
 func TestJRN8StateFileEveryCombination(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	cfg := small(fs)
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
@@ -316,10 +321,10 @@ func TestJRN8StateFileEveryCombination(t *testing.T) {
 // or rolled back to any earlier generation, the last one too: found, or
 // harmless because it is the same.
 func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
-	var generations []*device.Memory
+	var generations []*simdisk.Disk
 	for range 4 {
 		work(w, h, 12)
 		w.seal()
@@ -353,7 +358,7 @@ func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var misdirected, left, rolledBack [2]int // harmless, damage
-	try := func(c *device.Memory, count *[2]int, what string) {
+	try := func(c *simdisk.Disk, count *[2]int, what string) {
 		_, rec, log, err := recovered(tiny(c))
 		var lost *DamageError
 		mu.Lock()
@@ -401,8 +406,9 @@ func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 
 // A full group waits behind the one being written; durability is in order.
 func TestFullGroupQueuesBehindTheWrite(t *testing.T) {
-	d := &device.Manual{}
-	cfg := small(device.NewSim())
+	clock := &simdisk.Manual{}
+	d := simdisk.NewDevice(clock)
+	cfg := small(simdisk.New())
 	cfg.Device, cfg.Foreground = d, true
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
@@ -425,7 +431,7 @@ func TestFullGroupQueuesBehindTheWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := uint64(0)
-	for d.Step() {
+	for clock.Step() {
 		w.now++
 		j.Poll(w.now, false)
 		if j.Durable() <= seen {
@@ -439,7 +445,7 @@ func TestFullGroupQueuesBehindTheWrite(t *testing.T) {
 	check(t, j, 1, w.last)
 	w.now += int64(time.Second)
 	j.Poll(w.now, false)
-	d.Step()
+	clock.Step()
 	j.Poll(w.now, false)
 	if !j.Idle() || j.NextDeadline() != 0 {
 		t.Fatal("not idle after the seal")

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -63,7 +64,7 @@ func TestFilesStayTheSameOnes(t *testing.T) {
 // noSpace is a directory on a disk that gives no block any more while full is
 // set: what is there can be written over, nothing can grow.
 type noSpace struct {
-	*device.Memory
+	*simdisk.Disk
 	full *bool
 }
 
@@ -71,14 +72,14 @@ func (f noSpace) Create(name string, fl device.Flags) (device.File, error) {
 	if *f.full {
 		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
 	}
-	return f.Memory.Create(name, fl)
+	return f.Disk.Create(name, fl)
 }
 
 // A member on a full disk can be started again: it takes what fits into the
 // segment it has, says that there is no space, and goes on when there is.
 func TestOpensOnAFullDisk(t *testing.T) {
 	full := false
-	fs := noSpace{device.NewMemory(), &full}
+	fs := noSpace{newDisk(), &full}
 	j, _ := mustOpen(t, tiny(fs))
 	w := &writer{t: t, j: j}
 	full = true
@@ -114,7 +115,7 @@ func TestOpensOnAFullDisk(t *testing.T) {
 // What an opening found is durable when it returns, also where it stood only in
 // a cache: a process was killed between write and sync, and power goes later.
 func TestWhatWasFoundIsDurable(t *testing.T) {
-	disk := device.NewSim()
+	disk := simdisk.New()
 	cfg := onSim(disk, BufferedNosync)
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
@@ -130,7 +131,7 @@ func TestWhatWasFoundIsDurable(t *testing.T) {
 		if j, rec = mustOpen(t, onSim(disk, mode)); rec.Last != w.last {
 			t.Fatalf("opening %d: %+v", opening, rec)
 		}
-		if _, rec = mustOpen(t, onSim(disk.Crash(func() bool { return false }), mode)); rec.Last != w.last {
+		if _, rec = mustOpen(t, onSim(disk.Crash(simdisk.Keep(none)), mode)); rec.Last != w.last {
 			t.Fatalf("opening %d found %d entries, and power took some: %+v", opening, w.last, rec)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/internal/simdisk"
 	"github.com/ringraft/ringraft/journal/record"
 )
 
@@ -18,7 +18,7 @@ import (
 type turning struct {
 	t     *testing.T
 	rng   *rand.Rand
-	fs    *device.Memory
+	fs    *simdisk.Disk
 	j     *Journal
 	w     *writer
 	tail  []string // data of the newest entries, with their terms
@@ -37,7 +37,7 @@ type snapshot struct {
 }
 
 func newTurning(t *testing.T, seed uint64) *turning {
-	fs := device.NewMemory()
+	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
 	return &turning{t: t, rng: rand.New(rand.NewPCG(seed, 66)), fs: fs, j: j, w: &writer{t: t, j: j}, base: 1, term: 1}
 }
@@ -136,7 +136,7 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 		r.mutate()
 		r.w.flush()
 		for ordinals := uint64(0); ordinals < uint64(turns/journals)*uint64(len(r.j.segments.live)+len(r.j.segments.spares)); ordinals = r.j.state.last {
-			r.fs.OnWrite = func(name string, b []byte, off int64) error {
+			r.fs.Before = onWrite(func(name string, b []byte, off int64) error {
 				x := &write{before: r.fs.Clone(), name: name, off: off, buf: slices.Clone(b)}
 				acked, issued := r.j.Durable(), r.w.seq
 				all := tears(r.rng, len(b)/sectorBytes)
@@ -154,7 +154,7 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 					r.image = append(r.image[:0], b[:min(len(b), 2500)]...)
 				}
 				return nil
-			}
+			})
 			for range 4 {
 				r.mutate()
 				r.w.flush()
@@ -188,13 +188,13 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 	each(runs, func(seed int) {
 		rng := rand.New(rand.NewPCG(uint64(seed), 99))
 		mode := []Mode{Direct, DirectFdatasync, BufferedFdatasync, BufferedDsync}[seed%4]
-		disk := device.NewSim()
+		disk := simdisk.New()
 		j, _ := mustOpen(t, onSim(disk, mode))
 		w, h := &writer{t: t, j: j}, &history{}
 		work(w, h, 4)
 		at, failed, after := rng.IntN(30), false, 0
-		disk.Hook = func(op device.SimOp) error {
-			if op.Kind != "write" && op.Kind != "sync" {
+		disk.Before = func(op *simdisk.Op) error {
+			if op.Kind != simdisk.Write && op.Kind != simdisk.Sync {
 				return nil
 			}
 			if failed {
@@ -230,9 +230,9 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 		if j.Durable() != acked || after != tried || !errors.Is(j.Err(), syscall.EIO) {
 			t.Errorf("run %d: durable %d, was %d; %d operations after the error, %v", seed, j.Durable(), acked, after-tried, j.Err())
 		}
-		disk.Hook = nil
+		disk.Before = nil
 		for _, keep := range []func() bool{func() bool { return false }, func() bool { return rng.IntN(2) == 0 }, func() bool { return true }} {
-			_, rec, log, err := recovered(onSim(disk.Crash(keep), mode))
+			_, rec, log, err := recovered(onSim(disk.Crash(simdisk.Keep(keep)), mode))
 			if err != nil || rec.Probation {
 				t.Errorf("run %d: %+v %v", seed, rec, err)
 				return

@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"ziplist":                       {"journal/record", "internal/poison"},
 	"journal/record":                {},
 	"journal/device":                {},
+	"internal/simdisk":              {"journal/device"},
 	"journal":                       {"journal/record", "journal/device", "internal/poison"},
 	"netio":                         {},
 	"netio/resp":                    {},
@@ -38,7 +39,7 @@ var mayImport = map[string][]string{
 	"engine/internal/member":        {"engine/internal/raft", "engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica", "journal", "ziplist"},
 	"engine/internal/link":          {"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "netio"},
 	"engine":                        {"engine/internal/link", "engine/internal/member", "engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"engine/internal/sim":           {"engine/internal/member", "engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
+	"engine/internal/sim":           {"engine/internal/member", "engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio", "internal/simdisk"},
 	// The instrument imports no room, the rooms import the instrument, and no
 	// room another; bench/resp is the client that two of them ask servers with.
 	"bench":               {},
@@ -108,6 +109,9 @@ func check(t *testing.T, room, path, name string) {
 	}
 	if strings.HasSuffix(name, "engine/internal/sim") {
 		t.Errorf("%s: nothing but tests imports engine/internal/sim", path)
+	}
+	if name == module+"internal/simdisk" && room != "engine/internal/sim" {
+		t.Errorf("%s: nothing but tests and the simulation imports internal/simdisk", path)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // stepRooms are the rooms whose code runs under simulation: what they do may
 // depend on nothing but their inputs.
 var stepRooms = []string{"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/raft/progress", "engine/internal/replica", "engine/internal/pipeline",
-	"engine/internal/peer", "engine/internal/member", "engine/internal/wire", "ring", "ziplist", "journal/record", "journal"}
+	"engine/internal/peer", "engine/internal/member", "engine/internal/wire", "ring", "ziplist", "journal/record", "journal", "internal/simdisk"}
 
 // besides lists what is allowed to stand beside the rule, and why.
 var besides = map[string]string{

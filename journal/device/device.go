@@ -1,7 +1,7 @@
 // Package device is the journal's way to storage: a small file layer with
 // aligned, whole writes, and a writer that performs one group of writes at a
-// time. Production, memory and the simulated disks of tests implement the
-// same two seams.
+// time. Real files, memory and the simulated disk of tests
+// (internal/simdisk) implement the same two seams.
 //
 // Fault model of the layer above: a write that returned nil is durable when
 // the file was opened durable; one that returned an error, or never returned,

@@ -8,33 +8,19 @@ import (
 	"sync"
 )
 
-// Memory is a directory without a disk: journal mode memory, and the ground
-// that simulated disks build on. It is safe for concurrent use.
+// Memory is a directory without a disk, for journal mode memory. It is safe for
+// concurrent use.
 type Memory struct {
 	mu    sync.Mutex
 	files map[string]*memoryFile
-	// OnWrite, when set, sees every write before it happens; its error stops
-	// the write. Tests record, tear and fail writes with it.
-	OnWrite func(name string, b []byte, off int64) error
-	// OnRead, when set, sees every read before it happens; its error is the
-	// read's.
-	OnRead func(name string, n int, off int64) error
 }
 
 // NewMemory returns an empty directory.
 func NewMemory() *Memory { return &Memory{files: map[string]*memoryFile{}} }
 
 type memoryFile struct {
-	fs     *Memory
-	name   string
-	data   []byte
-	shared bool // data belongs to a clone too: copied before it is changed
-}
-
-func (f *memoryFile) own() {
-	if f.shared {
-		f.data, f.shared = slices.Clone(f.data), false
-	}
+	fs   *Memory
+	data []byte
 }
 
 // Align implements FS.
@@ -58,7 +44,7 @@ func (m *Memory) Open(name string, _ Flags) (File, error) {
 func (m *Memory) Create(name string, _ Flags) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := &memoryFile{fs: m, name: name}
+	f := &memoryFile{fs: m}
 	m.files[name] = f
 	return f, nil
 }
@@ -72,7 +58,6 @@ func (m *Memory) Rename(from, to string) error {
 		return fmt.Errorf("rename %s: %w", from, fs.ErrNotExist)
 	}
 	delete(m.files, from)
-	f.name = to
 	m.files[to] = f
 	return nil
 }
@@ -106,42 +91,7 @@ func (m *Memory) List() ([]string, error) {
 // Lock implements FS.
 func (m *Memory) Lock() (func() error, error) { return func() error { return nil }, nil }
 
-// Clone copies the directory as it is: what a crash leaves.
-func (m *Memory) Clone() *Memory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := NewMemory()
-	for n, f := range m.files {
-		f.shared = true
-		c.files[n] = &memoryFile{fs: c, name: n, data: f.data, shared: true}
-	}
-	return c
-}
-
-// Data returns a file's bytes, to look at or to damage; nil if there is none.
-func (m *Memory) Data(name string) []byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if f := m.files[name]; f != nil {
-		f.own()
-		return f.data
-	}
-	return nil
-}
-
-// Truncate shortens a file, for tests of damage.
-func (m *Memory) Truncate(name string, n int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.files[name].data = m.files[name].data[:n]
-}
-
 func (f *memoryFile) ReadAt(b []byte, off int64) error {
-	if h := f.fs.OnRead; h != nil {
-		if err := h(f.name, len(b), off); err != nil {
-			return err
-		}
-	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if off+int64(len(b)) > int64(len(f.data)) {
@@ -152,14 +102,8 @@ func (f *memoryFile) ReadAt(b []byte, off int64) error {
 }
 
 func (f *memoryFile) WriteAt(b []byte, off int64) error {
-	if h := f.fs.OnWrite; h != nil {
-		if err := h(f.name, b, off); err != nil {
-			return err
-		}
-	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	f.own()
 	if need := off + int64(len(b)); need > int64(len(f.data)) {
 		f.data = append(f.data, make([]byte, need-int64(len(f.data)))...)
 	}
@@ -179,7 +123,6 @@ func (f *memoryFile) Size() (int64, error) {
 func (f *memoryFile) Reserve(bytes int64, _ bool) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	f.own()
 	f.data = append(f.data, make([]byte, max(0, bytes-int64(len(f.data))))...)
 	return nil
 }

@@ -118,3 +118,43 @@ func (g *forgetting) one() {
 		}
 	}
 }
+
+// forget spoils one of the newest batches that hold entries, so many back, of a
+// member at rest. False when there is none.
+func (d *disk) forget(back int, r *random) bool {
+	for i := len(d.said.blocks) - 1; i >= 0; i-- {
+		b := d.said.blocks[i]
+		file := d.Data(b.file)
+		if file == nil || b.count == 0 || b.torn && i == len(d.said.blocks)-1 {
+			continue
+		}
+		if back--; back >= 0 {
+			continue
+		}
+		data := file[b.off : b.off+int64(b.size)]
+		for whole := true; whole; { // until it is not in its padding
+			at := r.n(b.size)
+			for at%512 >= 508 || at < 24 { // not its tags: torn or rotten is told by them
+				at = r.n(b.size)
+			}
+			data[at] ^= 1 << r.n(8)
+			_, _, err := d.said.inspect.Batch(data)
+			whole = err == nil
+		}
+		d.said.spoilt(&b)
+		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.node.id, b.number, b.first, b.first+uint64(b.count)-1)
+		return true
+	}
+	return false
+}
+
+// unsealed reports that nothing yet promises the newest batch, of entries, one
+// of them at index unless that is 0.
+func (d *disk) unsealed(index uint64) bool {
+	n := len(d.said.blocks)
+	if n == 0 || d.said.blocks[n-1].count == 0 {
+		return false
+	}
+	b := &d.said.blocks[n-1]
+	return index == 0 || b.first <= index && index < b.first+uint64(b.count)
+}

@@ -201,7 +201,7 @@ func (w *World) faultChurn(f *Fault) {
 
 func (w *World) faultStall(f *Fault) {
 	n := w.target(f)
-	n.disk.stalled = w.now + f.Span
+	n.disk.Stalled = w.now + f.Span
 	if f.Span > w.plan.Election {
 		w.hit(StalledWrite)
 	}
@@ -209,11 +209,11 @@ func (w *World) faultStall(f *Fault) {
 
 func (w *World) faultSlow(f *Fault) {
 	n := w.target(f)
-	n.disk.slow = 10 + int64(f.X>>8%90)
-	w.later(f.Span, func() { n.disk.slow = 1 })
+	n.disk.Slow = 10 + int64(f.X>>8%90)
+	w.later(f.Span, func() { n.disk.Slow = 1 })
 }
 
-func (w *World) faultWriteError(f *Fault) { w.target(f).disk.failing = true }
+func (w *World) faultWriteError(f *Fault) { w.target(f).disk.failWrite() }
 
 // faultSyncError makes the next sync of a file fail, of the next segment or of
 // the next opening; the one after succeeds, as Linux has it.
@@ -282,7 +282,7 @@ func (w *World) faultRotLast(f *Fault) {
 	n.crash() // a later batch would promise this one
 	blocks = n.disk.said.blocks
 	b := blocks[len(blocks)-1]
-	file := n.disk.files[b.file]
+	file := n.disk.Data(b.file)
 	if file == nil || b.seals || b.torn { // torn and rotten is torn
 		w.later(f.Span/8, n.start)
 		return
@@ -292,7 +292,7 @@ func (w *World) faultRotLast(f *Fault) {
 	for at%512 >= 508 || at < 24 {
 		at = int64(r.n(b.size))
 	}
-	file.data[b.off+at] ^= 1 << r.n(8)
+	file[b.off+at] ^= 1 << r.n(8)
 	n.disk.said.spoilt(&b)
 	n.doubt = true
 	w.logf("n%d: a bit of the last batch rots", n.id)
@@ -300,12 +300,12 @@ func (w *World) faultRotLast(f *Fault) {
 }
 
 // interior picks a batch that later ones promise.
-func (w *World) interior(n *node, r *random) (*file, block, bool) {
+func (w *World) interior(n *node, r *random) (file []byte, b block, ok bool) {
 	blocks := n.disk.said.blocks
 	if len(blocks) < 4 {
 		return nil, block{}, false
 	}
-	b := blocks[r.n(len(blocks)-3)]
+	b = blocks[r.n(len(blocks)-3)]
 	if r.chance(0.5) { // near the end, where it matters more
 		b = blocks[len(blocks)-4-r.n(min(len(blocks)-3, 8))]
 	}
@@ -317,12 +317,12 @@ func (w *World) interior(n *node, r *random) (*file, block, bool) {
 			}
 		}
 	}
-	file := n.disk.files[b.file]
+	file = n.disk.Data(b.file)
 	return file, b, file != nil
 }
 
 // damage spoils an interior batch of a member by f.
-func (w *World) damage(f *Fault, spoil func(n *node, file *file, b block, r *random)) {
+func (w *World) damage(f *Fault, spoil func(n *node, file []byte, b block, r *random)) {
 	n := w.target(f)
 	if !w.mayDoubt(n) {
 		return
@@ -339,29 +339,29 @@ func (w *World) damage(f *Fault, spoil func(n *node, file *file, b block, r *ran
 }
 
 func (w *World) faultRot(f *Fault) {
-	w.damage(f, func(_ *node, file *file, b block, r *random) {
+	w.damage(f, func(_ *node, file []byte, b block, r *random) {
 		for range 1 + r.n(3) {
-			file.data[b.off+int64(r.n(b.size))] ^= 1 << r.n(8)
+			file[b.off+int64(r.n(b.size))] ^= 1 << r.n(8)
 		}
 	})
 }
 
 func (w *World) faultLost(f *Fault) {
-	w.damage(f, func(_ *node, file *file, b block, _ *random) {
-		clear(file.data[b.off : b.off+int64(b.size)])
+	w.damage(f, func(_ *node, file []byte, b block, _ *random) {
+		clear(file[b.off : b.off+int64(b.size)])
 	})
 }
 
 // faultMisdirected overwrites a batch by another one's bytes.
 func (w *World) faultMisdirected(f *Fault) {
-	w.damage(f, func(n *node, file *file, b block, r *random) {
+	w.damage(f, func(n *node, file []byte, b block, r *random) {
 		from, o, ok := w.interior(n, r)
 		if ok && o != b {
 			k := min(o.size, b.size)
-			copy(file.data[b.off:b.off+int64(k)], from.data[o.off:o.off+int64(k)])
+			copy(file[b.off:b.off+int64(k)], from[o.off:o.off+int64(k)])
 			return
 		}
-		clear(file.data[b.off : b.off+int64(b.size)])
+		clear(file[b.off : b.off+int64(b.size)])
 	})
 }
 
@@ -369,12 +369,12 @@ func (w *World) faultMisdirected(f *Fault) {
 // before, or a copy of the state file does.
 func (w *World) faultRolledBack(f *Fault) {
 	if f.X>>9&1 == 0 {
-		w.stateCopy(f, func(state *file, copy int, size int64) {
-			for _, v := range state.old {
+		w.stateCopy(f, func(n *node, state []byte, copy int, size int64) {
+			for _, v := range n.disk.old {
 				if off := int64(copy) * size; v.off <= off && off < v.off+int64(len(v.data)) {
 					b := v.data[off-v.off:]
 					for i := range min(int64(len(b)), size) {
-						state.data[off+i] = b[i]
+						state[off+i] = b[i]
 					}
 					return
 				}
@@ -382,37 +382,37 @@ func (w *World) faultRolledBack(f *Fault) {
 		})
 		return
 	}
-	w.damage(f, func(_ *node, file *file, b block, r *random) {
+	w.damage(f, func(_ *node, file []byte, b block, r *random) {
 		for at := 0; at < b.size; at += 512 {
 			if at == 0 && f.X>>10&1 == 0 || at > 0 && r.chance(0.5) {
-				clear(file.data[b.off+int64(at) : b.off+int64(min(at+512, b.size))])
+				clear(file[b.off+int64(at) : b.off+int64(min(at+512, b.size))])
 			}
 		}
 	})
 }
 
 func (w *World) faultStateRot(f *Fault) {
-	w.stateCopy(f, func(state *file, copy int, size int64) {
+	w.stateCopy(f, func(_ *node, state []byte, copy int, size int64) {
 		r := f.random()
-		state.data[int64(copy)*size+int64(r.n(128))] ^= 1 << r.n(8)
+		state[int64(copy)*size+int64(r.n(128))] ^= 1 << r.n(8)
 	})
 }
 
 // stateCopy spoils one copy of the state file, beyond the atlas perhaps more,
 // of a member that then starts again.
-func (w *World) stateCopy(f *Fault, spoil func(state *file, copy int, size int64)) {
+func (w *World) stateCopy(f *Fault, spoil func(n *node, state []byte, copy int, size int64)) {
 	n := w.target(f)
 	if n.founding || !n.up {
 		return
 	}
 	n.crash()
-	if state := n.disk.files[stateFile]; state != nil {
+	if state := n.disk.Data(stateFile); state != nil {
 		k := 1
 		if w.plan.Mode == Beyond {
 			k += int(f.X >> 20 & 3)
 		}
 		for i := range k {
-			spoil(state, (int(f.X>>12)+i)%4, int64(len(state.data)/4))
+			spoil(n, state, (int(f.X>>12)+i)%4, int64(len(state)/4))
 		}
 		w.hit(StateMended)
 	}

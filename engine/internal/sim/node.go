@@ -561,7 +561,7 @@ func (n *node) fetch(id int) {
 	if !r.worked {
 		r.Work()
 		r.worked = true
-		r.due = max(n.disk.stalled, w.now+n.rng.tail(w.plan.Told))
+		r.due = max(n.disk.Stalled, w.now+n.rng.tail(w.plan.Told))
 	}
 	if !w.healed && (n.hold || r.due > w.now) { // in steps, for healing ends it
 		step := 50 * ms

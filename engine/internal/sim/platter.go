@@ -51,16 +51,16 @@ type block struct {
 
 // torn takes note of a write that power cut: if what is missing is only the
 // padding behind its payload, the batch is whole.
-func (p *platter) torn(f *file, off int64, b []byte) {
+func (p *platter) torn(file string, off int64, b []byte) {
 	if i, _, err := p.inspect.Batch(b); err == nil && i.Number > p.number {
-		p.wrote(f, off, b)
+		p.wrote(file, off, b)
 		p.blocks[len(p.blocks)-1].torn = true
 	}
 }
 
 // wrote takes note of bytes that are durable now.
-func (p *platter) wrote(f *file, off int64, b []byte) {
-	if f.name == stateFile || len(b) < 512 {
+func (p *platter) wrote(file string, off int64, b []byte) {
+	if file == stateFile || len(b) < 512 {
 		return
 	}
 	i, run, err := p.inspect.Batch(b)
@@ -73,7 +73,7 @@ func (p *platter) wrote(f *file, off int64, b []byte) {
 	}
 	p.number = i.Number
 	p.disk.w.trace = mix(p.disk.w.trace, i.Number^i.First<<20^i.Hard.Term<<50)
-	p.blocks = append(p.blocks, block{file: f.name, off: off, size: i.Size, number: i.Number, first: i.First,
+	p.blocks = append(p.blocks, block{file: file, off: off, size: i.Size, number: i.Number, first: i.First,
 		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
 	p.hard, p.doubt, p.first = i.Hard, i.Doubt, i.First
 	if p.hole > 0 && i.Count == 0 { // what stands behind the damage is kept
@@ -232,7 +232,7 @@ func (p *platter) undo() {
 // nothing, and nobody will notice.
 func (p *platter) spoilt(b *block) {
 	if b.number == p.number {
-		_, _, err := p.inspect.Batch(p.disk.files[b.file].data[b.off : b.off+int64(b.size)])
+		_, _, err := p.inspect.Batch(p.disk.Data(b.file)[b.off : b.off+int64(b.size)])
 		p.rotten = p.rotten || err != nil
 	}
 }

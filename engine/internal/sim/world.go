@@ -173,10 +173,6 @@ func (w *World) dispatch(e *event) {
 		}
 	case evTick:
 		e.node.tick()
-	case evDisk:
-		if e.n == e.node.disk.token {
-			e.node.disk.complete()
-		}
 	case evFrame:
 		e.link.arrive(e.frame)
 	case evConnect:
@@ -192,7 +188,7 @@ func (w *World) dispatch(e *event) {
 		w.logf("FAULT %v", *f)
 		w.faults[f.Kind]++
 		faults[f.Kind].begin(w, f)
-	case evCall:
+	case evCall, evDisk:
 		e.call()
 	case evHeal:
 		w.heal()
