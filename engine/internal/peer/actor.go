@@ -270,7 +270,8 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 		return run, false
 	}
 	run, err, ok := a.cfg.Catchup.Result()
-	if ok && err == nil && run.First == a.next && run.First+uint64(run.Count)-1 <= limit && a.current(&run) {
+	last := run.First + uint64(run.Count) - 1
+	if ok && err == nil && run.First == a.next && last <= limit && a.current(&run) {
 		return run, true
 	}
 	if err != nil {
@@ -283,7 +284,8 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 // Check holds the actor against its bounds: what is in flight.
 func (a *Actor) Check() error {
 	if f := &a.inFlight; !f.valid() {
-		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member, f.len(), f.bytes)
+		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member, f.len(),
+			f.bytes)
 	}
 	return nil
 }

@@ -71,7 +71,8 @@ func (a *Append) storeSlot(seq uint64, s *Slot) {
 	}
 	ref, err := a.store.Append(s.Term, s.First, s.Count, records)
 	if err != nil {
-		panic(fmt.Sprintf("pipeline: append: slot %d %+v: unverified bytes entered the ring: %v", seq, *s, err))
+		panic(fmt.Sprintf("pipeline: append: slot %d %+v: unverified bytes entered the ring: %v",
+			seq, *s, err))
 	}
 	s.put(ref)
 }

@@ -60,7 +60,8 @@ type Apply struct {
 }
 
 // NewApply wires the stage. lanes returns the current lane table.
-func NewApply(store *ziplist.Store, sm StateMachine, lanes func() []*Lane, catchup Catchup, timing Timing) *Apply {
+func NewApply(store *ziplist.Store, sm StateMachine, lanes func() []*Lane, catchup Catchup,
+	timing Timing) *Apply {
 	a := &Apply{store: store, sm: sm, lanes: lanes, catchup: catchup, timing: timing,
 		entries: make([]Entry, 0, applyEntries)}
 	a.notices = ring.New[notice](8192)

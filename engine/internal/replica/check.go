@@ -2,24 +2,27 @@ package replica
 
 import "fmt"
 
-// Check holds the replica against its invariants (architecture, section 17)
+// Check holds the replica against its invariants
 // between two turns, and its queues against their bounds. Simulations call it
 // after every turn. Poll's goroutine only.
 func (r *Replica) Check() error {
-	durable, stored, cursor := r.journal.Durable().Load(), r.append.Stored().Load(), r.ring.Cursor().Load()
+	durable, stored := r.journal.Durable().Load(), r.append.Stored().Load()
+	cursor := r.ring.Cursor().Load()
 	if durable > stored || stored > cursor || cursor > durable+uint64(r.ring.Cap()) {
-		return fmt.Errorf("I1: durable %d, stored %d, cursor %d, capacity %d", durable, stored, cursor, r.ring.Cap())
+		return fmt.Errorf("I1: durable %d, stored %d, cursor %d, capacity %d", durable, stored, cursor,
+			r.ring.Cap())
 	}
 	applied, ready := r.cfg.Apply.Applied().Load(), r.cfg.Apply.Ready().Load()
-	if commit := r.core.Commit(); applied > ready || ready > r.commit || r.commit > commit || commit > r.core.Last() {
-		return fmt.Errorf("I2: applied %d, ready %d, commit %d carried out, %d known, last %d", applied, ready, r.commit, commit,
-			r.core.Last())
+	commit, last := r.core.Commit(), r.core.Last()
+	if applied > ready || ready > r.commit || r.commit > commit || commit > last {
+		return fmt.Errorf("I2: applied %d, ready %d, commit %d carried out, %d known, last %d", applied, ready,
+			r.commit, commit, last)
 	}
 	if ready > r.stored.index() {
 		return fmt.Errorf("I2: ready %d, stored only up to %d", ready, r.stored.index())
 	}
-	if r.durable.index() > r.core.Last() && !r.out.pending() {
-		return fmt.Errorf("I3: durable index %d beyond the log's end %d", r.durable.index(), r.core.Last())
+	if r.durable.index() > last && !r.out.pending() {
+		return fmt.Errorf("I3: durable index %d beyond the log's end %d", r.durable.index(), last)
 	}
 	if n := len(r.gate.messages); n > gatedMax {
 		return fmt.Errorf("bounded: %d messages wait for the disk", n)

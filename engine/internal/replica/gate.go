@@ -110,6 +110,7 @@ func (r *Replica) takeHards(seq uint64) {
 	}
 	if n > 0 {
 		r.gate.hards = r.gate.hards[:copy(r.gate.hards, r.gate.hards[n:])]
-		r.out.call(input{}, func(e *raft.Effects) { r.core.DurableHard(raft.Hard{Term: h.Term, Vote: h.Vote}, e) })
+		hard := raft.Hard{Term: h.Term, Vote: h.Vote}
+		r.out.call(input{}, func(e *raft.Effects) { r.core.DurableHard(hard, e) })
 	}
 }

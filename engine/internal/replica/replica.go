@@ -108,7 +108,8 @@ type Stats struct {
 // New returns a replica over its parts. last is the index where the durable
 // log ends.
 func New(cfg Config, last uint64) *Replica {
-	r := &Replica{cfg: cfg, core: cfg.Core, actors: cfg.Actors, durable: newLine(last), stored: newLine(last)}
+	r := &Replica{cfg: cfg, core: cfg.Core, actors: cfg.Actors,
+		durable: newLine(last), stored: newLine(last)}
 	r.out.mutate, r.out.effect = r.mutate, r.effect
 	h := cfg.Core.Hard()
 	r.gate.hard = journal.Hard{Term: h.Term, Vote: h.Vote}

@@ -66,8 +66,10 @@ const rigTick = int64(time.Millisecond)
 func newRig(t *testing.T, slots int) *rig {
 	t.Helper()
 	g := &rig{t: t, parts: All &^ Ticks, links: map[uint64]*recorder{}, in: map[uint64]*Source{}}
-	j, _, err := journal.Open(journal.Config{Mode: journal.Direct, Identity: journal.Identity{Cluster: 1, Replica: 1},
-		SegmentBytes: 1 << 20, FS: device.NewMemory()})
+	j, _, err := journal.Open(journal.Config{
+		Mode: journal.Direct, Identity: journal.Identity{Cluster: 1, Replica: 1},
+		SegmentBytes: 1 << 20, FS: device.NewMemory(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +78,8 @@ func newRig(t *testing.T, slots int) *rig {
 			t.Error(err)
 		}
 	})
-	o := raft.Options{ID: 1, Config: raft.Configuration{Voters: []uint64{1, 2, 3}}, First: 1, HeartbeatTicks: 2,
-		ElectionTicks: 10, Seed: 1}
+	voters := raft.Configuration{Voters: []uint64{1, 2, 3}}
+	o := raft.Options{ID: 1, Config: voters, First: 1, HeartbeatTicks: 2, ElectionTicks: 10, Seed: 1}
 	if g.core, err = raft.New(o); err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +89,12 @@ func newRig(t *testing.T, slots int) *rig {
 	var actors []*peer.Actor
 	for id := uint64(2); id <= 3; id++ {
 		g.links[id] = &recorder{connection: 1}
-		actors = append(actors, peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: store, Terms: g.core,
-			Catchup: nobody{}, Retry: 100 * rigTick}))
+		actors = append(actors, peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: store,
+			Terms: g.core, Catchup: nobody{}, Retry: 100 * rigTick}))
 	}
-	g.r = New(Config{ID: 1, Core: g.core, Store: store, Journal: j, Actors: actors, Lanes: lanes, Slots: slots,
-		Apply: pipeline.NewApply(store, blank{}, lanes, nobody{}, nobody{}), Tick: rigTick, ElectionTicks: 10,
-		Timing: nobody{}, Clock: func() int64 { return g.now }}, 0)
+	g.r = New(Config{ID: 1, Core: g.core, Store: store, Journal: j, Actors: actors, Lanes: lanes,
+		Apply: pipeline.NewApply(store, blank{}, lanes, nobody{}, nobody{}),
+		Slots: slots, Tick: rigTick, ElectionTicks: 10, Timing: nobody{}, Clock: func() int64 { return g.now }}, 0)
 	for id := uint64(2); id <= 3; id++ {
 		g.in[id] = NewSource(id, ring.NewBytes(1<<16))
 		g.r.AddSource(g.in[id])
@@ -186,14 +188,15 @@ func TestADeposedLeaderSendsNothing(t *testing.T) {
 	}
 	g.parts |= Journal
 	g.durable()
-	if role, leader, term := g.r.Role(); role != raft.Follower || leader != 3 || term != 3 || g.core.LastTerm() != 1 {
+	role, leader, term := g.r.Role()
+	if role != raft.Follower || leader != 3 || term != 3 || g.core.LastTerm() != 1 {
 		t.Fatal(g.core)
 	}
 }
 
 // Apply stands still (a state machine that takes its time) while leadership
 // comes and goes: what the replica wants of it stays within its ring.
-func TestOrdersAreBounded(t *testing.T) {
+func TestNoticesAreBounded(t *testing.T) {
 	g := newRig(t, 64)
 	for g.r.notices.Room() > noticesKept { // as a follower it refuses each read with one notice
 		if _, err := g.lane.Read([]byte("q"), 0); err != nil {

@@ -37,23 +37,27 @@ func (t *times) trim() {
 	t.committed -= n
 }
 
+// timeDurable tells the times of flights up to a durable sequence.
 func (r *Replica) timeDurable(seq uint64) {
 	t := &r.times
 	if t.durable == len(t.flights) {
 		return
 	}
-	for now := r.cfg.Clock(); t.durable < len(t.flights) && t.flights[t.durable].seq <= seq; t.durable++ {
+	now := r.cfg.Clock()
+	for ; t.durable < len(t.flights) && t.flights[t.durable].seq <= seq; t.durable++ {
 		r.cfg.Timing.Durable(t.flights[t.durable].claimed, now)
 	}
 	t.trim()
 }
 
+// timeCommitted tells the times of flights up to a committed index.
 func (r *Replica) timeCommitted(index uint64) {
 	t := &r.times
 	if t.committed == len(t.flights) {
 		return
 	}
-	for now := r.cfg.Clock(); t.committed < len(t.flights) && t.flights[t.committed].last <= index; t.committed++ {
+	now := r.cfg.Clock()
+	for ; t.committed < len(t.flights) && t.flights[t.committed].last <= index; t.committed++ {
 		r.cfg.Timing.Committed(t.flights[t.committed].claimed, now)
 	}
 	t.trim()
