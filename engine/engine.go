@@ -166,7 +166,7 @@ func (e *Engine) assemble() error {
 	e.store = ziplist.New(ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take}, first)
 	e.run.init(e)
 	e.behind = e.newCatchup()
-	e.apply = pipeline.NewApply(e.store, &machine{StateMachine: e.b.machine}, e.laneTable, e.behind, e.timing)
+	e.apply = pipeline.NewApply(e.store, machine{e.b.machine}, e.laneTable, e.behind, e.timing)
 	var actors []*peer.Actor
 	for _, m := range e.membership.voters {
 		if m.ID == e.b.id {

@@ -38,7 +38,7 @@ func TestALateWakeUpDoesNotLoseTheNext(t *testing.T) {
 // not, and took the processor from whoever was reading them.
 func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
 	e := &Engine{behind: &catchup{}}
-	e.apply = pipeline.NewApply(ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9), &machine{StateMachine: &counter{}}, e.laneTable, e.behind, nil)
+	e.apply = pipeline.NewApply(ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9), machine{&counter{}}, e.laneTable, e.behind, nil)
 	e.lanes.Store(&[]*pipeline.Lane{})
 	r := &runner{e: e}
 	e.apply.Ready().Store(8)

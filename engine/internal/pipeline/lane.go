@@ -306,12 +306,13 @@ func (l *Lane) Flush() {
 	l.cfg.wake()
 }
 
-// Next takes the next completion, if there is one.
-func (l *Lane) Next() (Completion, bool) {
+// Next takes the next completion; nil if there is none. It stays where it is until
+// the next Release.
+func (l *Lane) Next() *Completion {
 	if l.taken == l.outHead.Load() {
-		return Completion{}, false
+		return nil
 	}
-	c := l.out[l.taken&(l.cells-1)]
+	c := &l.out[l.taken&(l.cells-1)]
 	l.taken++
 	if c.pooled {
 		rec, pos, ok := l.replies.Next()
@@ -321,7 +322,7 @@ func (l *Lane) Next() (Completion, bool) {
 		c.Reply, l.pooledTo = rec, pos
 	}
 	l.done[c.Request&(l.cells-1)] = 1
-	return c, true
+	return c
 }
 
 // Release gives back the completions that Next returned, and with them their
