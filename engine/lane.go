@@ -93,8 +93,11 @@ func (l *Lane) Flush() { l.inner.Flush() }
 
 // Next takes the next completion; false when there is none now.
 func (l *Lane) Next() (Completion, bool) {
-	c, ok := l.inner.Next()
-	return Completion{c.Request, c.Reply, Outcome(c.Outcome), Reason(c.Reason)}, ok
+	c := l.inner.Next()
+	if c == nil {
+		return Completion{}, false
+	}
+	return Completion{c.Request, c.Reply, Outcome(c.Outcome), Reason(c.Reason)}, true
 }
 
 // Release gives back the completions that Next returned: from here on their

@@ -32,6 +32,7 @@ type lanePath struct {
 	apply   *pipeline.Apply
 	notices *pipeline.Notices
 	next    uint64 // index
+	seq     uint64 // mutations
 }
 
 type noTiming struct{}
@@ -39,11 +40,11 @@ type noTiming struct{}
 func (noTiming) Applied(int64) {}
 
 func newLanePath(sm StateMachine) *lanePath {
-	p := &lanePath{next: 1, store: ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)}
-	p.inner = pipeline.NewLane(0, pipeline.LaneConfig{Cells: 1024}, 1<<10, func() {}, func() int64 { return 1 })
+	p := &lanePath{next: 1, store: ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 1 << 20}, 1)}
+	p.inner = pipeline.NewLane(0, pipeline.LaneConfig{Cells: 1024, Bytes: 1, Queries: 256 << 10, Replies: 256 << 10}, 1<<10, func() {}, func() int64 { return 1 })
 	p.lane = &Lane{p.inner}
 	table := []*pipeline.Lane{p.inner}
-	p.apply = pipeline.NewApply(p.store, &machine{StateMachine: sm}, func() []*pipeline.Lane { return table }, nil, noTiming{})
+	p.apply = pipeline.NewApply(p.store, machine{sm}, func() []*pipeline.Lane { return table }, nil, noTiming{})
 	p.notices = p.apply.Notices()
 	return p
 }
@@ -54,13 +55,24 @@ func (p *lanePath) commit(tb testing.TB) {
 	if !p.inner.TakeWrites(&b) {
 		tb.Fatal("the lane gave no batch")
 	}
-	if _, err := p.store.Append(1, p.next, b.Count, p.inner.At(b.Off, int(b.Len))); err != nil {
-		tb.Fatal(err)
-	}
-	p.inner.ReleaseWrites(b.Pos)
 	p.notices.Run(&b, p.next, 1)
 	p.notices.Publish()
-	p.next += uint64(b.Count)
+	p.put(tb, b.Count, p.inner.At(b.Off, int(b.Len)))
+	p.inner.ReleaseWrites(b.Pos)
+}
+
+// put appends entries to the store and makes them ready. What was applied before is
+// given up.
+func (p *lanePath) put(tb testing.TB, count uint32, records []byte) {
+	p.seq++
+	p.store.Mark(p.seq)
+	if _, err := p.store.Append(1, p.next, count, records); err != nil {
+		tb.Fatal(err)
+	}
+	applied := p.next - 1
+	p.store.Evict(applied)
+	p.store.Retire(p.seq-1, applied)
+	p.next += uint64(count)
 	p.apply.Ready().Store(p.next - 1)
 }
 
@@ -187,11 +199,7 @@ func BenchmarkApply(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for n := 0; n < b.N; n += batch {
-		if _, err := p.store.Append(1, p.next, batch, records); err != nil {
-			b.Fatal(err)
-		}
-		p.next += batch
-		p.apply.Ready().Store(p.next - 1)
+		p.put(b, batch, records)
 		p.apply.Poll()
 	}
 	b.StopTimer()

@@ -54,43 +54,32 @@ type Entry struct {
 //		replies.End(reply)
 //	}
 //
-// The zero value wants no replies and drops those it is given: for tests of a
-// state machine.
-type Replies struct{ inner *pipeline.Replies }
+// The zero value wants no replies: for tests of a state machine.
+type Replies struct{ inner pipeline.Replies }
 
 // Wanted reports whether anybody on this member waits for the replies. It is the
 // same for all entries of a call, and false on followers and for entries that are
 // applied again after a start.
-func (r *Replies) Wanted() bool { return r.inner != nil && r.inner.Wanted() }
+func (r *Replies) Wanted() bool { return r.inner.Wanted() }
 
 // Begin starts the next reply: append it to the slice returned and hand the result
 // to End. Bytes already in the slice are earlier replies and must not be changed.
-func (r *Replies) Begin() []byte {
-	if r.inner == nil {
-		return nil
-	}
-	return r.inner.Begin()
-}
+func (r *Replies) Begin() []byte { return r.inner.Begin() }
 
 // End finishes a reply: reply is the slice that Begin returned, with the reply
 // appended. It belongs to Replies again. An empty reply is one, too.
-func (r *Replies) End(reply []byte) {
-	if r.inner != nil {
-		r.inner.End(reply)
-	}
-}
+func (r *Replies) End(reply []byte) { r.inner.End(reply) }
 
-// machine is a StateMachine as the pipeline drives it. Apply's goroutine only.
-type machine struct {
-	StateMachine
-	replies Replies
-}
+// machine is a StateMachine as the pipeline drives it.
+type machine struct{ StateMachine }
 
-// Apply implements pipeline.StateMachine. It hands the pipeline's entries over as
-// they lie, because a copy costs as much as a small command. The pointer's
-// conversion compiles only while both types have the same fields in the same order,
-// and unsafe.Slice gives it the length that the slice had.
-func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
-	m.replies.inner = replies
-	m.StateMachine.Apply(unsafe.Slice((*Entry)(unsafe.SliceData(entries)), len(entries)), &m.replies)
+// Apply implements pipeline.StateMachine. Entries and replies are handed over where
+// they lie, because a copy of the entries costs as much as a small command. That is
+// sound: the conversion of *pipeline.Entry compiles only while both structs have the
+// same fields, unsafe.Slice gives the result the length that entries had, and a
+// Replies is a struct of nothing but a pipeline.Replies, so both begin at the same
+// address.
+func (m machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
+	m.StateMachine.Apply(unsafe.Slice((*Entry)(unsafe.SliceData(entries)), len(entries)),
+		(*Replies)(unsafe.Pointer(replies)))
 }

@@ -113,7 +113,7 @@ func (e *Engine) assemble() error {
 	m, err := member.Build(member.Config{
 		ID: e.b.id, Members: e.membership.configuration(1), Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots},
-		Journal: e.journal, Machine: &machine{StateMachine: e.b.machine}, Lanes: e.lanes.all, Link: e.newLink, Start: e.startJob,
+		Journal: e.journal, Machine: machine{e.b.machine}, Lanes: e.lanes.all, Link: e.newLink, Start: e.startJob,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take},
 		Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		OnRole: e.roleChanged, OnConfig: decodeConfiguration, OnEvent: e.tell, Timing: e.timing, Clock: e.clock,

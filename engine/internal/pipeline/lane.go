@@ -267,12 +267,13 @@ func (l *Lane) Flush() {
 	l.cfg.wake()
 }
 
-// Next takes the next completion, if there is one.
-func (l *Lane) Next() (Completion, bool) {
+// Next takes the next completion; nil if there is none. It stays where it is until
+// the next Release.
+func (l *Lane) Next() *Completion {
 	if l.taken.next == l.completions.head.Load() {
-		return Completion{}, false
+		return nil
 	}
-	c := l.completions.ring[l.taken.next&(l.cells-1)]
+	c := &l.completions.ring[l.taken.next&(l.cells-1)]
 	l.taken.next++
 	if c.pooled {
 		rec, pos, ok := l.completions.replies.Next()
@@ -282,7 +283,7 @@ func (l *Lane) Next() (Completion, bool) {
 		c.Reply, l.taken.replies = rec, pos
 	}
 	l.done[c.Request&(l.cells-1)] = 1
-	return c, true
+	return c
 }
 
 // Release gives back the completions that Next returned, and with them their

@@ -152,7 +152,7 @@ func (g *rounds) write(commands int) {
 	g.frame(&raft.Message{Type: raft.AppendAck, Match: g.core.Last()})
 	g.poll()
 	n := 0
-	for _, ok := g.lane.Next(); ok; _, ok = g.lane.Next() {
+	for g.lane.Next() != nil {
 		n++
 	}
 	if g.lane.Release(); n != commands {

@@ -345,7 +345,7 @@ func (w *world) frame(m *raft.Message, over uint64, short bool) {
 // answers takes the lanes' completions.
 func (w *world) answers() {
 	for i, l := range w.lanes {
-		for c, ok := l.Next(); ok; c, ok = l.Next() {
+		for c := l.Next(); c != nil; c = l.Next() {
 			line := fmt.Sprintf("lane%d request %d %s", i, c.Request, c.Outcome)
 			if c.Reason != pipeline.None {
 				line += ": " + c.Reason.String()

@@ -49,8 +49,8 @@ func (r *road) drain() {
 		w.hit(SlowClient)
 	}
 	for {
-		c, ok := r.lane.Next()
-		if !ok {
+		c := r.lane.Next()
+		if c == nil {
 			break
 		}
 		i := c.Request & r.mask
@@ -60,8 +60,8 @@ func (r *road) drain() {
 			w.fail("one reply per request", "member %d: request %d is answered twice", r.n.id, c.Request)
 			return
 		}
-		w.judge.answer(r.n, op, &c)
-		w.clients[w.judge.ops[op].client].answered(r.n, op, &c)
+		w.judge.answer(r.n, op, c)
+		w.clients[w.judge.ops[op].client].answered(r.n, op, c)
 	}
 	r.lane.Release()
 }
