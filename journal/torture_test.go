@@ -26,7 +26,6 @@ type turning struct {
 	term  uint64
 	snaps [64]snapshot // by caller sequence
 	image []byte       // of a write that happened
-	cuts  int
 }
 
 type snapshot struct {

@@ -27,16 +27,6 @@ func (c Codec) String() string {
 	return codecs[c]
 }
 
-// ParseCodec reads "s2", "snappy" or "none".
-func ParseCodec(s string) (Codec, error) {
-	for i, name := range codecs {
-		if s == name {
-			return Codec(i), nil
-		}
-	}
-	return 0, fmt.Errorf("ziplist: codec %q is unknown; use s2, snappy or none", s)
-}
-
 // A packed list is one run of one term with its checksum. Numbers are little
 // endian.
 //
