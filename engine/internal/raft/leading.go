@@ -120,7 +120,7 @@ func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 }
 
 // Lost says that the link to a member broke, so that appends under way may be gone: probe again
-// from the first entry it has not acknowledged. Only a leader heeds it.
+// from the first entry it has not acknowledged. Other roles ignore it.
 func (c *Core) Lost(id uint64, e *Effects) {
 	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
 		p := &c.members[i]
@@ -134,7 +134,7 @@ func (c *Core) Lost(id uint64, e *Effects) {
 }
 
 // Forget says that a member came back as another incarnation, so that what it acknowledged
-// is not to be counted on any more: match 0, probe. Only a leader heeds it.
+// is not to be counted on any more: match 0, probe. Other roles ignore it.
 func (c *Core) Forget(id uint64, e *Effects) {
 	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
 		p := &c.members[i]

@@ -57,7 +57,7 @@ func (c *Core) Step(m *Message, e *Effects) {
 		return
 	}
 	if m.Type == Append || m.Type == Heartbeat {
-		if !c.heed(m, e) {
+		if !c.followLeader(m, e) {
 			return
 		}
 	}
@@ -109,9 +109,9 @@ func (c *Core) outdated(m *Message, e *Effects) {
 	}
 }
 
-// heed takes the sender of an Append or Heartbeat for the leader of the present term. False when
+// followLeader takes the sender of an Append or Heartbeat for the leader of the present term. False when
 // there is another one.
-func (c *Core) heed(m *Message, e *Effects) bool {
+func (c *Core) followLeader(m *Message, e *Effects) bool {
 	if c.role == Leader || c.role == Follower && c.leader != 0 && c.leader != m.From {
 		c.counters.Unexpected++
 		return false

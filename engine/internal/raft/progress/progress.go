@@ -81,7 +81,7 @@ func (p *Progress) Ack(match uint64) (moved, streams bool) {
 //
 //	    match            next-1
 //	──────┼────────────────┼──────────►  index
-//	 stale│  to be heeded  │ stale in Probe (answers to a stream given up); heeded in Stream
+//	 stale│  to be counted  │ stale in Probe (answers to a stream given up); counted in Stream
 func (p *Progress) Stale(prev uint64) bool {
 	if prev <= p.Match {
 		return true

@@ -22,7 +22,7 @@ func TestStaleRefusals(t *testing.T) {
 	}
 	p.Mode = Stream
 	if p.Stale(20) || !p.Stale(5) {
-		t.Error("a stream heeds every refusal above match")
+		t.Error("a stream counts every refusal above match")
 	}
 }
 
