@@ -365,9 +365,9 @@ func (x *examiner) records(f *found) (records []byte, wrong string) {
 		return nil, "the checksum is right, but these are no entries: " + err.Error()
 	case n != int(h.count):
 		return nil, fmt.Sprintf("the checksum is right, but there are %d entries, not %d", n, h.count)
-	case n > 0 && (term != h.entryTrm || first != h.first):
+	case n > 0 && (term != h.entryTerm || first != h.first):
 		return nil, fmt.Sprintf("the checksum is right, but the entries are from %d on in term %d, not from %d on in term %d",
-			first, term, h.first, h.entryTrm)
+			first, term, h.first, h.entryTerm)
 	}
 	return records, ""
 }

@@ -551,7 +551,7 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *device.Memo
 			continue
 		}
 		hd.metadata = slices.Clone(hd.metadata)
-		for _, v := range []*uint64{&hd.first, &hd.number, &hd.promise, &hd.chain, &hd.commit, &hd.entryTrm, &hd.epoch, &hd.ordinal,
+		for _, v := range []*uint64{&hd.first, &hd.number, &hd.promise, &hd.chain, &hd.commit, &hd.entryTerm, &hd.epoch, &hd.ordinal,
 			&hd.live, &hd.position, &hd.hard.Term} {
 			if rng.IntN(11) == 0 {
 				*v = wild()

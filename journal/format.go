@@ -65,18 +65,18 @@ type Hard struct {
 
 // header is the decoded header of a batch.
 type header struct {
-	flags                   uint16
-	sectors                 int // of the header
-	payload                 int // bytes
-	id                      Identity
-	epoch, ordinal, live    uint64
-	position                uint64
-	number, promise, chain  uint64
-	hard                    Hard
-	commit, first, entryTrm uint64
-	count                   uint32
-	metadata                []byte
-	sum                     uint64
+	flags                    uint16
+	sectors                  int // of the header
+	payload                  int // bytes
+	id                       Identity
+	epoch, ordinal, live     uint64
+	position                 uint64
+	number, promise, chain   uint64
+	hard                     Hard
+	commit, first, entryTerm uint64
+	count                    uint32
+	metadata                 []byte
+	sum                      uint64
 }
 
 // total is the batch's length in the file for a block size.
@@ -136,7 +136,7 @@ func sealBatch(buf []byte, h *header, scratch []byte) (sum uint64, rest []byte) 
 	s = le.AppendUint32(s, uint32(h.payload))
 	s = le.AppendUint32(s, uint32(len(h.metadata)))
 	for _, v := range [...]uint64{h.id.Cluster, h.id.Replica, h.epoch, h.ordinal, h.live, h.position, h.number,
-		h.promise, h.chain, h.hard.Term, h.hard.Vote, h.commit, h.first, h.entryTrm} {
+		h.promise, h.chain, h.hard.Term, h.hard.Vote, h.commit, h.first, h.entryTerm} {
 		s = le.AppendUint64(s, v)
 	}
 	s = le.AppendUint32(s, h.count)
@@ -213,7 +213,7 @@ func parseHeader(b []byte, glued []byte) (h header, tail []byte, err error) {
 	h.epoch, h.ordinal, h.live, h.position = u(40), u(48), u(56), u(64)
 	h.number, h.promise, h.chain = u(72), u(80), u(88)
 	h.hard = Hard{Term: u(96), Vote: u(104)}
-	h.commit, h.first, h.entryTrm = u(112), u(120), u(128)
+	h.commit, h.first, h.entryTerm = u(112), u(120), u(128)
 	h.count = le.Uint32(g[136:])
 	if h.first == 0 || h.first+uint64(h.count) < h.first {
 		return h, nil, errNonsense

@@ -133,7 +133,7 @@ func (r *recovery) believe(h *header, k int, pos int64) {
 	case h.first > r.index.next || h.first < r.out.First:
 		r.out.First = h.first // a snapshot was restored, or a tail behind the first live segment was cut
 	}
-	r.index.add(span{first: h.first, count: h.count, term: h.entryTrm, size: uint32(h.total(r.block)),
+	r.index.add(span{first: h.first, count: h.count, term: h.entryTerm, size: uint32(h.total(r.block)),
 		at: mark{h.ordinal, h.position, h.number}})
 	for i := range r.ranges { // a later batch that begins lower overrules what is lost
 		if rg := &r.ranges[i]; h.first <= rg.First {

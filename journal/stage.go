@@ -182,7 +182,7 @@ func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	clear(g.buf[g.sectors*sectorBytes+g.used : size])
 	first := j.overrules(g)
 	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: first,
-		count: g.count, entryTrm: g.term, metadata: g.metadata}
+		count: g.count, entryTerm: g.term, metadata: g.metadata}
 	at := j.write(g.buf[:size], &h)
 	j.last, j.commit = first+uint64(g.count)-1, max(j.commit, g.commit)
 	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
