@@ -397,7 +397,7 @@ func (x *examiner) conclude(s *state) {
 	for _, rg := range w.out.Lost {
 		w.out.Last = min(w.out.Last, max(rg.First, 1)-1)
 	}
-	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagDoubt != 0
+	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagProbation != 0
 	w.out.Damaged = s.damaged || len(w.out.Lost) > 0 || w.last.flags&flagDamaged != 0 || w.out.Commit > w.index.next-1
 	if (s.probation || s.damaged) && r.Sound() {
 		x.found(Finding{Kind: Missing, Harm: true, File: stateName, First: 1, Text: "an earlier opening found that " +

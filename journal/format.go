@@ -42,19 +42,19 @@ import (
 // old blocks of a recycled segment; ids defeat copied disks; the chain gives
 // order; the promise tells a torn end from lost ground.
 const (
-	magic        = 0x314a5252 // "RRJ1"
-	version      = 1
-	flagOpen     = 1 // opens a segment
-	flagSeal     = 2 // promises what stands before it
-	flagDoubt    = 4 // written on probation
-	flagDamaged  = 8 // written while entries are missing
-	fixedBytes   = 144
-	sectorBytes  = 512
-	pieceBytes   = sectorBytes - 4
-	checkBytes   = 4096
-	metadataMax  = 2048
-	headerSector = 7 // of a group of usual size: 3556 bytes
-	blockDefault = device.Block
+	magic         = 0x314a5252 // "RRJ1"
+	version       = 1
+	flagOpen      = 1 // opens a segment
+	flagSeal      = 2 // promises what stands before it
+	flagProbation = 4 // written on probation
+	flagDamaged   = 8 // written while entries are missing
+	fixedBytes    = 144
+	sectorBytes   = 512
+	pieceBytes    = sectorBytes - 4
+	checkBytes    = 4096
+	metadataMax   = 2048
+	headerSector  = 7 // of a group of usual size: 3556 bytes
+	blockDefault  = device.Block
 )
 
 // Hard is the hard state: term and vote.

@@ -89,24 +89,24 @@ type Journal struct {
 	open    []byte // one block: opening and seal batches
 	scratch []byte
 
-	number   uint64 // of the newest batch submitted
-	chain    uint64
-	position int64 // in the current segment
-	last     uint64
-	held     uint64 // first lost entry, while what stands behind it is kept; 0: none
-	commit   uint64
-	metadata []byte
-	newMeta  bool // the next batch carries metadata
-	tag      uint64
-	compact  uint64 // entries below may go with the next submission
-	sealed   bool
-	idle     int64 // since when nothing is in flight
-	quick    bool  // the last write took less than inlineMax
-	dirty    bool  // the next submission writes the state file
-	durable  atomic.Uint64
-	since    atomic.Int64 // when the write in flight began, 0: none
-	err      error        // the stage's copy of failure
-	failure  atomic.Pointer[error]
+	number          uint64 // of the newest batch submitted
+	chain           uint64
+	position        int64 // in the current segment
+	last            uint64
+	held            uint64 // first lost entry, while what stands behind it is kept; 0: none
+	commit          uint64
+	metadata        []byte
+	metadataPending bool // the next batch carries metadata
+	tag             uint64
+	compact         uint64 // entries below may go with the next submission
+	sealed          bool
+	idle            int64 // since when nothing is in flight
+	quick           bool  // the last write took less than inlineMax
+	dirty           bool  // the next submission writes the state file
+	durable         atomic.Uint64
+	since           atomic.Int64 // when the write in flight began, 0: none
+	err             error        // the stage's copy of failure
+	failure         atomic.Pointer[error]
 
 	writes, bytes atomic.Uint64
 }
@@ -144,7 +144,7 @@ func (j *Journal) SetMetadata(b []byte) error {
 	if len(b) > metadataMax {
 		return fmt.Errorf("journal: metadata of %d bytes; at most %d", len(b), metadataMax)
 	}
-	j.metadata, j.newMeta = append([]byte(nil), b...), true
+	j.metadata, j.metadataPending = append([]byte(nil), b...), true
 	return nil
 }
 

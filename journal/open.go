@@ -339,7 +339,7 @@ func (j *Journal) resume(r *recovery) error {
 	// The newest batch says so too: a state file that has fallen back must not
 	// bring back a vote. And a log shorter than what it says is committed lacks
 	// something, whatever else is known.
-	j.state.probation = j.state.probation || out.Probation || r.last.flags&flagDoubt != 0
+	j.state.probation = j.state.probation || out.Probation || r.last.flags&flagProbation != 0
 	j.state.damaged = j.state.damaged || len(out.Lost) > 0 || r.last.flags&flagDamaged != 0 ||
 		out.Commit > j.index.next-1
 	out.Probation, out.Damaged = j.state.probation, j.state.damaged

@@ -83,9 +83,9 @@ const segmentNew = "segment.new"
 // compaction gives and the log takes is deleted.
 const sparesMin = 8
 
-// tend tries again to make a segment that found no space, and returns an error
+// maintain tries again to make a segment that found no space, and returns an error
 // of the maker that poisons.
-func (s *segments) tend(now int64) error {
+func (s *segments) maintain(now int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

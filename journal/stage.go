@@ -64,8 +64,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 func (j *Journal) begin(g *group, b *Batch, need int) {
 	g.first, g.count, g.used, g.term, g.full = b.First, 0, 0, b.Term, false
 	g.metadata = nil
-	if j.newMeta {
-		g.metadata, j.newMeta = j.metadata, false
+	if j.metadataPending {
+		g.metadata, j.metadataPending = j.metadata, false
 	}
 	g.room = max(j.cfg.GroupBytes, need)
 	g.sectors = headerSectors(g.room, len(g.metadata))
@@ -116,7 +116,7 @@ func (j *Journal) NextDeadline() int64 {
 
 func (j *Journal) reap(now int64) (worked int) {
 	if j.err == nil {
-		if err := j.segments.tend(now); err != nil {
+		if err := j.segments.maintain(now); err != nil {
 			j.fail(err)
 		}
 	}
@@ -229,7 +229,7 @@ func (j *Journal) ready(size int, hard Hard, now int64) bool {
 func (j *Journal) write(buf []byte, h *header) mark {
 	seg := j.segments.current()
 	if j.state.probation {
-		h.flags |= flagDoubt
+		h.flags |= flagProbation
 	}
 	if j.state.damaged {
 		h.flags |= flagDamaged

@@ -35,12 +35,12 @@ func (v verdict) String() string {
 type tri uint8
 
 const (
-	any3 tri = iota
+	either tri = iota
 	yes
 	no
 )
 
-func (t tri) fits(b bool) bool { return t == any3 || (t == yes) == b }
+func (t tri) fits(b bool) bool { return t == either || (t == yes) == b }
 
 var rules = []struct {
 	header, sums, chain, allTags, someTags, unreadable, promised tri

@@ -83,7 +83,7 @@ var mutants = []mutant{
 	{"last-resort-of-everybody", "found here: all grant, and those who know have forgotten", "engine/internal/raft/election.go",
 		"case result == quorum.Pending || !sound:", "case result == quorum.Pending || !sound && (c.granted == 0 || (c.granted|c.lastResort) != c.voters):"},
 	{"probation-ends-by-restart", "the sealed log looks whole the second time", "journal/open.go",
-		"j.state.probation = j.state.probation || out.Probation || r.last.flags&flagDoubt != 0", "j.state.probation = out.Probation"},
+		"j.state.probation = j.state.probation || out.Probation || r.last.flags&flagProbation != 0", "j.state.probation = out.Probation"},
 	{"lapse-ignored", "found here: a member that lost its end is never fed again", "engine/internal/raft/leading.go",
 		"if m.PrevIndex == p.Match && m.PrevIndex > 0 {", "if false {"},
 	{"probation-ends-by-old-heartbeat", "a heartbeat on its way since before the start says where the log ends", "engine/internal/raft/probation.go",
