@@ -12,7 +12,7 @@ import (
 
 // describe says in words why a place in the log is not believed, by what
 // stands there instead.
-func (x *examiner) describe(f *found, k int, pos int64) (Kind, string) {
+func (x *examiner) describe(f *position, k int, pos int64) (Kind, string) {
 	seg, block := x.walk.live[k], x.walk.block
 	if f.facts.header {
 		return x.payload(&f.header, seg, pos)

@@ -22,7 +22,7 @@ type Look struct {
 	FS  device.FS // tests; nil: Dir
 	// Visit, when set, sees every batch of the log in the order of writing, in a
 	// second reading. Its error ends that.
-	Visit func(f *Found) error
+	Visit func(f *BatchInfo) error
 }
 
 // livePasses is how often a directory in use is read at most.
@@ -105,7 +105,7 @@ type examiner struct {
 	report  Report
 	scan    scan
 	walk    recovery
-	visit   func(*Found) error
+	visit   func(*BatchInfo) error
 	stopped error
 	index   *index // what the reading before found to be the log; only with visit
 	ahead   bool   // read ahead
@@ -114,7 +114,7 @@ type examiner struct {
 	buf     []byte
 }
 
-func (x *examiner) found(f Finding) { x.report.Findings = append(x.report.Findings, f) }
+func (x *examiner) note(f Finding) { x.report.Findings = append(x.report.Findings, f) }
 
 func (x *examiner) read() error {
 	names, err := x.fs.List()
@@ -135,7 +135,7 @@ func (x *examiner) read() error {
 		return err
 	}
 	for _, n := range x.scan.unfinished {
-		x.found(Finding{Kind: Leftover, File: n, First: 1, Text: "a segment that was being made; the next opening removes it"})
+		x.note(Finding{Kind: Leftover, File: n, First: 1, Text: "a segment that was being made; the next opening removes it"})
 	}
 	for _, rg := range x.scan.wrong {
 		x.file(rg)
@@ -186,7 +186,7 @@ func (x *examiner) file(rg Range) {
 	} else if strings.Contains(rg.Cause, "is the same segment") {
 		kind = Wrong
 	}
-	x.found(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1, Text: rg.Cause})
+	x.note(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1, Text: rg.Cause})
 }
 
 // gaps reports live segments without a file.
@@ -201,7 +201,7 @@ func (x *examiner) gaps(s *state) {
 				f.Text = fmt.Sprintf("the batch that opens segment %d has rotted; its batches go on at offset %d", g, at)
 			}
 		}
-		x.found(f)
+		x.note(f)
 	}
 }
 
@@ -252,7 +252,7 @@ func (x *examiner) bytes(seg *segment, off, n int64, block int) []byte {
 }
 
 // look takes note of one position that the walk judged.
-func (x *examiner) look(f *found, k int, pos int64, v verdict, cause string) {
+func (x *examiner) look(f *position, k int, pos int64, v verdict, cause string) {
 	if f.facts.header {
 		x.batch(f, k, pos, cause)
 	}
@@ -276,7 +276,7 @@ func (x *examiner) extend(k int, pos int64) {
 }
 
 // place reports a position where the log is not whole.
-func (x *examiner) place(f *found, k int, pos int64, v verdict) {
+func (x *examiner) place(f *position, k int, pos int64, v verdict) {
 	seg := x.walk.live[k]
 	n := Finding{File: seg.name, Offset: pos, First: 1, Harm: true}
 	switch {
@@ -296,14 +296,14 @@ func (x *examiner) place(f *found, k int, pos int64, v verdict) {
 	if v == rot {
 		n.Text += "; nothing says that it was acknowledged, so the log ends before it, on probation"
 	}
-	x.found(n)
+	x.note(n)
 	if n.Bytes == 0 {
 		x.begun = len(x.report.Findings)
 	}
 }
 
 // batch counts a batch, and shows it to the visitor.
-func (x *examiner) batch(f *found, k int, pos int64, cause string) {
+func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 	h, r, seg := &f.header, &x.report, &x.report.Segments[k]
 	size := h.total(x.walk.block)
 	seg.Batches, seg.End = seg.Batches+1, pos+int64(size)
@@ -333,14 +333,14 @@ func (x *examiner) batch(f *found, k int, pos int64, cause string) {
 	}
 	records, wrong := x.records(f)
 	if f.facts.sums && wrong != "" {
-		x.found(Finding{Kind: Wrong, Harm: true, File: seg.File, Offset: pos, Bytes: int64(size), First: h.first,
+		x.note(Finding{Kind: Wrong, Harm: true, File: seg.File, Offset: pos, Bytes: int64(size), First: h.first,
 			Last: h.first + uint64(h.count) - 1, Text: wrong})
 		cause = wrong
 	}
 	if x.visit == nil || x.stopped != nil {
 		return
 	}
-	b := Found{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size), Promise: h.promise,
+	b := BatchInfo{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size), Promise: h.promise,
 		Metadata: h.metadata, Records: records, Bad: cause}
 	if s, err := x.index.find(h.first); err == nil && h.count > 0 && s.at == (mark{h.ordinal, h.position, h.number}) {
 		b.Live = s.count
@@ -350,7 +350,7 @@ func (x *examiner) batch(f *found, k int, pos int64, cause string) {
 
 // records takes the payload of a good batch apart and says what is wrong with
 // it although its checksum is right.
-func (x *examiner) records(f *found) (records []byte, wrong string) {
+func (x *examiner) records(f *position) (records []byte, wrong string) {
 	h := &f.header
 	if !f.facts.sums || h.count == 0 && h.payload == 0 {
 		return nil, ""
@@ -390,7 +390,7 @@ func (x *examiner) conclude(s *state) {
 		}
 	}
 	if err := w.settle(); err != nil {
-		x.found(Finding{Kind: Wrong, Harm: true, File: stateName, First: 1, Text: err.Error()})
+		x.note(Finding{Kind: Wrong, Harm: true, File: stateName, First: 1, Text: err.Error()})
 	}
 	w.out.Incarnation = max(s.incarnation, w.last.number>>40)
 	w.out.Last, w.out.Segments = w.index.next-1, len(w.live)
@@ -400,11 +400,11 @@ func (x *examiner) conclude(s *state) {
 	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagProbation != 0
 	w.out.Damaged = s.damaged || len(w.out.Lost) > 0 || w.last.flags&flagDamaged != 0 || w.out.Commit > w.index.next-1
 	if (s.probation || s.damaged) && r.Sound() {
-		x.found(Finding{Kind: Missing, Harm: true, File: stateName, First: 1, Text: "an earlier opening found that " +
+		x.note(Finding{Kind: Missing, Harm: true, File: stateName, First: 1, Text: "an earlier opening found that " +
 			"acknowledged entries may be missing, and no leader has filled them in since"})
 	}
 	if w.out.Commit > w.index.next-1 {
-		x.found(Finding{Kind: Missing, Harm: true, File: "the log", First: w.index.next, Last: w.out.Commit,
+		x.note(Finding{Kind: Missing, Harm: true, File: "the log", First: w.index.next, Last: w.out.Commit,
 			Text: "these entries are known to be committed, and no batch holds them"})
 	}
 	r.Sealed = w.last.flags&flagSeal != 0 || s.sealed.number >= w.last.number
@@ -424,7 +424,7 @@ func (x *examiner) spare(seg *segment, s *state) {
 	}
 	x.report.Segments = append(x.report.Segments, r)
 	if h != nil && h.id != s.id {
-		x.found(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
+		x.note(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
 			"a segment of member %d of cluster %016x: a copied disk? it counts as a spare", h.id.Replica, h.id.Cluster)})
 	}
 }

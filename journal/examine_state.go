@@ -13,7 +13,7 @@ import (
 // is false when not even the sizes of the directory are known.
 func (x *examiner) state(names []string) (s state, ok bool) {
 	bad := func(kind Kind, off int64, harm bool, format string, args ...any) {
-		x.found(Finding{Kind: kind, Harm: harm, File: stateName, Offset: off, First: 1, Text: fmt.Sprintf(format, args...)})
+		x.note(Finding{Kind: kind, Harm: harm, File: stateName, Offset: off, First: 1, Text: fmt.Sprintf(format, args...)})
 	}
 	if !slices.Contains(names, stateName) {
 		bad(Missing, 0, true, "the state file is gone: this member no longer knows how it voted and must not start again "+
@@ -80,7 +80,7 @@ func (x *examiner) copy(i int, b []byte, c *chosen, chosen bool) {
 	if chosen {
 		f.Text += "; the next opening mends it from the others"
 	}
-	x.found(f)
+	x.note(f)
 }
 
 // guess takes the sizes from whatever still tells them, so that a directory

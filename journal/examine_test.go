@@ -289,7 +289,7 @@ func TestExamineVisits(t *testing.T) {
 	work(w, h, 12)
 	var log []uint64 // term by index
 	batches, number := 0, uint64(0)
-	r, err := Examine(Look{FS: fs, Visit: func(f *Found) error {
+	r, err := Examine(Look{FS: fs, Visit: func(f *BatchInfo) error {
 		if f.Number <= number || f.Bad != "" {
 			t.Errorf("batch %d after %d: %+v", f.Number, number, f)
 		}
@@ -311,7 +311,7 @@ func TestExamineVisits(t *testing.T) {
 		}
 	}
 	enough := errors.New("enough")
-	if _, err := Examine(Look{FS: fs, Visit: func(*Found) error { return enough }}); !errors.Is(err, enough) {
+	if _, err := Examine(Look{FS: fs, Visit: func(*BatchInfo) error { return enough }}); !errors.Is(err, enough) {
 		t.Fatal(err)
 	}
 }
@@ -377,7 +377,7 @@ func TestExamineOnRealFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := shot(t, dir)
-	r, err := Examine(Look{Dir: filepath.Join(dir, "journal"), Visit: func(*Found) error { return nil }})
+	r, err := Examine(Look{Dir: filepath.Join(dir, "journal"), Visit: func(*BatchInfo) error { return nil }})
 	if err != nil || r.Holder != 0 || r.Sound() || len(r.Findings) != 2 {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -422,7 +422,7 @@ func TestExamineBesideAWriter(t *testing.T) {
 		times = 2000
 	}
 	for range times {
-		r, err := Examine(Look{Dir: dir, Visit: func(*Found) error { return nil }})
+		r, err := Examine(Look{Dir: dir, Visit: func(*BatchInfo) error { return nil }})
 		if err != nil || !r.Sound() {
 			t.Errorf("%+v %v", r, err)
 			break

@@ -83,13 +83,13 @@ var (
 
 // IdentityError: the directory belongs to another member or cluster.
 type IdentityError struct {
-	Dir         string
-	Found, Told Identity
+	Dir                  string
+	Observed, Configured Identity
 }
 
 func (e *IdentityError) Error() string {
 	return fmt.Sprintf("journal: %s belongs to member %d of cluster %016x, not to member %d of cluster %016x: "+
-		"give that member its own directory", e.Dir, e.Found.Replica, e.Found.Cluster, e.Told.Replica, e.Told.Cluster)
+		"give that member its own directory", e.Dir, e.Observed.Replica, e.Observed.Cluster, e.Configured.Replica, e.Configured.Cluster)
 }
 
 // Range is a run of log indices whose bytes are lost. Last is the largest

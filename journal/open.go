@@ -115,7 +115,7 @@ func (j *Journal) recover() (*Recovery, error) {
 		return nil, err
 	}
 	if missing {
-		if s.state, err = j.found(names); err != nil {
+		if s.state, err = j.bootstrap(names); err != nil {
 			return nil, err
 		}
 		if names, err = j.fs.List(); err != nil { // what an earlier start left half done is gone
@@ -123,7 +123,7 @@ func (j *Journal) recover() (*Recovery, error) {
 		}
 	}
 	if s.state.id != j.cfg.Identity {
-		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.state.id, Told: j.cfg.Identity}
+		return nil, &IdentityError{Dir: j.cfg.Dir, Observed: s.state.id, Configured: j.cfg.Identity}
 	}
 	if err := j.adopt(&s.state); err != nil {
 		return nil, err
@@ -245,10 +245,10 @@ func (j *Journal) tryFile(open func(string, device.Flags) (device.File, error), 
 	return errors.Join(do(f, device.Aligned(j.fs.Align(), j.fs.Align()), 0), f.Close())
 }
 
-// found begins a journal in a directory without a state file. That file is
+// bootstrap begins a journal in a directory without a state file. That file is
 // made before any segment, so segments without one are amnesia, whatever they
 // hold.
-func (j *Journal) found(names []string) (state, error) {
+func (j *Journal) bootstrap(names []string) (state, error) {
 	for _, n := range names {
 		if strings.HasSuffix(n, ".seg") {
 			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; remove the directory and "+

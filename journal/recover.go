@@ -53,18 +53,18 @@ type recovery struct {
 	glued      []byte
 	// look sees each position as it is judged: tools; else nil. A batch's records
 	// are valid until it returns.
-	look func(f *found, k int, pos int64, v verdict, cause string)
+	look func(f *position, k int, pos int64, v verdict, cause string)
 }
 
-// found is one position looked at.
-type found struct {
+// position is one place where a batch may begin, and what is there.
+type position struct {
 	facts   facts
 	header  header
 	payload []byte
 }
 
 // inspect looks at the batch at a position of segment k.
-func (r *recovery) inspect(k int, pos int64) (f found) {
+func (r *recovery) inspect(k int, pos int64) (f position) {
 	seg := r.live[k]
 	b, bad := r.win.at(seg.file, seg.size, pos, r.block, r.block)
 	if b == nil {
@@ -183,7 +183,7 @@ func (r *recovery) walk() {
 	}
 }
 
-func (r *recovery) judged(f *found, k int, pos int64, v verdict, cause string) {
+func (r *recovery) judged(f *position, k int, pos int64, v verdict, cause string) {
 	if r.look != nil {
 		r.look(f, k, pos, v, cause)
 	}
@@ -252,7 +252,7 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 // damage notes a lost range and finds where the log goes on. When the header
 // survived, its entries are lost; when it did not, the batch may have cut, and
 // everything above the last known commit is in doubt up to the next batch.
-func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool) {
+func (r *recovery) damage(f *position, k int, pos int64, cause string) (int, int64, bool) {
 	r.unreadable = r.unreadable || f.facts.unreadable
 	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header {

@@ -94,8 +94,8 @@ func (r *Report) Harm() (list []Finding) {
 	return list
 }
 
-// Found is one batch that Examine walked over.
-type Found struct {
+// BatchInfo is one batch that Examine walked over.
+type BatchInfo struct {
 	File    string
 	Offset  int64
 	Ordinal uint64 // of the segment

@@ -26,7 +26,7 @@ type scan struct {
 // go on behind a file that cannot be read. What was opened is in the result
 // also when there is an error.
 func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, all bool) (sc scan, err error) {
-	var found []opening
+	var openings []opening
 	for _, n := range names {
 		if n == segmentNew || n == stateNew {
 			sc.unfinished = append(sc.unfinished, n)
@@ -39,7 +39,7 @@ func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, al
 			if o.seg != nil {
 				sc.spares = append(sc.spares, o.seg)
 			}
-			sc.sort(found)
+			sc.sort(openings)
 			return sc, err
 		}
 		if err != nil {
@@ -51,9 +51,9 @@ func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, al
 			}
 			continue
 		}
-		found = append(found, o)
+		openings = append(openings, o)
 	}
-	sc.sort(found)
+	sc.sort(openings)
 	return sc, nil
 }
 
@@ -98,16 +98,16 @@ func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o
 // sort orders the live segments. Of two with one ordinal the newer holds. Two of
 // one number are copies, since a number is written once: nobody can tell which
 // of them was written to since.
-func (sc *scan) sort(found []opening) {
-	slices.SortFunc(found, func(a, b opening) int {
+func (sc *scan) sort(openings []opening) {
+	slices.SortFunc(openings, func(a, b opening) int {
 		return cmp.Or(cmp.Compare(a.head.ordinal, b.head.ordinal), cmp.Compare(b.head.number, a.head.number))
 	})
-	for i, o := range found {
-		if i > 0 && found[i-1].head.number == o.head.number {
+	for i, o := range openings {
+		if i > 0 && openings[i-1].head.number == o.head.number {
 			sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: o.seg.name, Cause: fmt.Sprintf(
-				"%s is the same segment: move the older copy out of this directory", found[i-1].seg.name)})
+				"%s is the same segment: move the older copy out of this directory", openings[i-1].seg.name)})
 		}
-		if i > 0 && found[i-1].head.ordinal == o.head.ordinal {
+		if i > 0 && openings[i-1].head.ordinal == o.head.ordinal {
 			sc.spares = append(sc.spares, o.seg)
 			continue
 		}

@@ -92,31 +92,31 @@ type chosen struct {
 // are several. During a change the old pair or the new one is whole. Two pairs
 // of one sequence that differ cannot be: a copied disk, or a second writer.
 func chooseState(copies [][]byte) (c chosen, err error) {
-	var found [stateCopies]state
+	var records [stateCopies]state
 	var ok [stateCopies]bool
 	readable, agreed := 0, false
 	for i, b := range copies {
-		if found[i], ok[i] = decodeState(b); ok[i] {
+		if records[i], ok[i] = decodeState(b); ok[i] {
 			readable++
-			c.seen = max(c.seen, found[i].sequence)
+			c.seen = max(c.seen, records[i].sequence)
 		}
 	}
-	for i := range found {
+	for i := range records {
 		for k := range i {
 			switch {
-			case !ok[i] || !ok[k] || found[i] != found[k]:
-			case !agreed || found[i].sequence > c.state.sequence:
-				c.state, agreed = found[i], true
-			case found[i].sequence == c.state.sequence && found[i] != c.state:
-				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState, found[i].sequence)
+			case !ok[i] || !ok[k] || records[i] != records[k]:
+			case !agreed || records[i].sequence > c.state.sequence:
+				c.state, agreed = records[i], true
+			case records[i].sequence == c.state.sequence && records[i] != c.state:
+				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState, records[i].sequence)
 			}
 		}
 	}
 	if !agreed {
 		return c, fmt.Errorf("%w: no two of its %d copies agree (%d readable)", ErrState, len(copies), readable)
 	}
-	for i := range found {
-		if !ok[i] || found[i] != c.state {
+	for i := range records {
+		if !ok[i] || records[i] != c.state {
 			c.bad = append(c.bad, i)
 		}
 	}
