@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -210,7 +211,7 @@ func (j *Journal) probe(known bool) (err error) {
 	} else {
 		err = j.tryFile(j.fs.Create, name, device.File.WriteAt)
 	}
-	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct && strings.Contains(err.Error(), "invalid argument") {
+	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct && errors.Is(err, syscall.EINVAL) {
 		if !known {
 			// The probe exists only to be removed; its own removal may fail too.
 			_ = j.fs.Remove(name)

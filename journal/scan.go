@@ -130,7 +130,8 @@ func (sc *scan) gaps(live, last uint64) (gaps []uint64) {
 	return gaps
 }
 
-// gapsMax bounds what is told of missing segments, should a number be wild.
+// gapsMax bounds the list of missing segments, whatever number a damaged header
+// claims.
 const gapsMax = 1024
 
 // missing describes a live segment that cannot be found: everything between

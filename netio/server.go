@@ -266,7 +266,8 @@ func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
 	}
 }
 
-// closeQuietly closes a connection whose fate interests nobody any more.
+// closeQuietly closes a connection that no handler has seen: an error would have
+// nobody to go to.
 func closeQuietly(nc net.Conn) { _ = nc.Close() }
 
 // events adapts gnet's callbacks. All but OnBoot and OnShutdown come in a loop.
@@ -275,7 +276,7 @@ type events struct {
 	server *Server
 }
 
-// OnOpen meets a connection in its loop.
+// OnOpen is the first call for a connection, in its loop.
 func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	switch x := gc.Context().(type) {
 	case *Loop:
@@ -307,7 +308,7 @@ func (e *events) OnTraffic(gc gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// OnClose says goodbye.
+// OnClose is the last call for a connection. Its handler learns the cause.
 func (e *events) OnClose(gc gnet.Conn, err error) gnet.Action {
 	if c, ok := gc.Context().(*Conn); ok {
 		c.loop.enter()
