@@ -9,6 +9,8 @@ import (
 // bytes, clocks, sockets or sequences. One goroutine calls it, and carries out the effects of a call
 // before the next one.
 //
+// The numbers in brackets are those of docs/architecture.md.
+//
 //  1. commit ≤ last index; commit never falls; nothing is cut below commit (I2).
 //  2. commit ≤ verified ≤ last index.
 //  3. An append ack says min(durable, verified), never more (I3).
