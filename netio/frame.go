@@ -48,13 +48,14 @@ func (e *FrameError) Error() string {
 // Unwrap gives one of the ErrFrame errors.
 func (e *FrameError) Unwrap() error { return e.Err }
 
-// AppendFrameHeader appends room for a header, to be filled in by SealFrame once the payload follows it.
+// AppendFrameHeader appends room for a header, to be filled in by SealFrame once the payload
+// follows it.
 func AppendFrameHeader(dst []byte) []byte {
 	return append(dst, make([]byte, FrameHeaderSize)...)
 }
 
-// SealFrame fills in the header of a frame that lies in one piece: frame[:FrameHeaderSize] is the room,
-// the rest the payload.
+// SealFrame fills in the header of a frame that lies in one piece: frame[:FrameHeaderSize] is the
+// room, the rest the payload.
 func SealFrame(frame []byte, flags uint32) {
 	var s FrameSum
 	s.Reset(flags)
@@ -70,8 +71,8 @@ func AppendFrame(dst []byte, flags uint32, payload []byte) []byte {
 	return dst
 }
 
-// FrameSum computes the header of a frame whose payload lies in several pieces: Reset, Write for each piece
-// in order, Seal. It allocates nothing. One goroutine at a time.
+// FrameSum computes the header of a frame whose payload lies in several pieces: Reset, Write for
+// each piece in order, Seal. It allocates nothing. One goroutine at a time.
 type FrameSum struct {
 	digest xxhash.Digest
 	flags  uint32
@@ -96,7 +97,8 @@ func (s *FrameSum) Write(p []byte) {
 // Len is the number of payload bytes so far.
 func (s *FrameSum) Len() int { return s.length }
 
-// Seal fills in header[:FrameHeaderSize]. A payload that is empty or longer than 4 GiB is a broken invariant.
+// Seal fills in header[:FrameHeaderSize]. A payload that is empty or longer than 4 GiB is a broken
+// invariant.
 func (s *FrameSum) Seal(header []byte) {
 	if s.length == 0 || int64(s.length) > int64(^uint32(0)) {
 		panic(fmt.Sprintf("netio: a frame of %d bytes", s.length))

@@ -19,9 +19,9 @@ type LinkConfig struct {
 	// Handler is called in the loop for each connection made. nil closes that connection.
 	Handler Acceptor
 
-	// Patience ends a connection whose bytes the other host does not acknowledge, or has no room for, for this long.
-	// 0 leaves it to the system, which tries for a quarter of an hour, and after a partition as late again as that
-	// took. Linux only.
+	// Patience ends a connection whose bytes the other host does not acknowledge, or has no room
+	// for, for this long. 0 leaves it to the system, which tries for a quarter of an hour, and
+	// after a partition as late again as that took. Linux only.
 	Patience time.Duration
 
 	DialTimeout time.Duration // 1 s
@@ -37,8 +37,9 @@ type LinkState struct {
 	Err         error // why the last attempt or connection ended; nil before the first failure
 }
 
-// Link keeps one outgoing connection alive: it dials on a goroutine of its own, gives the connection to its
-// loop, and dials again when it is lost, until Close. Its methods may be called from any goroutine.
+// Link keeps one outgoing connection alive: it dials on a goroutine of its own, gives the
+// connection to its loop, and dials again when it is lost, until Close. Its methods may be called
+// from any goroutine.
 type Link struct {
 	loop   *Loop
 	cfg    LinkConfig

@@ -58,8 +58,8 @@ func TestLinkRedialsAfterRestart(t *testing.T) {
 	stop(t, first)
 }
 
-// A host that takes no more bytes and says nothing: what a partition looks like that drops every packet. The link must
-// not wait for as long as the system would.
+// A host that takes no more bytes and says nothing: what a partition looks like that drops every
+// packet. The link must not wait for as long as the system would.
 func TestLinkLosesPatience(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

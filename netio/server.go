@@ -18,8 +18,8 @@ type Config struct {
 	Listeners []Listener // none is allowed: a server of outgoing links only
 	Loops     int        // number of loops; 1
 
-	// Poll is called in loop l after the socket events of a batch and after Wake, never concurrently
-	// for one loop. It may run with nothing to do. It must not block.
+	// Poll is called in loop l after the socket events of a batch and after Wake, never
+	// concurrently for one loop. It may run with nothing to do. It must not block.
 	Poll func(l *Loop)
 
 	// Setup is called once, when the loops exist and before the first connection is accepted.
@@ -69,13 +69,13 @@ type Listener struct {
 // connection is closed after what the acceptor wrote, and Closed is never called.
 type Acceptor func(c *Conn) Handler
 
-// Handler serves one connection. All calls come in the connection's loop, none of them inside another
-// call for the same connection, and none inside Poll.
+// Handler serves one connection. All calls come in the connection's loop, none of them inside
+// another call for the same connection, and none inside Poll.
 type Handler interface {
-	// Data gives bytes that arrived, with the unconsumed rest of earlier calls in front, and takes back
-	// how many were consumed. It must consume all it can: it is called again only when more arrives
-	// (or after Resume). b is valid during the call and must not be changed. An error closes the
-	// connection after what was written to it has been sent.
+	// Data gives bytes that arrived, with the unconsumed rest of earlier calls in front, and takes
+	// back how many were consumed. It must consume all it can: it is called again only when more
+	// arrives (or after Resume). b is valid during the call and must not be changed. An error
+	// closes the connection after what was written to it has been sent.
 	Data(c *Conn, b []byte) (n int, err error)
 
 	// Closed is the last call. err is io.EOF when the peer closed, the error given to Close, the
@@ -104,8 +104,8 @@ type Server struct {
 	stopped  chan struct{}
 }
 
-// Start listens on all addresses and starts the loops. A *ListenError names the address that failed;
-// then nothing is left running.
+// Start listens on all addresses and starts the loops. A *ListenError names the address that
+// failed; then nothing is left running.
 func Start(cfg Config) (*Server, error) {
 	cfg.fill()
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
@@ -173,8 +173,8 @@ func (s *Server) Addr(i int) net.Addr { return s.addrs[i] }
 func (s *Server) Conns() int { return int(s.accepted.Load()) }
 
 // Close stops listening, dialing and serving; each open connection's handler gets Closed with
-// ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first its error is
-// returned and closing goes on. It must not be called in a loop.
+// ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first
+// its error is returned and closing goes on. It must not be called in a loop.
 func (s *Server) Close(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		go func() {

@@ -2,7 +2,8 @@ package raft
 
 // The follower's side of replication.
 
-// appendFrom is an Append of this term's leader, followed already. Its run is compared with the log:
+// appendFrom is an Append of this term's leader, followed already. Its run is compared with the
+// log:
 //
 //	       prev                          prev+Count
 //	────────┤ skip: there already ├ rest ─┤           the run

@@ -5,9 +5,9 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft/quorum"
 )
 
-// Core is the Raft of one replica as a step function: indices and terms in, effects out. It knows no
-// bytes, clocks, sockets or sequences. One goroutine calls it, and carries out the effects of a call
-// before the next one.
+// Core is the Raft of one replica as a step function: indices and terms in, effects out. It knows
+// no bytes, clocks, sockets or sequences. One goroutine calls it, and carries out the effects of a
+// call before the next one.
 //
 // The numbers in brackets are those of docs/architecture.md.
 //

@@ -1,10 +1,10 @@
 // Package raft is the consensus core: a step function over indices and terms.
 //
 // A [Core] is called by one goroutine with what happened (a message header, ticks, disk progress,
-// proposals, reads) and appends what is to be done to the caller's [Effects], which the caller carries
-// out in order before the next call. The core never sees an entry's bytes, a clock, a socket or a
-// sequence number, starts no goroutine, and draws its random numbers from a seed, so that a run is
-// repeated by repeating its calls.
+// proposals, reads) and appends what is to be done to the caller's [Effects], which the caller
+// carries out in order before the next call. The core never sees an entry's bytes, a clock, a
+// socket or a sequence number, starts no goroutine, and draws its random numbers from a seed, so
+// that a run is repeated by repeating its calls.
 //
 // The caller's duties:
 //

@@ -40,8 +40,8 @@ func (c *Core) order(p *progress.Progress, e *Effects) {
 	f.Member, f.Mode, f.Next, f.Match = p.ID, p.Mode, p.Next, p.Match
 }
 
-// Propose appends the first n waiting proposals to the log of a leader: all of them, or none when it
-// does not lead, is handing over, or has left the cluster.
+// Propose appends the first n waiting proposals to the log of a leader: all of them, or none when
+// it does not lead, is handing over, or has left the cluster.
 func (c *Core) Propose(n int, e *Effects) (accepted int) {
 	if c.role != Leader || c.transfer.to != 0 || c.self < 0 || n <= 0 {
 		return 0
@@ -99,9 +99,9 @@ func (c *Core) appendAck(m *Message, e *Effects) {
 	}
 }
 
-// backUp finds the last entry where the logs may agree. The member has said that it has nothing of a
-// term above HintTerm up to HintIndex; the first entry after it that the own log has in a term not
-// above that is where to probe. Each step skips a whole term.
+// backUp finds the last entry where the logs may agree. The member has said that it has nothing of
+// a term above HintTerm up to HintIndex; the first entry after it that the own log has in a term
+// not above that is where to probe. Each step skips a whole term.
 func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 	if m.PrevIndex > c.log.last {
 		c.counters.Garbled++

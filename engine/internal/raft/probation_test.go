@@ -30,8 +30,8 @@ func TestConfigRollsBack(t *testing.T) {
 	}
 }
 
-// On probation a grant says that it is of last resort; the probation ends when a leader that
-// echoed the nonce has its whole log here, durable, and not by an older heartbeat or in another term.
+// On probation a grant says that it is of last resort; the probation ends when a leader that echoed
+// the nonce has its whole log here, durable, and not by an older heartbeat or in another term.
 func TestProbationEnds(t *testing.T) {
 	c, e := follower(t, true)
 	c.Step(&Message{Type: Vote, From: 1, To: 2, Term: 2, PrevIndex: 4, PrevTerm: 1}, e)
@@ -68,8 +68,8 @@ func TestProbationEnds(t *testing.T) {
 	}
 }
 
-// An election is won by grants of last resort only where the sound ones meet every majority: half of
-// an even number of voters. Three voters, two of which lost what they alone had committed, would
+// An election is won by grants of last resort only where the sound ones meet every majority: half
+// of an even number of voters. Three voters, two of which lost what they alone had committed, would
 // otherwise elect the third, and all of them grant.
 func TestLastResortNeedsSoundVoters(t *testing.T) {
 	for _, c := range []struct {
@@ -120,9 +120,9 @@ func TestLoneVoterOnProbation(t *testing.T) {
 	}
 }
 
-// Half of four voters meets every majority of four, not of three: 1 and 2 commit the removal of 4 by
-// themselves, 2 forgets it, and 3 and 4 elect 3 beside the vote of last resort. So it takes a joint
-// configuration, which three of four must hold first.
+// Half of four voters meets every majority of four, not of three: 1 and 2 commit the removal of 4
+// by themselves, 2 forgets it, and 3 and 4 elect 3 beside the vote of last resort. So it takes a
+// joint configuration, which three of four must hold first.
 func TestLastResortWhileVotersLeave(t *testing.T) {
 	w := newWorld(4, []uint64{1, 2, 3, 4}, 7)
 	run := func(lines ...string) {
@@ -145,7 +145,8 @@ func TestLastResortWhileVotersLeave(t *testing.T) {
 	}
 }
 
-// The same while voters join: 1 and 2, who have not heard of 4, would commit; 2 forgets it; 3 and 4 elect 3.
+// The same while voters join: 1 and 2, who have not heard of 4, would commit; 2 forgets it; 3 and 4
+// elect 3.
 func TestLastResortWhileVotersJoin(t *testing.T) {
 	w := newWorld(4, []uint64{1, 2, 3}, 7)
 	run := func(lines ...string) {

@@ -13,8 +13,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with what happens now")
 
-// TestTranscripts runs the scripts of testdata. A block is commands, a line "----", and what they print,
-// up to an empty line; lines that start with # are for the reader. Servers are named by id:
+// TestTranscripts runs the scripts of testdata. A block is commands, a line "----", and what they
+// print, up to an empty line; lines that start with # are for the reader. Servers are named by id:
 //
 //	cluster N [voters …]          a fresh cluster of N servers
 //	log ID T T …                  the server's disk holds entries of these terms (restarts it)

@@ -1,6 +1,6 @@
-// Package progress is one member as its leader sees it: how far its log surely agrees, and how it is
-// fed. The core owns Match and Mode; the replication actor owns its own next index and its bytes in
-// flight and follows the core's orders.
+// Package progress is one member as its leader sees it: how far its log surely agrees, and how it
+// is fed. The core owns Match and Mode; the replication actor owns its own next index and its bytes
+// in flight and follows the core's orders.
 //
 //	           ack                       reject, link lost
 //	Probe ───────────► Stream     Stream ───────────────► Probe
@@ -56,8 +56,8 @@ func (p *Progress) Reset(next uint64) {
 	*p = Progress{ID: p.ID, Next: next}
 }
 
-// Lapse takes note that the member lacks what it acknowledged last: it begins anew from there. A late
-// answer that looks the same only costs a probe.
+// Lapse takes note that the member lacks what it acknowledged last: it begins anew from there. A
+// late answer that looks the same only costs a probe.
 func (p *Progress) Lapse() {
 	p.Next, p.Match, p.Mode = p.Match+1, 0, Probe
 }
