@@ -6,7 +6,7 @@ BIN   := bin
 FUZZ  ?= 10s
 BENCH ?= .
 
-.PHONY: all build test race sim mutants sim-traces sim-coverage orders torture bench bench-ziplist demo profile lint fuzz tools-test clean
+.PHONY: all build test race sim mutants sim-traces sim-coverage interleave torture bench bench-ziplist demo profile lint fuzz tools-test clean
 
 all: build
 
@@ -67,7 +67,7 @@ sim-coverage:
 	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover
 
 # Every order of loads, stores and wake-ups on tiny rings.
-orders:
+interleave:
 	GOGC=400 $(GO) test -count=1 -tags interleave ./ring ./internal/interleave
 
 # Every bit, every truncation, every torn subset, ten thousand turns of the ring
