@@ -37,10 +37,11 @@ func Hold(t *testing.T, page, part, want string) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s, %s: the page differs from the code; run this test with -update.\n--- page\n%s--- code\n%s",
-			page, part, is, want)
+		t.Fatalf("%s, %s: the page differs from the code; run this test with -update.\n"+
+			"--- page\n%s--- code\n%s", page, part, is, want)
 	}
-	text := front + "<!-- " + part + ":" + comment + "-->\n" + want + "<!-- end of " + part + " -->" + back
+	begin, end := "<!-- "+part+":"+comment+"-->\n", "<!-- end of "+part+" -->"
+	text := front + begin + want + end + back
 	if err = os.WriteFile(page, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
