@@ -67,7 +67,7 @@ func newStage(b *testing.B, mode Mode, entryBytes int) *stage {
 	return s
 }
 
-func (s *stage) poll(lone bool) int { return s.j.Poll(int64(time.Since(s.start))+1, lone) }
+func (s *stage) poll(alone bool) int { return s.j.Poll(int64(time.Since(s.start))+1, alone) }
 
 func (s *stage) append() bool {
 	m := s.m

@@ -77,10 +77,10 @@ func (j *Journal) begin(g *group, b *Batch, need int) {
 // Poll reaps finished writes, submits the open group when the writer is free,
 // and seals when nothing happened for a while. A group that is full already is
 // queued behind the one being written, so that the writer goes on without
-// being woken. now is monotonic ns and never 0. lone: nothing else is coming,
+// being woken. now is monotonic ns and never 0. alone: nothing else is coming,
 // so the caller may do the write itself if the last one was quick. It returns
 // the work done.
-func (j *Journal) Poll(now int64, lone bool) (worked int) {
+func (j *Journal) Poll(now int64, alone bool) (worked int) {
 	worked = j.reap(now)
 	if j.err != nil || j.flights[1].tag != 0 {
 		return worked
@@ -88,7 +88,7 @@ func (j *Journal) Poll(now int64, lone bool) (worked int) {
 	g, idle := &j.groups[j.fill], j.flights[0].tag == 0
 	switch {
 	case g.n > 0 && (idle || g.full):
-		if j.submit(g, now, idle && lone && j.quick) {
+		if j.submit(g, now, idle && alone && j.quick) {
 			worked++
 		}
 	case idle && g.n == 0 && !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):

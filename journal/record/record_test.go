@@ -38,7 +38,7 @@ func TestEqualToGeneratedCode(t *testing.T) {
 			if e.Kind == Command && e.Session == 0 && e.Request == 0 && e.Clock == 0 {
 				short := AppendCommand(nil, e.Data)
 				if !bytes.Equal(short, records[before:]) || len(short) != SizeCommand(len(e.Data)) {
-					t.Fatalf("the short road differs for %d bytes", len(e.Data))
+					t.Fatalf("the short path differs for %d bytes", len(e.Data))
 				}
 			}
 			ends = append(ends, len(records))

@@ -52,7 +52,7 @@ type Core struct {
 type Counters struct {
 	Garbled    uint64 // headers that contradict themselves, or what this replica knows for certain
 	Unexpected uint64 // a message that nobody may send to a replica in this role and term
-	Stranger   uint64 // answers of replicas that are not members
+	NotMember  uint64 // answers of replicas that are not members
 	Stale      uint64 // of an earlier term, or an answer that came late
 	Refused    uint64 // votes refused because the leader is alive
 }

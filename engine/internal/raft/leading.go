@@ -108,7 +108,7 @@ func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 		return
 	}
 	if m.PrevIndex == p.Match && m.PrevIndex > 0 {
-		p.Lapse() // its disk lost what it acknowledged; what is committed stays committed
+		p.Regress() // its disk lost what it acknowledged; what is committed stays committed
 	}
 	if p.Stale(m.PrevIndex) {
 		c.counters.Stale++

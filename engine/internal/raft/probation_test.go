@@ -103,7 +103,7 @@ func TestLastResortNeedsSoundVoters(t *testing.T) {
 	}
 }
 
-// A lone voter that lost entries waits for its operator.
+// A single voter that lost entries waits for its operator.
 func TestLoneVoterOnProbation(t *testing.T) {
 	c, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1}}, First: 1, HeartbeatTicks: 1,
 		ElectionTicks: 10, Seed: 3, Probation: true})

@@ -44,7 +44,7 @@ func (c *Core) Step(m *Message, e *Effects) {
 		return
 	}
 	if isAnswer(m.Type) && c.slot(m.From) < 0 {
-		c.counters.Stranger++
+		c.counters.NotMember++
 		return
 	}
 	switch {

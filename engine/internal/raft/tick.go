@@ -38,7 +38,7 @@ func (c *Core) tickLeader(n int, e *Effects) {
 	if c.leading.beat >= c.heartbeatTicks {
 		c.beat(e)
 		c.transfer.told = false
-		c.handOver(e) // once more: the word may have been lost
+		c.handOver(e) // once more: the message may have been lost
 	}
 }
 

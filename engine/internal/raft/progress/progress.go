@@ -39,7 +39,7 @@ func (m Mode) String() string {
 
 // Progress is one member in the leader's table.
 //
-//  1. Match never falls while the leader leads, except by Forget and Lapse.
+//  1. Match never falls while the leader leads, except by Forget and Regress.
 //  2. Next > Match.
 //  3. Next is the last ordered one: in Stream the actor is ahead of it.
 type Progress struct {
@@ -56,9 +56,9 @@ func (p *Progress) Reset(next uint64) {
 	*p = Progress{ID: p.ID, Next: next}
 }
 
-// Lapse takes note that the member lacks what it acknowledged last: it begins anew from there. A
+// Regress takes note that the member lacks what it acknowledged last: it begins anew from there. A
 // late answer that looks the same only costs a probe.
-func (p *Progress) Lapse() {
+func (p *Progress) Regress() {
 	p.Next, p.Match, p.Mode = p.Match+1, 0, Probe
 }
 
