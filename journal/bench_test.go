@@ -51,7 +51,8 @@ func newStage(b *testing.B, mode Mode, entryBytes int) *stage {
 	if err != nil {
 		b.Skip(err)
 	}
-	s := &stage{j: j, start: time.Now(), wake: make(chan struct{}, 1), m: Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}}
+	s := &stage{j: j, start: time.Now(), wake: make(chan struct{}, 1),
+		m: Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}}
 	s.recs = record.AppendCommand(nil, make([]byte, entryBytes))
 	j.OnDone(func() {
 		select {

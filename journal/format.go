@@ -135,8 +135,9 @@ func sealBatch(buf []byte, h *header, scratch []byte) (sum uint64, rest []byte) 
 	s = le.AppendUint32(s, 0)
 	s = le.AppendUint32(s, uint32(h.payload))
 	s = le.AppendUint32(s, uint32(len(h.metadata)))
-	for _, v := range [...]uint64{h.id.Cluster, h.id.Replica, h.epoch, h.ordinal, h.live, h.position, h.number,
-		h.promise, h.chain, h.hard.Term, h.hard.Vote, h.commit, h.first, h.entryTerm} {
+	for _, v := range [...]uint64{h.id.Cluster, h.id.Replica, h.epoch, h.ordinal, h.live,
+		h.position, h.number, h.promise, h.chain, h.hard.Term, h.hard.Vote, h.commit, h.first,
+		h.entryTerm} {
 		s = le.AppendUint64(s, v)
 	}
 	s = le.AppendUint32(s, h.count)
@@ -177,10 +178,12 @@ var (
 // readPrefix verifies the lengths in the first sector of a batch.
 func readPrefix(b []byte) (sectors, payload, metadata int, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < sectorBytes || le.Uint32(b) != magic || le.Uint16(b[4:]) != version || le.Uint32(b[12:]) != prefixCheck(b) {
+	if len(b) < sectorBytes || le.Uint32(b) != magic || le.Uint16(b[4:]) != version ||
+		le.Uint32(b[12:]) != prefixCheck(b) {
 		return 0, 0, 0, false
 	}
-	sectors, payload, metadata = int(le.Uint16(b[8:])), int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
+	sectors, payload, metadata = int(le.Uint16(b[8:])), int(le.Uint32(b[16:])),
+		int(le.Uint32(b[20:]))
 	if metadata > metadataMax || sectors < headerSectors(payload, metadata) {
 		return 0, 0, 0, false
 	}

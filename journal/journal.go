@@ -21,10 +21,11 @@ type Config struct {
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
-	Damaged      bool          // open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
-	Foreground   bool          // no goroutine makes segments or reads ahead: simulations
-	FS           device.FS     // tests; nil: the directory Dir
-	Device       device.Device // tests; nil: a Writer
+	// open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
+	Damaged    bool
+	Foreground bool          // no goroutine makes segments or reads ahead: simulations
+	FS         device.FS     // tests; nil: the directory Dir
+	Device     device.Device // tests; nil: a Writer
 }
 
 // Batch describes one mutation: term and vote are Hard; after First-1 the log
@@ -238,5 +239,6 @@ func (j *Journal) letGo() error {
 }
 
 func (j *Journal) hangs() error {
-	return fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir, j.cfg.HangMax)
+	return fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir,
+		j.cfg.HangMax)
 }

@@ -15,8 +15,9 @@ var testID = Identity{Cluster: 7, Replica: 3}
 
 // small is a configuration whose journal wraps after a few batches.
 func small(fs device.FS) Config {
-	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096, GroupBytes: 8 << 10,
-		SealAfter: time.Millisecond, FS: fs, Device: inline{}.make(), Metadata: []byte("members")}
+	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096,
+		GroupBytes: 8 << 10, SealAfter: time.Millisecond, FS: fs, Device: inline{}.make(),
+		Metadata: []byte("members")}
 }
 
 // inline is a device that writes at once, in the caller: tests are
@@ -68,8 +69,8 @@ func (w *writer) put(term, first uint64, n int, size int) {
 		recs = record.AppendCommand(recs, entry(first+uint64(i), term, size))
 	}
 	w.seq++
-	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: max(first, 1) - 1, First: first, Count: uint32(n), Term: term,
-		Sequence: w.seq}
+	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: max(first, 1) - 1, First: first,
+		Count: uint32(n), Term: term, Sequence: w.seq}
 	for range 2000 {
 		if w.j.Append(&b, recs) {
 			w.last = first + uint64(n) - 1
@@ -165,7 +166,8 @@ func TestWriteReopenRead(t *testing.T) {
 	}
 	check(t, j, 1, 105)
 	j2, rec := mustOpen(t, small(fs)) // a crash: no Close
-	if rec.Last != 105 || rec.Hard != (Hard{9, 1}) || rec.Torn != 0 || string(rec.Metadata) != "members" || rec.Fresh {
+	if rec.Last != 105 || rec.Hard != (Hard{9, 1}) || rec.Torn != 0 ||
+		string(rec.Metadata) != "members" || rec.Fresh {
 		t.Fatalf("recovered %+v", rec)
 	}
 	want := []TermRun{{1, 1}, {61, 2}, {100, 9}}
@@ -291,7 +293,8 @@ func TestIteratorFollowsTheLog(t *testing.T) {
 			w.flush()
 		}
 		for it.Next() {
-			if want := fmt.Sprintf("%d/%d ", it.Index(), it.Term()); !bytes.HasPrefix(it.Entry().Data, []byte(want)) || it.Term() != round {
+			if want := fmt.Sprintf("%d/%d ", it.Index(),
+				it.Term()); !bytes.HasPrefix(it.Entry().Data, []byte(want)) || it.Term() != round {
 				t.Fatalf("entry %d of term %d: %q", it.Index(), it.Term(), it.Entry().Data)
 			}
 		}

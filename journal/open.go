@@ -176,7 +176,8 @@ func (j *Journal) mend(s *chosen) error {
 // says.
 func (j *Journal) adopt(s *state) error {
 	if j.fs.Align() > s.block {
-		return fmt.Errorf("journal: %s was written in blocks of %d bytes, the device now needs %d: copy it to a "+
+		return fmt.Errorf("journal: %s was written in blocks of %d bytes, the device now needs "+
+			"%d: copy it to a "+
 			"device that takes the smaller ones", j.cfg.Dir, s.block, j.fs.Align())
 	}
 	j.state, j.block, j.cfg.SegmentBytes = *s, s.block, s.segment
@@ -211,20 +212,22 @@ func (j *Journal) probe(known bool) (err error) {
 	} else {
 		err = j.tryFile(j.fs.Create, name, device.File.WriteAt)
 	}
-	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct && errors.Is(err, syscall.EINVAL) {
+	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct &&
+		errors.Is(err, syscall.EINVAL) {
 		if !known {
 			// The probe exists only to be removed; its own removal may fail too.
 			_ = j.fs.Remove(name)
 		}
-		return fmt.Errorf("journal: %w at %s: use journal mode %s there", ErrNoDirect, j.cfg.Dir, BufferedDsync)
+		return fmt.Errorf("journal: %w at %s: use journal mode %s there", ErrNoDirect, j.cfg.Dir,
+			BufferedDsync)
 	}
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.block = max(blockDefault, j.fs.Align())
 	if j.cfg.SegmentBytes%int64(j.block) != 0 || j.cfg.SegmentBytes < int64(4*j.block) {
-		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of %d, at least four",
-			j.cfg.SegmentBytes, j.block)
+		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of "+
+			"%d, at least four", j.cfg.SegmentBytes, j.block)
 	}
 	if known {
 		return nil
@@ -252,11 +255,13 @@ func (j *Journal) tryFile(open func(string, device.Flags) (device.File, error), 
 func (j *Journal) bootstrap(names []string) (state, error) {
 	for _, n := range names {
 		if strings.HasSuffix(n, ".seg") {
-			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; remove the directory and "+
+			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; "+
+				"remove the directory and "+
 				"join anew under a new id", ErrAmnesia, j.cfg.Dir)
 		}
 	}
-	s := state{sequence: 1, id: j.cfg.Identity, live: 1, segment: j.cfg.SegmentBytes, block: j.block}
+	s := state{sequence: 1, id: j.cfg.Identity, live: 1, segment: j.cfg.SegmentBytes,
+		block: j.block}
 	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, &s)
 }
 

@@ -23,7 +23,8 @@ func (f noDirect) Create(name string, fl device.Flags) (device.File, error) {
 
 func TestRefusedDirectNamesTheMode(t *testing.T) {
 	cfg := tiny(noDirect{device.NewSim()})
-	if _, _, err := Open(cfg); !errors.Is(err, ErrNoDirect) || !strings.Contains(err.Error(), BufferedDsync.String()) {
+	if _, _, err := Open(cfg); !errors.Is(err, ErrNoDirect) ||
+		!strings.Contains(err.Error(), BufferedDsync.String()) {
 		t.Fatal(err)
 	}
 	cfg.Mode = BufferedDsync
@@ -229,7 +230,8 @@ func TestRefusedOpeningLeavesNothingOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, fd := range open {
-		if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(name, dir) {
+		if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil &&
+			strings.HasPrefix(name, dir) {
 			t.Errorf("%s is still open", name)
 		}
 	}

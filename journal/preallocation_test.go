@@ -29,8 +29,9 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg := Config{Dir: t.TempDir(), Mode: BufferedFdatasync, Identity: testID, SegmentBytes: 64 << 10,
-				GroupBytes: 8 << 10, SealAfter: time.Millisecond, Preallocate: how, Device: inline{}.make()}
+			cfg := Config{Dir: t.TempDir(), Mode: BufferedFdatasync, Identity: testID,
+				SegmentBytes: 64 << 10, GroupBytes: 8 << 10, SealAfter: time.Millisecond,
+				Preallocate: how, Device: inline{}.make()}
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j, now: 1}
 			for i := range uint64(40) {
@@ -51,7 +52,8 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 				t.Errorf("%d files lie there: %v", len(files), files)
 			}
 			spare := j.segments.spares[0].name
-			if n := blocksOf(t, filepath.Join(cfg.Dir, "journal", spare)); (n >= cfg.SegmentBytes) == (how == Unreserved) {
+			if n := blocksOf(t, filepath.Join(cfg.Dir, "journal",
+				spare)); (n >= cfg.SegmentBytes) == (how == Unreserved) {
 				t.Errorf("the spare takes %d of %d bytes on the disk", n, cfg.SegmentBytes)
 			}
 			if err := j.Close(); err != nil {

@@ -168,7 +168,9 @@ func (s *segments) madeLocked(seg *segment, err error) {
 	}
 }
 
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 // create makes a segment under another name and renames it when
 // it is whole and synced: a file called *.seg always has its full length. ahead:

@@ -35,8 +35,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 	if g.n == 0 || g.used == 0 { // used is what it held before, until it is begun
 		need += record.RunHeaderMax
 	}
-	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 && b.Term != g.term ||
-		g.used+need > g.room) {
+	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 &&
+		b.Term != g.term || g.used+need > g.room) {
 		g.full = true
 		return false
 	}
@@ -50,7 +50,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 			g.term = b.Term
 		}
 		if len(payload)-g.used < len(records) {
-			panic(fmt.Sprintf("journal: a group of %d bytes has no room for %d more", len(payload), len(records)))
+			panic(fmt.Sprintf("journal: a group of %d bytes has no room for %d more", len(payload),
+				len(records)))
 		}
 		g.used += copy(payload[g.used:], records)
 		g.count += b.Count
@@ -163,7 +164,8 @@ func (j *Journal) land(now int64) {
 // submit writes a group; false when the next segment is not ready yet.
 func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	sectors := headerSectors(g.used, len(g.metadata))
-	if g.used > shrinkMax || roundUp(sectors*sectorBytes+g.used, j.block) == roundUp(g.sectors*sectorBytes+g.used, j.block) {
+	if g.used > shrinkMax || roundUp(sectors*sectorBytes+g.used, j.block) ==
+		roundUp(g.sectors*sectorBytes+g.used, j.block) {
 		sectors = g.sectors
 	}
 	size := roundUp(sectors*sectorBytes+g.used, j.block)
@@ -186,7 +188,8 @@ func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	at := j.write(g.buf[:size], &h)
 	j.last, j.commit = first+uint64(g.count)-1, max(j.commit, g.commit)
 	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
-		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}}, inline)
+		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}},
+		inline)
 	j.fill = (j.fill + 1) % len(j.groups)
 	return true
 }
@@ -219,7 +222,8 @@ func (j *Journal) ready(size int, hard Hard, now int64) bool {
 	}
 	if j.err == nil && j.flights[0].tag == 0 {
 		if gone := j.compactOps(); gone != nil {
-			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone, span: span{first: j.next()}}, false)
+			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone,
+				span: span{first: j.next()}}, false)
 		}
 	}
 	return false
@@ -276,8 +280,8 @@ func (j *Journal) place(size int, hard Hard) bool {
 		return true
 	}
 	if int64(size+j.block) > j.cfg.SegmentBytes {
-		j.fail(fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose larger segments",
-			size, j.cfg.SegmentBytes))
+		j.fail(fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose "+
+			"larger segments", size, j.cfg.SegmentBytes))
 		return false
 	}
 	if !j.segments.next(j.state.last + 1) {
@@ -294,8 +298,8 @@ func (j *Journal) place(size int, hard Hard) bool {
 // openBatch writes the first batch of the current segment: hard state and
 // metadata, so that any older segment may go.
 func (j *Journal) openBatch(hard Hard) {
-	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard, commit: j.commit,
-		first: j.last + 1, metadata: j.metadata}
+	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard,
+		commit: j.commit, first: j.last + 1, metadata: j.metadata}
 	j.segments.current().first = h.first
 	buf := device.Aligned(roundUp(h.sectors*sectorBytes, j.block), j.block)
 	j.write(buf, &h)
@@ -311,7 +315,8 @@ func (j *Journal) stateOps() {
 	}
 	half := stateCopies / 2 * j.block
 	f := j.segments.state
-	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]}, device.Op{File: f, Off: int64(half), Buf: b[half:]})
+	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]},
+		device.Op{File: f, Off: int64(half), Buf: b[half:]})
 }
 
 // submitSeal promises the last batch: an empty batch, then the state file
@@ -328,7 +333,8 @@ func (j *Journal) submitSeal(now int64) bool {
 
 func (j *Journal) sealOps() {
 	clear(j.open)
-	h := header{flags: flagSeal, sectors: headerSectors(0, 0), hard: j.state.hard, commit: j.commit, first: j.last + 1}
+	h := header{flags: flagSeal, sectors: headerSectors(0, 0), hard: j.state.hard, commit: j.commit,
+		first: j.last + 1}
 	j.state.sealed = j.write(j.open, &h)
 	j.stateOps()
 }

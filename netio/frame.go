@@ -15,11 +15,11 @@ import (
 //	│length │flags  │checksum       │payload          │   little-endian
 //	└───────┴───────┴───────────────┴─────────────────┘
 //
-//	length    bytes of payload, at least 1. It is not in the checksum: a wrong length makes the checksum
-//	          cover other bytes.
+//	length    bytes of payload, at least 1. It is not in the checksum: a wrong length makes
+//	          the checksum cover other bytes.
 //	flags     0, or what Frames.Control understands; none are defined here
-//	checksum  xxhash64 of flags and payload. TCP's own sum lets one damaged packet in some millions pass, and
-//	          what passes here enters the log.
+//	checksum  xxhash64 of flags and payload. TCP's own sum lets one damaged packet in
+//	          some millions pass, and what passes here enters the log.
 //
 // Senders reserve FrameHeaderSize bytes in front of the payload, so that a frame is built in place.
 const FrameHeaderSize = 16
@@ -42,7 +42,8 @@ type FrameError struct {
 
 // Error says what was wrong, with the header's fields.
 func (e *FrameError) Error() string {
-	return fmt.Sprintf("netio: bad frame: %v (length %d, at most %d, flags %#x)", e.Err, e.Length, e.Max, e.Flags)
+	return fmt.Sprintf("netio: bad frame: %v (length %d, at most %d, flags %#x)", e.Err, e.Length,
+		e.Max, e.Flags)
 }
 
 // Unwrap gives one of the ErrFrame errors.

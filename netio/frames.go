@@ -58,16 +58,17 @@ type Frames struct {
 
 	Stats FrameStats
 
-	greeted  bool // the hello has arrived
-	kind     frameKind
-	header   [FrameHeaderSize]byte
-	have     int // bytes of the header, then of the payload
-	length   int
-	flags    uint32
-	sum      uint64
-	payload  []byte // reserved, or own
-	own      []byte // where hello and control frames are assembled; grows with the bytes that arrive
-	unseen   bool   // something is committed and not published
+	greeted bool // the hello has arrived
+	kind    frameKind
+	header  [FrameHeaderSize]byte
+	have    int // bytes of the header, then of the payload
+	length  int
+	flags   uint32
+	sum     uint64
+	payload []byte // reserved, or own
+	// where hello and control frames are assembled; grows with the bytes that arrive
+	own      []byte
+	unseen   bool // something is committed and not published
 	digest   xxhash.Digest
 	flagsRaw [4]byte
 }

@@ -138,7 +138,8 @@ func (l *Link) once(dialer *net.Dialer) error {
 		return c.cause
 	case <-l.ctx.Done():
 		if l.loop.server.ctx.Err() == nil { // else the server closes it, with its own reason
-			_ = l.loop.Do(func() { c.Close(ErrLinkClosed) }) // refused when that has begun meanwhile
+			// refused when that has begun meanwhile
+			_ = l.loop.Do(func() { c.Close(ErrLinkClosed) })
 		}
 		return ErrLinkClosed
 	}
@@ -151,7 +152,8 @@ func (l *Link) control(_, _ string, raw syscall.RawConn) error {
 	}
 	var failed error
 	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(l.cfg.Patience.Milliseconds()))
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
+			int(l.cfg.Patience.Milliseconds()))
 	})
 	return errors.Join(err, failed)
 }

@@ -46,7 +46,8 @@ func TestLinkRedialsAfterRestart(t *testing.T) {
 		if err := await(t, "loss", closed); err == nil {
 			t.Fatal("lost without a reason")
 		}
-		if first, err = Start(Config{Listeners: []Listener{{Addr: addr, Accept: echo}}}); err != nil {
+		if first, err = Start(Config{Listeners: []Listener{{Addr: addr, Accept: echo}}}); err !=
+			nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,7 +79,8 @@ func TestLinkLosesPatience(t *testing.T) {
 	closed := make(chan error, 10)
 	client := start(t, Config{OutboundMax: 64 << 20, OutboundSoft: 64 << 20}, nil)
 	client.Loops()[0].Dial(LinkConfig{
-		Address: ln.Addr().String(), Patience: 300 * time.Millisecond, BackoffMin: time.Hour, BackoffMax: time.Hour,
+		Address: ln.Addr().String(), Patience: 300 * time.Millisecond, BackoffMin: time.Hour,
+		BackoffMax: time.Hour,
 		Handler: func(c *Conn) Handler {
 			if err := c.Write(make([]byte, 32<<20)); err != nil {
 				t.Error(err)
@@ -101,7 +103,8 @@ func TestLinkBacksOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := start(t, Config{}, nil)
-	link := client.Loops()[0].Dial(LinkConfig{Address: addr, Handler: echo, BackoffMin: time.Hour, BackoffMax: time.Hour})
+	link := client.Loops()[0].Dial(LinkConfig{Address: addr, Handler: echo, BackoffMin: time.Hour,
+		BackoffMax: time.Hour})
 	deadline := time.Now().Add(waitMax)
 	for link.State().Err == nil { // one refused dial on loopback
 		if time.Now().After(deadline) {

@@ -158,7 +158,8 @@ func (l *Loop) hangDoorbell(client *gnet.Client) error {
 
 // disguise returns a *net.UnixConn whose descriptor is a duplicate of fd.
 func disguise(fd int) (net.Conn, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
@@ -172,7 +173,9 @@ func disguise(fd int) (net.Conn, error) {
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err == nil {
 		var dupErr error
-		err = raw.Control(func(target uintptr) { dupErr = unix.Dup3(fd, int(target), unix.O_CLOEXEC) })
+		err = raw.Control(func(target uintptr) {
+			dupErr = unix.Dup3(fd, int(target), unix.O_CLOEXEC)
+		})
 		err = errors.Join(err, os.NewSyscallError("dup3", dupErr))
 	}
 	if err != nil {

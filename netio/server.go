@@ -25,13 +25,18 @@ type Config struct {
 	// Setup is called once, when the loops exist and before the first connection is accepted.
 	Setup func(s *Server)
 
-	ReadBufferBytes  int           // bytes one read takes at most, per loop; 512 KiB, which is also the cap
-	InboundMax       int           // bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
-	InboundPatience  time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
-	OutboundMax      int           // bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
-	OutboundSoft     int           // a connection above this for OutboundPatience is closed too; 2 MiB
+	// bytes one read takes at most, per loop; 512 KiB, which is also the cap
+	ReadBufferBytes int
+	// bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
+	InboundMax      int
+	InboundPatience time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
+	// bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
+	OutboundMax int
+	// a connection above this for OutboundPatience is closed too; 2 MiB
+	OutboundSoft     int
 	OutboundPatience time.Duration // 10 s
-	ConnsMax         int           // accepted connections open at once; 16384. Beyond: closed unseen
+	// accepted connections open at once; 16384. Beyond: closed unseen
+	ConnsMax int
 
 	Logger *slog.Logger // nil: silent
 }
@@ -243,7 +248,8 @@ func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
 				return
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.cfg.Logger.Warn("accepting a connection", "addr", ln.Addr(), "error", err, "again in", pause)
+			s.cfg.Logger.Warn("accepting a connection", "addr", ln.Addr(), "error", err, "again in",
+				pause)
 			select {
 			case <-s.ctx.Done():
 				return

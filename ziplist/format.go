@@ -109,7 +109,8 @@ func unpack(b []byte, most int) (*chunk, uint64, error) {
 	fail := func(format string, args ...any) (*chunk, uint64, error) {
 		return nil, 0, fmt.Errorf("%w: packed list: %s", ErrDamaged, fmt.Sprintf(format, args...))
 	}
-	if len(b) < packedHeader || string(b[:4]) != packedMagic || b[4] >= byte(len(codecs)) || b[5]|b[6]|b[7] != 0 {
+	if len(b) < packedHeader || string(b[:4]) != packedMagic || b[4] >= byte(len(codecs)) ||
+		b[5]|b[6]|b[7] != 0 {
 		return fail("no header")
 	}
 	data, codec := b[packedHeader:], Codec(b[4])

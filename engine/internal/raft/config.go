@@ -122,7 +122,9 @@ func mayFollow(a, b *Configuration) bool {
 
 // sameMembers compares lists without repetitions.
 func sameMembers(a, b []uint64) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(id uint64) bool { return !slices.Contains(b, id) })
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(id uint64) bool {
+		return !slices.Contains(b, id)
+	})
 }
 
 // rollConfigs drops the configurations of entries that were cut.

@@ -306,7 +306,8 @@ func TestRandomCluster(t *testing.T) {
 			reads += int(v.ctx)
 		}
 	}
-	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits, reads)
+	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits,
+		reads)
 	if commits < seeds*20 || terms < seeds {
 		t.Error("hardly anything happened")
 	}

@@ -167,7 +167,7 @@ var mutants = []mutant{
 	{"payload-unchecked", "a bit of an entry flips, and it is served", "journal/format.go",
 		"if le.Uint64(tail[k:]) != xxhash.Sum64(payload[at:min(at+checkBytes, h.payload)]) {", "if false {"},
 	{"segment-follows-any", "the last batch of a segment is lost, and passed over", "journal/recover.go",
-		"r.heads[k+1].chain == r.last.sum && ", ""},
+		"r.heads[k+1].chain == r.last.sum &&\n\t\t", ""},
 	{"lost-header-may-not-have-cut", "a lost batch may have cut", "journal/recover.go",
 		"rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)),", "rg := Range{First: r.index.next,"},
 	{"not-sealed-at-opening", "a tail that was cut comes back at the second restart", "journal/open.go",
