@@ -51,7 +51,8 @@ func newStage(b *testing.B, mode Mode, entryBytes int) *stage {
 	if err != nil {
 		b.Skip(err)
 	}
-	s := &stage{j: j, start: time.Now(), wake: make(chan struct{}, 1), m: Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}}
+	s := &stage{j: j, start: time.Now(), wake: make(chan struct{}, 1),
+		m: Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}}
 	s.recs = record.AppendCommand(nil, make([]byte, entryBytes))
 	j.OnDone(func() {
 		select {
@@ -67,7 +68,7 @@ func newStage(b *testing.B, mode Mode, entryBytes int) *stage {
 	return s
 }
 
-func (s *stage) poll(lone bool) int { return s.j.Poll(int64(time.Since(s.start))+1, lone) }
+func (s *stage) poll(alone bool) int { return s.j.Poll(int64(time.Since(s.start))+1, alone) }
 
 func (s *stage) append() bool {
 	m := s.m

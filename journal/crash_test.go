@@ -35,7 +35,8 @@ func entries(j *Journal, first, last uint64) (out []string, err error) {
 			return nil, fmt.Errorf("entry %d has changed bytes", it.Index())
 		}
 		if !bytes.HasSuffix(text, fmt.Append(nil, "/", it.Term())) {
-			return nil, fmt.Errorf("entry %d is %s, its run of term %d", it.Index(), text, it.Term())
+			return nil, fmt.Errorf("entry %d is %s, its run of term %d", it.Index(), text,
+				it.Term())
 		}
 		out = append(out, string(text))
 	}
@@ -53,7 +54,8 @@ func (h *history) mutate(w *writer, term, first uint64, n, size int) {
 		h.logs, h.hard = append(h.logs, nil), append(h.hard, Hard{})
 	}
 	log := slices.Clone(h.logs[len(h.logs)-1])
-	log = append(log, make([]string, max(0, int(first)-1-len(log)))...)[:first-1] // a restored snapshot has what is missing
+	// a restored snapshot has what is missing
+	log = append(log, make([]string, max(0, int(first)-1-len(log)))...)[:first-1]
 	for i := range uint64(n) {
 		log = append(log, fmt.Sprintf("%d/%d", first+i, term))
 	}
@@ -141,7 +143,9 @@ func flipEveryBit(t *testing.T, sealed bool, batches, step int) (total int) {
 	damage, shorter := 0, 0
 	for _, name := range names {
 		size, step := len(fs.Data(name)), step
-		if !long && !slices.ContainsFunc(j.segments.live, func(g *segment) bool { return g.name == name }) && name != stateName {
+		if !long && !slices.ContainsFunc(j.segments.live, func(g *segment) bool {
+			return g.name == name
+		}) && name != stateName {
 			step = max(step, 37) // a spare counts for nothing
 		}
 		var mu sync.Mutex
@@ -167,7 +171,8 @@ func flipEveryBit(t *testing.T, sealed bool, batches, step int) (total int) {
 			}
 		})
 	}
-	t.Logf("%d files, %d flips: %d damage verdicts, %d cut the unpromised last batch, the rest harmless", len(names), total, damage, shorter)
+	t.Logf("%d files, %d flips: %d damage verdicts, %d cut the unpromised last batch, the rest "+
+		"harmless", len(names), total, damage, shorter)
 	if damage == 0 || sealed && shorter > 0 || !sealed && shorter == 0 {
 		t.Errorf("%d verdicts, %d shorter", damage, shorter)
 	}
@@ -320,7 +325,8 @@ func checkCrash(t *testing.T, h *history, x *write, disk *simdisk.Disk, rng *ran
 			return
 		}
 	}
-	t.Fatalf("%s at %d: recovered %d..%d %v\nacknowledged %d: %v", x.name, x.off, rec.First, rec.Last, log, x.acked, h.logs[x.acked])
+	t.Fatalf("%s at %d: recovered %d..%d %v\nacknowledged %d: %v", x.name, x.off, rec.First,
+		rec.Last, log, x.acked, h.logs[x.acked])
 }
 
 // JRN-3: every way to tear the last batch, with each lost sector holding old bytes,
@@ -395,7 +401,8 @@ func TestJRN3TornInsideASector(t *testing.T) {
 				copy(b[at:], x.buf[at:])
 			}
 			_, rec, log, err := recovered(tiny(disk))
-			if err != nil || !slices.Equal(log, cut) && !slices.Equal(log, whole) || slices.Equal(log, whole) && rec.Probation {
+			if err != nil || !slices.Equal(log, cut) && !slices.Equal(log, whole) ||
+				slices.Equal(log, whole) && rec.Probation {
 				t.Fatalf("torn at %d, the front is there %v: %v %+v %v", at, front, err, rec, log)
 			}
 			if rec.Probation {
@@ -403,7 +410,8 @@ func TestJRN3TornInsideASector(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d writes torn inside a sector, %d of them cost the vote", 2*(len(x.buf)/8-len(x.buf)/sectorBytes), doubts)
+	t.Logf("%d writes torn inside a sector, %d of them cost the vote",
+		2*(len(x.buf)/8-len(x.buf)/sectorBytes), doubts)
 }
 
 // JRN-8: old, new, torn and empty copies of the state file, decoded.
@@ -440,7 +448,8 @@ func TestJRN8StateFileMatrix(t *testing.T) {
 	}
 	other := newer
 	other.hard.Vote = 3
-	if _, err := chooseState([][]byte{enc(newer), enc(newer), enc(other), enc(other)}); !errors.Is(err, ErrState) {
+	if _, err := chooseState([][]byte{enc(newer), enc(newer), enc(other),
+		enc(other)}); !errors.Is(err, ErrState) {
 		t.Errorf("two different records of one sequence: %v", err)
 	}
 }
@@ -574,7 +583,8 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	}
 	run()
 	run()
-	if n := testing.AllocsPerRun(200, run); n > 0 { // averaged: the index of batches doubles now and then
+	// averaged: the index of batches doubles now and then
+	if n := testing.AllocsPerRun(200, run); n > 0 {
 		t.Fatalf("%v allocations per 100 mutations", n)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // describe says in words why a place in the log is not believed, by what
 // stands there instead.
-func (x *examiner) describe(f *found, k int, pos int64) (Kind, string) {
+func (x *examiner) describe(f *position, k int, pos int64) (Kind, string) {
 	seg, block := x.walk.live[k], x.walk.block
 	if f.facts.header {
 		return x.payload(&f.header, seg, pos)
@@ -29,7 +29,8 @@ func (x *examiner) describe(f *found, k int, pos int64) (Kind, string) {
 	case tagged(b, seg.epoch, next) == len(b)/sectorBytes:
 		return Rotten, "the header was written and has changed since"
 	case tagged(b, seg.epoch, next) > 0:
-		return Missing, fmt.Sprintf("only %d of the header's %d sectors are this batch's; the others were never written, "+
+		return Missing, fmt.Sprintf("only %d of the header's %d sectors are this batch's; the "+
+			"others were never written, "+
 			"or were written over", tagged(b, seg.epoch, next), len(b)/sectorBytes)
 	}
 	return Rotten, "a batch that was durable is not there; what stands in its place is of no batch"
@@ -39,11 +40,14 @@ func (x *examiner) describe(f *found, k int, pos int64) (Kind, string) {
 func (x *examiner) other(h *header, seg *segment, pos int64) (Kind, string) {
 	switch {
 	case h.id != x.walk.state.id:
-		return Foreign, fmt.Sprintf("a batch of member %d of cluster %016x stands here", h.id.Replica, h.id.Cluster)
+		return Foreign, fmt.Sprintf("a batch of member %d of cluster %016x stands here",
+			h.id.Replica, h.id.Cluster)
 	case h.ordinal != seg.ordinal || h.epoch != seg.epoch:
-		return Stale, fmt.Sprintf("an old batch of segment %d stands here: a write was lost or rolled back", h.ordinal)
+		return Stale, fmt.Sprintf("an old batch of segment %d stands here: a write was lost or "+
+			"rolled back", h.ordinal)
 	case h.position != uint64(pos):
-		return Misplaced, fmt.Sprintf("a batch that belongs at offset %d stands here: a write was misdirected", h.position)
+		return Misplaced, fmt.Sprintf("a batch that belongs at offset %d stands here: a write "+
+			"was misdirected", h.position)
 	}
 	return Stale, "an older batch of this place stands here: a write was lost or rolled back"
 }
@@ -63,10 +67,13 @@ func (x *examiner) payload(h *header, seg *segment, pos int64) (Kind, string) {
 	pieces := g.rotten(b, tail)
 	switch {
 	case len(missing) > 0:
-		return Missing, fmt.Sprintf("%d of its %d sectors are not this batch's, the first at offset %d: they were never "+
-			"written, or were written over", len(missing), size/sectorBytes, pos+int64(missing[0]*sectorBytes))
+		return Missing, fmt.Sprintf("%d of its %d sectors are not this batch's, the first at "+
+			"offset %d: they were never "+
+			"written, or were written over", len(missing), size/sectorBytes,
+			pos+int64(missing[0]*sectorBytes))
 	case len(pieces) > 0:
-		return Rotten, "bytes changed since they were written, in the 4 KiB at " + offsets(pieces, pos)
+		return Rotten, "bytes changed since they were written, in the 4 KiB at " +
+			offsets(pieces, pos)
 	}
 	return Rotten, "its payload changes while it is read"
 }

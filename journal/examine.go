@@ -22,7 +22,7 @@ type Look struct {
 	FS  device.FS // tests; nil: Dir
 	// Visit, when set, sees every batch of the log in the order of writing, in a
 	// second reading. Its error ends that.
-	Visit func(f *Found) error
+	Visit func(f *BatchInfo) error
 }
 
 // livePasses is how often a directory in use is read at most.
@@ -61,7 +61,8 @@ func Examine(l Look) (*Report, error) {
 		if l.Visit == nil {
 			return &x.report, nil
 		}
-		again := &examiner{fs: fs, ahead: l.FS == nil, visit: l.Visit, index: &x.walk.index, report: Report{Dir: dir}}
+		again := &examiner{fs: fs, ahead: l.FS == nil, visit: l.Visit, index: &x.walk.index,
+			report: Report{Dir: dir}}
 		if err := again.read(); err != nil {
 			return nil, err
 		}
@@ -71,7 +72,9 @@ func Examine(l Look) (*Report, error) {
 
 // keep drops the harm that was not there before.
 func (r *Report) keep(before []Finding) {
-	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool { return f.Harm && !slices.Contains(before, f) })
+	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool {
+		return f.Harm && !slices.Contains(before, f)
+	})
 }
 
 func (l *Look) open() (device.FS, string, error) {
@@ -105,7 +108,7 @@ type examiner struct {
 	report  Report
 	scan    scan
 	walk    recovery
-	visit   func(*Found) error
+	visit   func(*BatchInfo) error
 	stopped error
 	index   *index // what the reading before found to be the log; only with visit
 	ahead   bool   // read ahead
@@ -114,7 +117,7 @@ type examiner struct {
 	buf     []byte
 }
 
-func (x *examiner) found(f Finding) { x.report.Findings = append(x.report.Findings, f) }
+func (x *examiner) note(f Finding) { x.report.Findings = append(x.report.Findings, f) }
 
 func (x *examiner) read() error {
 	names, err := x.fs.List()
@@ -135,18 +138,20 @@ func (x *examiner) read() error {
 		return err
 	}
 	for _, n := range x.scan.unfinished {
-		x.found(Finding{Kind: Leftover, File: n, First: 1, Text: "a segment that was being made; the next opening removes it"})
+		x.note(Finding{Kind: Leftover, File: n, First: 1,
+			Text: "a segment that was being made; the next opening removes it"})
 	}
 	for _, rg := range x.scan.wrong {
 		x.file(rg)
 	}
 	x.walk = recovery{fs: x.fs, block: s.block, state: &s, glued: make([]byte, 0, 16<<10),
-		live: x.scan.live, heads: x.scan.heads, look: x.look, win: window{ahead: x.ahead, bytes: defaultRead}}
+		live: x.scan.live, heads: x.scan.heads, look: x.look,
+		win: window{ahead: x.ahead, bytes: defaultRead}}
 	x.walk.out.First, x.walk.index.next = 1, 1
 	for i := range x.scan.live {
 		seg := x.scan.live[i]
-		x.report.Segments = append(x.report.Segments, Segment{File: seg.name, Bytes: seg.size, Live: true,
-			Ordinal: seg.ordinal, First: 1})
+		x.report.Segments = append(x.report.Segments, Segment{File: seg.name, Bytes: seg.size,
+			Live: true, Ordinal: seg.ordinal, First: 1})
 	}
 	if len(x.walk.live) > 0 {
 		x.walk.walk()
@@ -186,7 +191,8 @@ func (x *examiner) file(rg Range) {
 	} else if strings.Contains(rg.Cause, "is the same segment") {
 		kind = Wrong
 	}
-	x.found(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1, Text: rg.Cause})
+	x.note(Finding{Kind: kind, Harm: harm, File: rg.File, Offset: rg.Offset, First: 1,
+		Text: rg.Cause})
 }
 
 // gaps reports live segments without a file.
@@ -198,10 +204,11 @@ func (x *examiner) gaps(s *state) {
 		for _, seg := range x.scan.spares {
 			if at, ok := x.traces(seg, g, s); ok {
 				f.Kind, f.File = Rotten, seg.name
-				f.Text = fmt.Sprintf("the batch that opens segment %d has rotted; its batches go on at offset %d", g, at)
+				f.Text = fmt.Sprintf("the batch that opens segment %d has rotted; its batches "+
+					"go on at offset %d", g, at)
 			}
 		}
-		x.found(f)
+		x.note(f)
 	}
 }
 
@@ -252,7 +259,7 @@ func (x *examiner) bytes(seg *segment, off, n int64, block int) []byte {
 }
 
 // look takes note of one position that the walk judged.
-func (x *examiner) look(f *found, k int, pos int64, v verdict, cause string) {
+func (x *examiner) look(f *position, k int, pos int64, v verdict, cause string) {
 	if f.facts.header {
 		x.batch(f, k, pos, cause)
 	}
@@ -276,7 +283,7 @@ func (x *examiner) extend(k int, pos int64) {
 }
 
 // place reports a position where the log is not whole.
-func (x *examiner) place(f *found, k int, pos int64, v verdict) {
+func (x *examiner) place(f *position, k int, pos int64, v verdict) {
 	seg := x.walk.live[k]
 	n := Finding{File: seg.name, Offset: pos, First: 1, Harm: true}
 	switch {
@@ -284,11 +291,13 @@ func (x *examiner) place(f *found, k int, pos int64, v verdict) {
 		return
 	case v == torn:
 		n.Kind, n.Harm = Torn, false
-		n.Text = "a write that was cut short, or is under way; it was never acknowledged, and the log ends before it"
+		n.Text = "a write that was cut short, or is under way; it was never acknowledged, and " +
+			"the log ends before it"
 	case f.facts.unreadable:
 		n.Kind, n.Text = Unreadable, "the device does not return these bytes"
 	case f.facts.header && f.facts.sums:
-		n.Kind, n.Text = Missing, "this batch is whole, but the one before it is not there: it was lost or misdirected"
+		n.Kind, n.Text = Missing, "this batch is whole, but the one before it is not there: it "+
+			"was lost or misdirected"
 		n.Bytes = int64(f.header.total(x.walk.block))
 	default:
 		n.Kind, n.Text = x.describe(f, k, pos)
@@ -296,14 +305,14 @@ func (x *examiner) place(f *found, k int, pos int64, v verdict) {
 	if v == rot {
 		n.Text += "; nothing says that it was acknowledged, so the log ends before it, on probation"
 	}
-	x.found(n)
+	x.note(n)
 	if n.Bytes == 0 {
 		x.begun = len(x.report.Findings)
 	}
 }
 
 // batch counts a batch, and shows it to the visitor.
-func (x *examiner) batch(f *found, k int, pos int64, cause string) {
+func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 	h, r, seg := &f.header, &x.report, &x.report.Segments[k]
 	size := h.total(x.walk.block)
 	seg.Batches, seg.End = seg.Batches+1, pos+int64(size)
@@ -333,16 +342,17 @@ func (x *examiner) batch(f *found, k int, pos int64, cause string) {
 	}
 	records, wrong := x.records(f)
 	if f.facts.sums && wrong != "" {
-		x.found(Finding{Kind: Wrong, Harm: true, File: seg.File, Offset: pos, Bytes: int64(size), First: h.first,
-			Last: h.first + uint64(h.count) - 1, Text: wrong})
+		x.note(Finding{Kind: Wrong, Harm: true, File: seg.File, Offset: pos, Bytes: int64(size),
+			First: h.first, Last: h.first + uint64(h.count) - 1, Text: wrong})
 		cause = wrong
 	}
 	if x.visit == nil || x.stopped != nil {
 		return
 	}
-	b := Found{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size), Promise: h.promise,
-		Metadata: h.metadata, Records: records, Bad: cause}
-	if s, err := x.index.find(h.first); err == nil && h.count > 0 && s.at == (mark{h.ordinal, h.position, h.number}) {
+	b := BatchInfo{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size),
+		Promise: h.promise, Metadata: h.metadata, Records: records, Bad: cause}
+	if s, err := x.index.find(h.first); err == nil && h.count > 0 &&
+		s.at == (mark{h.ordinal, h.position, h.number}) {
 		b.Live = s.count
 	}
 	x.stopped = x.visit(&b)
@@ -350,7 +360,7 @@ func (x *examiner) batch(f *found, k int, pos int64, cause string) {
 
 // records takes the payload of a good batch apart and says what is wrong with
 // it although its checksum is right.
-func (x *examiner) records(f *found) (records []byte, wrong string) {
+func (x *examiner) records(f *position) (records []byte, wrong string) {
 	h := &f.header
 	if !f.facts.sums || h.count == 0 && h.payload == 0 {
 		return nil, ""
@@ -364,10 +374,11 @@ func (x *examiner) records(f *found) (records []byte, wrong string) {
 	case err != nil:
 		return nil, "the checksum is right, but these are no entries: " + err.Error()
 	case n != int(h.count):
-		return nil, fmt.Sprintf("the checksum is right, but there are %d entries, not %d", n, h.count)
-	case n > 0 && (term != h.entryTrm || first != h.first):
-		return nil, fmt.Sprintf("the checksum is right, but the entries are from %d on in term %d, not from %d on in term %d",
-			first, term, h.first, h.entryTrm)
+		return nil, fmt.Sprintf("the checksum is right, but there are %d entries, not %d", n,
+			h.count)
+	case n > 0 && (term != h.entryTerm || first != h.first):
+		return nil, fmt.Sprintf("the checksum is right, but the entries are from %d on in term "+
+			"%d, not from %d on in term %d", first, term, h.first, h.entryTerm)
 	}
 	return records, ""
 }
@@ -380,32 +391,37 @@ func (x *examiner) conclude(s *state) {
 	for _, list := range [][]Range{w.out.Lost, w.out.Overruled} {
 		for _, rg := range list {
 			for i := range r.Findings {
-				if f := &r.Findings[i]; f.File == rg.File && f.Offset == rg.Offset && f.Kind != Wrong {
+				if f := &r.Findings[i]; f.File == rg.File && f.Offset == rg.Offset &&
+					f.Kind != Wrong {
 					f.First, f.Last = rg.First, rg.Last
 					if f.Harm = rg.Last >= rg.First; !f.Harm {
-						f.Text += "; later batches overruled all that stood here, nothing is missing"
+						f.Text += "; later batches overruled all that stood here, nothing is " +
+							"missing"
 					}
 				}
 			}
 		}
 	}
 	if err := w.settle(); err != nil {
-		x.found(Finding{Kind: Wrong, Harm: true, File: stateName, First: 1, Text: err.Error()})
+		x.note(Finding{Kind: Wrong, Harm: true, File: stateName, First: 1, Text: err.Error()})
 	}
 	w.out.Incarnation = max(s.incarnation, w.last.number>>40)
 	w.out.Last, w.out.Segments = w.index.next-1, len(w.live)
 	for _, rg := range w.out.Lost {
 		w.out.Last = min(w.out.Last, max(rg.First, 1)-1)
 	}
-	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagDoubt != 0
-	w.out.Damaged = s.damaged || len(w.out.Lost) > 0 || w.last.flags&flagDamaged != 0 || w.out.Commit > w.index.next-1
+	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagProbation != 0
+	w.out.Damaged = s.damaged || len(w.out.Lost) > 0 || w.last.flags&flagDamaged != 0 ||
+		w.out.Commit > w.index.next-1
 	if (s.probation || s.damaged) && r.Sound() {
-		x.found(Finding{Kind: Missing, Harm: true, File: stateName, First: 1, Text: "an earlier opening found that " +
-			"acknowledged entries may be missing, and no leader has filled them in since"})
+		x.note(Finding{Kind: Missing, Harm: true, File: stateName, First: 1,
+			Text: "an earlier opening found that acknowledged entries may be missing, and no " +
+				"leader has filled them in since"})
 	}
 	if w.out.Commit > w.index.next-1 {
-		x.found(Finding{Kind: Missing, Harm: true, File: "the log", First: w.index.next, Last: w.out.Commit,
-			Text: "these entries are known to be committed, and no batch holds them"})
+		x.note(Finding{Kind: Missing, Harm: true, File: "the log", First: w.index.next,
+			Last: w.out.Commit, Text: "these entries are known to be committed, and no batch " +
+				"holds them"})
 	}
 	r.Sealed = w.last.flags&flagSeal != 0 || s.sealed.number >= w.last.number
 	cut := index{spans: slices.Clone(w.index.spans), next: w.index.next}
@@ -424,7 +440,8 @@ func (x *examiner) spare(seg *segment, s *state) {
 	}
 	x.report.Segments = append(x.report.Segments, r)
 	if h != nil && h.id != s.id {
-		x.found(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
-			"a segment of member %d of cluster %016x: a copied disk? it counts as a spare", h.id.Replica, h.id.Cluster)})
+		x.note(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
+			"a segment of member %d of cluster %016x: a copied disk? it counts as a spare",
+			h.id.Replica, h.id.Cluster)})
 	}
 }

@@ -13,10 +13,12 @@ import (
 // is false when not even the sizes of the directory are known.
 func (x *examiner) state(names []string) (s state, ok bool) {
 	bad := func(kind Kind, off int64, harm bool, format string, args ...any) {
-		x.found(Finding{Kind: kind, Harm: harm, File: stateName, Offset: off, First: 1, Text: fmt.Sprintf(format, args...)})
+		x.note(Finding{Kind: kind, Harm: harm, File: stateName, Offset: off, First: 1,
+			Text: fmt.Sprintf(format, args...)})
 	}
 	if !slices.Contains(names, stateName) {
-		bad(Missing, 0, true, "the state file is gone: this member no longer knows how it voted and must not start again "+
+		bad(Missing, 0, true, "the state file is gone: this member no longer knows how it voted "+
+			"and must not start again "+
 			"under its id; what follows goes by the segments alone")
 		return x.guess(names, nil)
 	}
@@ -37,8 +39,10 @@ func (x *examiner) state(names []string) (s state, ok bool) {
 		x.copy(i, b, &c, err == nil)
 	}
 	if err != nil {
-		bad(Rotten, 0, true, "no two of its four copies agree: this member no longer knows how it voted and must not start "+
-			"again under its id; what follows goes by the segments and the copy that is left, if any")
+		bad(Rotten, 0, true, "no two of its four copies agree: this member no longer knows how "+
+			"it voted and must not start "+
+			"again under its id; what follows goes by the segments and the copy that is left, "+
+			"if any")
 		return x.guess(names, copies)
 	}
 	return c.state, true
@@ -73,14 +77,16 @@ func (x *examiner) copy(i int, b []byte, c *chosen, chosen bool) {
 	case !ok:
 		f.Kind, f.Text = Rotten, fmt.Sprintf("the checksum of copy %d is wrong", i+1)
 	case s.id != c.state.id:
-		f.Kind, f.Text = Foreign, fmt.Sprintf("copy %d is of member %d of cluster %016x", i+1, s.id.Replica, s.id.Cluster)
+		f.Kind, f.Text = Foreign, fmt.Sprintf("copy %d is of member %d of cluster %016x", i+1,
+			s.id.Replica, s.id.Cluster)
 	default:
-		f.Kind, f.Text = Stale, fmt.Sprintf("copy %d is record %d, the others are %d", i+1, s.sequence, c.state.sequence)
+		f.Kind, f.Text = Stale, fmt.Sprintf("copy %d is record %d, the others are %d", i+1,
+			s.sequence, c.state.sequence)
 	}
 	if chosen {
 		f.Text += "; the next opening mends it from the others"
 	}
-	x.found(f)
+	x.note(f)
 }
 
 // guess takes the sizes from whatever still tells them, so that a directory
@@ -99,7 +105,9 @@ func (x *examiner) guess(names []string, copies [][]byte) (s state, ok bool) {
 	if len(heads) == 0 {
 		return s, false
 	}
-	newest := slices.MaxFunc(heads, func(a, b *header) int { return cmp.Compare(a.number, b.number) })
+	newest := slices.MaxFunc(heads, func(a, b *header) int {
+		return cmp.Compare(a.number, b.number)
+	})
 	s.segment -= s.segment % int64(s.block)
 	s.id, s.last, s.live = newest.id, newest.ordinal, newest.ordinal
 	for s.live > max(newest.live, 1) && slices.ContainsFunc(heads, func(h *header) bool {

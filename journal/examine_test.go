@@ -77,11 +77,13 @@ func TestExamineWithoutPermission(t *testing.T) {
 	j, _ := mustOpen(t, tiny(disk))
 	work(&writer{t: t, j: j}, &history{}, 3)
 	for _, name := range []string{stateName, "000001.seg"} {
-		if r, err := Examine(Look{FS: noPermission{disk, name}}); !errors.Is(err, fs.ErrPermission) {
+		if r, err := Examine(Look{FS: noPermission{disk,
+			name}}); !errors.Is(err, fs.ErrPermission) {
 			t.Errorf("%s: %+v %v", name, r, err)
 		}
 	}
-	if _, err := disk.Create("x.seg", device.Flags{}); err != nil { // not the journal's, which Open leaves alone
+	// not the journal's, which Open leaves alone
+	if _, err := disk.Create("x.seg", device.Flags{}); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := Examine(Look{FS: noPermission{disk, "x.seg"}}); err != nil || len(r.Findings) > 0 {
@@ -109,9 +111,10 @@ func agree(t testing.TB, what string, disk *simdisk.Disk) (r *Report) {
 		return r
 	}
 	x := &r.Recovery
-	if x.First != rec.First || x.Last != rec.Last || x.Hard != rec.Hard || x.Commit < rec.Commit || x.Torn != rec.Torn ||
-		x.Probation != rec.Probation || x.Damaged != rec.Damaged || x.Incarnation+1 != rec.Incarnation ||
-		fmt.Sprint(x.Runs) != fmt.Sprint(rec.Runs) || fmt.Sprint(x.Lost) != fmt.Sprint(rec.Lost) {
+	if x.First != rec.First || x.Last != rec.Last || x.Hard != rec.Hard || x.Commit < rec.Commit ||
+		x.Torn != rec.Torn || x.Probation != rec.Probation || x.Damaged != rec.Damaged ||
+		x.Incarnation+1 != rec.Incarnation || fmt.Sprint(x.Runs) != fmt.Sprint(rec.Runs) ||
+		fmt.Sprint(x.Lost) != fmt.Sprint(rec.Lost) {
 		t.Errorf("%s: recovered %+v\nexamined  %+v", what, rec, x)
 	}
 	return r
@@ -211,11 +214,14 @@ func TestExamineNamesThePlace(t *testing.T) {
 		last   uint64
 		expect string
 	}{
-		"payload rots":      {Rotten, func(b []byte) { b[at+sectorBytes+3] ^= 1 }, 9, 10, fmt.Sprintf("4 KiB at %d", at+sectorBytes)},
-		"header rots":       {Rotten, func(b []byte) { b[at+100] ^= 1 }, 7, 10, "header"},
-		"write is lost":     {Missing, func(b []byte) { clear(b[at : at+4096]) }, 7, 10, "zeros"},
-		"a sector is lost":  {Missing, func(b []byte) { clear(b[at+sectorBytes:][:sectorBytes]) }, 9, 10, "1 of its 8 sectors"},
-		"write misdirected": {Misplaced, func(b []byte) { copy(b[at:at+4096], b[at-4096:]) }, 7, 10, fmt.Sprintf("offset %d", at-4096)},
+		"payload rots": {Rotten, func(b []byte) { b[at+sectorBytes+3] ^= 1 }, 9, 10,
+			fmt.Sprintf("4 KiB at %d", at+sectorBytes)},
+		"header rots":   {Rotten, func(b []byte) { b[at+100] ^= 1 }, 7, 10, "header"},
+		"write is lost": {Missing, func(b []byte) { clear(b[at : at+4096]) }, 7, 10, "zeros"},
+		"a sector is lost": {Missing, func(b []byte) { clear(b[at+sectorBytes:][:sectorBytes]) },
+			9, 10, "1 of its 8 sectors"},
+		"write misdirected": {Misplaced, func(b []byte) { copy(b[at:at+4096], b[at-4096:]) }, 7, 10,
+			fmt.Sprintf("offset %d", at-4096)},
 	} {
 		fs, name, _ := build()
 		c.spoil(fs.Data(name))
@@ -225,8 +231,8 @@ func TestExamineNamesThePlace(t *testing.T) {
 			continue
 		}
 		f := r.Findings[0]
-		if f.Kind != c.kind || f.File != name || f.Offset != at || f.Bytes != 4096 || f.First != c.first || f.Last != c.last ||
-			!strings.Contains(f.Text, c.expect) {
+		if f.Kind != c.kind || f.File != name || f.Offset != at || f.Bytes != 4096 ||
+			f.First != c.first || f.Last != c.last || !strings.Contains(f.Text, c.expect) {
 			t.Errorf("%s: %+v", what, f)
 		}
 	}
@@ -273,7 +279,8 @@ func TestExamineWithoutStateFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := agree(t, "no state", fs)
-	if r.Identity != testID || r.Recovery.Last != w.last || len(r.Harm()) != 1 || r.Harm()[0].Kind != Missing {
+	if r.Identity != testID || r.Recovery.Last != w.last || len(r.Harm()) != 1 ||
+		r.Harm()[0].Kind != Missing {
 		t.Fatalf("%+v", r)
 	}
 	empty := newDisk()
@@ -290,7 +297,7 @@ func TestExamineVisits(t *testing.T) {
 	work(w, h, 12)
 	var log []uint64 // term by index
 	batches, number := 0, uint64(0)
-	r, err := Examine(Look{FS: fs, Visit: func(f *Found) error {
+	r, err := Examine(Look{FS: fs, Visit: func(f *BatchInfo) error {
 		if f.Number <= number || f.Bad != "" {
 			t.Errorf("batch %d after %d: %+v", f.Number, number, f)
 		}
@@ -304,7 +311,8 @@ func TestExamineVisits(t *testing.T) {
 		return nil
 	}})
 	if err != nil || batches != r.Batches || len(log) != int(w.last) {
-		t.Fatalf("%d batches of %d, %d entries of %d: %v", batches, r.Batches, len(log), w.last, err)
+		t.Fatalf("%d batches of %d, %d entries of %d: %v", batches, r.Batches, len(log), w.last,
+			err)
 	}
 	for i, text := range h.logs[len(h.logs)-1] {
 		if want := fmt.Sprintf("%d/%d", i+1, log[i]); text != want {
@@ -312,7 +320,9 @@ func TestExamineVisits(t *testing.T) {
 		}
 	}
 	enough := errors.New("enough")
-	if _, err := Examine(Look{FS: fs, Visit: func(*Found) error { return enough }}); !errors.Is(err, enough) {
+	if _, err := Examine(Look{FS: fs, Visit: func(*BatchInfo) error {
+		return enough
+	}}); !errors.Is(err, enough) {
 		t.Fatal(err)
 	}
 }
@@ -362,7 +372,8 @@ func TestExamineOnRealFiles(t *testing.T) {
 		w.put(1, w.last+1, 2, 700)
 		w.flush()
 	}
-	if r, err := Examine(Look{Dir: dir}); err != nil || r.Holder != os.Getpid() || !r.Sound() || r.Recovery.Last != w.last {
+	if r, err := Examine(Look{Dir: dir}); err != nil || r.Holder != os.Getpid() || !r.Sound() ||
+		r.Recovery.Last != w.last {
 		t.Fatalf("%+v %v", r, err)
 	}
 	if err := j.Close(); err != nil {
@@ -374,11 +385,13 @@ func TestExamineOnRealFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	b[4096+700] ^= 1
-	if err := errors.Join(os.WriteFile(name, b, 0o600), os.WriteFile(filepath.Join(dir, "journal", "segment.new"), b, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(name, b, 0o600), os.WriteFile(filepath.Join(dir, "journal",
+		"segment.new"), b, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	before := shot(t, dir)
-	r, err := Examine(Look{Dir: filepath.Join(dir, "journal"), Visit: func(*Found) error { return nil }})
+	r, err := Examine(Look{Dir: filepath.Join(dir, "journal"),
+		Visit: func(*BatchInfo) error { return nil }})
 	if err != nil || r.Holder != 0 || r.Sound() || len(r.Findings) != 2 {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -423,7 +436,7 @@ func TestExamineBesideAWriter(t *testing.T) {
 		times = 2000
 	}
 	for range times {
-		r, err := Examine(Look{Dir: dir, Visit: func(*Found) error { return nil }})
+		r, err := Examine(Look{Dir: dir, Visit: func(*BatchInfo) error { return nil }})
 		if err != nil || !r.Sound() {
 			t.Errorf("%+v %v", r, err)
 			break
@@ -516,7 +529,8 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 	work(w, h, 6)
 	names, _ := fs.List()
 	wild := func() uint64 {
-		return [...]uint64{0, 1, ^uint64(0), uint64(rng.IntN(100)), 1 << rng.IntN(64), rng.Uint64()}[rng.IntN(6)]
+		return [...]uint64{0, 1, ^uint64(0), uint64(rng.IntN(100)), 1 << rng.IntN(64),
+			rng.Uint64()}[rng.IntN(6)]
 	}
 	for range changes {
 		name := names[rng.IntN(len(names))]
@@ -528,7 +542,8 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 		at := rng.IntN(len(b)/4096) * 4096
 		if name == stateName {
 			s, _ := decodeState(b[at:])
-			for _, v := range []*uint64{&s.sequence, &s.live, &s.last, &s.sealed.number, &s.hard.Term, &s.incarnation} {
+			for _, v := range []*uint64{&s.sequence, &s.live, &s.last, &s.sealed.number,
+				&s.hard.Term, &s.incarnation} {
 				if rng.IntN(6) == 0 {
 					*v = wild()
 				}
@@ -552,8 +567,8 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 			continue
 		}
 		hd.metadata = slices.Clone(hd.metadata)
-		for _, v := range []*uint64{&hd.first, &hd.number, &hd.promise, &hd.chain, &hd.commit, &hd.entryTrm, &hd.epoch, &hd.ordinal,
-			&hd.live, &hd.position, &hd.hard.Term} {
+		for _, v := range []*uint64{&hd.first, &hd.number, &hd.promise, &hd.chain, &hd.commit,
+			&hd.entryTerm, &hd.epoch, &hd.ordinal, &hd.live, &hd.position, &hd.hard.Term} {
 			if rng.IntN(11) == 0 {
 				*v = wild()
 			}

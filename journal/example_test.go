@@ -17,8 +17,8 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	j, found, err := journal.Open(journal.Config{Dir: dir, Mode: journal.BufferedDsync, SegmentBytes: 1 << 20,
-		Identity: journal.Identity{Cluster: 1, Replica: 1}})
+	j, found, err := journal.Open(journal.Config{Dir: dir, Mode: journal.BufferedDsync,
+		SegmentBytes: 1 << 20, Identity: journal.Identity{Cluster: 1, Replica: 1}})
 	if err != nil {
 		panic(err)
 	}
@@ -43,7 +43,8 @@ func Example() {
 	}
 	for i := uint64(1); i <= 3; i++ {
 		m := journal.Batch{Hard: journal.Hard{Term: 1}, First: i, Count: 1, Term: 1, Sequence: i}
-		for !j.Append(&m, record.AppendCommand(nil, fmt.Append(nil, "entry ", i))) && j.Err() == nil {
+		for !j.Append(&m, record.AppendCommand(nil, fmt.Append(nil, "entry ", i))) &&
+			j.Err() == nil {
 			poll() // the group is full
 		}
 	}

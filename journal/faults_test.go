@@ -116,7 +116,8 @@ func TestJRN10NoSpace(t *testing.T) {
 			})
 			put := func() bool {
 				recs := record.AppendCommand(nil, entry(w.last+1, 1, 900))
-				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
+				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq +
+					1}
 				if !j.Append(&b, recs) {
 					return false
 				}
@@ -196,13 +197,16 @@ func TestJRN6ImageOfAHeaderIsNotBelieved(t *testing.T) {
 	w.flush()
 	seg, pos := j.segments.current(), j.position
 	img := make([]byte, 4096)
-	h := header{sectors: 1, id: testID, epoch: seg.epoch, ordinal: seg.ordinal, live: 1, position: uint64(pos) + 4096,
-		number: j.number + 9, promise: j.number + 8, hard: Hard{1, 1}, first: 1}
+	h := header{sectors: 1, id: testID, epoch: seg.epoch, ordinal: seg.ordinal, live: 1,
+		position: uint64(pos) + 4096, number: j.number + 9, promise: j.number + 8, hard: Hard{1, 1},
+		first: 1}
 	sealBatch(img, &h, nil)
 	var recs []byte
 	for lead := 0; ; lead++ {
-		recs = record.AppendCommand(nil, slices.Concat(bytes.Repeat([]byte{7}, lead), img, bytes.Repeat([]byte{7}, 99)))
-		if k := len(record.AppendRunHeader(nil, 1, 3)) + len(recs) - len(img) - 99; sectorBytes+k == 4096 {
+		recs = record.AppendCommand(nil, slices.Concat(bytes.Repeat([]byte{7}, lead), img,
+			bytes.Repeat([]byte{7}, 99)))
+		if k := len(record.AppendRunHeader(nil, 1, 3)) + len(recs) - len(img) - 99; sectorBytes+k ==
+			4096 {
 			break
 		}
 	}
@@ -285,7 +289,8 @@ func TestTwoVotesInOneTermAreRefused(t *testing.T) {
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	for seq, vote := range []uint64{1, 2} {
-		if b := (Batch{Hard: Hard{5, vote}, First: 1, Sequence: uint64(seq + 1)}); !j.Append(&b, nil) {
+		if b := (Batch{Hard: Hard{5, vote}, First: 1,
+			Sequence: uint64(seq + 1)}); !j.Append(&b, nil) {
 			t.Fatal("refused")
 		}
 		w.flush()
@@ -336,7 +341,8 @@ func TestFirstFollowsTruncationAndRestore(t *testing.T) {
 	w.put(2, 100, 4, 100)
 	w.flush()
 	j, rec := mustOpen(t, small(fs))
-	if want := fmt.Sprint([]TermRun{{100, 2}}); rec.First != 100 || rec.Last != 103 || fmt.Sprint(rec.Runs) != want {
+	if want := fmt.Sprint([]TermRun{{100, 2}}); rec.First != 100 || rec.Last != 103 ||
+		fmt.Sprint(rec.Runs) != want {
 		t.Fatalf("%+v", rec)
 	}
 	check(t, j, 100, 103)
@@ -397,7 +403,8 @@ func TestHangingDevice(t *testing.T) {
 		t.Fatalf("age %v of a write since 1000 at 4000", age)
 	}
 	start := time.Now()
-	if err := j.Close(); err == nil || !strings.Contains(err.Error(), "did not return within 50ms of closing") {
+	const hung = "did not return within 50ms of closing"
+	if err := j.Close(); err == nil || !strings.Contains(err.Error(), hung) {
 		t.Fatal(err)
 	}
 	if took := time.Since(start); took > 2*time.Second {
@@ -488,16 +495,18 @@ func TestDamagedJournalIsHeld(t *testing.T) {
 			var seq uint64
 			for round := range uint64(3) {
 				j, rec := mustOpen(t, cfg)
-				if len(rec.Lost) != 1 || rec.Lost[0].First > 5 || rec.Last != rec.Lost[0].First-1 || !rec.Damaged ||
-					rec.Commit > rec.Last {
-					t.Fatalf("opening %d: last %d, commit %d, lost %v, damaged %t", round, rec.Last, rec.Commit, rec.Lost, rec.Damaged)
+				if len(rec.Lost) != 1 || rec.Lost[0].First > 5 || rec.Last != rec.Lost[0].First-1 ||
+					!rec.Damaged || rec.Commit > rec.Last {
+					t.Fatalf("opening %d: last %d, commit %d, lost %v, damaged %t", round, rec.Last,
+						rec.Commit, rec.Lost, rec.Damaged)
 				}
 				if round > 0 && rec.Hard.Term != 9+round {
 					t.Fatalf("opening %d: hard state %+v", round, rec.Hard)
 				}
 				check(t, j, 1, rec.Last)
 				seq++
-				b := Batch{Hard: Hard{Term: 10 + round, Vote: 2}, Commit: rec.Commit, First: rec.Last + 1, Sequence: seq}
+				b := Batch{Hard: Hard{Term: 10 + round, Vote: 2}, Commit: rec.Commit,
+					First: rec.Last + 1, Sequence: seq}
 				if !j.Append(&b, nil) {
 					t.Fatal("a hard state was refused")
 				}
@@ -510,7 +519,8 @@ func TestDamagedJournalIsHeld(t *testing.T) {
 			undo() // as if it had only been unreadable: everything is back
 			j, rec := mustOpen(t, cfg)
 			if rec.Last != 9 || len(rec.Lost) != 0 || !rec.Damaged || rec.Hard.Term != 12 {
-				t.Fatalf("undone: last %d, lost %v, damaged %t, hard %+v", rec.Last, rec.Lost, rec.Damaged, rec.Hard)
+				t.Fatalf("undone: last %d, lost %v, damaged %t, hard %+v", rec.Last, rec.Lost,
+					rec.Damaged, rec.Hard)
 			}
 			check(t, j, 1, 9)
 			if err := j.Close(); err != nil {
@@ -536,7 +546,8 @@ func TestDamagedJournalIsFilled(t *testing.T) {
 			}
 			j, rec = mustOpen(t, cfg)
 			if rec.Last != last || len(rec.Lost) != 0 || !rec.Damaged {
-				t.Fatalf("filled up to %d: last %d, lost %v, damaged %t", last, rec.Last, rec.Lost, rec.Damaged)
+				t.Fatalf("filled up to %d: last %d, lost %v, damaged %t", last, rec.Last, rec.Lost,
+					rec.Damaged)
 			}
 			check(t, j, 1, last)
 			j.Settle()

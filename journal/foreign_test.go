@@ -65,7 +65,8 @@ func TestCopyOfASegmentTakesNoPlace(t *testing.T) {
 			_, rec, err := Open(tiny(fs.Clone()))
 			if name == "000099.seg" {
 				var damage *DamageError
-				if !errors.As(err, &damage) || !strings.Contains(err.Error(), "000001.seg") || !strings.Contains(err.Error(), name) {
+				if !errors.As(err, &damage) || !strings.Contains(err.Error(), "000001.seg") ||
+					!strings.Contains(err.Error(), name) {
 					t.Fatalf("%+v %v", rec, err)
 				}
 			} else if err != nil || rec.Last != 2 {
@@ -83,7 +84,8 @@ func TestCopyOfASegmentTakesNoPlace(t *testing.T) {
 func TestForeignFilesStay(t *testing.T) {
 	cfg, last := onFiles(t, true)
 	dir := filepath.Join(cfg.Dir, "journal")
-	foreign := []string{"notes.new", "x.seg", "README", "state.bak", "-1.seg", "99999999999999999999999.seg"}
+	foreign := []string{"notes.new", "x.seg", "README", "state.bak", "-1.seg",
+		"99999999999999999999999.seg"}
 	for _, n := range foreign {
 		if err := os.WriteFile(filepath.Join(dir, n), []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
@@ -155,7 +157,8 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 			w := &writer{t: t, j: j}
 			for w.last < 3000 && j.Err() == nil {
 				recs := recordsOf(w.last+1, 1, 900)
-				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq + 1}
+				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq +
+					1}
 				for !j.Append(&b, recs) && j.Err() == nil { // full: only then does a write end
 					w.poll()
 					clock.Step()
@@ -209,7 +212,8 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 		return nil
 	})
 	now := int64(1)
-	for n := uint64(1); j.state.last == 1; n++ { // until the next segment is taken, and one more is wanted
+	// until the next segment is taken, and one more is wanted
+	for n := uint64(1); j.state.last == 1; n++ {
 		if !j.Append(&Batch{Hard: Hard{Term: 1}, First: 1, Sequence: n}, nil) {
 			t.Fatal("refused")
 		}
@@ -222,7 +226,8 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 	}
 	start := time.Now()
 	err := j.Close()
-	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "of closing") || took > 2*time.Second {
+	if took := time.Since(start); err == nil || !strings.Contains(err.Error(), "of closing") ||
+		took > 2*time.Second {
 		t.Errorf("closed after %v: %v", took, err)
 	}
 	close(held)
@@ -291,7 +296,8 @@ func FuzzBytes(f *testing.F) {
 		var x Inspector
 		_, _, _ = x.Batch(raw) // what it says does not matter here
 		_, rec, log, err := recovered(tiny(disk.Clone()))
-		if err == nil && (amnesia || fmt.Sprint(log) != fmt.Sprint(h.logs[len(h.logs)-1]) || rec.Probation) {
+		if err == nil && (amnesia || fmt.Sprint(log) != fmt.Sprint(h.logs[len(h.logs)-1]) ||
+			rec.Probation) {
 			t.Fatalf("%s: %v %+v", name, log, rec)
 		}
 		cfg := tiny(disk)

@@ -42,19 +42,19 @@ import (
 // old blocks of a recycled segment; ids defeat copied disks; the chain gives
 // order; the promise tells a torn end from lost ground.
 const (
-	magic        = 0x314a5252 // "RRJ1"
-	version      = 1
-	flagOpen     = 1 // opens a segment
-	flagSeal     = 2 // promises what stands before it
-	flagDoubt    = 4 // written on probation
-	flagDamaged  = 8 // written while entries are missing
-	fixedBytes   = 144
-	sectorBytes  = 512
-	pieceBytes   = sectorBytes - 4
-	checkBytes   = 4096
-	metadataMax  = 2048
-	headerSector = 7 // of a group of usual size: 3556 bytes
-	blockDefault = device.Block
+	magic         = 0x314a5252 // "RRJ1"
+	version       = 1
+	flagOpen      = 1 // opens a segment
+	flagSeal      = 2 // promises what stands before it
+	flagProbation = 4 // written on probation
+	flagDamaged   = 8 // written while entries are missing
+	fixedBytes    = 144
+	sectorBytes   = 512
+	pieceBytes    = sectorBytes - 4
+	checkBytes    = 4096
+	metadataMax   = 2048
+	headerSector  = 7 // of a group of usual size: 3556 bytes
+	blockDefault  = device.Block
 )
 
 // Hard is the hard state: term and vote.
@@ -65,18 +65,18 @@ type Hard struct {
 
 // header is the decoded header of a batch.
 type header struct {
-	flags                   uint16
-	sectors                 int // of the header
-	payload                 int // bytes
-	id                      Identity
-	epoch, ordinal, live    uint64
-	position                uint64
-	number, promise, chain  uint64
-	hard                    Hard
-	commit, first, entryTrm uint64
-	count                   uint32
-	metadata                []byte
-	sum                     uint64
+	flags                    uint16
+	sectors                  int // of the header
+	payload                  int // bytes
+	id                       Identity
+	epoch, ordinal, live     uint64
+	position                 uint64
+	number, promise, chain   uint64
+	hard                     Hard
+	commit, first, entryTerm uint64
+	count                    uint32
+	metadata                 []byte
+	sum                      uint64
 }
 
 // total is the batch's length in the file for a block size.
@@ -135,8 +135,9 @@ func sealBatch(buf []byte, h *header, scratch []byte) (sum uint64, rest []byte) 
 	s = le.AppendUint32(s, 0)
 	s = le.AppendUint32(s, uint32(h.payload))
 	s = le.AppendUint32(s, uint32(len(h.metadata)))
-	for _, v := range [...]uint64{h.id.Cluster, h.id.Replica, h.epoch, h.ordinal, h.live, h.position, h.number,
-		h.promise, h.chain, h.hard.Term, h.hard.Vote, h.commit, h.first, h.entryTrm} {
+	for _, v := range [...]uint64{h.id.Cluster, h.id.Replica, h.epoch, h.ordinal, h.live,
+		h.position, h.number, h.promise, h.chain, h.hard.Term, h.hard.Vote, h.commit, h.first,
+		h.entryTerm} {
 		s = le.AppendUint64(s, v)
 	}
 	s = le.AppendUint32(s, h.count)
@@ -177,10 +178,12 @@ var (
 // readPrefix verifies the lengths in the first sector of a batch.
 func readPrefix(b []byte) (sectors, payload, metadata int, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < sectorBytes || le.Uint32(b) != magic || le.Uint16(b[4:]) != version || le.Uint32(b[12:]) != prefixCheck(b) {
+	if len(b) < sectorBytes || le.Uint32(b) != magic || le.Uint16(b[4:]) != version ||
+		le.Uint32(b[12:]) != prefixCheck(b) {
 		return 0, 0, 0, false
 	}
-	sectors, payload, metadata = int(le.Uint16(b[8:])), int(le.Uint32(b[16:])), int(le.Uint32(b[20:]))
+	sectors, payload, metadata = int(le.Uint16(b[8:])), int(le.Uint32(b[16:])),
+		int(le.Uint32(b[20:]))
 	if metadata > metadataMax || sectors < headerSectors(payload, metadata) {
 		return 0, 0, 0, false
 	}
@@ -213,7 +216,7 @@ func parseHeader(b []byte, glued []byte) (h header, tail []byte, err error) {
 	h.epoch, h.ordinal, h.live, h.position = u(40), u(48), u(56), u(64)
 	h.number, h.promise, h.chain = u(72), u(80), u(88)
 	h.hard = Hard{Term: u(96), Vote: u(104)}
-	h.commit, h.first, h.entryTrm = u(112), u(120), u(128)
+	h.commit, h.first, h.entryTerm = u(112), u(120), u(128)
 	h.count = le.Uint32(g[136:])
 	if h.first == 0 || h.first+uint64(h.count) < h.first {
 		return h, nil, errNonsense

@@ -45,7 +45,8 @@ func (x *Inspector) Batch(b []byte) (i Inspected, run []byte, err error) {
 }
 
 func (h *header) inspected(size int) Inspected {
-	return Inspected{Identity: h.id, Hard: h.hard, Commit: h.commit, First: h.first, Term: h.entryTrm, Count: h.count,
-		Number: h.number, Opens: h.flags&flagOpen != 0, Seals: h.flags&flagSeal != 0,
-		Doubt: h.flags&(flagDoubt|flagDamaged) != 0, Size: size}
+	return Inspected{Identity: h.id, Hard: h.hard, Commit: h.commit, First: h.first,
+		Term: h.entryTerm, Count: h.count, Number: h.number, Opens: h.flags&flagOpen !=
+			0, Seals: h.flags&flagSeal != 0, Doubt: h.flags&(flagProbation|flagDamaged) != 0,
+		Size: size}
 }

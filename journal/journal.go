@@ -21,10 +21,11 @@ type Config struct {
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
-	Damaged      bool          // open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
-	Foreground   bool          // no goroutine makes segments or reads ahead: simulations
-	FS           device.FS     // tests; nil: the directory Dir
-	Device       device.Device // tests; nil: a Writer
+	// open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
+	Damaged    bool
+	Foreground bool          // no goroutine makes segments or reads ahead: simulations
+	FS         device.FS     // tests; nil: the directory Dir
+	Device     device.Device // tests; nil: a Writer
 }
 
 // Batch describes one mutation: term and vote are Hard; after First-1 the log
@@ -89,24 +90,24 @@ type Journal struct {
 	open    []byte // one block: opening and seal batches
 	scratch []byte
 
-	number   uint64 // of the newest batch submitted
-	chain    uint64
-	position int64 // in the current segment
-	last     uint64
-	held     uint64 // first lost entry, while what stands behind it is kept; 0: none
-	commit   uint64
-	metadata []byte
-	newMeta  bool // the next batch carries metadata
-	tag      uint64
-	compact  uint64 // entries below may go with the next submission
-	sealed   bool
-	idle     int64 // since when nothing is in flight
-	quick    bool  // the last write took less than inlineMax
-	dirty    bool  // the next submission writes the state file
-	durable  atomic.Uint64
-	since    atomic.Int64 // when the write in flight began, 0: none
-	err      error        // the stage's copy of failure
-	failure  atomic.Pointer[error]
+	number          uint64 // of the newest batch submitted
+	chain           uint64
+	position        int64 // in the current segment
+	last            uint64
+	held            uint64 // first lost entry, while what stands behind it is kept; 0: none
+	commit          uint64
+	metadata        []byte
+	metadataPending bool // the next batch carries metadata
+	tag             uint64
+	compact         uint64 // entries below may go with the next submission
+	sealed          bool
+	idle            int64 // since when nothing is in flight
+	quick           bool  // the last write took less than inlineMax
+	dirty           bool  // the next submission writes the state file
+	durable         atomic.Uint64
+	since           atomic.Int64 // when the write in flight began, 0: none
+	err             error        // the stage's copy of failure
+	failure         atomic.Pointer[error]
 
 	writes, bytes atomic.Uint64
 }
@@ -144,7 +145,7 @@ func (j *Journal) SetMetadata(b []byte) error {
 	if len(b) > metadataMax {
 		return fmt.Errorf("journal: metadata of %d bytes; at most %d", len(b), metadataMax)
 	}
-	j.metadata, j.newMeta = append([]byte(nil), b...), true
+	j.metadata, j.metadataPending = append([]byte(nil), b...), true
 	return nil
 }
 
@@ -238,5 +239,6 @@ func (j *Journal) letGo() error {
 }
 
 func (j *Journal) hangs() error {
-	return fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir, j.cfg.HangMax)
+	return fmt.Errorf("journal: %s: a write did not return within %v of closing", j.cfg.Dir,
+		j.cfg.HangMax)
 }

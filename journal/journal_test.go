@@ -77,8 +77,8 @@ func (w *writer) put(term, first uint64, n int, size int) {
 		recs = record.AppendCommand(recs, entry(first+uint64(i), term, size))
 	}
 	w.seq++
-	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: max(first, 1) - 1, First: first, Count: uint32(n), Term: term,
-		Sequence: w.seq}
+	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: max(first, 1) - 1, First: first,
+		Count: uint32(n), Term: term, Sequence: w.seq}
 	for range 2000 {
 		if w.j.Append(&b, recs) {
 			w.last = first + uint64(n) - 1
@@ -174,7 +174,8 @@ func TestWriteReopenRead(t *testing.T) {
 	}
 	check(t, j, 1, 105)
 	j2, rec := mustOpen(t, small(fs)) // a crash: no Close
-	if rec.Last != 105 || rec.Hard != (Hard{9, 1}) || rec.Torn != 0 || string(rec.Metadata) != "members" || rec.Fresh {
+	if rec.Last != 105 || rec.Hard != (Hard{9, 1}) || rec.Torn != 0 ||
+		string(rec.Metadata) != "members" || rec.Fresh {
 		t.Fatalf("recovered %+v", rec)
 	}
 	want := []TermRun{{1, 1}, {61, 2}, {100, 9}}
@@ -300,7 +301,8 @@ func TestIteratorFollowsTheLog(t *testing.T) {
 			w.flush()
 		}
 		for it.Next() {
-			if want := fmt.Sprintf("%d/%d ", it.Index(), it.Term()); !bytes.HasPrefix(it.Entry().Data, []byte(want)) || it.Term() != round {
+			if want := fmt.Sprintf("%d/%d ", it.Index(),
+				it.Term()); !bytes.HasPrefix(it.Entry().Data, []byte(want)) || it.Term() != round {
 				t.Fatalf("entry %d of term %d: %q", it.Index(), it.Term(), it.Entry().Data)
 			}
 		}

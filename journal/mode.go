@@ -39,7 +39,8 @@ func ParseMode(s string) (Mode, error) {
 			return Mode(i), nil
 		}
 	}
-	return 0, fmt.Errorf("journal: mode %q is unknown; use one of %s", s, strings.Join(modeNames[:], ", "))
+	return 0, fmt.Errorf("journal: mode %q is unknown; use one of %s", s,
+		strings.Join(modeNames[:], ", "))
 }
 
 func (m Mode) flags() device.Flags {
@@ -83,13 +84,15 @@ var (
 
 // IdentityError: the directory belongs to another member or cluster.
 type IdentityError struct {
-	Dir         string
-	Found, Told Identity
+	Dir                  string
+	Observed, Configured Identity
 }
 
 func (e *IdentityError) Error() string {
-	return fmt.Sprintf("journal: %s belongs to member %d of cluster %016x, not to member %d of cluster %016x: "+
-		"give that member its own directory", e.Dir, e.Found.Replica, e.Found.Cluster, e.Told.Replica, e.Told.Cluster)
+	return fmt.Sprintf("journal: %s belongs to member %d of cluster %016x, not to member %d of "+
+		"cluster %016x: "+
+		"give that member its own directory", e.Dir, e.Observed.Replica, e.Observed.Cluster,
+		e.Configured.Replica, e.Configured.Cluster)
 }
 
 // Range is a run of log indices whose bytes are lost. Last is the largest
@@ -118,7 +121,8 @@ func (e *DamageError) Error() string {
 			fmt.Fprintf(&b, " (entries %s)", r.Entries())
 		}
 	}
-	b.WriteString("; restore the directory from a copy, or remove it and join this member anew under a new id")
+	b.WriteString("; restore the directory from a copy, or remove it and join this member anew " +
+		"under a new id")
 	return b.String()
 }
 

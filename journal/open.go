@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -115,7 +116,7 @@ func (j *Journal) recover() (*Recovery, error) {
 		return nil, err
 	}
 	if missing {
-		if s.state, err = j.found(names); err != nil {
+		if s.state, err = j.bootstrap(names); err != nil {
 			return nil, err
 		}
 		if names, err = j.fs.List(); err != nil { // what an earlier start left half done is gone
@@ -123,7 +124,7 @@ func (j *Journal) recover() (*Recovery, error) {
 		}
 	}
 	if s.state.id != j.cfg.Identity {
-		return nil, &IdentityError{Dir: j.cfg.Dir, Found: s.state.id, Told: j.cfg.Identity}
+		return nil, &IdentityError{Dir: j.cfg.Dir, Observed: s.state.id, Configured: j.cfg.Identity}
 	}
 	if err := j.adopt(&s.state); err != nil {
 		return nil, err
@@ -175,7 +176,8 @@ func (j *Journal) mend(s *chosen) error {
 // says.
 func (j *Journal) adopt(s *state) error {
 	if j.fs.Align() > s.block {
-		return fmt.Errorf("journal: %s was written in blocks of %d bytes, the device now needs %d: copy it to a "+
+		return fmt.Errorf("journal: %s was written in blocks of %d bytes, the device now needs "+
+			"%d: copy it to a "+
 			"device that takes the smaller ones", j.cfg.Dir, s.block, j.fs.Align())
 	}
 	j.state, j.block, j.cfg.SegmentBytes = *s, s.block, s.segment
@@ -210,20 +212,22 @@ func (j *Journal) probe(known bool) (err error) {
 	} else {
 		err = j.tryFile(j.fs.Create, name, device.File.WriteAt)
 	}
-	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct && strings.Contains(err.Error(), "invalid argument") {
+	if errors.Is(err, ErrNoDirect) || err != nil && j.flags.Direct &&
+		errors.Is(err, syscall.EINVAL) {
 		if !known {
 			// The probe exists only to be removed; its own removal may fail too.
 			_ = j.fs.Remove(name)
 		}
-		return fmt.Errorf("journal: %w at %s: use journal mode %s there", ErrNoDirect, j.cfg.Dir, BufferedDsync)
+		return fmt.Errorf("journal: %w at %s: use journal mode %s there", ErrNoDirect, j.cfg.Dir,
+			BufferedDsync)
 	}
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.block = max(blockDefault, j.fs.Align())
 	if j.cfg.SegmentBytes%int64(j.block) != 0 || j.cfg.SegmentBytes < int64(4*j.block) {
-		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of %d, at least four",
-			j.cfg.SegmentBytes, j.block)
+		return fmt.Errorf("journal: segments of %d bytes: must be a multiple of the block of "+
+			"%d, at least four", j.cfg.SegmentBytes, j.block)
 	}
 	if known {
 		return nil
@@ -245,17 +249,19 @@ func (j *Journal) tryFile(open func(string, device.Flags) (device.File, error), 
 	return errors.Join(do(f, device.Aligned(j.fs.Align(), j.fs.Align()), 0), f.Close())
 }
 
-// found begins a journal in a directory without a state file. That file is
+// bootstrap begins a journal in a directory without a state file. That file is
 // made before any segment, so segments without one are amnesia, whatever they
 // hold.
-func (j *Journal) found(names []string) (state, error) {
+func (j *Journal) bootstrap(names []string) (state, error) {
 	for _, n := range names {
 		if strings.HasSuffix(n, ".seg") {
-			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; remove the directory and "+
+			return state{}, fmt.Errorf("%w: %s: this replica no longer knows how it voted; "+
+				"remove the directory and "+
 				"join anew under a new id", ErrAmnesia, j.cfg.Dir)
 		}
 	}
-	s := state{sequence: 1, id: j.cfg.Identity, live: 1, segment: j.cfg.SegmentBytes, block: j.block}
+	s := state{sequence: 1, id: j.cfg.Identity, live: 1, segment: j.cfg.SegmentBytes,
+		block: j.block}
 	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, &s)
 }
 
@@ -339,7 +345,7 @@ func (j *Journal) resume(r *recovery) error {
 	// The newest batch says so too: a state file that has fallen back must not
 	// bring back a vote. And a log shorter than what it says is committed lacks
 	// something, whatever else is known.
-	j.state.probation = j.state.probation || out.Probation || r.last.flags&flagDoubt != 0
+	j.state.probation = j.state.probation || out.Probation || r.last.flags&flagProbation != 0
 	j.state.damaged = j.state.damaged || len(out.Lost) > 0 || r.last.flags&flagDamaged != 0 ||
 		out.Commit > j.index.next-1
 	out.Probation, out.Damaged = j.state.probation, j.state.damaged

@@ -230,7 +230,8 @@ func TestRefusedOpeningLeavesNothingOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, fd := range open {
-		if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(name, dir) {
+		if name, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil &&
+			strings.HasPrefix(name, dir) {
 			t.Errorf("%s is still open", name)
 		}
 	}

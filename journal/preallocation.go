@@ -21,8 +21,9 @@ type Preallocation int
 const (
 	Recycled   Preallocation = iota // zero-filled once, used again after compaction: the default
 	ZeroFilled                      // zero-filled for each use; each byte is written twice
-	Fallocated                      // allocated, never written before: the first write of a block converts it
-	Unreserved                      // nothing: blocks are found when they are written
+	// allocated, never written before: the first write of a block converts it
+	Fallocated
+	Unreserved // nothing: blocks are found when they are written
 )
 
 var preallocationNames = [...]string{"recycled", "zero-filled", "fallocate", "none"}

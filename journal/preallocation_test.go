@@ -52,7 +52,8 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 				t.Errorf("%d files lie there: %v", len(files), files)
 			}
 			spare := j.segments.spares[0].name
-			if n := blocksOf(t, filepath.Join(cfg.Dir, "journal", spare)); (n >= cfg.SegmentBytes) == (how == Unreserved) {
+			if n := blocksOf(t, filepath.Join(cfg.Dir, "journal",
+				spare)); (n >= cfg.SegmentBytes) == (how == Unreserved) {
 				t.Errorf("the spare takes %d of %d bytes on the disk", n, cfg.SegmentBytes)
 			}
 			if err := j.Close(); err != nil {

@@ -66,8 +66,9 @@ func TestBrokenChainIsDamage(t *testing.T) {
 		w.put(1, 1, 2, 300)
 		w.flush()
 		seg := j.segments.current()
-		h := header{sectors: 1, id: testID, epoch: seg.epoch, ordinal: seg.ordinal, live: 1, position: uint64(j.position),
-			number: j.number + 1, promise: j.number, chain: j.chain, hard: Hard{1, 1}, first: 3}
+		h := header{sectors: 1, id: testID, epoch: seg.epoch, ordinal: seg.ordinal, live: 1,
+			position: uint64(j.position), number: j.number + 1, promise: j.number, chain: j.chain,
+			hard: Hard{1, 1}, first: 3}
 		change(&h)
 		sealBatch(fs.Data(seg.name)[j.position:][:4096], &h, nil)
 		var lost *DamageError
@@ -94,7 +95,8 @@ func TestDamagedRanges(t *testing.T) {
 				recs = append(recs, recordsOf(first+uint64(i), 1, 300)...)
 			}
 			at = append(at, j.position)
-			b := Batch{Hard: Hard{1, 1}, Commit: commit, First: first, Count: uint32(n), Term: 1, Sequence: w.seq}
+			b := Batch{Hard: Hard{1, 1}, Commit: commit, First: first, Count: uint32(n), Term: 1,
+				Sequence: w.seq}
 			if !j.Append(&b, recs) {
 				t.Fatal("refused")
 			}
@@ -129,8 +131,9 @@ func TestDamagedRanges(t *testing.T) {
 			if err != nil || len(rec.Overruled) != 1 || rec.Last != 6 {
 				t.Errorf("%s: %+v %v", c.name, rec, err)
 			}
-		case !errors.As(err, &lost) || lost.Ranges[0].First != c.first || lost.Ranges[0].Last != c.last ||
-			lost.Ranges[0].File != name || lost.Ranges[0].Offset != at[1]:
+		case !errors.As(err, &lost) || lost.Ranges[0].First != c.first ||
+			lost.Ranges[0].Last != c.last || lost.Ranges[0].File != name ||
+			lost.Ranges[0].Offset != at[1]:
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -205,7 +208,8 @@ func TestReadersBesideRecycling(t *testing.T) {
 				default:
 					var e record.Entry
 					_, err := record.Parse(run.Records, &e)
-					if want := fmt.Appendf(nil, "%d/%d ", i, run.Term); err != nil || !bytes.HasPrefix(e.Data, want) {
+					if want := fmt.Appendf(nil, "%d/%d ", i, run.Term); err != nil ||
+						!bytes.HasPrefix(e.Data, want) {
 						t.Errorf("entry %d: %.20q, want %q: %v", i, e.Data, want, err)
 						return
 					}

@@ -96,8 +96,9 @@ func (r *Reader) load(s *span) error {
 	if seg == nil {
 		return ErrCompacted
 	}
-	if off := int64(s.at.position) - int64(r.held.position); r.held.ordinal == s.at.ordinal && off >= 0 &&
-		off+int64(s.size) <= int64(r.valid) && r.decode(s, r.buf[off:off+int64(s.size)]) == nil {
+	if off := int64(s.at.position) - int64(r.held.position); r.held.ordinal == s.at.ordinal &&
+		off >= 0 && off+int64(s.size) <= int64(r.valid) &&
+		r.decode(s, r.buf[off:off+int64(s.size)]) == nil {
 		return nil
 	}
 	want := int64(s.size)
@@ -117,8 +118,8 @@ func (r *Reader) load(s *span) error {
 	}
 	r.held, r.valid = s.at, int(want)
 	if err := r.decode(s, r.buf[:s.size]); err != nil {
-		return &DamageError{Dir: r.j.cfg.Dir, Ranges: []Range{{First: s.first, Last: s.last(), File: seg.name,
-			Offset: int64(s.at.position), Cause: err.Error()}}}
+		return &DamageError{Dir: r.j.cfg.Dir, Ranges: []Range{{First: s.first, Last: s.last(),
+			File: seg.name, Offset: int64(s.at.position), Cause: err.Error()}}}
 	}
 	return nil
 }

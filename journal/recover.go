@@ -15,12 +15,14 @@ type Recovery struct {
 	First       uint64    `json:"first"`
 	Last        uint64    `json:"last"` // bounds of the log; First is 1 for a whole one
 	Runs        []TermRun `json:"runs"`
-	Commit      uint64    `json:"commit"`    // newest commit that a batch knew of
-	Metadata    []byte    `json:"metadata"`  // newest
-	Fresh       bool      `json:"fresh"`     // nothing was ever written here
-	Torn        int       `json:"torn"`      // unacknowledged batches cut
-	Probation   bool      `json:"probation"` // the last batch had rotted, now or before Settle: it may have been acknowledged
-	Overruled   []Range   `json:"overruled"` // lost, but later batches or compaction overruled them: nothing is missing
+	Commit      uint64    `json:"commit"`   // newest commit that a batch knew of
+	Metadata    []byte    `json:"metadata"` // newest
+	Fresh       bool      `json:"fresh"`    // nothing was ever written here
+	Torn        int       `json:"torn"`     // unacknowledged batches cut
+	// the last batch had rotted, now or before Settle: it may have been acknowledged
+	Probation bool `json:"probation"`
+	// lost, but later batches or compaction overruled them: nothing is missing
+	Overruled []Range `json:"overruled"`
 	// Lost is what nothing overruled: the log ends before the first of it, though
 	// what stands behind it stays on disk until entries of a leader overrule it.
 	Lost []Range `json:"lost"`
@@ -53,18 +55,18 @@ type recovery struct {
 	glued      []byte
 	// look sees each position as it is judged: tools; else nil. A batch's records
 	// are valid until it returns.
-	look func(f *found, k int, pos int64, v verdict, cause string)
+	look func(f *position, k int, pos int64, v verdict, cause string)
 }
 
-// found is one position looked at.
-type found struct {
+// position is one place where a batch may begin, and what is there.
+type position struct {
 	facts   facts
 	header  header
 	payload []byte
 }
 
 // inspect looks at the batch at a position of segment k.
-func (r *recovery) inspect(k int, pos int64) (f found) {
+func (r *recovery) inspect(k int, pos int64) (f position) {
 	seg := r.live[k]
 	b, bad := r.win.at(seg.file, seg.size, pos, r.block, r.block)
 	if b == nil {
@@ -108,8 +110,9 @@ func (r *recovery) inspect(k int, pos int64) (f found) {
 // carries the image's tag.
 func (r *recovery) parse(k int, pos int64, b []byte) (h header, tail []byte, ok bool) {
 	h, tail, err := parseHeader(b, r.glued)
-	ok = err == nil && h.epoch == r.live[k].epoch && h.position == uint64(pos) && h.ordinal == r.live[k].ordinal &&
-		h.id == r.state.id && tagged(b[:r.block], h.epoch, h.number) > 0
+	ok = err == nil && h.epoch == r.live[k].epoch && h.position == uint64(pos) &&
+		h.ordinal == r.live[k].ordinal && h.id == r.state.id &&
+		tagged(b[:r.block], h.epoch, h.number) > 0
 	return h, tail, ok
 }
 
@@ -129,12 +132,14 @@ func (r *recovery) believe(h *header, k int, pos int64) {
 	case !r.any:
 		r.index.next, r.out.First = h.first, h.first
 	case h.first > r.index.next && r.lostBefore(h.first):
-		r.index.next = h.first // what lies between is noted as lost; what lies before it still counts
+		// what lies between is noted as lost; what lies before it still counts
+		r.index.next = h.first
 	case h.first > r.index.next || h.first < r.out.First:
-		r.out.First = h.first // a snapshot was restored, or a tail behind the first live segment was cut
+		// a snapshot was restored, or a tail behind the first live segment was cut
+		r.out.First = h.first
 	}
-	r.index.add(span{first: h.first, count: h.count, term: h.entryTrm, size: uint32(h.total(r.block)),
-		at: mark{h.ordinal, h.position, h.number}})
+	r.index.add(span{first: h.first, count: h.count, term: h.entryTerm,
+		size: uint32(h.total(r.block)), at: mark{h.ordinal, h.position, h.number}})
 	for i := range r.ranges { // a later batch that begins lower overrules what is lost
 		if rg := &r.ranges[i]; h.first <= rg.First {
 			rg.Last = rg.First - 1
@@ -149,7 +154,9 @@ func (r *recovery) believe(h *header, k int, pos int64) {
 }
 
 func (r *recovery) lostBefore(first uint64) bool {
-	return slices.ContainsFunc(r.ranges, func(g Range) bool { return g.First < first && g.Last >= first-1 })
+	return slices.ContainsFunc(r.ranges, func(g Range) bool {
+		return g.First < first && g.Last >= first-1
+	})
 }
 
 // walk reads the log to its end.
@@ -183,7 +190,7 @@ func (r *recovery) walk() {
 	}
 }
 
-func (r *recovery) judged(f *found, k int, pos int64, v verdict, cause string) {
+func (r *recovery) judged(f *position, k int, pos int64, v verdict, cause string) {
 	if r.look != nil {
 		r.look(f, k, pos, v, cause)
 	}
@@ -191,7 +198,8 @@ func (r *recovery) judged(f *found, k int, pos int64, v verdict, cause string) {
 
 // continues reports that the log goes on in the next segment.
 func (r *recovery) continues(k int) bool {
-	return r.any && k+1 < len(r.live) && r.heads[k+1].chain == r.last.sum && r.heads[k+1].number > r.last.number
+	return r.any && k+1 < len(r.live) && r.heads[k+1].chain == r.last.sum &&
+		r.heads[k+1].number > r.last.number
 }
 
 func (r *recovery) stop(v verdict) {
@@ -207,7 +215,8 @@ func (r *recovery) stop(v verdict) {
 // behind a position: a later batch's promise, the state file's seal or its
 // count of segments.
 func (r *recovery) promised(k int, pos int64) bool {
-	if r.state.sealed.number > r.last.number || r.state.last > r.live[k].ordinal && k+1 == len(r.live) {
+	if r.state.sealed.number > r.last.number || r.state.last > r.live[k].ordinal &&
+		k+1 == len(r.live) {
 		return true
 	}
 	h, _, _ := r.next(k, pos)
@@ -237,7 +246,8 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 	if !ok {
 		return nil
 	}
-	b, _ = r.win.at(r.live[k].file, r.live[k].size, pos, roundUp(sectors*sectorBytes, r.block), r.block)
+	b, _ = r.win.at(r.live[k].file, r.live[k].size, pos, roundUp(sectors*sectorBytes, r.block),
+		r.block)
 	if b == nil {
 		return nil
 	}
@@ -252,9 +262,10 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 // damage notes a lost range and finds where the log goes on. When the header
 // survived, its entries are lost; when it did not, the batch may have cut, and
 // everything above the last known commit is in doubt up to the next batch.
-func (r *recovery) damage(f *found, k int, pos int64, cause string) (int, int64, bool) {
+func (r *recovery) damage(f *position, k int, pos int64, cause string) (int, int64, bool) {
 	r.unreadable = r.unreadable || f.facts.unreadable
-	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0), File: r.live[k].name, Offset: pos, Cause: cause}
+	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0),
+		File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header {
 		h := &f.header
 		if !f.facts.chain { // what stood before it is lost
@@ -310,7 +321,8 @@ func (r *recovery) settle() error {
 }
 
 func twoVotes(term, a, b uint64) error {
-	return fmt.Errorf("%w: term %d has two votes, for %d and for %d: this replica must not go on", ErrState, term, a, b)
+	return fmt.Errorf("%w: term %d has two votes, for %d and for %d: this replica must not go on",
+		ErrState, term, a, b)
 }
 
 var errGap = errors.New("a segment is missing")

@@ -38,7 +38,8 @@ func TestRotBehindABrokenChain(t *testing.T) {
 	data[int(rotten)+h.sectors*sectorBytes+20]++
 	_, _, err = Open(small(fs))
 	var damage *DamageError
-	if !errors.As(err, &damage) || len(damage.Ranges) != 1 || damage.Ranges[0].First != 3 || damage.Ranges[0].Last != 3 {
+	if !errors.As(err, &damage) || len(damage.Ranges) != 1 || damage.Ranges[0].First != 3 ||
+		damage.Ranges[0].Last != 3 {
 		t.Fatalf("entry 3 has rotted: %v", err)
 	}
 	cfg := small(fs)

@@ -62,21 +62,25 @@ type Segment struct {
 
 // Report is what Examine found. It belongs to the caller.
 type Report struct {
-	Dir          string    `json:"dir"`
-	Holder       int       `json:"holder"` // process that has the directory open, 0: none known of
-	Identity     Identity  `json:"identity"`
-	SegmentBytes int64     `json:"segment_bytes"`
-	BlockBytes   int       `json:"block_bytes"`
-	Copies       int       `json:"copies"` // of the state file's record that agree; 4 when all is well
-	Segments     []Segment `json:"segments"`
-	Recovery     Recovery  `json:"recovery"` // what Open would find; Incarnation and Hard are those of the newest opening
-	Findings     []Finding `json:"findings"`
-	Batches      int       `json:"batches"`
-	Payload      int64     `json:"payload"` // bytes of entries as encoded, in the batches read
-	Sizes        []int     `json:"sizes"`   // Sizes[i] batches take at most 4096<<i bytes in their file
-	Seals        int       `json:"seals"`
-	Openings     int       `json:"openings"` // incarnations seen
-	Sealed       bool      `json:"sealed"`   // the last batch is promised: a clean stop, or 20 ms of idleness
+	Dir          string   `json:"dir"`
+	Holder       int      `json:"holder"` // process that has the directory open, 0: none known of
+	Identity     Identity `json:"identity"`
+	SegmentBytes int64    `json:"segment_bytes"`
+	BlockBytes   int      `json:"block_bytes"`
+	// of the state file's record that agree; 4 when all is well
+	Copies   int       `json:"copies"`
+	Segments []Segment `json:"segments"`
+	// what Open would find; Incarnation and Hard are those of the newest opening
+	Recovery Recovery  `json:"recovery"`
+	Findings []Finding `json:"findings"`
+	Batches  int       `json:"batches"`
+	Payload  int64     `json:"payload"` // bytes of entries as encoded, in the batches read
+	// Sizes[i] batches take at most 4096<<i bytes in their file
+	Sizes    []int `json:"sizes"`
+	Seals    int   `json:"seals"`
+	Openings int   `json:"openings"` // incarnations seen
+	// the last batch is promised: a clean stop, or 20 ms of idleness
+	Sealed bool `json:"sealed"`
 }
 
 // Sound reports that nothing acknowledged is gone.
@@ -94,8 +98,8 @@ func (r *Report) Harm() (list []Finding) {
 	return list
 }
 
-// Found is one batch that Examine walked over.
-type Found struct {
+// BatchInfo is one batch that Examine walked over.
+type BatchInfo struct {
 	File    string
 	Offset  int64
 	Ordinal uint64 // of the segment

@@ -18,15 +18,18 @@ type scan struct {
 	heads      []header   // their opening headers
 	spares     []*segment
 	unfinished []string // segments that were never finished
-	wrong      []Range  // files that have not the length of a segment, cannot be read, or are copies
-	slots      int      // highest number in a name
+	// files that have not the length of a segment, cannot be read, or are copies
+	wrong []Range
+	slots int // highest number in a name
 }
 
 // scanSegments opens and sorts the segment files and changes nothing. all:
 // go on behind a file that cannot be read. What was opened is in the result
 // also when there is an error.
-func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, all bool) (sc scan, err error) {
-	var found []opening
+func scanSegments(
+	fs device.FS, flags device.Flags, s *state, names []string, all bool,
+) (sc scan, err error) {
+	var openings []opening
 	for _, n := range names {
 		if n == segmentNew || n == stateNew {
 			sc.unfinished = append(sc.unfinished, n)
@@ -39,7 +42,7 @@ func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, al
 			if o.seg != nil {
 				sc.spares = append(sc.spares, o.seg)
 			}
-			sc.sort(found)
+			sc.sort(openings)
 			return sc, err
 		}
 		if err != nil {
@@ -51,9 +54,9 @@ func scanSegments(fs device.FS, flags device.Flags, s *state, names []string, al
 			}
 			continue
 		}
-		found = append(found, o)
+		openings = append(openings, o)
 	}
-	sc.sort(found)
+	sc.sort(openings)
 	return sc, nil
 }
 
@@ -72,7 +75,9 @@ type opening struct {
 	head *header
 }
 
-func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o opening, err error) {
+func (sc *scan) open(
+	fs device.FS, flags device.Flags, s *state, name string,
+) (o opening, err error) {
 	f, err := fs.Open(name, flags)
 	if err != nil {
 		return o, err
@@ -85,7 +90,8 @@ func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o
 	}
 	if o.seg.size != s.segment {
 		sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: name, Offset: o.seg.size,
-			Cause: fmt.Sprintf("the file has %d bytes, every segment has %d", o.seg.size, s.segment)})
+			Cause: fmt.Sprintf("the file has %d bytes, every segment has %d", o.seg.size,
+				s.segment)})
 	}
 	o.seg.size = min(o.seg.size, s.segment) / int64(s.block) * int64(s.block)
 	o.head, err = openingHeader(f, o.seg.size, s.block)
@@ -98,16 +104,19 @@ func (sc *scan) open(fs device.FS, flags device.Flags, s *state, name string) (o
 // sort orders the live segments. Of two with one ordinal the newer holds. Two of
 // one number are copies, since a number is written once: nobody can tell which
 // of them was written to since.
-func (sc *scan) sort(found []opening) {
-	slices.SortFunc(found, func(a, b opening) int {
-		return cmp.Or(cmp.Compare(a.head.ordinal, b.head.ordinal), cmp.Compare(b.head.number, a.head.number))
+func (sc *scan) sort(openings []opening) {
+	slices.SortFunc(openings, func(a, b opening) int {
+		return cmp.Or(cmp.Compare(a.head.ordinal, b.head.ordinal),
+			cmp.Compare(b.head.number, a.head.number))
 	})
-	for i, o := range found {
-		if i > 0 && found[i-1].head.number == o.head.number {
-			sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: o.seg.name, Cause: fmt.Sprintf(
-				"%s is the same segment: move the older copy out of this directory", found[i-1].seg.name)})
+	for i, o := range openings {
+		if i > 0 && openings[i-1].head.number == o.head.number {
+			sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: o.seg.name,
+				Cause: fmt.Sprintf(
+					"%s is the same segment: move the older copy out of this directory",
+					openings[i-1].seg.name)})
 		}
-		if i > 0 && found[i-1].head.ordinal == o.head.ordinal {
+		if i > 0 && openings[i-1].head.ordinal == o.head.ordinal {
 			sc.spares = append(sc.spares, o.seg)
 			continue
 		}
@@ -130,13 +139,15 @@ func (sc *scan) gaps(live, last uint64) (gaps []uint64) {
 	return gaps
 }
 
-// gapsMax bounds what is told of missing segments, should a number be wild.
+// gapsMax bounds the list of missing segments, whatever number a damaged header
+// claims.
 const gapsMax = 1024
 
 // missing describes a live segment that cannot be found: everything between
 // what was known to be committed before it and what stands behind it.
 func (sc *scan) missing(ordinal uint64) Range {
-	rg := Range{First: 1, Last: ^uint64(0), File: fmt.Sprintf("segment number %d", ordinal), Cause: errGap.Error()}
+	rg := Range{First: 1, Last: ^uint64(0), File: fmt.Sprintf("segment number %d", ordinal),
+		Cause: errGap.Error()}
 	for i, seg := range sc.live {
 		if seg.ordinal < ordinal {
 			rg.First = max(rg.First, sc.heads[i].commit+1)

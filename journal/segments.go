@@ -83,9 +83,9 @@ const segmentNew = "segment.new"
 // compaction gives and the log takes is deleted.
 const sparesMin = 8
 
-// tend tries again to make a segment that found no space, and returns an error
+// maintain tries again to make a segment that found no space, and returns an error
 // of the maker that poisons.
-func (s *segments) tend(now int64) error {
+func (s *segments) maintain(now int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -168,7 +168,9 @@ func (s *segments) madeLocked(seg *segment, err error) {
 	}
 }
 
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 // create makes a segment under another name and renames it when
 // it is whole and synced: a file called *.seg always has its full length. ahead:

@@ -104,10 +104,13 @@ func (c *crashes) verify(disk *simdisk.Disk, where string, depth int) {
 		ok = rec.Fresh
 	}
 	if rec.First > c.keep {
-		c.t.Fatalf("power cut in %s: the log begins at %d, kept from %d on", where, rec.First, c.keep)
+		c.t.Fatalf("power cut in %s: the log begins at %d, kept from %d on", where, rec.First,
+			c.keep)
 	}
-	if !ok || rec.Hard.Term < c.hard.Term || rec.Hard.Term == c.hard.Term && rec.Hard.Vote != c.hard.Vote {
-		c.t.Fatalf("power cut in %s: recovered %+v %v\nacknowledged %d %+v", where, rec, log, c.acked, c.hard)
+	if !ok || rec.Hard.Term < c.hard.Term || rec.Hard.Term == c.hard.Term &&
+		rec.Hard.Vote != c.hard.Vote {
+		c.t.Fatalf("power cut in %s: recovered %+v %v\nacknowledged %d %+v", where, rec, log,
+			c.acked, c.hard)
 	}
 	if c.rng.IntN(3) != 0 {
 		return
@@ -136,7 +139,8 @@ func TestJRN7PowerCutAtEveryOperation(t *testing.T) {
 	}
 	var points, states atomic.Int64
 	each(rounds, func(seed int) {
-		c := &crashes{t: t, mode: Mode(seed % 4), rng: rand.New(rand.NewPCG(uint64(seed), 7)), h: &history{}, keep: 1, gentle: gentle}
+		c := &crashes{t: t, mode: Mode(seed % 4), rng: rand.New(rand.NewPCG(uint64(seed), 7)),
+			h: &history{}, keep: 1, gentle: gentle}
 		c.run()
 		points.Add(int64(c.points))
 		states.Add(int64(c.states))
@@ -169,7 +173,8 @@ func (c *crashes) run() {
 				first, n = w.last+1+uint64(c.rng.IntN(20)), 0
 				c.keep = first
 			case 1:
-				if err := j.SetMetadata(slices.Repeat([]byte{byte(term)}, c.rng.IntN(metadataMax))); err != nil {
+				if err := j.SetMetadata(slices.Repeat([]byte{byte(term)},
+					c.rng.IntN(metadataMax))); err != nil {
 					c.t.Error(err)
 				}
 			}
@@ -203,12 +208,14 @@ func TestJRN7PowerCutWithGroupsQueued(t *testing.T) {
 	}
 	var points, states, queued atomic.Int64
 	each(rounds, func(seed int) {
-		c := &crashes{t: t, mode: Mode(seed % 4), rng: rand.New(rand.NewPCG(uint64(seed), 77)), h: &history{}, keep: 1, gentle: 2}
+		c := &crashes{t: t, mode: Mode(seed % 4), rng: rand.New(rand.NewPCG(uint64(seed), 77)),
+			h: &history{}, keep: 1, gentle: 2}
 		queued.Add(int64(c.queue()))
 		points.Add(int64(c.points))
 		states.Add(int64(c.states))
 	})
-	t.Logf("%d operations, %d power cuts, %d times with two groups queued", points.Load(), states.Load(), queued.Load())
+	t.Logf("%d operations, %d power cuts, %d times with two groups queued", points.Load(),
+		states.Load(), queued.Load())
 	if queued.Load() < int64(rounds) {
 		t.Error("too little was queued to prove anything")
 	}
@@ -350,7 +357,8 @@ func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 	stale := func(p place) []byte { // what stood there before what stands there now
 		now := fs.Data(p.name)[p.off:][:4096]
 		for g := range generations {
-			if old := generations[len(generations)-1-g].Data(p.name); old != nil && !bytes.Equal(old[p.off:][:4096], now) {
+			if old := generations[len(generations)-1-g].Data(p.name); old != nil &&
+				!bytes.Equal(old[p.off:][:4096], now) {
 				return old[p.off:][:4096]
 			}
 		}
@@ -396,9 +404,10 @@ func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d blocks: misdirected %d harmless, %d found; with their own place left as it was %d harmless, %d found; "+
-		"rolled back to %d generations %d harmless, %d found", len(places), misdirected[0], misdirected[1], left[0], left[1],
-		len(generations), rolledBack[0], rolledBack[1])
+	t.Logf("%d blocks: misdirected %d harmless, %d found; with their own place left as it was "+
+		"%d harmless, %d found; "+
+		"rolled back to %d generations %d harmless, %d found", len(places), misdirected[0],
+		misdirected[1], left[0], left[1], len(generations), rolledBack[0], rolledBack[1])
 	if len(places) < 64 || misdirected[1] == 0 || left[1] <= misdirected[1] || rolledBack[1] == 0 {
 		t.Error("too little to prove anything")
 	}

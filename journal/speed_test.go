@@ -24,7 +24,9 @@ func TestJRN14RecoverySpeed(t *testing.T) {
 		t.Skip("RINGRAFT_RECOVERY=1024 measures the recovery of 1 GiB")
 	}
 	for _, size := range []int{128, 4 << 10} {
-		t.Run(fmt.Sprint(size, "-byte entries"), func(t *testing.T) { recoverySpeed(t, int64(mib)<<20, size) })
+		t.Run(fmt.Sprint(size, "-byte entries"), func(t *testing.T) {
+			recoverySpeed(t, int64(mib)<<20, size)
+		})
 	}
 }
 
@@ -72,10 +74,11 @@ func recoverySpeed(t *testing.T, bytes int64, size int) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("round %d: plain read %.3f s, ready after %.3f s, ratio %.2f (%d batches, %d MiB believed)", round, read, took,
-			took/read, rec.Batches, rec.Bytes>>20)
+		t.Logf("round %d: plain read %.3f s, ready after %.3f s, ratio %.2f (%d batches, %d MiB "+
+			"believed)", round, read, took, took/read, rec.Batches, rec.Bytes>>20)
 	}
-	t.Logf("%d-byte entries: plain read %s s, ready after %s s, ratio %s", size, spread(plain), spread(ready), spread(ratio))
+	t.Logf("%d-byte entries: plain read %s s, ready after %s s, ratio %s", size, spread(plain),
+		spread(ready), spread(ratio))
 	if most := 1.3; ratio[len(ratio)/2] > most { // sorted by now
 		t.Errorf("the median ratio is above %.1f", most)
 	}

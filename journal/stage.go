@@ -35,8 +35,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 	if g.n == 0 || g.used == 0 { // used is what it held before, until it is begun
 		need += record.RunHeaderMax
 	}
-	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 && b.Term != g.term ||
-		g.used+need > g.room) {
+	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 &&
+		b.Term != g.term || g.used+need > g.room) {
 		g.full = true
 		return false
 	}
@@ -50,7 +50,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 			g.term = b.Term
 		}
 		if len(payload)-g.used < len(records) {
-			panic(fmt.Sprintf("journal: a group of %d bytes has no room for %d more", len(payload), len(records)))
+			panic(fmt.Sprintf("journal: a group of %d bytes has no room for %d more", len(payload),
+				len(records)))
 		}
 		g.used += copy(payload[g.used:], records)
 		g.count += b.Count
@@ -64,8 +65,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 func (j *Journal) begin(g *group, b *Batch, need int) {
 	g.first, g.count, g.used, g.term, g.full = b.First, 0, 0, b.Term, false
 	g.metadata = nil
-	if j.newMeta {
-		g.metadata, j.newMeta = j.metadata, false
+	if j.metadataPending {
+		g.metadata, j.metadataPending = j.metadata, false
 	}
 	g.room = max(j.cfg.GroupBytes, need)
 	g.sectors = headerSectors(g.room, len(g.metadata))
@@ -77,10 +78,10 @@ func (j *Journal) begin(g *group, b *Batch, need int) {
 // Poll reaps finished writes, submits the open group when the writer is free,
 // and seals when nothing happened for a while. A group that is full already is
 // queued behind the one being written, so that the writer goes on without
-// being woken. now is monotonic ns and never 0. lone: nothing else is coming,
+// being woken. now is monotonic ns and never 0. alone: nothing else is coming,
 // so the caller may do the write itself if the last one was quick. It returns
 // the work done.
-func (j *Journal) Poll(now int64, lone bool) (worked int) {
+func (j *Journal) Poll(now int64, alone bool) (worked int) {
 	worked = j.reap(now)
 	if j.err != nil || j.flights[1].tag != 0 {
 		return worked
@@ -88,7 +89,7 @@ func (j *Journal) Poll(now int64, lone bool) (worked int) {
 	g, idle := &j.groups[j.fill], j.flights[0].tag == 0
 	switch {
 	case g.n > 0 && (idle || g.full):
-		if j.submit(g, now, idle && lone && j.quick) {
+		if j.submit(g, now, idle && alone && j.quick) {
 			worked++
 		}
 	case idle && g.n == 0 && !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):
@@ -116,7 +117,7 @@ func (j *Journal) NextDeadline() int64 {
 
 func (j *Journal) reap(now int64) (worked int) {
 	if j.err == nil {
-		if err := j.segments.tend(now); err != nil {
+		if err := j.segments.maintain(now); err != nil {
 			j.fail(err)
 		}
 	}
@@ -163,7 +164,8 @@ func (j *Journal) land(now int64) {
 // submit writes a group; false when the next segment is not ready yet.
 func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	sectors := headerSectors(g.used, len(g.metadata))
-	if g.used > shrinkMax || roundUp(sectors*sectorBytes+g.used, j.block) == roundUp(g.sectors*sectorBytes+g.used, j.block) {
+	if g.used > shrinkMax || roundUp(sectors*sectorBytes+g.used, j.block) ==
+		roundUp(g.sectors*sectorBytes+g.used, j.block) {
 		sectors = g.sectors
 	}
 	size := roundUp(sectors*sectorBytes+g.used, j.block)
@@ -182,11 +184,12 @@ func (j *Journal) submit(g *group, now int64, inline bool) bool {
 	clear(g.buf[g.sectors*sectorBytes+g.used : size])
 	first := j.overrules(g)
 	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: first,
-		count: g.count, entryTrm: g.term, metadata: g.metadata}
+		count: g.count, entryTerm: g.term, metadata: g.metadata}
 	at := j.write(g.buf[:size], &h)
 	j.last, j.commit = first+uint64(g.count)-1, max(j.commit, g.commit)
 	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
-		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}}, inline)
+		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}},
+		inline)
 	j.fill = (j.fill + 1) % len(j.groups)
 	return true
 }
@@ -219,7 +222,8 @@ func (j *Journal) ready(size int, hard Hard, now int64) bool {
 	}
 	if j.err == nil && j.flights[0].tag == 0 {
 		if gone := j.compactOps(); gone != nil {
-			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone, span: span{first: j.next()}}, false)
+			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone,
+				span: span{first: j.next()}}, false)
 		}
 	}
 	return false
@@ -229,7 +233,7 @@ func (j *Journal) ready(size int, hard Hard, now int64) bool {
 func (j *Journal) write(buf []byte, h *header) mark {
 	seg := j.segments.current()
 	if j.state.probation {
-		h.flags |= flagDoubt
+		h.flags |= flagProbation
 	}
 	if j.state.damaged {
 		h.flags |= flagDamaged
@@ -276,8 +280,8 @@ func (j *Journal) place(size int, hard Hard) bool {
 		return true
 	}
 	if int64(size+j.block) > j.cfg.SegmentBytes {
-		j.fail(fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose larger segments",
-			size, j.cfg.SegmentBytes))
+		j.fail(fmt.Errorf("journal: a batch of %d bytes does not fit a segment of %d: choose "+
+			"larger segments", size, j.cfg.SegmentBytes))
 		return false
 	}
 	if !j.segments.next(j.state.last + 1) {
@@ -294,8 +298,8 @@ func (j *Journal) place(size int, hard Hard) bool {
 // openBatch writes the first batch of the current segment: hard state and
 // metadata, so that any older segment may go.
 func (j *Journal) openBatch(hard Hard) {
-	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard, commit: j.commit,
-		first: j.last + 1, metadata: j.metadata}
+	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard,
+		commit: j.commit, first: j.last + 1, metadata: j.metadata}
 	j.segments.current().first = h.first
 	buf := device.Aligned(roundUp(h.sectors*sectorBytes, j.block), j.block)
 	j.write(buf, &h)
@@ -311,7 +315,8 @@ func (j *Journal) stateOps() {
 	}
 	half := stateCopies / 2 * j.block
 	f := j.segments.state
-	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]}, device.Op{File: f, Off: int64(half), Buf: b[half:]})
+	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]},
+		device.Op{File: f, Off: int64(half), Buf: b[half:]})
 }
 
 // submitSeal promises the last batch: an empty batch, then the state file
@@ -328,7 +333,8 @@ func (j *Journal) submitSeal(now int64) bool {
 
 func (j *Journal) sealOps() {
 	clear(j.open)
-	h := header{flags: flagSeal, sectors: headerSectors(0, 0), hard: j.state.hard, commit: j.commit, first: j.last + 1}
+	h := header{flags: flagSeal, sectors: headerSectors(0, 0), hard: j.state.hard, commit: j.commit,
+		first: j.last + 1}
 	j.state.sealed = j.write(j.open, &h)
 	j.stateOps()
 }

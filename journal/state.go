@@ -16,7 +16,8 @@ import (
 //	 0 magic u64 | 8 sequence | 16 cluster | 24 replica | 32 incarnation
 //	40 term | 48 vote | 56 first live ordinal | 64 last ordinal opened
 //	72 sealed: ordinal | 80 position | 88 number
-//	96 segment bytes | 104 block bytes | 112 flags (1: probation, 2: damaged) | 120 checksum of 0–119
+//	96 segment bytes | 104 block bytes | 112 flags (1: probation, 2: damaged)
+//	120 checksum of 0–119
 //
 // A change is written to copies 0 and 1, then to 2 and 3, so that two good
 // copies of one sequence exist at every moment. Opening needs two that agree,
@@ -63,9 +64,9 @@ func (s *state) encode(b []byte) {
 	if s.damaged {
 		flags |= 2
 	}
-	for i, v := range [...]uint64{stateMagic, s.sequence, s.id.Cluster, s.id.Replica, s.incarnation, s.hard.Term,
-		s.hard.Vote, s.live, s.last, s.sealed.ordinal, s.sealed.position, s.sealed.number,
-		uint64(s.segment), uint64(s.block), flags} {
+	for i, v := range [...]uint64{stateMagic, s.sequence, s.id.Cluster, s.id.Replica, s.incarnation,
+		s.hard.Term, s.hard.Vote, s.live, s.last, s.sealed.ordinal, s.sealed.position,
+		s.sealed.number, uint64(s.segment), uint64(s.block), flags} {
 		le.PutUint64(b[8*i:], v)
 	}
 	le.PutUint64(b[stateSum:], xxhash.Sum64(b[:stateSum]))
@@ -76,8 +77,9 @@ func decodeState(b []byte) (s state, ok bool) {
 	if u(0) != stateMagic || u(15) != xxhash.Sum64(b[:stateSum]) {
 		return s, false
 	}
-	return state{sequence: u(1), id: Identity{u(2), u(3)}, incarnation: u(4), hard: Hard{u(5), u(6)}, live: u(7),
-		last: u(8), sealed: mark{u(9), u(10), u(11)}, segment: int64(u(12)), block: int(u(13)),
+	return state{sequence: u(1), id: Identity{u(2), u(3)}, incarnation: u(4),
+		hard: Hard{u(5), u(6)}, live: u(7), last: u(8), sealed: mark{u(9), u(10), u(11)},
+		segment: int64(u(12)), block: int(u(13)),
 		probation: u(14)&1 != 0, damaged: u(14)&2 != 0}, true
 }
 
@@ -92,31 +94,33 @@ type chosen struct {
 // are several. During a change the old pair or the new one is whole. Two pairs
 // of one sequence that differ cannot be: a copied disk, or a second writer.
 func chooseState(copies [][]byte) (c chosen, err error) {
-	var found [stateCopies]state
+	var records [stateCopies]state
 	var ok [stateCopies]bool
 	readable, agreed := 0, false
 	for i, b := range copies {
-		if found[i], ok[i] = decodeState(b); ok[i] {
+		if records[i], ok[i] = decodeState(b); ok[i] {
 			readable++
-			c.seen = max(c.seen, found[i].sequence)
+			c.seen = max(c.seen, records[i].sequence)
 		}
 	}
-	for i := range found {
+	for i := range records {
 		for k := range i {
 			switch {
-			case !ok[i] || !ok[k] || found[i] != found[k]:
-			case !agreed || found[i].sequence > c.state.sequence:
-				c.state, agreed = found[i], true
-			case found[i].sequence == c.state.sequence && found[i] != c.state:
-				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState, found[i].sequence)
+			case !ok[i] || !ok[k] || records[i] != records[k]:
+			case !agreed || records[i].sequence > c.state.sequence:
+				c.state, agreed = records[i], true
+			case records[i].sequence == c.state.sequence && records[i] != c.state:
+				return c, fmt.Errorf("%w: two records of sequence %d differ", ErrState,
+					records[i].sequence)
 			}
 		}
 	}
 	if !agreed {
-		return c, fmt.Errorf("%w: no two of its %d copies agree (%d readable)", ErrState, len(copies), readable)
+		return c, fmt.Errorf("%w: no two of its %d copies agree (%d readable)", ErrState,
+			len(copies), readable)
 	}
-	for i := range found {
-		if !ok[i] || found[i] != c.state {
+	for i := range records {
+		if !ok[i] || records[i] != c.state {
 			c.bad = append(c.bad, i)
 		}
 	}
@@ -125,7 +129,8 @@ func chooseState(copies [][]byte) (c chosen, err error) {
 
 // sane reports whether a directory can have such sizes and segments.
 func (s *state) sane() bool {
-	return s.live >= 1 && s.live-1 <= s.last && s.block >= blockDefault && s.block <= blockMax && s.segment >= int64(s.block) && s.segment%int64(s.block) == 0
+	return s.live >= 1 && s.live-1 <= s.last && s.block >= blockDefault && s.block <= blockMax &&
+		s.segment >= int64(s.block) && s.segment%int64(s.block) == 0
 }
 
 // readState reads the state file; missing tells that there is none. The
@@ -159,7 +164,8 @@ func readState(fs device.FS) (s chosen, missing bool, err error) {
 	if err == nil {
 		err = fmt.Errorf("%w: its numbers make no sense", ErrState)
 	}
-	return s, false, fmt.Errorf("%s: %w: this replica no longer knows how it voted; restore the file, or remove "+
+	return s, false, fmt.Errorf("%s: %w: this replica no longer knows how it voted; restore the "+
+		"file, or remove "+
 		"the directory and join anew under a new id", fs.Path(stateName), err)
 }
 

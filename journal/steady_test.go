@@ -33,7 +33,8 @@ func inodes(t *testing.T, dir string) (list []string) {
 // In the steady state the files are the same ones for ever, whether the log is
 // compacted a little at a time or rarely and then by a lot.
 func TestFilesStayTheSameOnes(t *testing.T) {
-	for _, every := range []int{1, 7, 40, 200} { // mutations between compactions; one segment takes three
+	// mutations between compactions; one segment takes three
+	for _, every := range []int{1, 7, 40, 200} {
 		t.Run(fmt.Sprint("every ", every), func(t *testing.T) {
 			cfg := tiny(nil)
 			cfg.Dir, cfg.Mode, cfg.Foreground = t.TempDir(), BufferedNosync, false
@@ -51,8 +52,10 @@ func TestFilesStayTheSameOnes(t *testing.T) {
 			turn(4 + 40/every)
 			before, first := inodes(t, filepath.Join(cfg.Dir, "journal")), j.state.last
 			turn(3 + 120/every)
-			if after := inodes(t, filepath.Join(cfg.Dir, "journal")); !slices.Equal(before, after) || j.state.last < first+30 {
-				t.Errorf("over %d segments the files became\n%v, were\n%v", j.state.last-first, after, before)
+			if after := inodes(t, filepath.Join(cfg.Dir,
+				"journal")); !slices.Equal(before, after) || j.state.last < first+30 {
+				t.Errorf("over %d segments the files became\n%v, were\n%v", j.state.last-first,
+					after, before)
 			}
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
@@ -90,7 +93,8 @@ func TestOpensOnAFullDisk(t *testing.T) {
 	for opening := range 2 {
 		crash := noSpace{fs.Clone(), &full}
 		var rec *Recovery
-		if j, rec = mustOpen(t, tiny(crash)); rec.Last != w.last || !errors.Is(j.Space(), syscall.ENOSPC) {
+		if j, rec = mustOpen(t, tiny(crash)); rec.Last != w.last ||
+			!errors.Is(j.Space(), syscall.ENOSPC) {
 			t.Fatalf("opening %d: %+v, space %v", opening, rec, j.Space())
 		}
 		fs = crash

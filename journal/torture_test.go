@@ -26,7 +26,6 @@ type turning struct {
 	term  uint64
 	snaps [64]snapshot // by caller sequence
 	image []byte       // of a write that happened
-	cuts  int
 }
 
 type snapshot struct {
@@ -39,7 +38,8 @@ type snapshot struct {
 func newTurning(t *testing.T, seed uint64) *turning {
 	fs := newDisk()
 	j, _ := mustOpen(t, tiny(fs))
-	return &turning{t: t, rng: rand.New(rand.NewPCG(seed, 66)), fs: fs, j: j, w: &writer{t: t, j: j}, base: 1, term: 1}
+	return &turning{t: t, rng: rand.New(rand.NewPCG(seed, 66)), fs: fs, j: j,
+		w: &writer{t: t, j: j}, base: 1, term: 1}
 }
 
 // mutate appends, over the newest entry sometimes, what a client may store:
@@ -65,7 +65,8 @@ func (r *turning) mutate() {
 		recs = record.AppendCommand(recs, data)
 		r.tail = append(r.tail, string(data))
 	}
-	b := Batch{Hard: Hard{r.term, 1}, First: first, Count: uint32(n), Term: r.term, Sequence: r.w.seq + 1}
+	b := Batch{Hard: Hard{r.term, 1}, First: first, Count: uint32(n), Term: r.term,
+		Sequence: r.w.seq + 1}
 	if n == 0 {
 		b.Term = 0
 	}
@@ -105,7 +106,8 @@ func (r *turning) verify(j *Journal, rec *Recovery, acked, issued uint64) error 
 			return nil
 		}
 	}
-	return fmt.Errorf("%d..%d is nothing that mutations %d to %d left: %+v", rec.First, rec.Last, acked, issued, rec)
+	return fmt.Errorf("%d..%d is nothing that mutations %d to %d left: %+v", rec.First, rec.Last,
+		acked, issued, rec)
 }
 
 // compact lets old segments go round, and forgets what is in them.
@@ -147,7 +149,8 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 					err = r.verify(j, rec, acked, issued)
 				}
 				if err != nil {
-					t.Errorf("journal %d, turn %d: power went in %s at %d, acknowledged %d: %v", seed, r.j.state.last, name, off, acked, err)
+					t.Errorf("journal %d, turn %d: power went in %s at %d, acknowledged %d: %v",
+						seed, r.j.state.last, name, off, acked, err)
 					return syscall.EIO
 				}
 				if name != stateName {
@@ -224,11 +227,13 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 		for range 8 {
 			w.poll()
 		}
-		if b := (Batch{Hard: Hard{9, 1}, First: w.last + 1, Count: 1, Term: 9, Sequence: w.seq + 1}); j.Append(&b, recordsOf(w.last+1, 9, 10)) {
+		if b := (Batch{Hard: Hard{9, 1}, First: w.last + 1, Count: 1, Term: 9,
+			Sequence: w.seq + 1}); j.Append(&b, recordsOf(w.last+1, 9, 10)) {
 			t.Errorf("run %d: a poisoned journal takes mutations", seed)
 		}
 		if j.Durable() != acked || after != tried || !errors.Is(j.Err(), syscall.EIO) {
-			t.Errorf("run %d: durable %d, was %d; %d operations after the error, %v", seed, j.Durable(), acked, after-tried, j.Err())
+			t.Errorf("run %d: durable %d, was %d; %d operations after the error, %v", seed,
+				j.Durable(), acked, after-tried, j.Err())
 		}
 		disk.Before = nil
 		for _, keep := range []func() bool{func() bool { return false }, func() bool { return rng.IntN(2) == 0 }, func() bool { return true }} {
@@ -239,10 +244,12 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 			}
 			ok := false
 			for seq := acked; seq < uint64(len(h.logs)) && !ok; seq++ {
-				ok = int(rec.Last) == len(h.logs[seq]) && slices.Equal(log, h.logs[seq][rec.First-1:])
+				ok = int(rec.Last) == len(h.logs[seq]) &&
+					slices.Equal(log, h.logs[seq][rec.First-1:])
 			}
 			if !ok {
-				t.Errorf("run %d: acknowledged %d, recovered %d..%d", seed, acked, rec.First, rec.Last)
+				t.Errorf("run %d: acknowledged %d, recovered %d..%d", seed, acked, rec.First,
+					rec.Last)
 			}
 		}
 	})

@@ -35,12 +35,12 @@ func (v verdict) String() string {
 type tri uint8
 
 const (
-	any3 tri = iota
+	either tri = iota
 	yes
 	no
 )
 
-func (t tri) fits(b bool) bool { return t == any3 || (t == yes) == b }
+func (t tri) fits(b bool) bool { return t == either || (t == yes) == b }
 
 var rules = []struct {
 	header, sums, chain, allTags, someTags, unreadable, promised tri
@@ -48,9 +48,11 @@ var rules = []struct {
 	cause                                                        string
 }{
 	{header: yes, sums: yes, chain: yes, verdict: keep, cause: "whole"},
-	{header: yes, sums: yes, chain: no, verdict: damaged, cause: "a batch before this one was lost or misdirected"},
+	{header: yes, sums: yes, chain: no, verdict: damaged,
+		cause: "a batch before this one was lost or misdirected"},
 	{unreadable: yes, verdict: damaged, cause: "it cannot be read"},
-	{promised: yes, header: yes, verdict: damaged, cause: "the payload has rotted or was never written"},
+	{promised: yes, header: yes, verdict: damaged, cause: "the payload has rotted or was never " +
+		"written"},
 	{promised: yes, verdict: damaged, cause: "a batch that was durable is not there"},
 	{allTags: yes, verdict: rot, cause: "written whole, changed since"},
 	{someTags: yes, verdict: torn, cause: "torn by a crash"},

@@ -8,11 +8,13 @@ import (
 	"github.com/panjf2000/gnet/v2"
 )
 
-// joinStep is how many bytes at least are put behind unconsumed ones before the handler sees both. The
-// rest of a read is then given in place, so that a pipelining client costs no copy of whole reads.
+// joinStep is how many bytes at least are put behind unconsumed ones before the handler sees both.
+// The rest of a read is then given in place, so that a pipelining client costs no copy of whole
+// reads.
 const joinStep = 4 << 10
 
-// Conn is one connection. Its methods may be called in its loop only, except ID, Loop, Link and the addresses.
+// Conn is one connection. Its methods may be called in its loop only, except ID, Loop, Link and the
+// addresses.
 type Conn struct {
 	loop     *Loop
 	gc       gnet.Conn
@@ -177,15 +179,16 @@ func (c *Conn) dropRest() {
 }
 
 // Expect says, during Data, that what Data leaves unconsumed needs n more bytes before it can be
-// consumed. Data is not called before they have arrived, and the bound of unconsumed bytes is lifted
-// to hold them. Nothing is allocated for them ahead. It holds until the next call of Data.
+// consumed. Data is not called before they have arrived, and the bound of unconsumed bytes is
+// lifted to hold them. Nothing is allocated for them ahead. It holds until the next call of Data.
 func (c *Conn) Expect(n int) { c.expect = max(n, 0) }
 
 // Pause has bytes that arrive kept instead of given to Data, up to the bound of unconsumed bytes:
 // beyond it the connection is closed, because gnet goes on reading.
 func (c *Conn) Pause() { c.paused = true }
 
-// Resume ends Pause. Unconsumed bytes are given to Data before the next Poll, also when it was not paused.
+// Resume ends Pause. Unconsumed bytes are given to Data before the next Poll, also when it was not
+// paused.
 func (c *Conn) Resume() {
 	c.paused = false
 	if !c.resuming && len(c.rest) > 0 {
@@ -213,9 +216,9 @@ func (c *Conn) resume() {
 	c.keep(nil)
 }
 
-// Close closes the connection when what was written to it has been sent, or after five seconds. Until
-// then nothing more is received and Write refuses. The handler gets Closed with err, after the
-// current callback. A second call changes nothing.
+// Close closes the connection when what was written to it has been sent, or after five seconds.
+// Until then nothing more is received and Write refuses. The handler gets Closed with err, after
+// the current callback. A second call changes nothing.
 func (c *Conn) Close(err error) {
 	if !c.Open() {
 		return

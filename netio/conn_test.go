@@ -280,7 +280,12 @@ func TestPauseAndResume(t *testing.T) {
 		if len(c.rest) == 4 {
 			c.Resume()
 		} else {
-			_ = s.Loops()[0].Do(func() { s.Loops()[0].Wake(); go func() { _ = s.Loops()[0].Do(wait) }() })
+			_ = s.Loops()[0].Do(func() {
+				s.Loops()[0].Wake()
+				go func() {
+					_ = s.Loops()[0].Do(wait)
+				}()
+			})
 		}
 	}
 	if err := s.Loops()[0].Do(wait); err != nil {
@@ -353,12 +358,13 @@ func TestClosedIsNeverNested(t *testing.T) {
 
 func TestCloseLeavesNoGoroutine(t *testing.T) {
 	reasons := make(chan error, 20)
-	s, err := Start(Config{Loops: 2, Listeners: []Listener{{Addr: "127.0.0.1:0", Accept: func(c *Conn) Handler {
-		return testHandler{
-			data:   func(c *Conn, b []byte) (int, error) { return len(b), c.Write(b) },
-			closed: func(_ *Conn, err error) { reasons <- err },
-		}
-	}}}})
+	s, err := Start(Config{Loops: 2, Listeners: []Listener{{Addr: "127.0.0.1:0",
+		Accept: func(c *Conn) Handler {
+			return testHandler{
+				data:   func(c *Conn, b []byte) (int, error) { return len(b), c.Write(b) },
+				closed: func(_ *Conn, err error) { reasons <- err },
+			}
+		}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

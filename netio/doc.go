@@ -3,20 +3,20 @@
 //
 // # A loop
 //
-// A loop is one goroutine in epoll_wait. All callbacks of its connections and its Poll run there, one
-// at a time, so what belongs to a loop needs no lock:
+// A loop is one goroutine in epoll_wait. All callbacks of its connections and its Poll run there,
+// one at a time, so what belongs to a loop needs no lock:
 //
 //	        ┌─ socket events of one epoll batch ──────────┐
 //	epoll ─►│ Handler.Data, Handler.Data, Handler.Closed … │─► doorbell ─► epoll ─► Poll
 //	        └───────────────────────────────────────────────┘
 //
-// gnet has no hook for the end of a batch. The doorbell is one: an eventfd in the loop's own epoll set.
-// The first event of a batch and Wake ring it, unless it is ringing already; its readiness queues up
-// behind the sockets that were ready before, so Poll runs after all events of the batch, and a Wake
-// from inside Poll lets every ready socket be served first. Ringing and answering are one write and
-// one read of eight bytes (0.33 µs together where a socket pair took 0.70), without allocation; gnet's
-// own task queue costs two allocations a task and, being drained in one go, starves the sockets when a
-// task queues itself again.
+// gnet has no hook for the end of a batch. The doorbell is one: an eventfd in the loop's own epoll
+// set. The first event of a batch and Wake ring it, unless it is ringing already; its readiness
+// queues up behind the sockets that were ready before, so Poll runs after all events of the batch,
+// and a Wake from inside Poll lets every ready socket be served first. Ringing and answering are
+// one write and one read of eight bytes (0.33 µs together where a socket pair took 0.70), without
+// allocation; gnet's own task queue costs two allocations a task and, being drained in one go,
+// starves the sockets when a task queues itself again.
 //
 // # Bounds
 //
@@ -27,6 +27,6 @@
 //
 // # Bytes
 //
-// Bytes given to Handler.Data belong to the loop and are valid during the call. Bytes given to Write
-// are the caller's again when it returns.
+// Bytes given to Handler.Data belong to the loop and are valid during the call. Bytes given to
+// Write are the caller's again when it returns.
 package netio

@@ -26,11 +26,14 @@ type ListenError struct {
 func (e *ListenError) Error() string {
 	switch {
 	case errors.Is(e.Err, syscall.EADDRINUSE):
-		return fmt.Sprintf("netio: cannot listen on %s: the port is in use (another process listens there)", e.Addr)
+		return fmt.Sprintf("netio: cannot listen on %s: the port is in use (another process "+
+			"listens there)", e.Addr)
 	case errors.Is(e.Err, syscall.EACCES):
-		return fmt.Sprintf("netio: cannot listen on %s: not permitted (ports below 1024 need a privilege)", e.Addr)
+		return fmt.Sprintf("netio: cannot listen on %s: not permitted (ports below 1024 need a "+
+			"privilege)", e.Addr)
 	case errors.Is(e.Err, syscall.EADDRNOTAVAIL):
-		return fmt.Sprintf("netio: cannot listen on %s: this machine does not have that address", e.Addr)
+		return fmt.Sprintf("netio: cannot listen on %s: this machine does not have that address",
+			e.Addr)
 	}
 	return fmt.Sprintf("netio: cannot listen on %s: %v", e.Addr, e.Err)
 }

@@ -15,11 +15,11 @@ import (
 //	│length │flags  │checksum       │payload          │   little-endian
 //	└───────┴───────┴───────────────┴─────────────────┘
 //
-//	length    bytes of payload, at least 1. It is not in the checksum: a wrong length makes the checksum
-//	          cover other bytes.
+//	length    bytes of payload, at least 1. It is not in the checksum: a wrong length makes
+//	          the checksum cover other bytes.
 //	flags     0, or what Frames.Control understands; none are defined here
-//	checksum  xxhash64 of flags and payload. TCP's own sum lets one damaged packet in some millions pass, and
-//	          what passes here enters the log.
+//	checksum  xxhash64 of flags and payload. TCP's own sum lets one damaged packet in
+//	          some millions pass, and what passes here enters the log.
 //
 // Senders reserve FrameHeaderSize bytes in front of the payload, so that a frame is built in place.
 const FrameHeaderSize = 16
@@ -42,19 +42,21 @@ type FrameError struct {
 
 // Error says what was wrong, with the header's fields.
 func (e *FrameError) Error() string {
-	return fmt.Sprintf("netio: bad frame: %v (length %d, at most %d, flags %#x)", e.Err, e.Length, e.Max, e.Flags)
+	return fmt.Sprintf("netio: bad frame: %v (length %d, at most %d, flags %#x)", e.Err, e.Length,
+		e.Max, e.Flags)
 }
 
 // Unwrap gives one of the ErrFrame errors.
 func (e *FrameError) Unwrap() error { return e.Err }
 
-// AppendFrameHeader appends room for a header, to be filled in by SealFrame once the payload follows it.
+// AppendFrameHeader appends room for a header, to be filled in by SealFrame once the payload
+// follows it.
 func AppendFrameHeader(dst []byte) []byte {
 	return append(dst, make([]byte, FrameHeaderSize)...)
 }
 
-// SealFrame fills in the header of a frame that lies in one piece: frame[:FrameHeaderSize] is the room,
-// the rest the payload.
+// SealFrame fills in the header of a frame that lies in one piece: frame[:FrameHeaderSize] is the
+// room, the rest the payload.
 func SealFrame(frame []byte, flags uint32) {
 	var s FrameSum
 	s.Reset(flags)
@@ -70,8 +72,8 @@ func AppendFrame(dst []byte, flags uint32, payload []byte) []byte {
 	return dst
 }
 
-// FrameSum computes the header of a frame whose payload lies in several pieces: Reset, Write for each piece
-// in order, Seal. It allocates nothing. One goroutine at a time.
+// FrameSum computes the header of a frame whose payload lies in several pieces: Reset, Write for
+// each piece in order, Seal. It allocates nothing. One goroutine at a time.
 type FrameSum struct {
 	digest xxhash.Digest
 	flags  uint32
@@ -96,7 +98,8 @@ func (s *FrameSum) Write(p []byte) {
 // Len is the number of payload bytes so far.
 func (s *FrameSum) Len() int { return s.length }
 
-// Seal fills in header[:FrameHeaderSize]. A payload that is empty or longer than 4 GiB is a broken invariant.
+// Seal fills in header[:FrameHeaderSize]. A payload that is empty or longer than 4 GiB is a broken
+// invariant.
 func (s *FrameSum) Seal(header []byte) {
 	if s.length == 0 || int64(s.length) > int64(^uint32(0)) {
 		panic(fmt.Sprintf("netio: a frame of %d bytes", s.length))

@@ -12,10 +12,11 @@ const (
 	DefaultControlMax = 64 << 10 // payload bytes of a hello or control frame
 )
 
-// FrameSink is where frames are assembled, in place: a byte ring whose producer is the connection's loop.
+// FrameSink is where frames are assembled, in place: a byte ring whose producer is the connection's
+// loop.
 type FrameSink interface {
-	// Reserve gives n contiguous bytes to fill, nil when there is no room now. A second Reserve without
-	// Commit forgets the first.
+	// Reserve gives n contiguous bytes to fill, nil when there is no room now. A second Reserve
+	// without Commit forgets the first.
 	Reserve(n int) []byte
 	// Commit keeps the first n reserved bytes as one record.
 	Commit(n int)
@@ -33,13 +34,13 @@ type FrameStats struct {
 	Refused      uint64 // frames whose length or flags were not acceptable
 }
 
-// Frames is the Handler of a replica link: it assembles frames into a sink. The first frame of the connection,
-// the hello, goes to Hello instead, and frames with flags go to Control. It consumes all it is given, so
-// a connection with it never holds unconsumed bytes.
+// Frames is the Handler of a replica link: it assembles frames into a sink. The first frame of the
+// connection, the hello, goes to Hello instead, and frames with flags go to Control. It consumes
+// all it is given, so a connection with it never holds unconsumed bytes.
 //
-// Bytes go into the sink as they arrive, but no record is committed before the checksum over the reserved
-// bytes has been verified. A frame for which the sink has no room is skipped and counted: its sender
-// was granted less room than it used, or the sink's reader stands still.
+// Bytes go into the sink as they arrive, but no record is committed before the checksum over the
+// reserved bytes has been verified. A frame for which the sink has no room is skipped and counted:
+// its sender was granted less room than it used, or the sink's reader stands still.
 //
 // One Frames serves one connection after the other, never two at a time; its sink has no other
 // producer. All methods in the loop; the zero value with its exported fields set is ready.
@@ -57,16 +58,17 @@ type Frames struct {
 
 	Stats FrameStats
 
-	greeted  bool // the hello has arrived
-	kind     frameKind
-	header   [FrameHeaderSize]byte
-	have     int // bytes of the header, then of the payload
-	length   int
-	flags    uint32
-	sum      uint64
-	payload  []byte // reserved, or own
-	own      []byte // where hello and control frames are assembled; grows with the bytes that arrive
-	unseen   bool   // something is committed and not published
+	greeted bool // the hello has arrived
+	kind    frameKind
+	header  [FrameHeaderSize]byte
+	have    int // bytes of the header, then of the payload
+	length  int
+	flags   uint32
+	sum     uint64
+	payload []byte // reserved, or own
+	// where hello and control frames are assembled; grows with the bytes that arrive
+	own      []byte
+	unseen   bool // something is committed and not published
 	digest   xxhash.Digest
 	flagsRaw [4]byte
 }

@@ -81,8 +81,8 @@ func TestFramesWholeAndBytewise(t *testing.T) {
 	}
 }
 
-// Every single flipped bit must be refused, or leave the stream waiting for bytes that a wrong length
-// promised; never may the sink see a record that was not sent.
+// Every single flipped bit must be refused, or leave the stream waiting for bytes that a wrong
+// length promised; never may the sink see a record that was not sent.
 func TestFramesFlippedBit(t *testing.T) {
 	payload := []byte("the payload of a frame")
 	for bit := range (FrameHeaderSize + len(payload)) * 8 {

@@ -19,9 +19,9 @@ type LinkConfig struct {
 	// Handler is called in the loop for each connection made. nil closes that connection.
 	Handler Acceptor
 
-	// Patience ends a connection whose bytes the other host does not acknowledge, or has no room for, for this long.
-	// 0 leaves it to the system, which tries for a quarter of an hour, and after a partition as late again as that
-	// took. Linux only.
+	// Patience ends a connection whose bytes the other host does not acknowledge, or has no room
+	// for, for this long. 0 leaves it to the system, which tries for a quarter of an hour, and
+	// after a partition as late again as that took. Linux only.
 	Patience time.Duration
 
 	DialTimeout time.Duration // 1 s
@@ -37,8 +37,9 @@ type LinkState struct {
 	Err         error // why the last attempt or connection ended; nil before the first failure
 }
 
-// Link keeps one outgoing connection alive: it dials on a goroutine of its own, gives the connection to its
-// loop, and dials again when it is lost, until Close. Its methods may be called from any goroutine.
+// Link keeps one outgoing connection alive: it dials on a goroutine of its own, gives the
+// connection to its loop, and dials again when it is lost, until Close. Its methods may be called
+// from any goroutine.
 type Link struct {
 	loop   *Loop
 	cfg    LinkConfig
@@ -54,109 +55,111 @@ func (l *Loop) Dial(cfg LinkConfig) *Link {
 	cfg.DialTimeout = or(cfg.DialTimeout, time.Second)
 	cfg.BackoffMin = or(cfg.BackoffMin, 50*time.Millisecond)
 	cfg.BackoffMax = max(or(cfg.BackoffMax, 2*time.Second), cfg.BackoffMin)
-	k := &Link{loop: l, cfg: cfg}
-	k.ctx, k.cancel = context.WithCancel(l.server.ctx)
-	if !l.server.goWork(k.run) {
-		k.cancel()
-		k.state.Err = ErrShutdown
+	link := &Link{loop: l, cfg: cfg}
+	link.ctx, link.cancel = context.WithCancel(l.server.ctx)
+	if !l.server.goWork(link.run) {
+		link.cancel()
+		link.state.Err = ErrShutdown
 	}
-	return k
+	return link
 }
 
 // Address is where the link goes.
-func (k *Link) Address() string { return k.cfg.Address }
+func (l *Link) Address() string { return l.cfg.Address }
 
 // Established says that the peer has answered as it should: the next failure is retried after the
 // shortest pause. Call it when the handshake has succeeded.
-func (k *Link) Established() {
-	k.mu.Lock()
-	k.state.Connected, k.state.Established, k.state.Attempts = true, true, 0
-	k.mu.Unlock()
+func (l *Link) Established() {
+	l.mu.Lock()
+	l.state.Connected, l.state.Established, l.state.Attempts = true, true, 0
+	l.mu.Unlock()
 }
 
 // State tells what the link is doing.
-func (k *Link) State() LinkState {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.state
+func (l *Link) State() LinkState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
 }
 
 // Close ends the link. An open connection is closed in its loop; its handler gets Closed with
 // ErrLinkClosed. It does not wait.
-func (k *Link) Close() { k.cancel() }
+func (l *Link) Close() { l.cancel() }
 
-func (k *Link) run() {
-	defer k.cancel()
-	dialer := net.Dialer{Timeout: k.cfg.DialTimeout, Control: k.control}
+func (l *Link) run() {
+	defer l.cancel()
+	dialer := net.Dialer{Timeout: l.cfg.DialTimeout, Control: l.control}
 	var pause time.Duration
-	for k.sleep(pause) {
-		err := k.once(&dialer)
-		if k.ctx.Err() != nil {
+	for l.sleep(pause) {
+		err := l.once(&dialer)
+		if l.ctx.Err() != nil {
 			err = ErrLinkClosed
 		}
-		k.update(func(s *LinkState) {
+		l.update(func(s *LinkState) {
 			if s.Established {
 				pause = 0
 			}
 			s.Connected, s.Established, s.Err = false, false, err
 		})
-		pause = min(max(2*pause, k.cfg.BackoffMin), k.cfg.BackoffMax)
+		pause = min(max(2*pause, l.cfg.BackoffMin), l.cfg.BackoffMax)
 	}
 }
 
 // sleep waits for half to all of d, so that replicas that lost the same peer do not dial in step.
-func (k *Link) sleep(d time.Duration) bool {
+func (l *Link) sleep(d time.Duration) bool {
 	if d == 0 {
-		return k.ctx.Err() == nil
+		return l.ctx.Err() == nil
 	}
 	timer := time.NewTimer(d/2 + rand.N(d/2+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-k.ctx.Done():
+	case <-l.ctx.Done():
 		return false
 	}
 }
 
 // once dials and waits until the connection is lost. It returns why.
-func (k *Link) once(dialer *net.Dialer) error {
-	k.update(func(s *LinkState) { s.Attempts++ })
-	nc, err := dialer.DialContext(k.ctx, "tcp", k.cfg.Address)
+func (l *Link) once(dialer *net.Dialer) error {
+	l.update(func(s *LinkState) { s.Attempts++ })
+	nc, err := dialer.DialContext(l.ctx, "tcp", l.cfg.Address)
 	if err != nil {
 		return err
 	}
-	c := k.loop.server.newConn(k.loop, nc, k.cfg.Handler)
-	c.link, c.down = k, make(chan struct{})
-	if err := k.loop.enroll(nc, c); err != nil {
+	c := l.loop.server.newConn(l.loop, nc, l.cfg.Handler)
+	c.link, c.down = l, make(chan struct{})
+	if err := l.loop.enroll(nc, c); err != nil {
 		return err
 	}
-	k.update(func(s *LinkState) { s.Connected = true })
+	l.update(func(s *LinkState) { s.Connected = true })
 	select {
 	case <-c.down:
 		return c.cause
-	case <-k.ctx.Done():
-		if k.loop.server.ctx.Err() == nil { // else the server closes it, with its own reason
-			_ = k.loop.Do(func() { c.Close(ErrLinkClosed) }) // refused when that has begun meanwhile
+	case <-l.ctx.Done():
+		if l.loop.server.ctx.Err() == nil { // else the server closes it, with its own reason
+			// refused when that has begun meanwhile
+			_ = l.loop.Do(func() { c.Close(ErrLinkClosed) })
 		}
 		return ErrLinkClosed
 	}
 }
 
 // control sets the patience of a socket before it connects.
-func (k *Link) control(_, _ string, raw syscall.RawConn) error {
-	if k.cfg.Patience <= 0 {
+func (l *Link) control(_, _ string, raw syscall.RawConn) error {
+	if l.cfg.Patience <= 0 {
 		return nil
 	}
 	var failed error
 	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.cfg.Patience.Milliseconds()))
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
+			int(l.cfg.Patience.Milliseconds()))
 	})
 	return errors.Join(err, failed)
 }
 
-func (k *Link) update(f func(s *LinkState)) {
-	k.mu.Lock()
-	f(&k.state)
-	k.mu.Unlock()
+func (l *Link) update(f func(s *LinkState)) {
+	l.mu.Lock()
+	f(&l.state)
+	l.mu.Unlock()
 }

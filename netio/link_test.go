@@ -46,7 +46,8 @@ func TestLinkRedialsAfterRestart(t *testing.T) {
 		if err := await(t, "loss", closed); err == nil {
 			t.Fatal("lost without a reason")
 		}
-		if first, err = Start(Config{Listeners: []Listener{{Addr: addr, Accept: echo}}}); err != nil {
+		if first, err = Start(Config{Listeners: []Listener{{Addr: addr, Accept: echo}}}); err !=
+			nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,8 +59,8 @@ func TestLinkRedialsAfterRestart(t *testing.T) {
 	stop(t, first)
 }
 
-// A host that takes no more bytes and says nothing: what a partition looks like that drops every packet. The link must
-// not wait for as long as the system would.
+// A host that takes no more bytes and says nothing: what a partition looks like that drops every
+// packet. The link must not wait for as long as the system would.
 func TestLinkLosesPatience(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -78,7 +79,8 @@ func TestLinkLosesPatience(t *testing.T) {
 	closed := make(chan error, 10)
 	client := start(t, Config{OutboundMax: 64 << 20, OutboundSoft: 64 << 20}, nil)
 	client.Loops()[0].Dial(LinkConfig{
-		Address: ln.Addr().String(), Patience: 300 * time.Millisecond, BackoffMin: time.Hour, BackoffMax: time.Hour,
+		Address: ln.Addr().String(), Patience: 300 * time.Millisecond, BackoffMin: time.Hour,
+		BackoffMax: time.Hour,
 		Handler: func(c *Conn) Handler {
 			if err := c.Write(make([]byte, 32<<20)); err != nil {
 				t.Error(err)
@@ -101,7 +103,8 @@ func TestLinkBacksOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := start(t, Config{}, nil)
-	link := client.Loops()[0].Dial(LinkConfig{Address: addr, Handler: echo, BackoffMin: time.Hour, BackoffMax: time.Hour})
+	link := client.Loops()[0].Dial(LinkConfig{Address: addr, Handler: echo, BackoffMin: time.Hour,
+		BackoffMax: time.Hour})
 	deadline := time.Now().Add(waitMax)
 	for link.State().Err == nil { // one refused dial on loopback
 		if time.Now().After(deadline) {

@@ -7,7 +7,8 @@ import (
 )
 
 // gnetLogger routes gnet's printing to slog. gnet's information and warnings concern its own inside
-// (loops launched, an event of a connection closed in the same batch), so they are debug records here.
+// (loops launched, an event of a connection closed in the same batch), so they are debug records
+// here.
 type gnetLogger struct{ to *slog.Logger }
 
 func (g gnetLogger) print(level slog.Level, format string, args []any) {

@@ -20,7 +20,8 @@ const (
 	spareBytesMax = 64 << 10 // largest of them
 )
 
-// Loop is one goroutine that serves connections. Index, Wake, Do and Dial may be called from any goroutine.
+// Loop is one goroutine that serves connections. Index, Wake, Do and Dial may be called from any
+// goroutine.
 type Loop struct {
 	server *Server
 	index  int
@@ -51,8 +52,8 @@ func newLoop(s *Server, index int) *Loop {
 // Index is the loop's place in Server.Loops.
 func (l *Loop) Index() int { return l.index }
 
-// Wake schedules one Poll, from any goroutine, also from inside Poll: then sockets that are ready are
-// served first. While one is scheduled it costs one atomic load; else one write of eight bytes.
+// Wake schedules one Poll, from any goroutine, also from inside Poll: then sockets that are ready
+// are served first. While one is scheduled it costs one atomic load; else one write of eight bytes.
 func (l *Loop) Wake() {
 	if l.rung.Load() || !l.rung.CompareAndSwap(false, true) {
 		return
@@ -116,8 +117,8 @@ func (l *Loop) answer() {
 	l.leave()
 }
 
-// enter and leave bracket every callback. Handlers hear of connections closed meanwhile at the end of
-// the outermost, so that Closed never interrupts anything.
+// enter and leave bracket every callback. Handlers hear of connections closed meanwhile at the end
+// of the outermost, so that Closed never interrupts anything.
 func (l *Loop) enter() { l.depth++ }
 
 func (l *Loop) leave() {
@@ -133,10 +134,11 @@ func (l *Loop) leave() {
 	l.depth--
 }
 
-// hangDoorbell puts an eventfd into the loop's epoll set. gnet enrolls sockets only and tells them by
-// their Go type, and net.FileConn refuses anything else. So a socket pair's end is enrolled whose
-// descriptor has been replaced by the eventfd: to gnet it is a connection from which eight bytes can
-// be read when it was rung. It also is how the loop's handle is got, which gnet gives to connections only.
+// hangDoorbell puts an eventfd into the loop's epoll set. gnet enrolls sockets only and tells them
+// by their Go type, and net.FileConn refuses anything else. So a socket pair's end is enrolled
+// whose descriptor has been replaced by the eventfd: to gnet it is a connection from which eight
+// bytes can be read when it was rung. It also is how the loop's handle is got, which gnet gives to
+// connections only.
 func (l *Loop) hangDoorbell(client *gnet.Client) error {
 	efd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
@@ -156,7 +158,8 @@ func (l *Loop) hangDoorbell(client *gnet.Client) error {
 
 // disguise returns a *net.UnixConn whose descriptor is a duplicate of fd.
 func disguise(fd int) (net.Conn, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
@@ -170,7 +173,9 @@ func disguise(fd int) (net.Conn, error) {
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	if err == nil {
 		var dupErr error
-		err = raw.Control(func(target uintptr) { dupErr = unix.Dup3(fd, int(target), unix.O_CLOEXEC) })
+		err = raw.Control(func(target uintptr) {
+			dupErr = unix.Dup3(fd, int(target), unix.O_CLOEXEC)
+		})
 		err = errors.Join(err, os.NewSyscallError("dup3", dupErr))
 	}
 	if err != nil {
@@ -196,8 +201,8 @@ func (l *Loop) unhang() {
 	}
 }
 
-// enroll puts a connection into the loop and returns when its acceptor has been called. nc must not be
-// used afterwards, whatever the result. Not to be called in a loop.
+// enroll puts a connection into the loop and returns when its acceptor has been called. nc must not
+// be used afterwards, whatever the result. Not to be called in a loop.
 func (l *Loop) enroll(nc net.Conn, c *Conn) error {
 	// gnet returns the zone string of an address to a pool of byte slices it may write to later.
 	for _, addr := range []net.Addr{nc.LocalAddr(), nc.RemoteAddr()} {

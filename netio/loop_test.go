@@ -179,8 +179,9 @@ func TestAfterClose(t *testing.T) {
 	if err := s.Loops()[0].Do(func() { t.Error("ran") }); !errors.Is(err, ErrShutdown) {
 		t.Fatal(err)
 	}
-	if k := s.Loops()[0].Dial(LinkConfig{Address: "127.0.0.1:1"}); !errors.Is(k.State().Err, ErrShutdown) {
-		t.Fatal(k.State())
+	link := s.Loops()[0].Dial(LinkConfig{Address: "127.0.0.1:1"})
+	if !errors.Is(link.State().Err, ErrShutdown) {
+		t.Fatal(link.State())
 	}
 }
 

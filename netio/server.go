@@ -18,20 +18,25 @@ type Config struct {
 	Listeners []Listener // none is allowed: a server of outgoing links only
 	Loops     int        // number of loops; 1
 
-	// Poll is called in loop l after the socket events of a batch and after Wake, never concurrently
-	// for one loop. It may run with nothing to do. It must not block.
+	// Poll is called in loop l after the socket events of a batch and after Wake, never
+	// concurrently for one loop. It may run with nothing to do. It must not block.
 	Poll func(l *Loop)
 
 	// Setup is called once, when the loops exist and before the first connection is accepted.
 	Setup func(s *Server)
 
-	ReadBufferBytes  int           // bytes one read takes at most, per loop; 512 KiB, which is also the cap
-	InboundMax       int           // bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
-	InboundPatience  time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
-	OutboundMax      int           // bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
-	OutboundSoft     int           // a connection above this for OutboundPatience is closed too; 2 MiB
+	// bytes one read takes at most, per loop; 512 KiB, which is also the cap
+	ReadBufferBytes int
+	// bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
+	InboundMax      int
+	InboundPatience time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
+	// bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
+	OutboundMax int
+	// a connection above this for OutboundPatience is closed too; 2 MiB
+	OutboundSoft     int
 	OutboundPatience time.Duration // 10 s
-	ConnsMax         int           // accepted connections open at once; 16384. Beyond: closed unseen
+	// accepted connections open at once; 16384. Beyond: closed unseen
+	ConnsMax int
 
 	Logger *slog.Logger // nil: silent
 }
@@ -69,13 +74,13 @@ type Listener struct {
 // connection is closed after what the acceptor wrote, and Closed is never called.
 type Acceptor func(c *Conn) Handler
 
-// Handler serves one connection. All calls come in the connection's loop, none of them inside another
-// call for the same connection, and none inside Poll.
+// Handler serves one connection. All calls come in the connection's loop, none of them inside
+// another call for the same connection, and none inside Poll.
 type Handler interface {
-	// Data gives bytes that arrived, with the unconsumed rest of earlier calls in front, and takes back
-	// how many were consumed. It must consume all it can: it is called again only when more arrives
-	// (or after Resume). b is valid during the call and must not be changed. An error closes the
-	// connection after what was written to it has been sent.
+	// Data gives bytes that arrived, with the unconsumed rest of earlier calls in front, and takes
+	// back how many were consumed. It must consume all it can: it is called again only when more
+	// arrives (or after Resume). b is valid during the call and must not be changed. An error
+	// closes the connection after what was written to it has been sent.
 	Data(c *Conn, b []byte) (n int, err error)
 
 	// Closed is the last call. err is io.EOF when the peer closed, the error given to Close, the
@@ -104,8 +109,8 @@ type Server struct {
 	stopped  chan struct{}
 }
 
-// Start listens on all addresses and starts the loops. A *ListenError names the address that failed;
-// then nothing is left running.
+// Start listens on all addresses and starts the loops. A *ListenError names the address that
+// failed; then nothing is left running.
 func Start(cfg Config) (*Server, error) {
 	cfg.fill()
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
@@ -170,8 +175,8 @@ func (s *Server) Loops() []*Loop { return s.loops }
 func (s *Server) Addr(i int) net.Addr { return s.addrs[i] }
 
 // Close stops listening, dialing and serving; each open connection's handler gets Closed with
-// ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first its error is
-// returned and closing goes on. It must not be called in a loop.
+// ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first
+// its error is returned and closing goes on. It must not be called in a loop.
 func (s *Server) Close(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		go func() {
@@ -240,7 +245,8 @@ func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
 				return
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.cfg.Logger.Warn("accepting a connection", "addr", ln.Addr(), "error", err, "again in", pause)
+			s.cfg.Logger.Warn("accepting a connection", "addr", ln.Addr(), "error", err, "again in",
+				pause)
 			select {
 			case <-s.ctx.Done():
 				return
@@ -263,7 +269,8 @@ func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
 	}
 }
 
-// closeQuietly closes a connection that was never served: an error of Close would change nothing.
+// closeQuietly closes a connection that no handler has seen: an error would have
+// nobody to go to.
 func closeQuietly(nc net.Conn) { _ = nc.Close() }
 
 // events adapts gnet's callbacks. All but OnBoot and OnShutdown come in a loop.
@@ -272,7 +279,7 @@ type events struct {
 	server *Server
 }
 
-// OnOpen runs once a connection is registered with its loop.
+// OnOpen is the first call for a connection, in its loop.
 func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	switch x := gc.Context().(type) {
 	case *Loop:
@@ -304,7 +311,7 @@ func (e *events) OnTraffic(gc gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// OnClose runs once when a connection is gone, whoever closed it.
+// OnClose is the last call for a connection. Its handler learns the cause.
 func (e *events) OnClose(gc gnet.Conn, err error) gnet.Action {
 	if c, ok := gc.Context().(*Conn); ok {
 		c.loop.enter()

@@ -92,7 +92,8 @@ func TestEcho(t *testing.T) {
 func TestPortInUse(t *testing.T) {
 	s := start(t, Config{}, echo)
 	addr := s.Addr(0).String()
-	_, err := Start(Config{Listeners: []Listener{{Addr: "127.0.0.1:0", Accept: echo}, {Addr: addr, Accept: echo}}})
+	_, err := Start(Config{Listeners: []Listener{{Addr: "127.0.0.1:0", Accept: echo},
+		{Addr: addr, Accept: echo}}})
 	if err == nil {
 		t.Fatal("the same port twice")
 	}

@@ -8,8 +8,8 @@ const (
 	stallStep     = 64 << 10              // bytes that count as progress of a long command
 )
 
-// patience is how long a connection has been in a state that must not last. It is kept by the sweep, so
-// that entering the state costs no clock read; it is late by one sweep at most.
+// patience is how long a connection has been in a state that must not last. It is kept by the
+// sweep, so that entering the state costs no clock read; it is late by one sweep at most.
 type patience struct{ since time.Time }
 
 func (p *patience) usedUp(now time.Time, limit time.Duration) bool {
@@ -55,7 +55,8 @@ func (l *Loop) armSweep(d time.Duration) {
 	l.sweepIn = d
 }
 
-// sweep closes watched connections that used up their patience and forgets those that are well again.
+// sweep closes watched connections that used up their patience and forgets those that are well
+// again.
 func (l *Loop) sweep(now time.Time) {
 	l.sweepIn = 0
 	all := l.watched
@@ -76,7 +77,8 @@ func (l *Loop) sweep(now time.Time) {
 	}
 }
 
-// urgent looks at one watched connection, closes it when it is time, and says whether to look again.
+// urgent looks at one watched connection, closes it when it is time, and says whether to look
+// again.
 func (c *Conn) urgent(now time.Time) bool {
 	cfg := &c.loop.server.cfg
 	switch {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Write sends b: with one write(2) as far as the socket takes it, the rest is copied and sent when it
-// takes more. b is the caller's again. ErrClosed, or the error that closed the connection meanwhile
-// (Closed follows when the current callback has returned).
+// Write sends b: with one write(2) as far as the socket takes it, the rest is copied and sent when
+// it takes more. b is the caller's again. ErrClosed, or the error that closed the connection
+// meanwhile (Closed follows when the current callback has returned).
 func (c *Conn) Write(b []byte) error {
 	if !c.Open() {
 		return ErrClosed

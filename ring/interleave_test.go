@@ -130,11 +130,9 @@ func (m *model) touch() {
 		for i := range p.many.marks {
 			p.many.marks[i].Load()
 		}
-		p.in.turn.Lock()
-		p.in.turn.Unlock()
+		p.in.turn.Touch()
 	}
-	p.mu.Lock()
-	p.mu.Unlock()
+	p.mu.Touch()
 	for _, s := range p.stages {
 		s.passed.Load()
 	}

@@ -97,7 +97,8 @@ func TestAccountsAfterAMillionTurns(t *testing.T) {
 	var s *Store
 	run := func() any {
 		bg := &background{rng: rng}
-		s = New(Config{ChunkBytes: chunkBytes, BudgetBytes: budget, HotBytes: 16 << 10, Background: bg.take}, 1)
+		s = New(Config{ChunkBytes: chunkBytes, BudgetBytes: budget, HotBytes: 16 << 10,
+			Background: bg.take}, 1)
 		var l lists
 		var c Cursor
 		var b []byte
@@ -123,7 +124,8 @@ func TestAccountsAfterAMillionTurns(t *testing.T) {
 				s.Evict(s.Last())
 				l.evict(s.First())
 				if st := s.Stats(); st.Held() > budget || st.Held()+st.Idle+st.Cache > s.Most() {
-					t.Fatalf("turn %d: over the budget of %d, or %d in all: %+v", seq, budget, s.Most(), st)
+					t.Fatalf("turn %d: over the budget of %d, or %d in all: %+v", seq, budget,
+						s.Most(), st)
 				}
 			case k < 225:
 				applied += rng.Uint64N(s.Last() - applied + 1)
@@ -165,7 +167,8 @@ func TestAccountsAfterAMillionTurns(t *testing.T) {
 	}
 	grown := heap(run)
 	st := s.Stats()
-	if d := grown - float64(st.Held()+st.Idle+st.Cache); d > 128<<10 { // table, ids, the codec's tables
+	// table, ids, the codec's tables
+	if d := grown - float64(st.Held()+st.Idle+st.Cache); d > 128<<10 {
 		t.Errorf("the heap grew by %.0f bytes, %.0f more than counted: %+v", grown, d, st)
 	}
 	if seen.Packed == 0 || seen.Lists == 0 || st.Unpacked == 0 || s.First() == 1 {
@@ -176,12 +179,15 @@ func TestAccountsAfterAMillionTurns(t *testing.T) {
 func compare(t *testing.T, s *Store, st Stats, l *lists) {
 	t.Helper()
 	want := recount(t, s)
-	if st.Entries != want.Entries || st.Lists != want.Lists || st.Lists != len(l.first) || st.Pieces != want.Pieces || st.Packed != want.Packed ||
-		st.Bytes != want.Bytes || st.PackedBytes != want.PackedBytes || st.Chunks != want.Chunks || st.Offsets != want.Offsets {
+	if st.Entries != want.Entries || st.Lists != want.Lists || st.Lists != len(l.first) ||
+		st.Pieces != want.Pieces || st.Packed != want.Packed || st.Bytes != want.Bytes ||
+		st.PackedBytes != want.PackedBytes || st.Chunks != want.Chunks ||
+		st.Offsets != want.Offsets {
 		t.Fatalf("%+v\nrecounted %+v, %d lists", st, want, len(l.first))
 	}
 	// Beside the compressed bytes: the blocks' own memory, and rounding.
-	if over := st.Compressed - want.Compressed; over < 0 || over > want.Compressed/4+int64(96*st.Packed*cacheSlots) {
+	if over := st.Compressed - want.Compressed; over < 0 ||
+		over > want.Compressed/4+int64(96*st.Packed*cacheSlots) {
 		t.Fatalf("%d bytes in blocks, %d counted", want.Compressed, st.Compressed)
 	}
 	if most := s.cfg.BudgetBytes/8 + 4*int64(s.cfg.ChunkBytes); st.Idle > most {
@@ -257,9 +263,11 @@ func edges(t *testing.T, count int, how string) {
 						var c Cursor
 						n, size := brute(sizes, i, min(end, limit+1), most)
 						run, err := s.Read(&c, uint64(i+1), uint64(limit+1), most)
-						if err != nil || int(run.Count) != n || len(run.Records) != size || c.index != uint64(i+1+n) {
-							t.Fatalf("cut %d: from %d to %d, %d bytes: %d entries of %d bytes, want %d of %d: %v",
-								cut, i+1, limit+1, most, run.Count, len(run.Records), n, size, err)
+						if err != nil || int(run.Count) != n || len(run.Records) != size ||
+							c.index != uint64(i+1+n) {
+							t.Fatalf("cut %d: from %d to %d, %d bytes: %d entries of %d bytes, "+
+								"want %d of %d: %v", cut, i+1, limit+1, most, run.Count,
+								len(run.Records), n, size, err)
 						}
 					}
 				}

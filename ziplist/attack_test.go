@@ -14,7 +14,8 @@ import (
 func one(t testing.TB, s *Store, term uint64, size int) uint64 {
 	t.Helper()
 	i := s.Last() + 1
-	if _, err := s.Append(term, i, 1, record.AppendCommand(nil, command(int(i), size))); err != nil {
+	if _, err := s.Append(term, i, 1, record.AppendCommand(nil, command(int(i), size))); err !=
+		nil {
 		t.Fatal(err)
 	}
 	return i
@@ -87,7 +88,8 @@ func TestABurstLeavesLittleIdle(t *testing.T) {
 		s.Retire(1, s.Last())
 	}
 	if st := s.Stats(); st.Packed < 60 || st.Idle > budget/8+3*4096 {
-		t.Errorf("%d pieces packed, %d bytes idle of a budget of %d: %+v", st.Packed, st.Idle, budget, st)
+		t.Errorf("%d pieces packed, %d bytes idle of a budget of %d: %+v", st.Packed, st.Idle,
+			budget, st)
 	}
 }
 
@@ -106,7 +108,8 @@ func TestEvictedIsLetGo(t *testing.T) {
 		s.Pack(s.Last())
 		s.Retire(1, s.Last())
 		for i, p := range s.view.Load().pieces[:cacheSlots] {
-			b := &p.packed.blocks[(i+2*cacheSlots-int(p.packed.blocks[0].slot)%cacheSlots)%cacheSlots] // its place is i
+			at := (i + 2*cacheSlots - int(p.packed.blocks[0].slot)%cacheSlots) % cacheSlots
+			b := &p.packed.blocks[at] // its place is i
 			if _, err := s.Read(&readers[i], b.first, s.Last(), 100); err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +158,8 @@ func TestEveryColdPieceHasAChecksum(t *testing.T) {
 				p.chunk.buf[1] ^= 1
 			}
 			if err := s.Verify(); !errors.Is(err, ErrDamaged) {
-				t.Errorf("%v: entries %d to %d: a flipped bit is not found", codec, p.first, p.last())
+				t.Errorf("%v: entries %d to %d: a flipped bit is not found", codec, p.first,
+					p.last())
 			}
 			if p.packed != nil {
 				b := p.packed.blocks[0].b
@@ -169,7 +173,8 @@ func TestEveryColdPieceHasAChecksum(t *testing.T) {
 
 // Sizes do not wrap: a chunk's places are 32 bits.
 func TestSizesDoNotWrap(t *testing.T) {
-	large, err := syscall.Mmap(-1, 0, maxRecords+16, syscall.PROT_READ|syscall.PROT_WRITE, // never touched but for its beginning
+	// never touched but for its beginning
+	large, err := syscall.Mmap(-1, 0, maxRecords+16, syscall.PROT_READ|syscall.PROT_WRITE,
 		syscall.MAP_ANON|syscall.MAP_PRIVATE|syscall.MAP_NORESERVE)
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +193,8 @@ func TestSizesDoNotWrap(t *testing.T) {
 	if s := New(Config{ChunkBytes: 1 << 40}, 1); s.cfg.ChunkBytes > maxRecords {
 		t.Errorf("chunks of %d bytes", s.cfg.ChunkBytes)
 	}
-	b := AppendPacked(nil, Run{Term: 1, First: 1, Count: 1, Records: record.AppendCommand(nil, command(1, 99))}, S2)
+	b := AppendPacked(nil, Run{Term: 1, First: 1, Count: 1,
+		Records: record.AppendCommand(nil, command(1, 99))}, S2)
 	b = b[:packedHeader]
 	binary.LittleEndian.PutUint32(b[24:], 1<<31-1)
 	binary.LittleEndian.PutUint32(b[28:], 1<<32-1)
@@ -239,7 +245,8 @@ func TestIndicesAtTheirEnds(t *testing.T) {
 		}
 	}
 	one(t, s, 1, 10)
-	if it := s.Iterate(0); it.Prev() || !errors.Is(it.Err(), ErrCompacted) || !it.Next() || it.Index() != 1 {
+	if it := s.Iterate(0); it.Prev() || !errors.Is(it.Err(), ErrCompacted) || !it.Next() ||
+		it.Index() != 1 {
 		t.Errorf("from 0: %d %v", it.Index(), it.Err())
 	}
 	if it := s.Iterate(^uint64(0)); it.Next() || !errors.Is(it.Err(), ErrNotYet) {

@@ -82,7 +82,8 @@ func BenchmarkAppend(b *testing.B) {
 		for _, batch := range []int{1, batchOf} {
 			recs := encoded[:len(encoded)/batchOf*batch]
 			b.Run(fmt.Sprintf("%dB/by%d", size, batch), func(b *testing.B) {
-				sideBySide(b, turnOf, []way{appendStore(b, recs, size, batch), appendSlice(raw), appendPointers(raw), appendMap(raw)})
+				sideBySide(b, turnOf, []way{appendStore(b, recs, size, batch), appendSlice(raw),
+					appendPointers(raw), appendMap(raw)})
 			})
 		}
 	}
@@ -109,7 +110,8 @@ func appendSlice(raw [][]byte) way {
 	next := uint64(1)
 	return way{"[]Entry", func(entries int) {
 		for i := range entries {
-			log = append(log, Entry{Term: 1, Index: next, Data: append([]byte(nil), raw[i%batchOf]...)})
+			log = append(log, Entry{Term: 1, Index: next,
+				Data: append([]byte(nil), raw[i%batchOf]...)})
 			next++
 			if len(log) >= 2*keptSome {
 				log = log[:copy(log, log[keptSome:])]
@@ -123,7 +125,8 @@ func appendPointers(raw [][]byte) way {
 	next := uint64(1)
 	return way{"[]*Entry", func(entries int) {
 		for i := range entries {
-			log = append(log, &Entry{Term: 1, Index: next, Data: append([]byte(nil), raw[i%batchOf]...)})
+			log = append(log, &Entry{Term: 1, Index: next,
+				Data: append([]byte(nil), raw[i%batchOf]...)})
 			next++
 			if len(log) >= 2*keptSome {
 				log = log[:copy(log, log[keptSome:])]
@@ -184,15 +187,18 @@ func BenchmarkRead(b *testing.B) {
 			}
 		}
 		b.Run(fmt.Sprintf("%dB/forwards", size), func(b *testing.B) {
-			ways := []way{{"ziplist", readOn(b, chunks)}, {"packed", readOn(b, packed)}, {"iterator", walk(chunks, (*Iterator).Next, 1)}}
+			ways := []way{{"ziplist", readOn(b, chunks)}, {"packed", readOn(b, packed)},
+				{"iterator", walk(chunks, (*Iterator).Next, 1)}}
 			sideBySide(b, n, append(ways, others(func(i int) int { return i })...))
 		})
 		b.Run(fmt.Sprintf("%dB/backwards", size), func(b *testing.B) {
-			ways := []way{{"ziplist", walk(chunks, (*Iterator).Prev, n+1)}, {"packed", walk(packed, (*Iterator).Prev, n+1)}}
+			ways := []way{{"ziplist", walk(chunks, (*Iterator).Prev, n+1)},
+				{"packed", walk(packed, (*Iterator).Prev, n+1)}}
 			sideBySide(b, n, append(ways, others(func(i int) int { return n - 1 - i })...))
 		})
 		b.Run(fmt.Sprintf("%dB/anywhere", size), func(b *testing.B) {
-			ways := []way{{"ziplist", anywhere(b, chunks, rng)}, {"packed", anywhere(b, packed, rng)}}
+			ways := []way{{"ziplist", anywhere(b, chunks, rng)},
+				{"packed", anywhere(b, packed, rng)}}
 			sideBySide(b, 4096, append(ways, others(func(int) int { return rng.IntN(n) })...))
 		})
 	}
@@ -278,7 +284,8 @@ func BenchmarkPack(b *testing.B) {
 			var memory []byte
 			for _, codec := range []Codec{S2, Snappy} {
 				p, _ := c.pack(1, codec, blockMost, 0, nil)
-				ways = append(ways, way{codec.String() + "-pack", func(int) { _, memory = c.pack(1, codec, blockMost, 0, memory) }})
+				ways = append(ways, way{codec.String() + "-pack",
+					func(int) { _, memory = c.pack(1, codec, blockMost, 0, memory) }})
 				if p == nil { // not worth it: the first block tells
 					continue
 				}
@@ -308,7 +315,8 @@ func BenchmarkAppendBesidePacking(b *testing.B) {
 			tasks := 0
 			var stores [2]*Store
 			var next [2]uint64
-			appends := (1 << 24) / size // a tenth of a second and more: several of the pace's rounds
+			// a tenth of a second and more: several of the pace's rounds
+			appends := (1 << 24) / size
 			run := func(packing int) (perEntry float64) {
 				s, n := stores[packing], next[packing]
 				began := time.Now()
@@ -386,7 +394,8 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		turn(chunks * (1 << 20) / (size + 5))
 		runtime.ReadMemStats(&after)
-		if n, b := after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc; n > 20*chunks || b > chunks<<14 {
+		if n, b := after.Mallocs-before.Mallocs,
+			after.TotalAlloc-before.TotalAlloc; n > 20*chunks || b > chunks<<14 {
 			t.Errorf("%d allocations of %d bytes in %d chunks", n, b, chunks)
 		}
 	}

@@ -27,16 +27,6 @@ func (c Codec) String() string {
 	return codecs[c]
 }
 
-// ParseCodec reads "s2", "snappy" or "none".
-func ParseCodec(s string) (Codec, error) {
-	for i, name := range codecs {
-		if s == name {
-			return Codec(i), nil
-		}
-	}
-	return 0, fmt.Errorf("ziplist: codec %q is unknown; use s2, snappy or none", s)
-}
-
 // A packed list is one run of one term with its checksum. Numbers are little
 // endian.
 //
@@ -119,7 +109,8 @@ func unpack(b []byte, most int) (*chunk, uint64, error) {
 	fail := func(format string, args ...any) (*chunk, uint64, error) {
 		return nil, 0, fmt.Errorf("%w: packed list: %s", ErrDamaged, fmt.Sprintf(format, args...))
 	}
-	if len(b) < packedHeader || string(b[:4]) != packedMagic || b[4] >= byte(len(codecs)) || b[5]|b[6]|b[7] != 0 {
+	if len(b) < packedHeader || string(b[:4]) != packedMagic || b[4] >= byte(len(codecs)) ||
+		b[5]|b[6]|b[7] != 0 {
 		return fail("no header")
 	}
 	data, codec := b[packedHeader:], Codec(b[4])

@@ -21,8 +21,8 @@ func randomRun(seed uint64) (Run, []record.Entry) {
 	run := Run{Term: rng.Uint64() >> rng.IntN(64), First: 1 + rng.Uint64()>>(1+rng.IntN(62))}
 	var entries []record.Entry
 	for range 1 + rng.IntN(60) {
-		e := record.Entry{Kind: record.Kind(rng.IntN(4)), Session: rng.Uint64() >> rng.IntN(64), Request: rng.Uint64() >> rng.IntN(64),
-			Clock: rng.Uint64() >> rng.IntN(64)}
+		e := record.Entry{Kind: record.Kind(rng.IntN(4)), Session: rng.Uint64() >> rng.IntN(64),
+			Request: rng.Uint64() >> rng.IntN(64), Clock: rng.Uint64() >> rng.IntN(64)}
 		switch rng.IntN(4) {
 		case 0:
 			e = record.Entry{Data: []byte(strings.Repeat("compressible", rng.IntN(20)))}
@@ -40,7 +40,8 @@ func randomRun(seed uint64) (Run, []record.Entry) {
 }
 
 func same(a, b Run) bool {
-	return a.Term == b.Term && a.First == b.First && a.Count == b.Count && bytes.Equal(a.Records, b.Records)
+	return a.Term == b.Term && a.First == b.First && a.Count == b.Count &&
+		bytes.Equal(a.Records, b.Records)
 }
 
 // identity packs, unpacks, and lets the generated protobuf code read the same.
@@ -56,21 +57,24 @@ func identity(t *testing.T, seed uint64, codec Codec) {
 		t.Fatalf("seed %d, %v: packed again it differs", seed, codec)
 	}
 	var pb record.EntryRun
-	if err := proto.Unmarshal(append(record.AppendRunHeader(nil, got.Term, got.First), got.Records...), &pb); err != nil {
+	if err := proto.Unmarshal(append(record.AppendRunHeader(nil, got.Term, got.First),
+		got.Records...), &pb); err != nil {
 		t.Fatal(err)
 	}
-	if pb.GetTerm() != run.Term || pb.GetFirstIndex() != run.First || len(pb.GetEntries()) != len(entries) {
+	if pb.GetTerm() != run.Term || pb.GetFirstIndex() != run.First ||
+		len(pb.GetEntries()) != len(entries) {
 		t.Fatalf("seed %d: %v", seed, &pb)
 	}
 	for i, e := range pb.GetEntries() {
 		w := &entries[i]
-		if int(e.GetKind()) != int(w.Kind) || !bytes.Equal(e.GetData(), w.Data) || e.GetSession() != w.Session ||
-			e.GetRequest() != w.Request || e.GetClock() != w.Clock {
+		if int(e.GetKind()) != int(w.Kind) || !bytes.Equal(e.GetData(), w.Data) ||
+			e.GetSession() != w.Session || e.GetRequest() != w.Request || e.GetClock() != w.Clock {
 			t.Fatalf("seed %d, entry %d: %v, want %+v", seed, i, e, w)
 		}
 	}
 	if codec == Snappy && Codec(b[4]) == Snappy { // and any Snappy decoder reads it
-		if raw, err := snappy.Decode(nil, b[packedHeader:]); err != nil || !bytes.Equal(raw, run.Records) {
+		if raw, err := snappy.Decode(nil, b[packedHeader:]); err != nil ||
+			!bytes.Equal(raw, run.Records) {
 			t.Fatalf("seed %d: snappy: %v", seed, err)
 		}
 	}
@@ -91,7 +95,8 @@ func TestDamageOfAPackedListIsFound(t *testing.T) {
 			for bit := range 8 {
 				c := bytes.Clone(b)
 				c[i] ^= 1 << bit
-				if got, err := Unpack(c, len(run.Records)); !errors.Is(err, ErrDamaged) && (err != nil || !same(got, run)) {
+				if got, err := Unpack(c, len(run.Records)); !errors.Is(err, ErrDamaged) &&
+					(err != nil || !same(got, run)) {
 					t.Fatalf("seed %d: bit %d of byte %d of %d: %v", seed, bit, i, len(b), err)
 				}
 			}
@@ -128,7 +133,8 @@ func FuzzUnpack(f *testing.F) {
 		f.Add(AppendPacked(nil, run, Codec(seed%3)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, resum := range []bool{false, true} { // with the right checksum, what stands behind it is reached
+		// with the right checksum, what stands behind it is reached
+		for _, resum := range []bool{false, true} {
 			if resum && len(b) >= packedHeader {
 				b = bytes.Clone(b)
 				data := b[packedHeader:]
@@ -145,10 +151,12 @@ func FuzzUnpack(f *testing.F) {
 				continue
 			}
 			// What is accepted is sound: its entries are there, and it packs again.
-			if n, err := record.Count(run.Records); err != nil || n != int(run.Count) || len(run.Records) > 1<<20 {
+			if n, err := record.Count(run.Records); err != nil || n != int(run.Count) ||
+				len(run.Records) > 1<<20 {
 				t.Fatal(run, n, err)
 			}
-			if got, err := Unpack(AppendPacked(nil, run, S2), len(run.Records)); err != nil || !same(got, run) {
+			if got, err := Unpack(AppendPacked(nil, run, S2), len(run.Records)); err != nil ||
+				!same(got, run) {
 				t.Fatal(got, err)
 			}
 		}

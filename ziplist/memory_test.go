@@ -98,7 +98,8 @@ func stored(t *testing.T, n, size int, pack bool, codec Codec) (list, held float
 		s := New(Config{BudgetBytes: 1 << 30, HotBytes: 1, Codec: codec}, 1)
 		fill(t, s, n, size)
 		if pack {
-			if _, err := s.Append(2, uint64(n+1), 1, record.AppendCommand(nil, nil)); err != nil { // seals
+			// seals
+			if _, err := s.Append(2, uint64(n+1), 1, record.AppendCommand(nil, nil)); err != nil {
 				t.Fatal(err)
 			}
 			s.Pack(uint64(n))
@@ -120,8 +121,10 @@ func stored(t *testing.T, n, size int, pack bool, codec Codec) (list, held float
 // counted, beside a slice of entries, of pointers, and a map. -v prints the
 // table.
 func TestMemory(t *testing.T) {
-	t.Logf("Entry{Term, Index uint64; Type uint8; Data []byte}: %d bytes, and the command's own; all in bytes per entry", unsafe.Sizeof(Entry{}))
-	t.Logf("%-8s%-18s%10s%10s%10s%10s%16s%24s", "command", "packed", "map", "[]*Entry", "[]Entry", "ziplist", "beyond command", "less than []*Entry")
+	t.Logf("Entry{Term, Index uint64; Type uint8; Data []byte}: %d bytes, and the command's "+
+		"own; all in bytes per entry", unsafe.Sizeof(Entry{}))
+	t.Logf("%-8s%-18s%10s%10s%10s%10s%16s%24s", "command", "packed", "map", "[]*Entry", "[]Entry",
+		"ziplist", "beyond command", "less than []*Entry")
 	chunks := 8
 	if testing.Short() {
 		chunks = 2
@@ -145,15 +148,20 @@ func TestMemory(t *testing.T) {
 				name = fmt.Sprintf("%v, %.1f times", c.codec, st.Ratio())
 			}
 			per := func(bytes float64) float64 { return bytes / float64(n) }
-			t.Logf("%-8d%-18s%10.1f%10.1f%10.1f%10.1f%16.2f%18.1f times", size, name, per(byIndex), per(pointers), per(slice), per(list), beyond, smaller)
+			t.Logf("%-8d%-18s%10.1f%10.1f%10.1f%10.1f%16.2f%18.1f times", size, name, per(byIndex),
+				per(pointers), per(slice), per(list), beyond, smaller)
 			if c.beyond > 0 && beyond > c.beyond {
-				t.Errorf("%d bytes: %.2f bytes beyond the command, at most %.1f", size, beyond, c.beyond)
+				t.Errorf("%d bytes: %.2f bytes beyond the command, at most %.1f", size, beyond,
+					c.beyond)
 			}
 			if smaller < c.smaller {
-				t.Errorf("%d bytes: %.1f times less than pointers, at least %.0f", size, smaller, c.smaller)
+				t.Errorf("%d bytes: %.1f times less than pointers, at least %.0f", size, smaller,
+					c.smaller)
 			}
-			if d := list - held; d > 0.02*held+(128<<10) || d < -0.02*held { // the codec's tables, which it keeps
-				t.Errorf("%d bytes: Stats counts %.0f bytes, the heap grew by %.0f", size, held, list)
+			// the codec's tables, which it keeps
+			if d := list - held; d > 0.02*held+(128<<10) || d < -0.02*held {
+				t.Errorf("%d bytes: Stats counts %.0f bytes, the heap grew by %.0f", size, held,
+					list)
 			}
 		}
 	}

@@ -34,7 +34,9 @@ const (
 // each a whole number of groups. It returns nil when that would not be an
 // eighth smaller than the chunk is: the first block tells. slot is where the
 // blocks' turn in the cache begins. scratch is memory to use, and is returned.
-func (c *chunk) pack(term uint64, codec Codec, blockBytes, slot uint32, scratch []byte) (*packed, []byte) {
+func (c *chunk) pack(
+	term uint64, codec Codec, blockBytes, slot uint32, scratch []byte,
+) (*packed, []byte) {
 	count, used := c.state()
 	n := groups(count)
 	most := float64(len(c.buf)) * 7 / 8
@@ -45,10 +47,11 @@ func (c *chunk) pack(term uint64, codec Codec, blockBytes, slot uint32, scratch 
 		for to < n && c.offset(to+1)-at <= blockBytes {
 			to++
 		}
-		run := Run{Term: term, First: c.first + uint64(from)*stride, Count: min(to*stride, count) - from*stride,
-			Records: c.bytes(at, c.offset(to)-at)}
+		run := Run{Term: term, First: c.first + uint64(from)*stride,
+			Count: min(to*stride, count) - from*stride, Records: c.bytes(at, c.offset(to)-at)}
 		b = AppendPacked(b, run, codec)
-		p.blocks = append(p.blocks, block{first: run.First, slot: slot, raw: uint32(len(run.Records))})
+		p.blocks = append(p.blocks, block{first: run.First, slot: slot,
+			raw: uint32(len(run.Records))})
 		ends = append(ends, len(b))
 		size := float64(len(b) + blockOverhead*len(p.blocks) + packedOverhead)
 		if size > most || from == 0 && size*float64(used) > most*float64(len(run.Records)) {

@@ -9,7 +9,8 @@ import (
 func write(t *testing.T, s *Store, term, first uint64, n, era int) (log []entry) {
 	t.Helper()
 	for i := range n {
-		log = append(log, entry{term, fmt.Sprintf("era %d, entry number %d of these, and some more to fill it up", era, i)})
+		log = append(log, entry{term, fmt.Sprintf("era %d, entry number %d of these, and some "+
+			"more to fill it up", era, i)})
 		if _, err := s.Append(term, first+uint64(i), 1, encode(log[i:])); err != nil {
 			t.Fatal(err)
 		}
@@ -44,9 +45,11 @@ func TestTheSamePlaceInAnotherEra(t *testing.T) {
 // A chunk that is cut, evicted or written anew while it is being packed stays
 // what it is by then.
 func TestOvertakenWhilePacking(t *testing.T) {
-	for _, how := range []string{"cut inside", "cut at its end", "cut away", "written anew", "reset", "evicted"} {
+	for _, how := range []string{"cut inside", "cut at its end", "cut away", "written anew",
+		"reset", "evicted"} {
 		var task func()
-		s := New(Config{ChunkBytes: 4096, HotBytes: 1, BudgetBytes: 9000, Background: func(f func()) bool { task = f; return true }}, 1)
+		s := New(Config{ChunkBytes: 4096, HotBytes: 1, BudgetBytes: 9000,
+			Background: func(f func()) bool { task = f; return true }}, 1)
 		log := write(t, s, 1, 1, 120, 1)
 		s.Pack(s.Last())
 		last := s.view.Load().pieces[0].last()
@@ -91,7 +94,8 @@ func TestOvertakenWhilePacking(t *testing.T) {
 		}
 		check(t, s, new(Cursor), log, 1, s.First(), 300)
 		back(t, s, log, 1)
-		if st := s.Stats(); st.Held() != s.bytes || how != "cut away" && how != "evicted" && st.Packed == 0 {
+		if st := s.Stats(); st.Held() != s.bytes || how != "cut away" && how != "evicted" &&
+			st.Packed == 0 {
 			t.Errorf("%s: %d bytes counted: %+v", how, s.bytes, st)
 		}
 		if how != "evicted" && string(run.Records) != bytes { // there, all counted as applied
@@ -161,7 +165,8 @@ func TestAskedAgainAfterARefusal(t *testing.T) {
 			s.Pack(s.Last())
 		}
 		if n > c.most || n < c.most/4 {
-			t.Errorf("asked again after %d commands of %d bytes, want %d at most", n, c.size, c.most)
+			t.Errorf("asked again after %d commands of %d bytes, want %d at most", n, c.size,
+				c.most)
 		}
 	}
 }

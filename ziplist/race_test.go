@@ -34,7 +34,8 @@ func verify(run Run, see func(index uint64, gen uint32)) error {
 		if err != nil || len(e.Data) < 20 {
 			return fmt.Errorf("entry %d: %x: %w", index, b[:min(len(b), 40)], err)
 		}
-		i, term, gen := binary.LittleEndian.Uint64(e.Data), binary.LittleEndian.Uint64(e.Data[8:]), binary.LittleEndian.Uint32(e.Data[16:])
+		i, term, gen := binary.LittleEndian.Uint64(e.Data), binary.LittleEndian.Uint64(e.Data[8:]),
+			binary.LittleEndian.Uint32(e.Data[16:])
 		if i != index || term != run.Term {
 			return fmt.Errorf("entry %d of term %d, want %d of %d", i, term, index, run.Term)
 		}
@@ -71,9 +72,10 @@ type traffic struct {
 }
 
 func newTraffic(t *testing.T, seed uint64, entries int) *traffic {
-	w := &traffic{t: t, rng: rand.New(rand.NewPCG(seed, 21)), term: 1, gens: make([]atomic.Uint32, entries+1), at: 1}
-	w.s = New(Config{ChunkBytes: 2048, BudgetBytes: 32 << 10, HotBytes: 4096, Codec: Codec(seed % 3),
-		Background: func(task func()) bool {
+	w := &traffic{t: t, rng: rand.New(rand.NewPCG(seed, 21)), term: 1,
+		gens: make([]atomic.Uint32, entries+1), at: 1}
+	w.s = New(Config{ChunkBytes: 2048, BudgetBytes: 32 << 10, HotBytes: 4096,
+		Codec: Codec(seed % 3), Background: func(task func()) bool {
 			if w.rng.IntN(3) == 0 {
 				return false
 			}
@@ -106,7 +108,8 @@ func (w *traffic) step(reuse bool) {
 	case 3, 4:
 		w.commit.Store(w.commit.Load() + w.rng.Uint64N(s.Last()-w.commit.Load()+1))
 	case 5, 6:
-		for w.commit.Load() > w.applied.Load()+500 && !w.t.Failed() { // else nearly all is evicted before its turn
+		// else nearly all is evicted before its turn
+		for w.commit.Load() > w.applied.Load()+500 && !w.t.Failed() {
 			runtime.Gosched()
 		}
 		if w.rng.IntN(2) == 0 {
@@ -230,7 +233,8 @@ func TestApplyBesideTheWriter(t *testing.T) {
 		unpacked, reused = unpacked+w.s.Stats().Unpacked, reused+w.reused
 	}
 	if unpacked == 0 || reused == 0 {
-		t.Errorf("%d blocks unpacked, %d buffers used again: too little to prove anything", unpacked, reused)
+		t.Errorf("%d blocks unpacked, %d buffers used again: too little to prove anything",
+			unpacked, reused)
 	}
 }
 
@@ -269,11 +273,13 @@ func (w *traffic) iterate(seed uint64) {
 				if !step() {
 					break
 				}
-				if err := verify(Run{Term: it.Term(), First: it.Index(), Count: 1, Records: it.Record()}, ignore); err != nil {
+				if err := verify(Run{Term: it.Term(), First: it.Index(), Count: 1,
+					Records: it.Record()}, ignore); err != nil {
 					w.t.Errorf("iterator: %v", err)
 				}
 			}
-			if err := it.Err(); err != nil && !errors.Is(err, ErrCompacted) && !errors.Is(err, ErrNotYet) || errors.Is(err, ErrDamaged) {
+			if err := it.Err(); err != nil && !errors.Is(err, ErrCompacted) &&
+				!errors.Is(err, ErrNotYet) || errors.Is(err, ErrDamaged) {
 				w.t.Error(err)
 			}
 		}
@@ -293,7 +299,8 @@ func (w *traffic) hold() {
 		if err == nil {
 			err = verify(run, ignore)
 		}
-		if err != nil && !errors.Is(err, ErrCompacted) && !errors.Is(err, ErrNotYet) || errors.Is(err, ErrDamaged) {
+		if err != nil && !errors.Is(err, ErrCompacted) && !errors.Is(err, ErrNotYet) ||
+			errors.Is(err, ErrDamaged) {
 			w.t.Errorf("entry %d: %v", i, err)
 		}
 		k := rng.IntN(len(held))
@@ -301,7 +308,8 @@ func (w *traffic) hold() {
 			w.t.Errorf("held: %v", err)
 		}
 		held[k] = run
-		if term, e, err := w.s.Get(i); err == nil && (binary.LittleEndian.Uint64(e.Data) != i || binary.LittleEndian.Uint64(e.Data[8:]) != term) {
+		if term, e, err := w.s.Get(i); err == nil && (binary.LittleEndian.Uint64(e.Data) != i ||
+			binary.LittleEndian.Uint64(e.Data[8:]) != term) {
 			w.t.Errorf("get %d: %x", i, e.Data)
 		}
 	}

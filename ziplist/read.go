@@ -49,7 +49,8 @@ func (s *Store) Read(c *Cursor, index, limit uint64, maxBytes int) (Run, error) 
 	}
 	last, end := k.cut(index, off, min(limit, p.last(), k.last()), maxBytes)
 	*c = Cursor{chunk: k, index: last + 1, off: end}
-	return Run{Term: p.term, First: index, Count: uint32(last - index + 1), Records: k.bytes(off, end-off)}, nil
+	return Run{Term: p.term, First: index, Count: uint32(last - index + 1),
+		Records: k.bytes(off, end-off)}, nil
 }
 
 // open returns readable memory with the entry at index, which p holds: its

@@ -76,7 +76,8 @@ func (s *Store) Stats() Stats {
 	if w := s.packer.idle; w != nil {
 		st.Idle += int64(cap(w.memory))
 	}
-	st.Cache, st.Unpacked, st.Damaged = s.cache.bytes(), s.cache.unpacked.Load(), s.cache.damaged.Load()
+	st.Cache, st.Unpacked, st.Damaged = s.cache.bytes(), s.cache.unpacked.Load(),
+		s.cache.damaged.Load()
 	return st
 }
 
@@ -97,7 +98,8 @@ func (s *Store) Verify() error {
 			}
 		case p.summed:
 			if _, used := p.chunk.state(); xxhash.Sum64(p.chunk.buf[:used]) != p.sum {
-				all = append(all, fmt.Errorf("%w: entries %d to %d", ErrDamaged, p.first, p.chunk.last()))
+				all = append(all, fmt.Errorf("%w: entries %d to %d", ErrDamaged, p.first,
+					p.chunk.last()))
 			}
 		}
 	}

@@ -181,7 +181,8 @@ func (s *Store) link(c *chunk, term uint64) {
 	}
 	s.bytes += int64(len(c.buf))
 	s.setIDs(func(m map[uint32]*chunk) { m[c.id] = c })
-	s.view.Store(&table{pieces: append(pieces, piece{first: c.first, size: int64(len(c.buf)), chunk: c, term: term, list: list}), first: t.first})
+	s.view.Store(&table{pieces: append(pieces, piece{first: c.first, size: int64(len(c.buf)),
+		chunk: c, term: term, list: list}), first: t.first})
 }
 
 // buffer returns a chunk's memory: one that was used before, or new. A fresh

@@ -88,8 +88,10 @@ func back(t *testing.T, s *Store, log []entry, base uint64) {
 	it, i := s.Iterate(s.Last()+1), s.Last()
 	for ; it.Prev(); i-- {
 		want := log[i-base]
-		if e, err := it.Entry(); err != nil || it.Index() != i || it.Term() != want.term || string(e.Data) != want.data {
-			t.Fatalf("entry %d: %d %q of term %d, want %+v: %v", i, it.Index(), e.Data, it.Term(), want, err)
+		if e, err := it.Entry(); err != nil || it.Index() != i || it.Term() != want.term ||
+			string(e.Data) != want.data {
+			t.Fatalf("entry %d: %d %q of term %d, want %+v: %v", i, it.Index(), e.Data, it.Term(),
+				want, err)
 		}
 	}
 	if i != s.First()-1 || !errors.Is(it.Err(), ErrCompacted) {
@@ -106,7 +108,8 @@ func TestAgainstAModel(t *testing.T) {
 	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		bg := &background{rng: rng}
-		cfg := Config{ChunkBytes: 512, BudgetBytes: 4096, HotBytes: 1 + int64(rng.IntN(1024)), Codec: Codec(rng.IntN(3))}
+		cfg := Config{ChunkBytes: 512, BudgetBytes: 4096, HotBytes: 1 + int64(rng.IntN(1024)),
+			Codec: Codec(rng.IntN(3))}
 		if seed%4 > 0 {
 			cfg.Background = bg.take
 		}
@@ -160,7 +163,8 @@ func TestAgainstAModel(t *testing.T) {
 			default:
 				var list []entry
 				for range 1 + rng.IntN(20) {
-					list = append(list, entry{term, fmt.Sprintf("%d-%d-%0*d", seed, seq, rng.IntN(60), 7)})
+					list = append(list, entry{term, fmt.Sprintf("%d-%d-%0*d", seed, seq,
+						rng.IntN(60), 7)})
 				}
 				if rng.IntN(50) == 0 {
 					list[0].data = strings.Repeat("large", 300)
@@ -188,7 +192,8 @@ func TestAgainstAModel(t *testing.T) {
 			}
 			if n := s.Last() - s.First() + 1; n > 0 {
 				i := s.First() + rng.Uint64N(n)
-				if term, e, err := s.Get(i); err != nil || term != log[i-base].term || string(e.Data) != log[i-base].data {
+				if term, e, err := s.Get(i); err != nil || term != log[i-base].term ||
+					string(e.Data) != log[i-base].data {
 					t.Fatalf("get %d: %d %q %v", i, term, e.Data, err)
 				}
 			}
@@ -197,7 +202,8 @@ func TestAgainstAModel(t *testing.T) {
 				if r.run.First+uint64(r.run.Count)-1 > applied {
 					kept = append(kept, r)
 					if string(r.run.Records) != r.want {
-						t.Fatalf("seed %d: entries from %d on changed while they were read", seed, r.run.First)
+						t.Fatalf("seed %d: entries from %d on changed while they were read", seed,
+							r.run.First)
 					}
 				}
 			}
@@ -230,7 +236,8 @@ func TestAgainstAModel(t *testing.T) {
 		unpacked += s.Stats().Unpacked
 	}
 	if packed < 10*seeds || unpacked < seeds {
-		t.Errorf("%d pieces were packed, %d blocks unpacked: too little to prove anything", packed, unpacked)
+		t.Errorf("%d pieces were packed, %d blocks unpacked: too little to prove anything", packed,
+			unpacked)
 	}
 }
 
@@ -267,7 +274,8 @@ func TestReadersBesideTheWriter(t *testing.T) {
 					i = s.First()
 				case err == nil:
 					var e record.Entry
-					if _, err := record.Parse(run.Records, &e); err != nil || string(e.Data) != name(i) {
+					if _, err := record.Parse(run.Records, &e); err != nil ||
+						string(e.Data) != name(i) {
 						t.Errorf("entry %d: %q %v", i, e.Data, err)
 						return
 					}
@@ -338,7 +346,8 @@ func FuzzAppend(f *testing.F) {
 			var pb record.EntryRun
 			err := proto.Unmarshal(append(record.AppendRunHeader(nil, 1, 1), b...), &pb)
 			if steps != 2*int(n) || err == nil && sound && len(pb.GetEntries()) != int(n) {
-				t.Fatalf("%d steps over %d entries, %d in protobuf: %v", steps, n, len(pb.GetEntries()), err)
+				t.Fatalf("%d steps over %d entries, %d in protobuf: %v", steps, n,
+					len(pb.GetEntries()), err)
 			}
 			s.Pack(s.Last())
 		}
@@ -397,7 +406,8 @@ func TestRottenBlockIsCompacted(t *testing.T) {
 	for i := uint64(1); i <= s.Last(); {
 		run, err := s.Read(&c, i, s.Last(), 1<<20)
 		if i == p.blocks[3].first {
-			if !errors.Is(err, ErrCompacted) || !errors.Is(err, ErrDamaged) || s.Stats().Damaged != 1 {
+			if !errors.Is(err, ErrCompacted) || !errors.Is(err, ErrDamaged) ||
+				s.Stats().Damaged != 1 {
 				t.Fatalf("read: %v", err)
 			}
 			i = p.blocks[4].first

@@ -22,15 +22,6 @@ func (l *ledger) issue() int {
 	return len(l.keys) - 1
 }
 
-func (l *ledger) count(state uint8) (n int) {
-	for _, s := range l.keys {
-		if s == state {
-			n++
-		}
-	}
-	return n
-}
-
 // gaps finds the longest time without a success over all writers.
 type gaps struct {
 	mu      sync.Mutex

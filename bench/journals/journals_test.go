@@ -95,7 +95,7 @@ func TestJournalWritesWhatItSays(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := uint64(0)
-		_, err = journal.Examine(journal.Look{Dir: dir, Visit: func(b *journal.Found) error {
+		_, err = journal.Examine(journal.Look{Dir: dir, Visit: func(b *journal.BatchInfo) error {
 			if b.Count == 0 {
 				return nil // opens or seals
 			}

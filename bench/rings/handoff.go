@@ -101,6 +101,7 @@ func lookFor(c chan int64) int64 {
 		case v := <-c:
 			return v
 		default:
+			continue // the processor is kept on purpose
 		}
 	}
 }

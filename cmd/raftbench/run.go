@@ -20,7 +20,7 @@ import (
 // runFlags are the flags of run as typed.
 type runFlags struct {
 	addrs, outstanding, connections, depth, values, keys, ratio string
-	rate, duration, warmup, journal, seed                       string
+	rate, duration, warmup, seed                                string
 	json, hlog, cpuProfile, memProfile                          string
 	cfg                                                         load.Config
 	dryRun, noProgress                                          bool

@@ -97,7 +97,7 @@ type entryLine struct {
 	Data      []byte `json:"data"`
 }
 
-func (d *dumper) batch(f *journal.Found) error {
+func (d *dumper) batch(f *journal.BatchInfo) error {
 	all := d.from == 0 && d.to == math.MaxUint64
 	last := f.First + uint64(f.Count) - 1
 	if !all && (f.Count == 0 || last < d.from || f.First > d.to) {
@@ -116,7 +116,7 @@ func (d *dumper) batch(f *journal.Found) error {
 }
 
 // run writes the entries of a batch that are wanted and still count.
-func (d *dumper) run(f *journal.Found) error {
+func (d *dumper) run(f *journal.BatchInfo) error {
 	first := max(f.First, d.from)
 	last := min(f.First+uint64(f.Live), d.to+1)
 	if d.to == math.MaxUint64 {
@@ -139,7 +139,7 @@ func (d *dumper) run(f *journal.Found) error {
 }
 
 // says is what a batch tells of itself.
-func says(f *journal.Found) (list []string) {
+func says(f *journal.BatchInfo) (list []string) {
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	switch {
 	case f.Opens:
@@ -166,7 +166,7 @@ func says(f *journal.Found) (list []string) {
 	return list
 }
 
-func (d *dumper) entries(f *journal.Found) error {
+func (d *dumper) entries(f *journal.BatchInfo) error {
 	b := f.Records
 	for i := uint64(0); len(b) > 0; i++ {
 		var e record.Entry

@@ -49,7 +49,8 @@ func main() {
 		add(files, s.file, n)
 		add(rooms, path.Dir(s.file), n)
 		for _, p := range parts {
-			if slices.ContainsFunc(p.files, func(f string) bool { return strings.HasPrefix(s.file, f) }) {
+			named := func(f string) bool { return strings.HasPrefix(s.file, f) }
+			if slices.ContainsFunc(p.files, named) {
 				add(held, p.name, n)
 			}
 		}

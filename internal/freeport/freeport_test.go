@@ -43,7 +43,9 @@ func TestBlocksHaveOneOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	mine := owned.first
-	defer func(l net.Listener, first int) { owned.guard, owned.first = l, first }(owned.guard, owned.first)
+	defer func(l net.Listener, first int) {
+		owned.guard, owned.first = l, first
+	}(owned.guard, owned.first)
 	for range 20 {
 		if err := own(mine + 2*perBlock); err != nil {
 			t.Fatal(err)

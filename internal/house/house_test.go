@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"internal/poison":               {},
 	"internal/interleave":           {},
 	"internal/freeport":             {},
+	"internal/pages":                {},
 	"ring":                          {"internal/poison", "internal/interleave"}, // the second in builds with the tag interleave
 	"ziplist":                       {"journal/record", "internal/poison"},
 	"journal/record":                {},

@@ -169,7 +169,8 @@ func (r *Result) String() string {
 	if r.Failure == "" {
 		return fmt.Sprintf("%d states, %d orders", r.States, r.Orders)
 	}
-	return fmt.Sprintf("%s (after %d orders)\n  %s", r.Failure, r.Orders, strings.Join(r.Order, "\n  "))
+	steps := strings.Join(r.Order, "\n  ")
+	return fmt.Sprintf("%s (after %d orders)\n  %s", r.Failure, r.Orders, steps)
 }
 
 // Explore runs the program that setup builds in every order, but in no more

@@ -82,14 +82,16 @@ func (t *trace) take(call string, at float64, resumed bool, key string, direct m
 		}
 	case strings.HasPrefix(call, "read(") && strings.Contains(call, key) && t.from == 0:
 		t.from = at
-	case strings.HasPrefix(call, "write(") && strings.Contains(call, `"+OK\r\n"`) && t.from > 0 && t.to == 0:
+	case t.from > 0 && t.to == 0 &&
+		strings.HasPrefix(call, "write(") && strings.Contains(call, `"+OK\r\n"`):
 		t.to = at
 	}
 }
 
 func main() {
 	key := flag.String("key", "the-key", "the key that was set, once")
-	leader := flag.Int("leader", 0, "number of the trace whose process must be among the majority; 0: any")
+	leader := flag.Int("leader", 0,
+		"number of the trace whose process must be among the majority; 0: any")
 	flag.Parse()
 	if err := check(*key, *leader, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "tracecheck:", err)
@@ -123,8 +125,8 @@ func check(key string, leader int, paths []string) error {
 			}
 		}
 	}
-	fmt.Printf("+OK %.0f µs after the SET; %d of %d processes had written it with O_DIRECT|O_DSYNC by then\n",
-		(to-from)*1e6, durable, len(traces))
+	fmt.Printf("+OK %.0f µs after the SET; %d of %d processes had written it by then "+
+		"with O_DIRECT|O_DSYNC\n", (to-from)*1e6, durable, len(traces))
 	switch {
 	case durable <= len(traces)/2:
 		return fmt.Errorf("acknowledged with %d durable copies of %d", durable, len(traces))

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Block is the unit in which the journal lays out batches: the larger of this
+// Block is the unit in which the journal aligns batches: the larger of this
 // and what the device asks for.
 const Block = 4096
 

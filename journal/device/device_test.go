@@ -79,7 +79,8 @@ func TestDirLocksOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Lock(); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process ") {
+	if _, err := d.Lock(); !errors.Is(err, ErrLocked) ||
+		!strings.Contains(err.Error(), "process ") {
 		t.Fatal(err)
 	}
 	if err := unlock(); err != nil {
@@ -149,7 +150,9 @@ func TestDirectoriesAreMadeDurable(t *testing.T) {
 	}
 	again() // there is nothing to do
 	broken := errors.New("input/output error")
-	if err := makeDir(filepath.Join(top, "c"), func(string) error { return broken }); !errors.Is(err, broken) {
+	if err := makeDir(filepath.Join(top, "c"), func(string) error {
+		return broken
+	}); !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
 }
@@ -170,7 +173,8 @@ func TestLockNamesItsHolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Lock(); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", os.Getpid())) {
+		if _, err := d.Lock(); !errors.Is(err, ErrLocked) ||
+			!strings.Contains(err.Error(), fmt.Sprintf("(process %d)", os.Getpid())) {
 			t.Fatal(err)
 		}
 		if pid := look.Holder(); pid != os.Getpid() {
@@ -186,13 +190,15 @@ func TestLockNamesItsHolder(t *testing.T) {
 }
 
 func TestHolderOfALock(t *testing.T) {
-	locks := []byte("1: POSIX  ADVISORY  WRITE 7 fe:00:12 0 EOF\n2: FLOCK  ADVISORY  WRITE 1234 fe:00:12 0 EOF\n" +
-		"2: -> FLOCK  ADVISORY  WRITE 99 fe:00:12 0 EOF\nnonsense\n3: FLOCK  ADVISORY  WRITE 55 00:1f:13 0 EOF\n")
+	locks := []byte("1: POSIX  ADVISORY  WRITE 7 fe:00:12 0 EOF\n2: FLOCK  ADVISORY  WRITE 1234 " +
+		"fe:00:12 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 99 fe:00:12 0 EOF\nnonsense\n3: FLOCK  " +
+		"ADVISORY  WRITE 55 00:1f:13 0 EOF\n")
 	for _, c := range []struct {
 		major, minor uint32
 		inode        uint64
 		told, want   int
-	}{{0xfe, 0, 12, 0, 1234}, {0xfe, 1, 12, 1, 0}, {0xfe, 1, 12, 1234, 1234}, {0, 0x1f, 13, 0, 55}, {0xfe, 0, 14, 1234, 0}} {
+	}{{0xfe, 0, 12, 0, 1234}, {0xfe, 1, 12, 1, 0}, {0xfe, 1, 12, 1234, 1234}, {0, 0x1f, 13, 0, 55},
+		{0xfe, 0, 14, 1234, 0}} {
 		if got := holder(locks, c.major, c.minor, c.inode, c.told); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
@@ -221,8 +227,8 @@ func TestReadOnlyRefusesChanges(t *testing.T) {
 	}
 	_, created := d.Create("g", Flags{})
 	_, locked := d.Lock()
-	for what, err := range map[string]error{"create": created, "lock": locked, "rename": d.Rename("f", "g"),
-		"remove": d.Remove("f")} {
+	for what, err := range map[string]error{"create": created, "lock": locked,
+		"rename": d.Rename("f", "g"), "remove": d.Remove("f")} {
 		if !errors.Is(err, ErrReadOnly) {
 			t.Errorf("%s: %v", what, err)
 		}

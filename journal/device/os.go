@@ -194,7 +194,8 @@ func (d *Dir) Lock() (func() error, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		pid := make([]byte, 16)
 		n, _ := f.ReadAt(pid, 0) // best effort: only for the message
-		return nil, errors.Join(fmt.Errorf("%w: %s (process %s)", ErrLocked, d.path, bytes.TrimSpace(pid[:n])), f.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s (process %s)", ErrLocked, d.path,
+			bytes.TrimSpace(pid[:n])), f.Close())
 	}
 	// Only for the message above. It is written over what stood there, since a
 	// full disk may give no new block, and an error changes nothing.

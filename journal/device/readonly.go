@@ -77,7 +77,8 @@ func (d *Dir) lockPid() int {
 	if n = min(n, int64(len(b))); err != nil || f.ReadAt(b[:n], 0) != nil {
 		return 0
 	}
-	pid, _ := strconv.Atoi(string(bytes.TrimSpace(bytes.TrimRight(b[:n], "\x00")))) // 0: it holds something else
+	// 0: it holds something else
+	pid, _ := strconv.Atoi(string(bytes.TrimSpace(bytes.TrimRight(b[:n], "\x00"))))
 	return pid
 }
 
@@ -98,7 +99,8 @@ func holder(locks []byte, major, minor uint32, inode uint64, told int) int {
 		if err != nil || len(place) != 3 || place[2] != strconv.FormatUint(inode, 10) {
 			continue
 		}
-		if place[0] == fmt.Sprintf("%02x", major) && place[1] == fmt.Sprintf("%02x", minor) || pid == told {
+		if place[0] == fmt.Sprintf("%02x", major) && place[1] == fmt.Sprintf("%02x", minor) ||
+			pid == told {
 			return pid
 		}
 	}

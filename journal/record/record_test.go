@@ -15,7 +15,8 @@ func random(rng *rand.Rand) Entry {
 		e.Data[i] = byte(rng.Uint32())
 	}
 	if rng.IntN(2) == 0 {
-		e.Kind, e.Session, e.Request, e.Clock = Kind(rng.IntN(4)), rng.Uint64()>>rng.IntN(64), uint64(rng.IntN(3)), rng.Uint64()
+		e.Kind, e.Session, e.Request, e.Clock = Kind(rng.IntN(4)), rng.Uint64()>>rng.IntN(64),
+			uint64(rng.IntN(3)), rng.Uint64()
 	}
 	return e
 }
@@ -31,14 +32,14 @@ func TestEqualToGeneratedCode(t *testing.T) {
 		var entries []Entry
 		for range 1 + rng.IntN(8) {
 			e := random(rng)
-			want.Entries = append(want.Entries, &RunEntry{Kind: EntryKind(e.Kind), Data: e.Data, Session: e.Session,
-				Request: e.Request, Clock: e.Clock})
+			want.Entries = append(want.Entries, &RunEntry{Kind: EntryKind(e.Kind), Data: e.Data,
+				Session: e.Session, Request: e.Request, Clock: e.Clock})
 			before := len(records)
 			records = Append(records, &e)
 			if e.Kind == Command && e.Session == 0 && e.Request == 0 && e.Clock == 0 {
 				short := AppendCommand(nil, e.Data)
 				if !bytes.Equal(short, records[before:]) || len(short) != SizeCommand(len(e.Data)) {
-					t.Fatalf("the short road differs for %d bytes", len(e.Data))
+					t.Fatalf("the short path differs for %d bytes", len(e.Data))
 				}
 			}
 			ends = append(ends, len(records))
@@ -56,7 +57,8 @@ func TestEqualToGeneratedCode(t *testing.T) {
 		}
 		slice := append(AppendRunHeader(nil, 7, 9), records[start:]...)
 		var got EntryRun
-		if err := proto.Unmarshal(slice, &got); err != nil || len(got.Entries) != len(ends)-from || got.Term != 7 {
+		if err := proto.Unmarshal(slice, &got); err != nil || len(got.Entries) != len(ends)-from ||
+			got.Term != 7 {
 			t.Fatalf("a slice is not a run: %v %v", &got, err)
 		}
 		term, first, rest, err := SplitRun(slice)
@@ -69,8 +71,8 @@ func TestEqualToGeneratedCode(t *testing.T) {
 		for _, e := range entries {
 			var p Entry
 			n, err := Parse(records, &p)
-			if err != nil || !bytes.Equal(p.Data, e.Data) || p.Kind != e.Kind || p.Session != e.Session ||
-				p.Request != e.Request || p.Clock != e.Clock {
+			if err != nil || !bytes.Equal(p.Data, e.Data) || p.Kind != e.Kind ||
+				p.Session != e.Session || p.Request != e.Request || p.Clock != e.Clock {
 				t.Fatalf("%+v, want %+v: %v", p, e, err)
 			}
 			records = records[n:]
@@ -109,7 +111,8 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("size %d of %d", n, len(b))
 		}
 		var back Entry
-		if _, err := Parse(Append(nil, &e), &back); err != nil || !bytes.Equal(back.Data, e.Data) || back.Kind != e.Kind {
+		if _, err := Parse(Append(nil, &e), &back); err != nil || !bytes.Equal(back.Data, e.Data) ||
+			back.Kind != e.Kind {
 			t.Fatalf("%+v became %+v: %v", e, back, err)
 		}
 		if _, err := Scan(b, func(int, *Entry) {}); err == nil {

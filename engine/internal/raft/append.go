@@ -2,7 +2,8 @@ package raft
 
 // The follower's side of replication.
 
-// appendFrom is an Append of this term's leader, followed already. Its run is laid over the log:
+// appendFrom is an Append of this term's leader, followed already. Its run is compared with the
+// log:
 //
 //	       prev                          prev+Count
 //	────────┤ skip: there already ├ rest ─┤           the run
@@ -23,7 +24,7 @@ func (c *Core) appendFrom(m *Message, e *Effects) {
 			c.counters.Garbled++
 			return
 		}
-		c.lay(m, have, e)
+		c.appendRun(m, have, e)
 	}
 	c.verified = max(c.verified, end)
 	c.commitTo(min(m.Commit, c.verified), e)
@@ -76,8 +77,8 @@ func (c *Core) overlap(m *Message) uint64 {
 	return have
 }
 
-// lay puts the run's entries after have on the log, cutting what is in their way.
-func (c *Core) lay(m *Message, have uint64, e *Effects) {
+// appendRun puts the entries of the run after have on the log, cutting what is in their way.
+func (c *Core) appendRun(m *Message, have uint64, e *Effects) {
 	c.cut(have)
 	skip := uint32(have - m.PrevIndex)
 	f := e.add(Mutate)

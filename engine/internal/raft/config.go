@@ -56,9 +56,9 @@ func (f *Configuration) valid() error {
 // Config is the configuration in force: the last one in the log (I10). Not to be written to.
 func (c *Core) Config() Configuration { return c.configs[len(c.configs)-1] }
 
-// PutConfig tells a follower that the frame it just accepted holds this configuration at conf.Index.
-// Replayed at start, it must be called in log order. Duplicates, and indices that are not in the log,
-// are ignored.
+// PutConfig tells a follower that the frame it just accepted holds this configuration at
+// conf.Index. Replayed at start, it must be called in log order. Duplicates, and indices that are
+// not in the log, are ignored.
 func (c *Core) PutConfig(conf Configuration) {
 	if conf.Index <= c.Config().Index || conf.Index > c.log.last || conf.valid() != nil {
 		return
@@ -70,9 +70,9 @@ func (c *Core) PutConfig(conf Configuration) {
 
 // Change appends a configuration, in force at once; its Index is set here. One at a time, and not
 // before an entry of the leader's own term is committed (else two disjoint majorities may form).
-// Voters change by going through a joint configuration: first Outgoing = the present voters, then, when
-// that is committed, the same Voters without Outgoing. Learners change at once. The caller reads
-// Config afterwards to learn who is new and who is gone.
+// Voters change by going through a joint configuration: first Outgoing = the present voters, then,
+// when that is committed, the same Voters without Outgoing. Learners change at once. The caller
+// reads Config afterwards to learn who is new and who is gone.
 func (c *Core) Change(conf Configuration, e *Effects) error {
 	switch {
 	case c.role != Leader:
@@ -106,10 +106,10 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 	return nil
 }
 
-// mayFollow reports whether every quorum of b meets every quorum of a, and the sound voters that win an
-// election beside votes of last resort as well (see tally). Those can be half of an even number, which
-// meets every majority of its own, but not of one voter more or less: even a single voter comes or goes
-// through a joint configuration.
+// mayFollow reports whether every quorum of b meets every quorum of a, and the sound voters that
+// win an election beside votes of last resort as well (see tally). Those can be half of an even
+// number, which meets every majority of its own, but not of one voter more or less: even a single
+// voter comes or goes through a joint configuration.
 func mayFollow(a, b *Configuration) bool {
 	switch {
 	case len(a.Outgoing) > 0: // leave the joint one, nothing else
@@ -122,7 +122,9 @@ func mayFollow(a, b *Configuration) bool {
 
 // sameMembers compares lists without repetitions.
 func sameMembers(a, b []uint64) bool {
-	return len(a) == len(b) && !slices.ContainsFunc(a, func(id uint64) bool { return !slices.Contains(b, id) })
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(id uint64) bool {
+		return !slices.Contains(b, id)
+	})
 }
 
 // rollConfigs drops the configurations of entries that were cut.

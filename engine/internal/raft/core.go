@@ -5,9 +5,11 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft/quorum"
 )
 
-// Core is the Raft of one replica as a step function: indices and terms in, effects out. It knows no
-// bytes, clocks, sockets or sequences. One goroutine calls it, and carries out the effects of a call
-// before the next one.
+// Core is the Raft of one replica as a step function: indices and terms in, effects out. It knows
+// no bytes, clocks, sockets or sequences. One goroutine calls it, and carries out the effects of a
+// call before the next one.
+//
+// The numbers in brackets are those of docs/architecture.md.
 //
 //  1. commit ≤ last index; commit never falls; nothing is cut below commit (I2).
 //  2. commit ≤ verified ≤ last index.
@@ -50,7 +52,7 @@ type Core struct {
 type Counters struct {
 	Garbled    uint64 // headers that contradict themselves, or what this replica knows for certain
 	Unexpected uint64 // a message that nobody may send to a replica in this role and term
-	Stranger   uint64 // answers of replicas that are not members
+	NotMember  uint64 // answers of replicas that are not members
 	Stale      uint64 // of an earlier term, or an answer that came late
 	Refused    uint64 // votes refused because the leader is alive
 }

@@ -16,7 +16,7 @@ func single(t testing.TB) (*Core, *Effects) {
 	return c, e
 }
 
-// A lone voter leads at once when its own vote is durable, and commits by its own disk.
+// A single voter leads at once when its own vote is durable, and commits by its own disk.
 func TestSingleVoter(t *testing.T) {
 	c, e := single(t)
 	c.DurableHard(c.Hard(), e)

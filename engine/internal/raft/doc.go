@@ -1,21 +1,21 @@
 // Package raft is the consensus core: a step function over indices and terms.
 //
 // A [Core] is called by one goroutine with what happened (a message header, ticks, disk progress,
-// proposals, reads) and appends what is to be done to the caller's [Effects], which the caller carries
-// out in order before the next call. The core never sees an entry's bytes, a clock, a socket or a
-// sequence number, starts no goroutine, and draws its random numbers from a seed, so that a run is
-// repeated by repeating its calls.
+// proposals, reads) and appends what is to be done to the caller's [Effects], which the caller
+// carries out in order before the next call. The core never sees an entry's bytes, a clock, a
+// socket or a sequence number, starts no goroutine, and draws its random numbers from a seed, so
+// that a run is repeated by repeating its calls.
 //
 // The caller's duties:
 //
-//  1. Carry out effects in order. A gated Send leaves only when the newest Mutate before it is durable
-//     as to its hard state; nothing else waits.
+//  1. Carry out effects in order. A gated Send leaves only when the newest Mutate before it is
+//     durable as to its hard state; nothing else waits.
 //  2. Report the own disk by Durable and DurableHard, turned back from sequences (a write that was
 //     overruled later must not vouch for what overruled it).
-//  3. Deliver headers only of frames whose checksum is right, and carry out a Mutate from Frame with
-//     exactly the entries of the Append being stepped.
-//  4. After a frame with configuration entries, tell them by PutConfig in log order; at start replay
-//     those of the log after Options.Config.
+//  3. Deliver headers only of frames whose checksum is right, and carry out a Mutate from Frame
+//     with exactly the entries of the Append being stepped.
+//  4. After a frame with configuration entries, tell them by PutConfig in log order; at start
+//     replay those of the log after Options.Config.
 //  5. Give every start another seed.
 //
 // Where to read on: step.go (the table of handlers), election.go, append.go (follower), leading.go

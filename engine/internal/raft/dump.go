@@ -5,8 +5,8 @@ import "fmt"
 // String is one line for people.
 func (c *Core) String() string {
 	return fmt.Sprintf("%d: %s leader %d term %d vote %d log %d-%d/%d durable %d verified %d "+
-		"commit %d", c.id, c.role, c.leader, c.hard.Term, c.hard.Vote, c.log.first, c.log.last, c.log.lastTerm(),
-		c.durable, c.verified, c.commit)
+		"commit %d", c.id, c.role, c.leader, c.hard.Term, c.hard.Vote, c.log.first, c.log.last,
+		c.log.lastTerm(), c.durable, c.verified, c.commit)
 }
 
 // Dump is the whole state, for the last words of a panic.

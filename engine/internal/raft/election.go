@@ -25,9 +25,10 @@ func (c *Core) drawTimeout() {
 	c.election.timeout = c.electionTicks + c.random.below(c.electionTicks)
 }
 
-// promotable reports whether the replica may campaign: it votes, or it did until a configuration that
-// is not known to be committed. In that case nobody else may be able to win, since its log can be the
-// longest of a quorum; it does not count its own vote (thesis 4.2.2). Not while its disk hangs.
+// promotable reports whether the replica may campaign: it votes, or it did until a configuration
+// that is not known to be committed. In that case nobody else may be able to win, since its log can
+// be the longest of a quorum; it does not count its own vote (thesis 4.2.2). Not while its disk
+// hangs.
 func (c *Core) promotable() bool {
 	if c.stalled {
 		return false
@@ -100,10 +101,11 @@ func (c *Core) campaign(force bool, e *Effects) {
 	}
 }
 
-// tally decides the election that is going on. Grants of last resort are votes, so that the term has one
-// leader, but whoever gave them may have lost what it acknowledged. The others alone must meet every
-// majority: then one of them holds whatever was committed, and so does the candidate. Where the number of
-// voters is odd, that takes a majority by itself; half of an even number will do, with one vote of last resort.
+// tally decides the election that is going on. Grants of last resort are votes, so that the term
+// has one leader, but whoever gave them may have lost what it acknowledged. The others alone must
+// meet every majority: then one of them holds whatever was committed, and so does the candidate.
+// Where the number of voters is odd, that takes a majority by itself; half of an even number will
+// do, with one vote of last resort.
 //
 // That every voter grants proves nothing: two of three may have lost the entry that they alone had
 // committed, and the third, which never had it, would lead.
@@ -163,8 +165,9 @@ func (c *Core) upToDate(m *Message) bool {
 	return m.PrevIndex >= c.log.last
 }
 
-// preVote answers in every role. It changes nothing here: no term, no vote, no timer. While the own disk
-// hangs it refuses: the vote that it consents to would never be durable, and each vain campaign raises the term.
+// preVote answers in every role. It changes nothing here: no term, no vote, no timer. While the own
+// disk hangs it refuses: the vote that it consents to would never be durable, and each vain
+// campaign raises the term.
 func (c *Core) preVote(m *Message, e *Effects) {
 	free := m.Term > c.hard.Term ||
 		m.Term == c.hard.Term && (c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0)

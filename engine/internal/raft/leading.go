@@ -40,8 +40,8 @@ func (c *Core) order(p *progress.Progress, e *Effects) {
 	f.Member, f.Mode, f.Next, f.Match = p.ID, p.Mode, p.Next, p.Match
 }
 
-// Propose appends the first n waiting proposals to the log of a leader: all of them, or none when it
-// does not lead, is handing over, or has left the cluster.
+// Propose appends the first n waiting proposals to the log of a leader: all of them, or none when
+// it does not lead, is handing over, or has left the cluster.
 func (c *Core) Propose(n int, e *Effects) (accepted int) {
 	if c.role != Leader || c.transfer.to != 0 || c.self < 0 || n <= 0 {
 		return 0
@@ -99,16 +99,16 @@ func (c *Core) appendAck(m *Message, e *Effects) {
 	}
 }
 
-// backUp finds the last entry where the logs may agree. The member has said that it has nothing of a
-// term above HintTerm up to HintIndex; the first entry after it that the own log has in a term not
-// above that is where to probe. Each step skips a whole term.
+// backUp finds the last entry where the logs may agree. The member has said that it has nothing of
+// a term above HintTerm up to HintIndex; the first entry after it that the own log has in a term
+// not above that is where to probe. Each step skips a whole term.
 func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 	if m.PrevIndex > c.log.last {
 		c.counters.Garbled++
 		return
 	}
 	if m.PrevIndex == p.Match && m.PrevIndex > 0 {
-		p.Lapse() // its disk lost what it acknowledged; what is committed stays committed
+		p.Regress() // its disk lost what it acknowledged; what is committed stays committed
 	}
 	if p.Stale(m.PrevIndex) {
 		c.counters.Stale++
@@ -120,7 +120,7 @@ func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 }
 
 // Lost says that the link to a member broke, so that appends under way may be gone: probe again
-// from the first entry it has not acknowledged. Only a leader heeds it.
+// from the first entry it has not acknowledged. Other roles ignore it.
 func (c *Core) Lost(id uint64, e *Effects) {
 	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
 		p := &c.members[i]
@@ -134,7 +134,7 @@ func (c *Core) Lost(id uint64, e *Effects) {
 }
 
 // Forget says that a member came back as another incarnation, so that what it acknowledged
-// is not to be counted on any more: match 0, probe. Only a leader heeds it.
+// is not to be counted on any more: match 0, probe. Other roles ignore it.
 func (c *Core) Forget(id uint64, e *Effects) {
 	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
 		p := &c.members[i]

@@ -69,15 +69,17 @@ type Message struct {
 
 	PrevIndex, PrevTerm uint64 // the entry before the run; of votes the last entry
 	EntryTerm           uint64 // the one term of all entries of the run
-	Count               uint32 // entries PrevIndex+1 … PrevIndex+Count; 0: a probe, or news of commit
-	Commit              uint64 // the leader's commit
-	Match               uint64 // durable and verified up to here
+	// entries PrevIndex+1 … PrevIndex+Count; 0: a probe, or news of commit
+	Count  uint32
+	Commit uint64 // the leader's commit
+	Match  uint64 // durable and verified up to here
 
 	Reject              bool
 	HintIndex, HintTerm uint64 // where logs may still agree: no later than here
 	Round               uint64 // echoed
 	Force               bool   // leadership transfer: stickiness does not count
-	LastResort          bool   // granted on probation, by one that may have lost what it acknowledged: see tally
+	// granted on probation, by one that may have lost what it acknowledged: see tally
+	LastResort bool
 }
 
 // String is one line with the fields that the type uses.

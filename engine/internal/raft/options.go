@@ -15,7 +15,8 @@ type Options struct {
 	Config Configuration // the one in force at its Index; newer ones of the log follow by PutConfig
 	Hard   Hard
 
-	First, Last uint64    // the log's bounds; First 1 for a whole log, Last = First-1 for an empty one
+	// the log's bounds; First 1 for a whole log, Last = First-1 for an empty one
+	First, Last uint64
 	Runs        []TermRun // terms of the log, copied
 	Commit      uint64    // known to be committed, at most Last
 
@@ -67,7 +68,8 @@ func (o *Options) valid(l *termList) error {
 	case o.ID == 0:
 		return errors.New("raft: the replica has no id")
 	case o.HeartbeatTicks < 1 || o.ElectionTicks <= o.HeartbeatTicks:
-		return fmt.Errorf("raft: heartbeat ticks %d, election ticks %d", o.HeartbeatTicks, o.ElectionTicks)
+		return fmt.Errorf("raft: heartbeat ticks %d, election ticks %d", o.HeartbeatTicks,
+			o.ElectionTicks)
 	case o.Commit > o.Last || o.Commit+1 < o.First:
 		return fmt.Errorf("raft: commit %d, log %d-%d", o.Commit, o.First, o.Last)
 	case o.Hard.Term >= maxNumber || o.Last >= maxNumber:
@@ -80,7 +82,8 @@ func (o *Options) valid(l *termList) error {
 		return fmt.Errorf("raft: the term of entry %d is not known", l.last)
 	}
 	if o.Hard.Term < l.lastTerm() {
-		return fmt.Errorf("raft: hard state of term %d before an entry of %d", o.Hard.Term, l.lastTerm())
+		return fmt.Errorf("raft: hard state of term %d before an entry of %d", o.Hard.Term,
+			l.lastTerm())
 	}
 	return nil
 }

@@ -2,15 +2,16 @@ package raft
 
 // probation is the state of a replica whose recovery found that acknowledged entries may be lost.
 // It appends and acknowledges, but its vote is of last resort only (see tally), for others and for
-// itself, until its log is durable up to the last index that a leader reported after the start: what
-// it once acknowledged to anyone is then there again, or will never be committed.
+// itself, until its log is durable up to the last index that a leader reported after the start:
+// what it once acknowledged to anyone is then there again, or will never be committed.
 //
-// It may campaign, because its log can be the longest there is, and then nobody else can win. The sound
-// voters that elect it meet the majority that committed an entry, and who is in both grants only to a log
-// that holds the entry. So winning ends the probation.
+// It may campaign, because its log can be the longest there is, and then nobody else can win. The
+// sound voters that elect it meet the majority that committed an entry, and who is in both grants
+// only to a log that holds the entry. So winning ends the probation.
 //
-// Where the damage is makes no difference: a log that ends before a hole is a short log, whose owner's vote
-// nobody relies on. When too few are sound, nobody wins, and the operator is told what is lost.
+// Where the damage is makes no difference: a log that ends before a hole is a short log, whose
+// owner's vote nobody relies on. When too few are sound, nobody wins, and the operator is told what
+// is lost.
 //
 // "After the start" is proved by a nonce: the replica's heartbeat acks carry it, the leader's next
 // heartbeat echoes it beside its last index. A heartbeat that was under way before cannot know it.

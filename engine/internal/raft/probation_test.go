@@ -7,9 +7,9 @@ import (
 
 func follower(t testing.TB, probation bool) (*Core, *Effects) {
 	t.Helper()
-	c, err := New(Options{ID: 2, Config: Configuration{Voters: []uint64{1, 2, 3}}, Hard: Hard{Term: 1},
-		First: 1, Last: 4, Runs: []TermRun{{1, 1}}, Commit: 2, HeartbeatTicks: 1, ElectionTicks: 10,
-		Seed: 3, Probation: probation})
+	c, err := New(Options{ID: 2, Config: Configuration{Voters: []uint64{1, 2, 3}},
+		Hard: Hard{Term: 1}, First: 1, Last: 4, Runs: []TermRun{{1, 1}}, Commit: 2,
+		HeartbeatTicks: 1, ElectionTicks: 10, Seed: 3, Probation: probation})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,19 +19,21 @@ func follower(t testing.TB, probation bool) (*Core, *Effects) {
 // The configuration of an entry that is cut goes with it.
 func TestConfigRollsBack(t *testing.T) {
 	c, e := follower(t, false)
-	c.Step(&Message{Type: Append, From: 1, To: 2, Term: 2, PrevIndex: 4, PrevTerm: 1, EntryTerm: 2, Count: 2}, e)
+	c.Step(&Message{Type: Append, From: 1, To: 2, Term: 2, PrevIndex: 4, PrevTerm: 1, EntryTerm: 2,
+		Count: 2}, e)
 	c.PutConfig(Configuration{Index: 6, Voters: []uint64{1, 2, 3, 4}})
 	if c.Config().Index != 6 {
 		t.Fatal(c.Dump())
 	}
-	c.Step(&Message{Type: Append, From: 3, To: 2, Term: 3, PrevIndex: 5, PrevTerm: 2, EntryTerm: 3, Count: 1}, e)
+	c.Step(&Message{Type: Append, From: 3, To: 2, Term: 3, PrevIndex: 5, PrevTerm: 2, EntryTerm: 3,
+		Count: 1}, e)
 	if _, member := c.Member(4); c.Config().Index != 0 || member {
 		t.Fatal(c.Dump())
 	}
 }
 
-// On probation a grant says that it is of last resort; the probation ends when a leader that
-// echoed the nonce has its whole log here, durable, and not by an older heartbeat or in another term.
+// On probation a grant says that it is of last resort; the probation ends when a leader that echoed
+// the nonce has its whole log here, durable, and not by an older heartbeat or in another term.
 func TestProbationEnds(t *testing.T) {
 	c, e := follower(t, true)
 	c.Step(&Message{Type: Vote, From: 1, To: 2, Term: 2, PrevIndex: 4, PrevTerm: 1}, e)
@@ -44,7 +46,8 @@ func TestProbationEnds(t *testing.T) {
 	if ack.HintIndex == 0 {
 		t.Fatal("the ack asks for no echo")
 	}
-	c.Step(&Message{Type: Append, From: 1, To: 2, Term: 2, PrevIndex: 4, PrevTerm: 1, EntryTerm: 2, Count: 1}, e)
+	c.Step(&Message{Type: Append, From: 1, To: 2, Term: 2, PrevIndex: 4, PrevTerm: 1, EntryTerm: 2,
+		Count: 1}, e)
 	c.Durable(5, e)
 	beat.HintIndex = ack.HintIndex
 	c.Step(&beat, e)
@@ -53,7 +56,8 @@ func TestProbationEnds(t *testing.T) {
 	}
 	beat.From, beat.Term = 3, 3 // another leader, whose log may be shorter, has not echoed
 	beat.HintIndex, beat.PrevIndex = 0, 5
-	c.Step(&Message{Type: Append, From: 3, To: 2, Term: 3, PrevIndex: 5, PrevTerm: 2, EntryTerm: 3, Count: 1}, e)
+	c.Step(&Message{Type: Append, From: 3, To: 2, Term: 3, PrevIndex: 5, PrevTerm: 2, EntryTerm: 3,
+		Count: 1}, e)
 	if c.Durable(6, e); !c.Probation() {
 		t.Fatal("the earlier leader's answer counts in a later term", c.Dump())
 	}
@@ -68,8 +72,8 @@ func TestProbationEnds(t *testing.T) {
 	}
 }
 
-// An election is won by grants of last resort only where the sound ones meet every majority: half of
-// an even number of voters. Three voters, two of which lost what they alone had committed, would
+// An election is won by grants of last resort only where the sound ones meet every majority: half
+// of an even number of voters. Three voters, two of which lost what they alone had committed, would
 // otherwise elect the third, and all of them grant.
 func TestLastResortNeedsSoundVoters(t *testing.T) {
 	for _, c := range []struct {
@@ -82,8 +86,8 @@ func TestLastResortNeedsSoundVoters(t *testing.T) {
 		{5, 2, 3, false}, {5, 3, 0, true},
 		{6, 3, 1, true}, {6, 2, 4, false},
 	} {
-		o := Options{ID: 1, Hard: Hard{Term: 1}, First: 1, Last: 4, Runs: []TermRun{{1, 1}}, Commit: 2, HeartbeatTicks: 1,
-			ElectionTicks: 10, Seed: 3, Probation: c.sound == 0}
+		o := Options{ID: 1, Hard: Hard{Term: 1}, First: 1, Last: 4, Runs: []TermRun{{1, 1}},
+			Commit: 2, HeartbeatTicks: 1, ElectionTicks: 10, Seed: 3, Probation: c.sound == 0}
 		for i := range c.voters {
 			o.Config.Voters = append(o.Config.Voters, uint64(i+1))
 		}
@@ -95,18 +99,20 @@ func TestLastResortNeedsSoundVoters(t *testing.T) {
 		r.Campaign(e)
 		r.DurableHard(r.Hard(), e)
 		for i := 1; i < c.sound+c.lastResort; i++ {
-			r.Step(&Message{Type: VoteAck, From: uint64(i + 1), To: 1, Term: 2, LastResort: i >= c.sound}, e)
+			r.Step(&Message{Type: VoteAck, From: uint64(i + 1), To: 1, Term: 2,
+				LastResort: i >= c.sound}, e)
 		}
 		if won := r.Role() == Leader; won != c.won {
-			t.Errorf("%d voters, %d sound and %d last resort: won %t", c.voters, c.sound, c.lastResort, won)
+			t.Errorf("%d voters, %d sound and %d last resort: won %t", c.voters, c.sound,
+				c.lastResort, won)
 		}
 	}
 }
 
-// A lone voter that lost entries waits for its operator.
+// A single voter that lost entries waits for its operator.
 func TestLoneVoterOnProbation(t *testing.T) {
-	c, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1}}, First: 1, HeartbeatTicks: 1,
-		ElectionTicks: 10, Seed: 3, Probation: true})
+	c, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1}}, First: 1,
+		HeartbeatTicks: 1, ElectionTicks: 10, Seed: 3, Probation: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +126,9 @@ func TestLoneVoterOnProbation(t *testing.T) {
 	}
 }
 
-// Half of four voters meets every majority of four, not of three: 1 and 2 commit the removal of 4 by
-// themselves, 2 forgets it, and 3 and 4 elect 3 beside the vote of last resort. So it takes a joint
-// configuration, which three of four must hold first.
+// Half of four voters meets every majority of four, not of three: 1 and 2 commit the removal of 4
+// by themselves, 2 forgets it, and 3 and 4 elect 3 beside the vote of last resort. So it takes a
+// joint configuration, which three of four must hold first.
 func TestLastResortWhileVotersLeave(t *testing.T) {
 	w := newWorld(4, []uint64{1, 2, 3, 4}, 7)
 	run := func(lines ...string) {
@@ -139,13 +145,16 @@ func TestLastResortWhileVotersLeave(t *testing.T) {
 	forgetful.crash()
 	forgetful.disk.log, forgetful.disk.commit, forgetful.lossy = forgetful.disk.log[:1], 1, true
 	forgetful.start()
-	run("crash 1", "campaign 3", "persist 3", "deliver 3->2", "deliver 3->4", "persist 2", "persist 4", "deliver ->3")
+	run("crash 1", "campaign 3", "persist 3", "deliver 3->2", "deliver 3->4", "persist 2",
+		"persist 4", "deliver ->3")
 	if c := w.servers[2].core; w.failure != nil || c.Role() != Leader || c.lastResort.Len() != 1 {
-		t.Fatal("half of four and a vote of last resort lead, with all that is committed", w.failure, c.Dump())
+		t.Fatal("half of four and a vote of last resort lead, with all that is committed",
+			w.failure, c.Dump())
 	}
 }
 
-// The same while voters join: 1 and 2, who have not heard of 4, would commit; 2 forgets it; 3 and 4 elect 3.
+// The same while voters join: 1 and 2, who have not heard of 4, would commit; 2 forgets it; 3 and 4
+// elect 3.
 func TestLastResortWhileVotersJoin(t *testing.T) {
 	w := newWorld(4, []uint64{1, 2, 3}, 7)
 	run := func(lines ...string) {
@@ -154,7 +163,8 @@ func TestLastResortWhileVotersJoin(t *testing.T) {
 		}
 	}
 	next := func(from, to string) {
-		run("persist "+from, "feed "+from+" "+to, "deliver "+from+"->"+to, "persist "+to, "deliver "+to+"->"+from)
+		run("persist "+from, "feed "+from+" "+to, "deliver "+from+"->"+to, "persist "+to,
+			"deliver "+to+"->"+from)
 	}
 	run("campaign 3", "settle", "change 3 1 2 3 4", "change 3 1 2 3 4 from 1 2 3")
 	next("3", "4")
@@ -162,7 +172,8 @@ func TestLastResortWhileVotersJoin(t *testing.T) {
 	run("campaign 1", "persist 1", "deliver 1->2 Vote", "persist 2", "deliver 2->1")
 	next("1", "2")
 	next("1", "2")
-	if c := w.servers[0].core; c.Role() != Leader || c.Commit() != c.Last() || w.servers[3].core.Last() != 2 {
+	if c := w.servers[0].core; c.Role() != Leader || c.Commit() != c.Last() ||
+		w.servers[3].core.Last() != 2 {
 		t.Fatal("nothing was committed without 3 and 4", w.failure, c, w.servers[3].core)
 	}
 	forgetful := w.servers[1]
@@ -171,9 +182,11 @@ func TestLastResortWhileVotersJoin(t *testing.T) {
 	forgetful.start()
 	run("crash 1")
 	for range 2 { // the first time in the term of 1
-		run("campaign 3", "persist 3", "deliver 3->2", "deliver 3->4", "persist 2", "persist 4", "deliver ->3")
+		run("campaign 3", "persist 3", "deliver 3->2", "deliver 3->4", "persist 2", "persist 4",
+			"deliver ->3")
 	}
-	if c := w.servers[2].core; w.failure != nil || c.Role() == Leader || c.lastResort.Len() != 1 || c.granted.Len() != 2 {
+	if c := w.servers[2].core; w.failure != nil || c.Role() == Leader || c.lastResort.Len() != 1 ||
+		c.granted.Len() != 2 {
 		t.Fatal(w.failure, c.Dump())
 	}
 }

@@ -279,8 +279,9 @@ func (s *storm) dump() string {
 	return b.String()
 }
 
-// TestRandomCluster runs seeds of crashes, losses and partitions over 3 and 5 cores and checks election
-// safety, votes, log matching, leader completeness, commit, reads, and agreement at the end.
+// TestRandomCluster runs seeds of crashes, losses and partitions over 3 and 5 cores and checks
+// election safety, votes, log matching, leader completeness, commit, reads, and agreement at the
+// end.
 func TestRandomCluster(t *testing.T) {
 	if *seedFlag != 0 {
 		_, err := runStorm(*seedFlag, stormSteps, func(line string) { t.Log(line) })
@@ -305,7 +306,8 @@ func TestRandomCluster(t *testing.T) {
 			reads += int(v.ctx)
 		}
 	}
-	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits, reads)
+	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits,
+		reads)
 	if commits < seeds*20 || terms < seeds {
 		t.Error("hardly anything happened")
 	}

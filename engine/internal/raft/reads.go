@@ -2,8 +2,8 @@ package raft
 
 import "github.com/ringraft/ringraft/engine/internal/raft/quorum"
 
-// readsMax bounds the rounds under way. When they are used up, the newest one is begun anew for both
-// its own reads and the later ones.
+// readsMax bounds the rounds under way. When they are used up, the newest one is begun anew for
+// both its own reads and the later ones.
 const readsMax = 32
 
 // reads is the queue of batches that wait for a quorum to say that this is still the leader.
@@ -28,9 +28,10 @@ func (r *reads) push(b readBatch) {
 	r.count++
 }
 
-// Read asks for a batch of linearizable reads; ctx grows strictly. It begins a heartbeat round of its
-// own, so that no answer to an earlier one can confirm it. Before the own no-op is committed the batch
-// is kept and begun then (the commit index may be behind until then). False: not the leader.
+// Read asks for a batch of linearizable reads; ctx grows strictly. It begins a heartbeat round of
+// its own, so that no answer to an earlier one can confirm it. Before the own no-op is committed
+// the batch is kept and begun then (the commit index may be behind until then). False: not the
+// leader.
 func (c *Core) Read(ctx uint64, e *Effects) bool {
 	if c.role != Leader {
 		return false

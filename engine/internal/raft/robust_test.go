@@ -111,8 +111,9 @@ func assault(t testing.TB, b []byte) {
 			Term: near(b[3], c.hard.Term+3), PrevIndex: near(b[4], c.log.last),
 			PrevTerm: near(b[5], c.log.lastTerm()+3), EntryTerm: near(b[6], c.hard.Term+3),
 			Count: uint32(b[7] % 9), Commit: near(b[8], c.log.last), Match: near(b[9], c.log.last),
-			Reject: b[10]&1 != 0, HintIndex: near(b[11], c.log.last), HintTerm: near(b[12], c.hard.Term),
-			Round: near(b[13], c.round), Force: b[10]&2 != 0, LastResort: b[10]&4 != 0}
+			Reject: b[10]&1 != 0, HintIndex: near(b[11], c.log.last),
+			HintTerm: near(b[12], c.hard.Term), Round: near(b[13], c.round), Force: b[10]&2 !=
+				0, LastResort: b[10]&4 != 0}
 		commit, term := c.commit, c.hard.Term
 		c.Step(m, e)
 		switch b[0] >> 5 {
@@ -129,8 +130,8 @@ func assault(t testing.TB, b []byte) {
 		case 6:
 			_ = c.Transfer(uint64(b[5]%4), e)
 		}
-		if c.commit < commit || c.hard.Term < term || c.log.valid() != nil || c.verified > c.log.last ||
-			c.commit > c.verified || c.hard.Term < c.log.lastTerm() {
+		if c.commit < commit || c.hard.Term < term || c.log.valid() != nil ||
+			c.verified > c.log.last || c.commit > c.verified || c.hard.Term < c.log.lastTerm() {
 			t.Fatalf("after %s\n%s", m, c.Dump())
 		}
 	}

@@ -5,14 +5,15 @@ import "github.com/ringraft/ringraft/engine/internal/raft/quorum"
 // A disk that hangs returns no error, so the core must be told. Heartbeats need no disk: a leader
 // whose disk hangs would keep everybody waiting for as long as it beats.
 
-// SetStalled says whether the own disk hangs. A replica that cannot make its vote for itself durable
-// does not campaign, not even when told to take over: it could not win, but the term that it raised would
-// depose a leader elected meanwhile as soon as the disk is back. Nor does it consent to another's campaign.
+// SetStalled says whether the own disk hangs. A replica that cannot make its vote for itself
+// durable does not campaign, not even when told to take over: it could not win, but the term that
+// it raised would depose a leader elected meanwhile as soon as the disk is back. Nor does it
+// consent to another's campaign.
 func (c *Core) SetStalled(stalled bool) { c.stalled = stalled }
 
-// StepDown makes a leader a follower that knows none, for one whose disk hangs and to whom nobody took
-// over. It needs no disk. False when it does not lead, or when the others that were heard lately
-// are no quorum by themselves: then nobody could be elected, and it can still confirm reads.
+// StepDown makes a leader a follower that knows none, for one whose disk hangs and to whom nobody
+// took over. It needs no disk. False when it does not lead, or when the others that were heard
+// lately are no quorum by themselves: then nobody could be elected, and it can still confirm reads.
 func (c *Core) StepDown(e *Effects) bool {
 	var others quorum.Set
 	for i := range c.n {

@@ -36,15 +36,15 @@ var handlers = [roles][messageTypes]handler{
 	},
 }
 
-// Step takes one message of another replica. Headers that no honest member can have sent are dropped
-// and counted, whatever they hold.
+// Step takes one message of another replica. Headers that no honest member can have sent are
+// dropped and counted, whatever they hold.
 func (c *Core) Step(m *Message, e *Effects) {
 	if m.To != c.id || m.From == c.id || !m.valid() {
 		c.counters.Garbled++
 		return
 	}
 	if isAnswer(m.Type) && c.slot(m.From) < 0 {
-		c.counters.Stranger++
+		c.counters.NotMember++
 		return
 	}
 	switch {
@@ -57,7 +57,7 @@ func (c *Core) Step(m *Message, e *Effects) {
 		return
 	}
 	if m.Type == Append || m.Type == Heartbeat {
-		if !c.heed(m, e) {
+		if !c.followLeader(m, e) {
 			return
 		}
 	}
@@ -70,8 +70,9 @@ func isAnswer(t MessageType) bool {
 
 // raise deals with a term above the own one. False: the message has done its work.
 //
-// Questions about a future term do not bring it about: a pre-vote and the consent to one leave the term
-// alone, and a vote is a matter of stickiness first. Everything else says that the term exists.
+// Questions about a future term do not bring it about: a pre-vote and the consent to one leave the
+// term alone, and a vote is a matter of stickiness first. Everything else says that the term
+// exists.
 func (c *Core) raise(m *Message, e *Effects) bool {
 	switch m.Type {
 	case PreVote, Vote:
@@ -91,8 +92,8 @@ func (c *Core) raise(m *Message, e *Effects) bool {
 }
 
 // outdated answers a message of an earlier term, where its sender would wait for ever otherwise: a
-// leader that does not know it is one no more, a candidate that is behind. The answers carry the own
-// term, so they are gated.
+// leader that does not know it is one no more, a candidate that is behind. The answers carry the
+// own term, so they are gated.
 func (c *Core) outdated(m *Message, e *Effects) {
 	c.counters.Stale++
 	switch m.Type {
@@ -109,9 +110,9 @@ func (c *Core) outdated(m *Message, e *Effects) {
 	}
 }
 
-// heed takes the sender of an Append or Heartbeat for the leader of the present term. False when
-// there is another one.
-func (c *Core) heed(m *Message, e *Effects) bool {
+// followLeader takes the sender of an Append or Heartbeat for the leader of the present term. False
+// when there is another one.
+func (c *Core) followLeader(m *Message, e *Effects) bool {
 	if c.role == Leader || c.role == Follower && c.leader != 0 && c.leader != m.From {
 		c.counters.Unexpected++
 		return false

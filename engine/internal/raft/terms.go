@@ -11,8 +11,8 @@ type TermRun struct{ First, Term uint64 }
 //		log    1 2 3    4 5 6 7 8      9 10 11      first 1, last 11
 //
 //	 1. Runs grow strictly in First and in Term.
-//	 2. Every run starts at or before last; the first one starts at or before first, unless the log is
-//	    empty. (It may start before first: that is how the term of first − 1 is known.)
+//	 2. Every run starts at or before last; the first one starts at or before first, unless the
+//	    log is empty. (It may start before first: that is how the term of first − 1 is known.)
 type termList struct {
 	first, last uint64
 	runs        []TermRun
@@ -25,7 +25,8 @@ func (l *termList) valid() error {
 	}
 	for i, r := range l.runs {
 		if r.First == 0 || r.Term == 0 || r.First > l.last {
-			return fmt.Errorf("raft: term run %d of %v outside the log %d-%d", i, l.runs, l.first, l.last)
+			return fmt.Errorf("raft: term run %d of %v outside the log %d-%d", i, l.runs, l.first,
+				l.last)
 		}
 		if i > 0 && (r.First <= l.runs[i-1].First || r.Term <= l.runs[i-1].Term) {
 			return fmt.Errorf("raft: term runs %v do not grow", l.runs)

@@ -2,8 +2,9 @@ package raft
 
 import "github.com/ringraft/ringraft/engine/internal/raft/quorum"
 
-// Tick lets n ticks pass. At most one heartbeat interval counts, the rest is dropped: a replica that
-// was stopped for a while first hears what has come in meanwhile, and only then may think of elections.
+// Tick lets n ticks pass. At most one heartbeat interval counts, the rest is dropped: a replica
+// that was stopped for a while first hears what has come in meanwhile, and only then may think of
+// elections.
 func (c *Core) Tick(n int, e *Effects) {
 	n = min(n, c.heartbeatTicks)
 	if n <= 0 {
@@ -37,7 +38,7 @@ func (c *Core) tickLeader(n int, e *Effects) {
 	if c.leading.beat >= c.heartbeatTicks {
 		c.beat(e)
 		c.transfer.told = false
-		c.handOver(e) // once more: the word may have been lost
+		c.handOver(e) // once more: the message may have been lost
 	}
 }
 

@@ -13,18 +13,19 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with what happens now")
 
-// TestTranscripts runs the scripts of testdata. A block is commands, a line "----", and what they print,
-// up to an empty line; lines that start with # are for the reader. Servers are named by id:
+// TestTranscripts runs the scripts of testdata. A block is commands, a line "----", and what they
+// print, up to an empty line; lines that start with # are for the reader. Servers are named by id:
 //
 //	cluster N [voters …]          a fresh cluster of N servers
 //	log ID T T …                  the server's disk holds entries of these terms (restarts it)
-//	tick ID N                     N times one tick, all within one heartbeat round: what the last one sends
+//	tick ID N                     N times one tick, within one round: what the last one sends
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
 //	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…] [learners ID…]
 //	crash ID · start ID · lost ID TO · stall ID 0|1 · stepdown ID
-//	deliver | drop | again  [FROM->TO] [TYPE]   messages under way now, all that fit; again: deliver a copy
-//	settle                        everything is written, delivered and fed until nothing moves; silent
+//	deliver | drop | again  [FROM->TO] [TYPE]
+//	                              messages under way now, all that fit; again: deliver a copy
+//	settle                        writes, deliveries and feeding until nothing moves; silent
 //	show                          one line a server
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -32,7 +33,8 @@ func TestTranscripts(t *testing.T) {
 		t.Fatal("no transcripts", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runTranscript(t, file) })
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"),
+			func(t *testing.T) { runTranscript(t, file) })
 	}
 }
 
@@ -67,7 +69,8 @@ func runTranscript(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 	} else if got != string(text) {
-		t.Errorf("%s says otherwise now (accept it by -rewrite):\n%s", file, firstDifference(got, string(text)))
+		t.Errorf("%s says otherwise now (accept it by -rewrite):\n%s", file,
+			firstDifference(got, string(text)))
 	}
 	if w.failure != nil {
 		t.Error(w.failure)
@@ -151,7 +154,9 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 			s.persist(true)
 		}
 	case "propose":
-		s.do(func(c *Core, e *Effects) { print(fmt.Sprintf("  accepted %d", c.Propose(int(ns[0]), e))) })
+		s.do(func(c *Core, e *Effects) {
+			print(fmt.Sprintf("  accepted %d", c.Propose(int(ns[0]), e)))
+		})
 	case "feed":
 		most := 100
 		if len(ns) > 1 {

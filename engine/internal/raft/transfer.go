@@ -2,8 +2,8 @@ package raft
 
 import "fmt"
 
-// transfer is a handing over under way: proposals stop, the target catches up, is told to campaign at
-// once, and the rest is an election.
+// transfer is a handing over under way: proposals stop, the target catches up, is told to campaign
+// at once, and the rest is an election.
 type transfer struct {
 	to      uint64
 	elapsed int  // ticks; given up after an election timeout

@@ -7,8 +7,8 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft/progress"
 )
 
-// world is a handful of cores with toy disks, actors and a network of loose messages. Whoever drives
-// it decides what happens next; every step is checked against what must always hold.
+// world is a handful of cores with toy disks, actors and a network of loose messages. Whoever
+// drives it decides what happens next; every step is checked against what must always hold.
 type world struct {
 	servers   []*server // server i has id i+1
 	net       []packet

@@ -2,7 +2,7 @@ package replica
 
 import "fmt"
 
-// Check holds the replica against its invariants
+// Check holds the replica against its invariants (docs/architecture.md)
 // between two turns, and its queues against their bounds. Simulations call it
 // after every turn. Poll's goroutine only.
 func (r *Replica) Check() error {

@@ -15,7 +15,6 @@ type road struct {
 	lane     *pipeline.Lane
 	pending  []int // operation by request
 	mask     uint64
-	out      map[uint64]int // request → operation; looked up only
 	draining bool
 	slow     int64
 }

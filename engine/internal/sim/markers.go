@@ -140,6 +140,3 @@ var markerNames = [markers]string{
 }
 
 func (m Marker) String() string { return markerNames[m] }
-
-// onlyBeyond are markers that the atlas forbids.
-func (m Marker) onlyBeyond() bool { return m == DamageNamed }

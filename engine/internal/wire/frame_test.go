@@ -14,9 +14,9 @@ import (
 func random(rng *rand.Rand) raft.Message {
 	u := func() uint64 { return rng.Uint64() >> rng.IntN(65) }
 	b := func() bool { return rng.IntN(2) == 0 }
-	return raft.Message{Type: raft.MessageType(rng.IntN(10)), From: u(), To: u(), Term: u(), PrevIndex: u(), PrevTerm: u(),
-		EntryTerm: u(), Count: rng.Uint32(), Commit: u(), Match: u(), Reject: b(), HintIndex: u(), HintTerm: u(), Round: u(),
-		Force: b(), LastResort: b()}
+	return raft.Message{Type: raft.MessageType(rng.IntN(10)), From: u(), To: u(), Term: u(),
+		PrevIndex: u(), PrevTerm: u(), EntryTerm: u(), Count: rng.Uint32(), Commit: u(), Match: u(),
+		Reject: b(), HintIndex: u(), HintTerm: u(), Round: u(), Force: b(), LastResort: b()}
 }
 
 func TestEqualToGeneratedCode(t *testing.T) {
@@ -24,9 +24,11 @@ func TestEqualToGeneratedCode(t *testing.T) {
 	for range 500 {
 		m := random(rng)
 		run := make([]byte, rng.IntN(40))
-		f := &Frame{Type: uint32(m.Type), From: m.From, To: m.To, Term: m.Term, PrevIndex: m.PrevIndex, PrevTerm: m.PrevTerm,
-			EntryTerm: m.EntryTerm, Count: m.Count, Commit: m.Commit, Match: m.Match, Reject: m.Reject, HintIndex: m.HintIndex,
-			HintTerm: m.HintTerm, Round: m.Round, Force: m.Force, LastResort: m.LastResort, Run: run}
+		f := &Frame{Type: uint32(m.Type), From: m.From, To: m.To, Term: m.Term,
+			PrevIndex: m.PrevIndex, PrevTerm: m.PrevTerm, EntryTerm: m.EntryTerm, Count: m.Count,
+			Commit: m.Commit, Match: m.Match, Reject: m.Reject, HintIndex: m.HintIndex,
+			HintTerm: m.HintTerm, Round: m.Round, Force: m.Force, LastResort: m.LastResort,
+			Run: run}
 		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(f)
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +65,8 @@ func TestNothingAllocates(t *testing.T) {
 // The run ends its frame: the bytes of its entries are found from the end. And
 // a number that does not fit is not cut to one that does.
 func TestOddFramesAreRefused(t *testing.T) {
-	m := raft.Message{Type: raft.Append, From: 1, To: 2, Term: 3, PrevIndex: 4, PrevTerm: 3, EntryTerm: 3, Count: 1}
+	m := raft.Message{Type: raft.Append, From: 1, To: 2, Term: 3, PrevIndex: 4, PrevTerm: 3,
+		EntryTerm: 3, Count: 1}
 	run := []byte{8, 3, 16, 5, 26, 3, 18, 1, 'x'}
 	whole := append(AppendRunFront(AppendFront(nil, &m), len(run)), run...)
 	if r, err := Parse(whole, new(raft.Message)); err != nil || !bytes.Equal(r, run) {
@@ -72,7 +75,8 @@ func TestOddFramesAreRefused(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"a known field behind the run":    appendUint(bytes.Clone(whole), fieldCommit, 9),
 		"an unknown field behind the run": appendUint(bytes.Clone(whole), 99, 9),
-		"a second run":                    append(AppendRunFront(bytes.Clone(whole), len(run)), run...),
+		"a second run": append(AppendRunFront(bytes.Clone(whole), len(run)),
+			run...),
 		"a type of more than a byte":      appendUint(nil, fieldType, 256+uint64(raft.Append)),
 		"a count of more than four bytes": appendUint(AppendFront(nil, &m), fieldCount, 1<<32),
 	} {

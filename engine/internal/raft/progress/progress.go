@@ -1,6 +1,6 @@
-// Package progress is one member as its leader sees it: how far its log surely agrees, and how it is
-// fed. The core owns Match and Mode; the replication actor owns its own next index and its bytes in
-// flight and follows the core's orders.
+// Package progress is one member as its leader sees it: how far its log surely agrees, and how it
+// is fed. The core owns Match and Mode; the replication actor owns its own next index and its bytes
+// in flight and follows the core's orders.
 //
 //	           ack                       reject, link lost
 //	Probe ───────────► Stream     Stream ───────────────► Probe
@@ -39,7 +39,7 @@ func (m Mode) String() string {
 
 // Progress is one member in the leader's table.
 //
-//  1. Match never falls while the leader leads, except by Forget and Lapse.
+//  1. Match never falls while the leader leads, except by Forget and Regress.
 //  2. Next > Match.
 //  3. Next is the last ordered one: in Stream the actor is ahead of it.
 type Progress struct {
@@ -56,9 +56,9 @@ func (p *Progress) Reset(next uint64) {
 	*p = Progress{ID: p.ID, Next: next}
 }
 
-// Lapse takes note that the member lacks what it acknowledged last: it begins anew from there. A late
-// answer that looks the same only costs a probe.
-func (p *Progress) Lapse() {
+// Regress takes note that the member lacks what it acknowledged last: it begins anew from there. A
+// late answer that looks the same only costs a probe.
+func (p *Progress) Regress() {
 	p.Next, p.Match, p.Mode = p.Match+1, 0, Probe
 }
 
@@ -81,7 +81,7 @@ func (p *Progress) Ack(match uint64) (moved, streams bool) {
 //
 //	    match            next-1
 //	──────┼────────────────┼──────────►  index
-//	 stale│  to be heeded  │ stale in Probe (answers to a stream given up); heeded in Stream
+//	 stale│  to be counted  │ stale in Probe (answers to a stream given up); counted in Stream
 func (p *Progress) Stale(prev uint64) bool {
 	if prev <= p.Match {
 		return true

@@ -15,14 +15,15 @@ func TestAckStreamsOnce(t *testing.T) {
 
 func TestStaleRefusals(t *testing.T) {
 	p := Progress{ID: 2, Match: 5, Next: 9, Mode: Probe}
-	for prev, want := range map[uint64]bool{4: true, 5: true, 6: false, 8: false, 9: true, 20: true} {
+	for prev, want := range map[uint64]bool{4: true, 5: true, 6: false, 8: false, 9: true,
+		20: true} {
 		if got := p.Stale(prev); got != want {
 			t.Errorf("in probe, refusal of %d: stale %t", prev, got)
 		}
 	}
 	p.Mode = Stream
 	if p.Stale(20) || !p.Stale(5) {
-		t.Error("a stream heeds every refusal above match")
+		t.Error("a stream counts every refusal above match")
 	}
 }
 

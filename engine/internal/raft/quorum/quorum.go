@@ -1,6 +1,6 @@
-// Package quorum answers three questions about a set of voters, without allocating: up to where has a
-// majority come, has an election been decided, and can a majority do without some of them. A joint
-// configuration asks both of its halves.
+// Package quorum answers three questions about a set of voters, without allocating: up to where has
+// a majority come, has an election been decided, and can a majority do without some of them. A
+// joint configuration asks both of its halves.
 //
 // An empty half agrees with everything, so that a plain configuration is a joint one whose outgoing
 // half is empty. Everything here is pure; any goroutine may call it.
@@ -92,8 +92,8 @@ func Votes(voters, granted, refused Set) Result {
 	return Pending
 }
 
-// Meets reports whether a set of voters has one in common with every majority of them: more than half of
-// an odd number, half of an even one.
+// Meets reports whether a set of voters has one in common with every majority of them: more than
+// half of an odd number, half of an even one.
 func Meets(voters, set Set) bool {
 	n := voters.Len()
 	return (voters & set).Len() > n-Size(n)

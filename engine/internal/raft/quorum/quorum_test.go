@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Reached, for every set of up to 7 voters among 8 slots and positions in 0…3, against the definition:
-// the largest number that a majority is at or beyond.
+// Reached, for every set of up to 7 voters among 8 slots and positions in 0…3, against the
+// definition: the largest number that a majority is at or beyond.
 func TestReachedExhaustive(t *testing.T) {
 	for n := 1; n <= 7; n++ {
 		voters := Set(1<<n-1) << uint(n%2) // not always from slot 0
@@ -36,7 +36,8 @@ func TestReachedExhaustive(t *testing.T) {
 	}
 }
 
-// Every pair of halves over 4 slots: the joint answer is the lower one, and both halves decide votes.
+// Every pair of halves over 4 slots: the joint answer is the lower one, and both halves decide
+// votes.
 func TestJointExhaustive(t *testing.T) {
 	p := Positions{5, 9, 2, 7}
 	for a := Set(0); a < 16; a++ {
@@ -74,11 +75,13 @@ func checkVotes(t *testing.T, a, b, granted, refused Set) {
 		want = Won
 	}
 	if got := JointVotes(a, b, granted, refused); got != want {
-		t.Fatalf("halves %b %b granted %b refused %b: %s, want %s", a, b, granted, refused, got, want)
+		t.Fatalf("halves %b %b granted %b refused %b: %s, want %s",
+			a, b, granted, refused, got, want)
 	}
 }
 
-// Meets, for every set among up to 6 voters, against the definition: no majority is without one of it.
+// Meets, for every set among up to 6 voters, against the definition: no majority is without one of
+// it.
 func TestMeetsExhaustive(t *testing.T) {
 	for n := range 7 {
 		voters := Set(1<<n - 1)

@@ -1,0 +1,69 @@
+package house
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// Lines end before they have to be scrolled: code at 100 columns, where a tab
+// counts 4, and pages at 120.
+const (
+	codeColumns = 100
+	pageColumns = 120
+	tabColumns  = 4
+)
+
+// wide lists the rooms whose code is not wrapped yet.
+var wide = []string{
+	"bench", "cmd/raftbench", "cmd/raftd", "cmd/raftd/kv", "cmd/raftd/server", "engine",
+	"engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica",
+	"engine/internal/sim", "internal/house", "netio/resp", "ring",
+}
+
+func TestLineWidth(t *testing.T) {
+	over := map[string]int{}
+	for _, f := range texts(t, ".go", ".md") {
+		limit, room := codeColumns, path.Dir(f.path)
+		if path.Ext(f.path) == ".md" {
+			limit = pageColumns
+			if room != "docs" {
+				continue
+			}
+		}
+		free := false // figures and what is made from code
+		for n, line := range f.lines {
+			switch {
+			case strings.HasPrefix(line, "```"):
+				free = !free
+			case strings.HasPrefix(line, "<!-- "):
+				free = !strings.HasPrefix(line, "<!-- end of ")
+			}
+			if columns(line) <= limit || free {
+				continue
+			}
+			over[room]++
+			if !slices.Contains(wide, room) {
+				t.Errorf("%s:%d: %d columns; at most %d", f.path, n+1, columns(line), limit)
+			}
+		}
+	}
+	for _, room := range wide {
+		if over[room] == 0 {
+			t.Errorf("%s is wrapped: hold it to that", room)
+		}
+		t.Logf("%s: %d lines too wide", room, over[room])
+	}
+}
+
+func columns(line string) (n int) {
+	n = utf8.RuneCountInString(line)
+	for i := range len(line) {
+		if line[i] == '\t' {
+			n += tabColumns - 1
+		}
+	}
+	return n
+}
