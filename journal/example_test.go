@@ -22,7 +22,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("recovery", recovery.Last, "entries")
+	fmt.Println("recovered", recovery.Last, "entries")
 
 	wake := make(chan struct{}, 1)
 	j.OnDone(func() { // from the writer: come and poll
@@ -60,7 +60,7 @@ func Example() {
 		panic(err)
 	}
 	// Output:
-	// recovery 0 entries
+	// recovered 0 entries
 	// 1 entry 1
 	// 2 entry 2
 	// 3 entry 3
