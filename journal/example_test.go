@@ -17,12 +17,12 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	j, found, err := journal.Open(journal.Config{Dir: dir, Mode: journal.BufferedDsync,
+	j, recovery, err := journal.Open(journal.Config{Dir: dir, Mode: journal.BufferedDsync,
 		SegmentBytes: 1 << 20, Identity: journal.Identity{Cluster: 1, Replica: 1}})
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("found", found.Last, "entries")
+	fmt.Println("recovered", recovery.Last, "entries")
 
 	wake := make(chan struct{}, 1)
 	j.OnDone(func() { // from the writer: come and poll
@@ -60,7 +60,7 @@ func Example() {
 		panic(err)
 	}
 	// Output:
-	// found 0 entries
+	// recovered 0 entries
 	// 1 entry 1
 	// 2 entry 2
 	// 3 entry 3
