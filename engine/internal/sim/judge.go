@@ -51,7 +51,7 @@ const (
 // operation is one client request and what became of it.
 type operation struct {
 	client     int
-	node       uint64
+	host       uint64
 	kind       uint8
 	key        int
 	after      int // the command whose answer it waits for
@@ -78,9 +78,9 @@ func (j *judge) init(w *World) {
 
 // transferred: who asked for a member to lead is told that it does only when it
 // was elected later; named is whom they asked for, or 0.
-func (j *judge) transferred(n *node, term, named, chosen uint64, err error) {
+func (j *judge) transferred(h *host, term, named, chosen uint64, err error) {
 	won := false
-	for t := term + 1; t <= n.core.Hard().Term; t++ {
+	for t := term + 1; t <= h.core.Hard().Term; t++ {
 		won = won || j.leaders[t] == chosen
 	}
 	if won && err == nil {
@@ -89,34 +89,34 @@ func (j *judge) transferred(n *node, term, named, chosen uint64, err error) {
 		j.w.hit(TransferFailed)
 	}
 	if named != 0 && err == nil && !won {
-		j.w.fail("transfer", "member %d was told that %d leads after term %d, and nobody elected it", n.id, named, term)
+		j.w.fail("transfer", "member %d was told that %d leads after term %d, and nobody elected it", h.id, named, term)
 	}
 }
 
 // elected: at most one leader per term, and it has everything that earlier
 // terms committed.
-func (j *judge) elected(n *node, term uint64) {
+func (j *judge) elected(h *host, term uint64) {
 	w := j.w
 	w.hit(LeaderElected)
-	if old, ok := j.leaders[term]; ok && old != n.id {
-		w.fail("election safety", "term %d has leaders %d and %d", term, old, n.id)
+	if old, ok := j.leaders[term]; ok && old != h.id {
+		w.fail("election safety", "term %d has leaders %d and %d", term, old, h.id)
 	}
-	j.leaders[term] = n.id
+	j.leaders[term] = h.id
 	if w.onElected != nil {
-		w.onElected(n)
+		w.onElected(h)
 	}
 	for i := j.commit; i > 0; i-- {
 		if j.chosen[i-1].term >= term {
 			continue // votes may come so late that a later leader has committed meanwhile
 		}
-		if t, ok := n.core.Term(i); !ok || t != j.chosen[i-1].term {
-			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d", n.id, term, i,
+		if t, ok := h.core.Term(i); !ok || t != j.chosen[i-1].term {
+			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d", h.id, term, i,
 				j.chosen[i-1].term)
 			return
 		}
 	}
-	for _, o := range w.nodes {
-		if o != n && o.up && o.core.Role() == raft.Leader {
+	for _, o := range w.hosts {
+		if o != h && o.up && o.core.Role() == raft.Leader {
 			w.hit(TwoLeaders)
 		}
 	}
@@ -142,111 +142,111 @@ func (w *World) matches(id, index uint64, e entry) error {
 }
 
 // turned looks at a member after its turn.
-func (j *judge) turned(n *node) {
+func (j *judge) turned(h *host) {
 	w := j.w
-	if err := n.replica.Check(); err != nil {
-		w.fail("invariants", "member %d: %v", n.id, err)
+	if err := h.replica.Check(); err != nil {
+		w.fail("invariants", "member %d: %v", h.id, err)
 		return
 	}
-	if err := n.disk.said.err; err != nil {
-		w.fail("journal", "member %d: %v", n.id, err)
+	if err := h.disk.platter.err; err != nil {
+		w.fail("journal", "member %d: %v", h.id, err)
 		return
 	}
-	if n.replica.RingFull() {
+	if h.replica.RingFull() {
 		w.hit(RingFull)
 	}
-	j.hearsMajority(n)
-	j.counts(n)
-	h := n.core.Hard()
-	if h.Term < n.hard.Term || h.Term == n.hard.Term && n.hard.Vote != 0 && h.Vote != n.hard.Vote {
-		w.fail("monotonic", "member %d: hard state went from %+v to %+v", n.id, n.hard, h)
+	j.checkQuorum(h)
+	j.counts(h)
+	hard := h.core.Hard()
+	if hard.Term < h.hard.Term || hard.Term == h.hard.Term && h.hard.Vote != 0 && hard.Vote != h.hard.Vote {
+		w.fail("monotonic", "member %d: hard state went from %+v to %+v", h.id, h.hard, hard)
 	}
-	if d := n.disk.said.hard; d.Term > n.hard.Term || d.Term == n.hard.Term && d.Vote != 0 {
-		n.hard = raft.Hard{Term: d.Term, Vote: d.Vote}
+	if d := h.disk.platter.hard; d.Term > h.hard.Term || d.Term == h.hard.Term && d.Vote != 0 {
+		h.hard = raft.Hard{Term: d.Term, Vote: d.Vote}
 	}
-	j.committed(n)
-	if a := n.apply.Applied().Load(); a < n.seenApplied || a > n.core.Commit() {
-		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", n.id, n.seenApplied, a, n.core.Commit())
+	j.committed(h)
+	if a := h.apply.Applied().Load(); a < h.seenApplied || a > h.core.Commit() {
+		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", h.id, h.seenApplied, a, h.core.Commit())
 	} else {
-		n.seenApplied = a
+		h.seenApplied = a
 	}
 }
 
 // committed: what a member calls committed is on a majority's platters, and
 // is what every other member calls committed.
-func (j *judge) committed(n *node) {
+func (j *judge) committed(h *host) {
 	w := j.w
-	c := n.core.Commit()
-	if c == n.seenCommit {
+	c := h.core.Commit()
+	if c == h.seenCommit {
 		return
 	}
-	if c < n.seenCommit {
-		w.fail("monotonic", "member %d: commit went from %d to %d", n.id, n.seenCommit, c)
+	if c < h.seenCommit {
+		w.fail("monotonic", "member %d: commit went from %d to %d", h.id, h.seenCommit, c)
 		return
 	}
-	if c-n.seenCommit >= 100 {
+	if c-h.seenCommit >= 100 {
 		w.hit(CommitOfMany)
 	}
-	leads := n.core.Role() == raft.Leader
-	if leads && uint64(len(n.disk.said.log)) < c {
+	leads := h.core.Role() == raft.Leader
+	if leads && uint64(len(h.disk.platter.log)) < c {
 		w.hit(CommitWithoutOwnDisk)
 	}
-	for i := n.seenCommit + 1; i <= c; i++ {
-		term, ok := n.core.Term(i)
+	for i := h.seenCommit + 1; i <= c; i++ {
+		term, ok := h.core.Term(i)
 		if i <= j.commit {
 			if !ok || term != j.chosen[i-1].term {
-				w.fail("state-machine safety", "member %d commits entry %d of term %d, it is of term %d", n.id, i, term,
+				w.fail("state-machine safety", "member %d commits entry %d of term %d, it is of term %d", h.id, i, term,
 					j.chosen[i-1].term)
 				return
 			}
 			continue
 		}
 		e, holders := j.onDisks(i, term)
-		if 2*holders <= len(w.nodes) {
-			w.fail("commit is durable", "member %d commits entry %d of term %d, which %d of %d disks hold", n.id, i, term,
-				holders, len(w.nodes))
+		if 2*holders <= len(w.hosts) {
+			w.fail("commit is durable", "member %d commits entry %d of term %d, which %d of %d disks hold", h.id, i, term,
+				holders, len(w.hosts))
 			return
 		}
-		if leads && term < n.core.Hard().Term {
+		if leads && term < h.core.Hard().Term {
 			w.hit(EarlierTermCommitted)
 		}
 		j.commit = i
 		j.chosen = append(j.chosen, e)
 	}
-	n.seenCommit = c
+	h.seenCommit = c
 }
 
-// hearsMajority: a leader that hears no majority for long does not lead on
+// checkQuorum: a leader that hears no majority for long does not lead on
 // (check-quorum, thesis 6.2). Time in which its process stood still is not
 // counted.
-func (j *judge) hearsMajority(n *node) {
+func (j *judge) checkQuorum(h *host) {
 	w := j.w
-	if n.core.Role() != raft.Leader || w.plan.Members == 1 || n.paused > w.now || n.busy > w.now || n.stalledTo > w.now {
-		n.quiet = w.now
+	if h.core.Role() != raft.Leader || w.plan.Members == 1 || h.paused > w.now || h.busy > w.now || h.stalledTo > w.now {
+		h.quiet = w.now
 		return
 	}
-	if gap := w.now - n.looked; gap > w.plan.Heartbeat {
-		n.quiet += gap // it did not run
+	if gap := w.now - h.looked; gap > w.plan.Heartbeat {
+		h.quiet += gap // it did not run
 	}
-	n.looked = w.now
+	h.looked = w.now
 	silent := 0
-	for _, o := range w.nodes {
-		if o != n && n.heard[o.id] <= n.quiet {
+	for _, o := range w.hosts {
+		if o != h && h.heard[o.id] <= h.quiet {
 			silent++
 		}
 	}
-	if 2*silent < len(w.nodes) {
-		n.quiet = w.now
+	if 2*silent < len(w.hosts) {
+		h.quiet = w.now
 	}
-	if w.now-n.quiet > 4*w.plan.Election {
-		w.fail("check-quorum", "member %d leads term %d and has not heard a majority for %s", n.id, n.core.Hard().Term,
-			seconds(w.now-n.quiet))
+	if w.now-h.quiet > 4*w.plan.Election {
+		w.fail("check-quorum", "member %d leads term %d and has not heard a majority for %s", h.id, h.core.Hard().Term,
+			seconds(w.now-h.quiet))
 	}
 }
 
 func (j *judge) onDisks(i, term uint64) (e entry, holders int) {
-	for _, o := range j.w.nodes {
-		if x, ok := o.disk.said.had(i, term); ok {
+	for _, o := range j.w.hosts {
+		if x, ok := o.disk.platter.had(i, term); ok {
 			e = x
 			holders++
 		}
@@ -261,19 +261,19 @@ func (j *judge) applied(m *machine, index, op uint64, kind uint8, key int) {
 		j.digests = append(j.digests, digest{})
 	}
 	if index <= m.index || index > j.commit {
-		w.fail("state-machine safety", "member %d applies entry %d after %d, commit is %d", m.n.id, index, m.index, j.commit)
+		w.fail("state-machine safety", "member %d applies entry %d after %d, commit is %d", m.host.id, index, m.index, j.commit)
 		return
 	}
 	d := &j.digests[index]
 	if d.sum != 0 {
 		if d.sum != m.digest {
-			w.fail("state-machine safety", "member %d differs from the others at entry %d", m.n.id, index)
+			w.fail("state-machine safety", "member %d differs from the others at entry %d", m.host.id, index)
 		}
 		return
 	}
 	d.sum, d.op = m.digest, op
 	if index <= j.newest {
-		w.fail("state-machine safety", "member %d applies entry %d, which the others passed over", m.n.id, index)
+		w.fail("state-machine safety", "member %d applies entry %d, which the others passed over", m.host.id, index)
 		return
 	}
 	j.newest = index
@@ -295,7 +295,7 @@ func (j *judge) applied(m *machine, index, op uint64, kind uint8, key int) {
 // answer: every outcome is true, and the history is linearizable. The log is
 // the witness: in its order commands follow real time, a read shows the state
 // at the index it names, and that is not before anything a client knew.
-func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
+func (j *judge) answer(h *host, id int, c *pipeline.Completion) {
 	w := j.w
 	o := &j.ops[id]
 	if o.state != waiting {
@@ -305,7 +305,7 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 	o.returned = w.now
 	w.trace = mix(w.trace, uint64(id)<<8|uint64(c.Outcome)<<4|uint64(c.Reason))
 	if w.out != nil {
-		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, n.id, id, o.key, c.Outcome, c.Reason)
+		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, h.id, id, o.key, c.Outcome, c.Reason)
 	}
 	j.answered[c.Outcome]++
 	switch c.Outcome {
@@ -328,7 +328,7 @@ func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
 			if o.early {
 				w.hit(ReadWaitedForNoOp)
 			}
-			j.confirmed(n, o, id)
+			j.confirmed(h, o, id)
 			j.readAnswer(o, id)
 		} else {
 			j.writeAnswer(o, id)

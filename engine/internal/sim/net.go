@@ -13,33 +13,33 @@ import (
 // connection; as datagrams frames pass each other, are lost and repeated one
 // by one.
 type network struct {
-	w      *World
-	rng    random
-	links  []*link
-	cut    [16][16]bool // from, to
-	clog   [16][16]int64
-	storm  int64 // more losses until then
-	conns  uint64
-	old    []*frame // what was sent some time ago, for replays
-	free   []*frame
-	hello  []byte
-	delay  int64
-	losses float64
+	w           *World
+	rng         random
+	connections []*connection
+	cut         [16][16]bool // from, to
+	clog        [16][16]int64
+	storm       int64 // more losses until then
+	conns       uint64
+	old         []*frame // what was sent some time ago, for replays
+	free        []*frame
+	hello       []byte
+	delay       int64
+	losses      float64
 }
 
 // frame is bytes on their way.
 type frame struct {
-	buf     []byte
-	conn    uint64
-	link    *link
-	flipped bool
-	sent    uint64
+	buf        []byte
+	conn       uint64
+	connection *connection
+	flipped    bool
+	sent       uint64
 }
 
 // link is the way from one member to another: the actor's peer.Link.
-type link struct {
+type connection struct {
 	w        *World
-	from, to *node
+	from, to *host
 	conn     uint64 // 0: down
 	grant    int
 	queue    []queued
@@ -64,47 +64,47 @@ func (t *network) init(w *World, rng random) {
 
 // wire makes the links of all members.
 func (t *network) wire() {
-	for _, a := range t.w.nodes {
-		for _, b := range t.w.nodes {
+	for _, a := range t.w.hosts {
+		for _, b := range t.w.hosts {
 			if a != b {
-				l := &link{w: t.w, from: a, to: b}
-				a.links = append(a.links, l)
-				t.links = append(t.links, l)
+				l := &connection{w: t.w, from: a, to: b}
+				a.connections = append(a.connections, l)
+				t.connections = append(t.connections, l)
 			}
 		}
 	}
 }
 
 // started lets a member's links be dialed, in both directions.
-func (t *network) started(n *node) {
-	for _, l := range t.links {
-		if l.from == n || l.to == n {
+func (t *network) started(h *host) {
+	for _, l := range t.connections {
+		if l.from == h || l.to == h {
 			l.dial(t.rng.between(0, 20*ms))
 		}
 	}
 }
 
 // stopped breaks a member's connections.
-func (t *network) stopped(n *node) {
-	for _, l := range t.links {
-		if l.from == n || l.to == n {
+func (t *network) stopped(h *host) {
+	for _, l := range t.connections {
+		if l.from == h || l.to == h {
 			l.broken()
 		}
-		if l.from == n {
+		if l.from == h {
 			l.queue = l.queue[:0]
 		}
 	}
 }
 
-func (l *link) dial(delay int64) {
+func (l *connection) dial(delay int64) {
 	if !l.dialing && l.conn == 0 {
 		l.dialing = true
-		l.w.at(delay, event{kind: evConnect, link: l})
+		l.w.at(delay, event{kind: evConnect, connection: l})
 	}
 }
 
 // connect is the handshake, which needs both directions.
-func (l *link) connect() {
+func (l *connection) connect() {
 	t := &l.w.net
 	l.dialing = false
 	if l.conn != 0 || !l.from.up || !l.to.up || l.from.founding || l.to.founding {
@@ -134,7 +134,7 @@ func (l *link) connect() {
 }
 
 // broken ends the connection; it is dialed again.
-func (l *link) broken() {
+func (l *connection) broken() {
 	if l.conn == 0 {
 		return
 	}
@@ -145,21 +145,21 @@ func (l *link) broken() {
 	l.dial(l.w.net.rng.between(5*ms, 250*ms))
 }
 
-func (n *node) wakeUp() {
-	if n.up {
-		n.wake(0)
+func (h *host) wakeUp() {
+	if h.up {
+		h.wake(0)
 	}
 }
 
 // State implements peer.Link.
-func (l *link) State() (uint64, int) { return l.conn, l.grant }
+func (l *connection) State() (uint64, int) { return l.conn, l.grant }
 
 // Incarnation implements peer.Link.
-func (l *link) Incarnation() uint64 { return uint64(l.to.restarts) }
+func (l *connection) Incarnation() uint64 { return uint64(l.to.restarts) }
 
 // Send implements peer.Link. The records are copied at Flush, as a socket
 // would: whoever changes them before is found out.
-func (l *link) Send(front, records []byte) {
+func (l *connection) Send(front, records []byte) {
 	if l.conn == 0 {
 		return
 	}
@@ -174,7 +174,7 @@ func (l *link) Send(front, records []byte) {
 }
 
 // Flush implements peer.Link.
-func (l *link) Flush() {
+func (l *connection) Flush() {
 	for i := range l.queue {
 		q := &l.queue[i]
 		if l.conn == 0 {
@@ -202,7 +202,7 @@ func (t *network) transmitDelay(a, b uint64) int64 {
 	return max(d, t.clog[a][b]-t.w.now)
 }
 
-func (l *link) transmit(q *queued) {
+func (l *connection) transmit(q *queued) {
 	w, t := l.w, &l.w.net
 	f := t.frame()
 	f.buf = netio.AppendFrameHeader(f.buf[:0])
@@ -222,13 +222,13 @@ func (l *link) transmit(q *queued) {
 		w.logf("n%d → n%d  %v", l.from.id, l.to.id, &m)
 	}
 	l.sent++
-	f.conn, f.link, f.sent = l.conn, l, l.sent
+	f.conn, f.connection, f.sent = l.conn, l, l.sent
 	t.keepOld(f, m.Type)
 	l.route(f)
 }
 
 // route decides what becomes of a frame.
-func (l *link) route(f *frame) {
+func (l *connection) route(f *frame) {
 	w, t := l.w, &l.w.net
 	a, b := l.from.id, l.to.id
 	loss := t.losses
@@ -264,18 +264,18 @@ func (l *link) route(f *frame) {
 		l.last = at
 	} else if !w.healed && !f.flipped && t.rng.chance(w.plan.Repeat) {
 		g := t.frame()
-		g.buf, g.conn, g.link, g.sent = append(g.buf[:0], f.buf...), f.conn, l, f.sent
+		g.buf, g.conn, g.connection, g.sent = append(g.buf[:0], f.buf...), f.conn, l, f.sent
 		w.hit(FrameRepeated)
-		w.push(event{at: w.now + t.transmitDelay(a, b), kind: evFrame, link: l, frame: g})
+		w.push(event{at: w.now + t.transmitDelay(a, b), kind: evFrame, connection: l, frame: g})
 	}
-	w.push(event{at: at, kind: evFrame, link: l, frame: f})
+	w.push(event{at: at, kind: evFrame, connection: l, frame: f})
 }
 
 // echo lets a copy of a frame arrive seconds later, whatever connection, term
 // or incarnation is current then.
-func (l *link) echo(f *frame) {
+func (l *connection) echo(f *frame) {
 	w := l.w
-	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: l}
+	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, connection: l}
 	w.later(w.net.rng.between(20*ms, 8*sec), func() {
 		if l.to.up && l.conn != 0 && l.to.paused <= w.now && !w.healed {
 			if g.conn != l.conn {
@@ -299,7 +299,7 @@ func (t *network) keepOld(f *frame, kind raft.MessageType) {
 	if t.rng.n(rare) != 0 {
 		return
 	}
-	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: f.link}
+	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, connection: f.connection}
 	if len(t.old) < oldFrames {
 		t.old = append(t.old, g)
 	} else {
@@ -308,10 +308,10 @@ func (t *network) keepOld(f *frame, kind raft.MessageType) {
 }
 
 // arrive hands a frame's bytes to the receiver's loop.
-func (l *link) arrive(f *frame) {
+func (l *connection) arrive(f *frame) {
 	w, t := l.w, &l.w.net
 	if l.to.up && l.to.paused > w.now { // it stays in the kernel
-		w.push(event{at: l.to.paused, kind: evFrame, link: l, frame: f})
+		w.push(event{at: l.to.paused, kind: evFrame, connection: l, frame: f})
 		return
 	}
 	defer func() { t.free = append(t.free, f) }()
@@ -331,7 +331,7 @@ func (l *link) arrive(f *frame) {
 	l.give(f)
 }
 
-func (l *link) give(f *frame) {
+func (l *connection) give(f *frame) {
 	w := l.w
 	if f.flipped && w.calm > 0 {
 		return

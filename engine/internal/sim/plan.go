@@ -57,9 +57,9 @@ type Plan struct {
 	Loss, Repeat, Corrupt float64
 	Echo                  float64 // frames that arrive once more, much later
 	// Disk.
-	DiskMean int64
-	Told     int64 // mean time from a read of the journal to the reader's word of it
-	Grain    int
+	DiskMean  int64
+	ReadDelay int64 // mean time from a read of the journal to the reader's word of it
+	Grain     int
 	// Pipeline.
 	Partial float64 // chance that a turn leaves parts out
 	Gap     int64   // between turns of a busy member
@@ -82,15 +82,15 @@ type ClientPlan struct {
 
 // Fault is one planned misfortune. X chooses among its variants.
 type Fault struct {
-	At   int64
-	Kind FaultKind
-	Node int
-	Span int64
-	X    uint64
+	At     int64
+	Kind   FaultKind
+	Member int
+	Span   int64
+	X      uint64
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%v member %d for %v x=%x", f.Kind, f.Node, seconds(f.Span), f.X%0x10000)
+	return fmt.Sprintf("%v member %d for %v x=%x", f.Kind, f.Member, seconds(f.Span), f.X%0x10000)
 }
 
 func seconds(t int64) string { return fmt.Sprintf("%d.%06ds", t/sec, t%sec/us) }
@@ -140,8 +140,8 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	if p.Members > 2 && r.chance(0.2) {
 		p.Down = r.n((p.Members-1)/2) + 1
 	}
-	told := random{mix(seed, 0x7e11)}
-	p.Told = pick(&told, 0, 0, 1*ms, 20*ms, 200*ms)
+	delays := random{mix(seed, 0x7e11)}
+	p.ReadDelay = pick(&delays, 0, 0, 1*ms, 20*ms, 200*ms)
 	p.drawFaults(&r)
 	p.drawForgetful()
 	p.drawOldRead()
@@ -189,7 +189,7 @@ func (p *Plan) drawFaults(r *random) {
 		if r.chance(0.3) {
 			span = r.between(800*ms, 5*sec)
 		}
-		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Node: r.n(p.Members) + 1, Span: span, X: r.next()})
+		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Member: r.n(p.Members) + 1, Span: span, X: r.next()})
 	}
 }
 
@@ -202,7 +202,7 @@ func (p *Plan) drawForgetful() {
 		return
 	}
 	for range 1 + r.n(4) {
-		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
+		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Member: r.n(p.Members) + 1,
 			Span: r.between(50*ms, 2*sec), X: r.next()})
 	}
 }
@@ -215,7 +215,7 @@ func (p *Plan) drawOldRead() {
 		return
 	}
 	for range 1 + r.n(3) {
-		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead, Node: r.n(p.Members) + 1, X: r.next()})
+		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead, Member: r.n(p.Members) + 1, X: r.next()})
 	}
 }
 

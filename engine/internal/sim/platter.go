@@ -14,23 +14,23 @@ import (
 // becomes durable, as bytes, and keeps the log that they amount to. The judges
 // ask it, never the replica's memory.
 type platter struct {
-	disk    *disk
-	inspect journal.Inspector
-	log     []entry // index 1 at 0
-	hard    journal.Hard
-	doubt   bool    // the newest batch says that something may be missing
-	blocks  []block // batches, oldest first
-	number  uint64
-	ghosts  []entry // lost at an opening, from index gone+1 on
-	gone    int
-	hole    uint64  // first entry lost to damage; 0: none
-	first   uint64  // of the newest batch
-	behind  uint64  // where the log ends that stands behind the hole
-	base    int     // where the newest batch began
-	cut     []entry // what it overruled
-	rotten  bool    // a fault took the newest batch: the log before it may come back
-	opening bool    // the journal is being opened
-	err     error
+	disk        *disk
+	inspect     journal.Inspector
+	log         []entry // index 1 at 0
+	hard        journal.Hard
+	incomplete  bool    // the newest batch says that something may be missing
+	blocks      []block // batches, oldest first
+	number      uint64
+	lostEntries []entry // lost at an opening, from index lostAfter+1 on
+	lostAfter   int
+	hole        uint64  // first entry lost to damage; 0: none
+	first       uint64  // of the newest batch
+	behind      uint64  // where the log ends that stands behind the hole
+	base        int     // where the newest batch began
+	cut         []entry // what it overruled
+	rotten      bool    // a fault took the newest batch: the log before it may come back
+	opening     bool    // the journal is being opened
+	err         error
 }
 
 // entry is one log entry on a platter: chain folds everything up to it.
@@ -75,7 +75,7 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	p.disk.w.trace = mix(p.disk.w.trace, i.Number^i.First<<20^i.Hard.Term<<50)
 	p.blocks = append(p.blocks, block{file: file, off: off, size: i.Size, number: i.Number, first: i.First,
 		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
-	p.hard, p.doubt, p.first = i.Hard, i.Doubt, i.First
+	p.hard, p.incomplete, p.first = i.Hard, i.Doubt, i.First
 	if p.hole > 0 && i.Count == 0 { // what stands behind the damage is kept
 		if i.First < p.behind {
 			p.err = fmt.Errorf("batch %x without entries ends the log at %d; behind the damage from %d on it went to %d", i.Number,
@@ -108,7 +108,7 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	}
 	p.log = p.log[:i.First-1]
 	if p.disk.w.out != nil {
-		p.disk.w.logf("n%d durable: batch %x, term %d vote %d, log %d + %d of term %d", p.disk.node.id, i.Number, i.Hard.Term,
+		p.disk.w.logf("n%d durable: batch %x, term %d vote %d, log %d + %d of term %d", p.disk.host.id, i.Number, i.Hard.Term,
 			i.Hard.Vote, i.First-1, i.Count, i.Term)
 	}
 	if i.Count > 0 {
@@ -151,7 +151,7 @@ func (p *platter) add(i *journal.Inspected, run []byte) error {
 	}
 	w := p.disk.w
 	for k := int(i.First); k <= len(p.log); k++ {
-		if err := w.matches(p.disk.node.id, uint64(k), p.log[k-1]); err != nil {
+		if err := w.matches(p.disk.host.id, uint64(k), p.log[k-1]); err != nil {
 			return err
 		}
 	}
@@ -183,16 +183,16 @@ func (p *platter) had(i, term uint64) (entry, bool) {
 	if i > 0 && i <= uint64(len(p.log)) && p.log[i-1].term == term {
 		return p.log[i-1], true
 	}
-	if k := i - uint64(p.gone) - 1; i > uint64(p.gone) && k < uint64(len(p.ghosts)) && p.ghosts[k].term == term {
-		return p.ghosts[k], true
+	if k := i - uint64(p.lostAfter) - 1; i > uint64(p.lostAfter) && k < uint64(len(p.lostEntries)) && p.lostEntries[k].term == term {
+		return p.lostEntries[k], true
 	}
 	return entry{}, false
 }
 
 // lose keeps what an opening did not find.
 func (p *platter) lose(last uint64) {
-	if len(p.ghosts) == 0 && last < uint64(len(p.log)) {
-		p.gone, p.ghosts = int(last), slices.Clone(p.log[last:])
+	if len(p.lostEntries) == 0 && last < uint64(len(p.log)) {
+		p.lostAfter, p.lostEntries = int(last), slices.Clone(p.log[last:])
 	}
 }
 

@@ -43,15 +43,15 @@ const (
 // event is something that happens at a time. life is its member's: events of
 // an earlier life are void.
 type event struct {
-	at    int64
-	seq   uint64
-	kind  eventKind
-	node  *node
-	life  int
-	link  *link
-	frame *frame
-	n     int
-	call  func()
+	at         int64
+	seq        uint64
+	kind       eventKind
+	host       *host
+	life       int
+	connection *connection
+	frame      *frame
+	n          int
+	call       func()
 }
 
 // World is one cluster in one seed.
@@ -64,7 +64,7 @@ type World struct {
 	out   io.Writer // transcript; nil: none
 
 	sched, rng random
-	nodes      []*node
+	hosts      []*host
 	net        network
 	clients    []*client
 	judge      judge
@@ -76,7 +76,7 @@ type World struct {
 	calm      int64 // when all members were equal after the healing
 	calmTerm  uint64
 	failure   *Failure
-	onElected func(n *node) // of a fault that waits for a leader
+	onElected func(h *host) // of a fault that waits for a leader
 	ended     bool
 	checked   int // histories that Porcupine has judged
 }
@@ -130,14 +130,14 @@ func newWorld(p *Plan, out io.Writer) *World {
 	w.judge.init(w)
 	w.net.init(w, root.fork(3))
 	for i := range p.Members {
-		w.nodes = append(w.nodes, newNode(w, uint64(i+1), root.fork(uint64(10+i))))
+		w.hosts = append(w.hosts, newHost(w, uint64(i+1), root.fork(uint64(10+i))))
 	}
 	w.net.wire()
 	for i := range p.Clients {
 		w.clients = append(w.clients, newClient(w, i, root.fork(uint64(100+i))))
 	}
-	for _, n := range w.nodes {
-		w.later(w.rng.between(0, 20*ms), n.start)
+	for _, h := range w.hosts {
+		w.later(w.rng.between(0, 20*ms), h.start)
 	}
 	for i := range p.Faults {
 		w.push(event{at: p.Faults[i].At, kind: evFault, n: i})
@@ -149,14 +149,14 @@ func newWorld(p *Plan, out io.Writer) *World {
 func (w *World) run() {
 	for len(w.heap) > 0 && w.failure == nil && !w.ended {
 		e := w.pop()
-		if e.node != nil && e.life != e.node.life {
+		if e.host != nil && e.life != e.host.life {
 			continue
 		}
 		w.now = e.at
 		w.events++
 		w.trace = mix(w.trace, uint64(e.at)<<4|uint64(e.kind))
-		if e.node != nil {
-			w.trace = mix(w.trace, e.node.id)
+		if e.host != nil {
+			w.trace = mix(w.trace, e.host.id)
 		}
 		w.dispatch(&e)
 	}
@@ -168,21 +168,21 @@ func (w *World) run() {
 func (w *World) dispatch(e *event) {
 	switch e.kind {
 	case evTurn:
-		if e.n == e.node.token {
-			e.node.turn()
+		if e.n == e.host.token {
+			e.host.turn()
 		}
 	case evTick:
-		e.node.tick()
+		e.host.tick()
 	case evFrame:
-		e.link.arrive(e.frame)
+		e.connection.arrive(e.frame)
 	case evConnect:
-		e.link.connect()
+		e.connection.connect()
 	case evFetch:
-		e.node.fetch(e.n)
+		e.host.fetch(e.n)
 	case evClient:
 		w.clients[e.n].act()
 	case evDrain:
-		e.node.roads[e.n].drain()
+		e.host.clientLanes[e.n].drain()
 	case evFault:
 		f := &w.plan.Faults[e.n]
 		w.logf("FAULT %v", *f)
@@ -224,9 +224,9 @@ func (w *World) logf(format string, args ...any) {
 func (w *World) result() *Result {
 	r := &Result{Plan: w.plan, Trace: w.trace, Events: w.events, Simulated: w.now, Ops: len(w.judge.ops) - 1,
 		Commits: w.judge.commit, Faults: w.faults, Marks: w.marks, Failure: w.failure, Answered: w.judge.answered, Histories: w.checked}
-	for _, n := range w.nodes {
-		if n.lost != "" {
-			r.Stopped = append(r.Stopped, fmt.Sprintf("member %d: %s", n.id, n.lost))
+	for _, h := range w.hosts {
+		if h.lost != "" {
+			r.Stopped = append(r.Stopped, fmt.Sprintf("member %d: %s", h.id, h.lost))
 		}
 	}
 	return r

@@ -11,131 +11,131 @@ import (
 // were told.
 
 // sent: nothing is said that is not durable yet.
-func (j *judge) sent(n *node, m *raft.Message) {
-	w, p := j.w, &n.disk.said
-	h := raft.Hard{Term: p.hard.Term, Vote: p.hard.Vote}
-	speaks := func(ok bool) {
+func (j *judge) sent(h *host, m *raft.Message) {
+	w, p := j.w, &h.disk.platter
+	hard := raft.Hard{Term: p.hard.Term, Vote: p.hard.Vote}
+	durable := func(ok bool) {
 		if !ok {
-			w.fail("persist before speak", "member %d sends %v, its disk holds term %d vote %d log %d", n.id, m, h.Term,
-				h.Vote, len(p.log))
+			w.fail("persist before speak", "member %d sends %v, its disk holds term %d vote %d log %d", h.id, m, hard.Term,
+				hard.Vote, len(p.log))
 		}
 	}
 	switch m.Type {
 	case raft.Vote:
-		speaks(h.Term > m.Term || h.Term == m.Term && h.Vote == n.id)
-		j.vote(n.id, m.Term, n.id)
+		durable(hard.Term > m.Term || hard.Term == m.Term && hard.Vote == h.id)
+		j.vote(h.id, m.Term, h.id)
 	case raft.VoteAck:
 		if m.Reject {
 			w.hit(VoteRefused)
-			speaks(h.Term >= m.Term)
+			durable(hard.Term >= m.Term)
 			return
 		}
 		if m.LastResort {
 			w.hit(LastResort)
 		}
-		speaks(h.Term > m.Term || h.Term == m.Term && h.Vote == m.To)
-		if j.votes[[2]uint64{n.id, m.Term}] == m.To {
+		durable(hard.Term > m.Term || hard.Term == m.Term && hard.Vote == m.To)
+		if j.votes[[2]uint64{h.id, m.Term}] == m.To {
 			w.hit(VoteRepeated)
 		}
-		j.vote(n.id, m.Term, m.To)
+		j.vote(h.id, m.Term, m.To)
 	case raft.PreVoteAck:
 		if m.Reject {
 			w.hit(PreVoteRefused)
-			speaks(h.Term >= m.Term)
+			durable(hard.Term >= m.Term)
 		}
 	case raft.Append, raft.Heartbeat, raft.TimeoutNow:
-		speaks(h.Term >= m.Term && j.leaders[m.Term] == n.id)
+		durable(hard.Term >= m.Term && j.leaders[m.Term] == h.id)
 		switch m.Type {
 		case raft.Append:
-			j.sentAppend(n, m)
+			j.sentAppend(h, m)
 		case raft.Heartbeat:
-			if k := len(n.rounds); k == 0 || n.rounds[k-1].round < m.Round {
-				n.rounds = append(n.rounds, round{m.Round, w.now})
+			if k := len(h.rounds); k == 0 || h.rounds[k-1].round < m.Round {
+				h.rounds = append(h.rounds, round{m.Round, w.now})
 			}
 		}
 	case raft.HeartbeatAck:
-		if l := w.nodes[m.To-1]; !m.Reject {
-			l.agreed[n.id] = max(l.agreed[n.id], l.began(m.Round))
+		if l := w.hosts[m.To-1]; !m.Reject {
+			l.agreed[h.id] = max(l.agreed[h.id], l.began(m.Round))
 		}
 	case raft.AppendAck:
-		j.sentAck(n, m, speaks)
+		j.sentAck(h, m, durable)
 	}
 }
 
 // sentAppend: a leader sends its own log, as it is now.
-func (j *judge) sentAppend(n *node, m *raft.Message) {
+func (j *judge) sentAppend(h *host, m *raft.Message) {
 	if m.Count == 0 {
 		return
 	}
 	last := m.PrevIndex + uint64(m.Count)
-	if last > uint64(len(n.disk.said.log)) {
-		n.sentUndurable = true
+	if last > uint64(len(h.disk.platter.log)) {
+		h.sentUndurable = true
 	}
-	if last < n.core.Last() {
+	if last < h.core.Last() {
 		j.w.hit(RunCut)
 	}
 	for _, i := range [2]uint64{m.PrevIndex + 1, last} {
-		if t, ok := n.core.Term(i); !ok || t != m.EntryTerm {
-			j.w.fail("the log is what is sent", "member %d sends %v, its entry %d is of term %d", n.id, m, i, t)
+		if t, ok := h.core.Term(i); !ok || t != m.EntryTerm {
+			j.w.fail("the log is what is sent", "member %d sends %v, its entry %d is of term %d", h.id, m, i, t)
 		}
 	}
 }
 
 // sentAck: what is acknowledged is durable, and is the leader's.
-func (j *judge) sentAck(n *node, m *raft.Message, speaks func(bool)) {
-	w, p := j.w, &n.disk.said
-	speaks(p.hard.Term >= m.Term)
+func (j *judge) sentAck(h *host, m *raft.Message, durable func(bool)) {
+	w, p := j.w, &h.disk.platter
+	durable(p.hard.Term >= m.Term)
 	if m.Reject {
 		w.hit(AppendRejected)
 		return
 	}
-	k := [2]uint64{n.id, m.Term}
+	k := [2]uint64{h.id, m.Term}
 	j.acked[k] = max(j.acked[k], m.Match)
 	if m.Match == 0 {
 		return
 	}
-	if m.Match == n.lastAck {
+	if m.Match == h.lastAck {
 		w.hit(AppendRepeated)
 	}
-	n.lastAck = m.Match
+	h.lastAck = m.Match
 	e, ok := p.at(m.Match)
-	t, known := n.core.Term(m.Match)
-	speaks(ok && (!known || e.term == t))
-	if v := n.core.Verified(); n.core.Hard().Term == m.Term && m.Match > v {
-		w.fail("acknowledged is the leader's", "member %d sends %v, the leader has shown that the logs agree up to %d", n.id, m, v)
+	t, known := h.core.Term(m.Match)
+	durable(ok && (!known || e.term == t))
+	if v := h.core.Verified(); h.core.Hard().Term == m.Term && m.Match > v {
+		w.fail("acknowledged is the leader's", "member %d sends %v, the leader has shown that the logs agree up to %d", h.id, m, v)
 	}
-	l := w.nodes[m.To-1]
+	l := w.hosts[m.To-1]
 	if !l.up || l.core.Role() != raft.Leader || l.core.Hard().Term != m.Term {
 		return
 	}
 	if t, has := l.core.Term(m.Match); !has || ok && t != e.term {
-		w.fail("acknowledged is the leader's", "member %d sends %v, its disk holds term %d there, the leader %d", n.id, m,
+		w.fail("acknowledged is the leader's", "member %d sends %v, its disk holds term %d there, the leader %d", h.id, m,
 			e.term, t)
 	}
 }
 
 // counts: a leader counts what a member acknowledged in this term, no more.
-func (j *judge) counts(n *node) {
-	if n.core.Role() != raft.Leader {
+func (j *judge) counts(h *host) {
+	if h.core.Role() != raft.Leader {
 		return
 	}
-	term := n.core.Hard().Term
-	for _, o := range j.w.nodes {
-		p, ok := n.core.Member(o.id)
-		if o == n || !ok || p.Match == n.counted[o.id] {
+	term := h.core.Hard().Term
+	for _, o := range j.w.hosts {
+		p, ok := h.core.Member(o.id)
+		if o == h || !ok || p.Match == h.counted[o.id] {
 			continue
 		}
-		n.counted[o.id] = p.Match
+		h.counted[o.id] = p.Match
 		if said := j.acked[[2]uint64{o.id, term}]; p.Match > said {
 			j.w.fail("counted as acknowledged", "member %d leads term %d and counts member %d up to %d, which acknowledged %d in it",
-				n.id, term, o.id, p.Match, said)
+				h.id, term, o.id, p.Match, said)
 		}
 	}
 }
 
 // handsOver: whoever is told to take over has acknowledged all that the leader
 // had when it was told, in this term.
-func (j *judge) handsOver(l *link, m *raft.Message, last uint64) {
+func (j *judge) handsOver(l *connection, m *raft.Message, last uint64) {
 	j.w.hit(TransferAsked)
 	if said := j.acked[[2]uint64{m.To, m.Term}]; said < last {
 		j.w.fail("handed over to an equal", "member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
@@ -150,29 +150,29 @@ type round struct {
 }
 
 // began is when a member's round was first sent; 0: not in this life.
-func (n *node) began(number uint64) int64 {
-	i, ok := slices.BinarySearchFunc(n.rounds, number, func(r round, number uint64) int { return cmp.Compare(r.round, number) })
+func (h *host) began(number uint64) int64 {
+	i, ok := slices.BinarySearchFunc(h.rounds, number, func(r round, number uint64) int { return cmp.Compare(r.round, number) })
 	if !ok {
 		return 0
 	}
-	return n.rounds[i].at
+	return h.rounds[i].at
 }
 
 // confirmed: a read is answered when a majority has answered a round that was
 // begun after it (thesis 6.4), or when an entry is committed that was.
-func (j *judge) confirmed(n *node, o *operation, id int) {
-	if n.core.Commit() > o.last {
+func (j *judge) confirmed(h *host, o *operation, id int) {
+	if h.core.Commit() > o.last {
 		return
 	}
 	agreed := 1
-	for _, at := range n.agreed {
+	for _, at := range h.agreed {
 		if at >= o.invoked {
 			agreed++
 		}
 	}
-	if 2*agreed <= len(j.w.nodes) {
+	if 2*agreed <= len(j.w.hosts) {
 		j.w.fail("reads are confirmed", "member %d answers read %d, and %d of %d members have answered a round begun since it came",
-			n.id, id, agreed, len(j.w.nodes))
+			h.id, id, agreed, len(j.w.hosts))
 	}
 }
 
@@ -193,17 +193,17 @@ func (j *judge) answeredVote(member, term uint64) bool {
 // trusted: a member whose probation ends holds on its platter all that the
 // leader which ended it had when the member started; and what it had lost of what
 // is committed, as far as its copy was one of the majority.
-func (j *judge) trusted(n *node) {
-	p, term := &n.disk.said, n.core.Hard().Term
-	if l := n.led[j.leaders[term]]; l.term == term {
+func (j *judge) trusted(h *host) {
+	p, term := &h.disk.platter, h.core.Hard().Term
+	if l := h.led[j.leaders[term]]; l.term == term {
 		if _, ok := p.at(l.last); !ok {
-			j.w.fail("probation", "member %d leaves it without entry %d, which the leader of term %d had when it started", n.id,
+			j.w.fail("probation", "member %d leaves it without entry %d, which the leader of term %d had when it started", h.id,
 				l.last, term)
 			return
 		}
 	}
-	for k, g := range p.ghosts {
-		i := uint64(p.gone + 1 + k)
+	for k, g := range p.lostEntries {
+		i := uint64(p.lostAfter + 1 + k)
 		if i > j.commit {
 			return
 		}
@@ -211,14 +211,14 @@ func (j *judge) trusted(n *node) {
 			continue
 		}
 		holders := 0
-		for _, o := range j.w.nodes {
-			if _, ok := o.disk.said.had(i, g.term); ok && o != n {
+		for _, o := range j.w.hosts {
+			if _, ok := o.disk.platter.had(i, g.term); ok && o != h {
 				holders++
 			}
 		}
-		if 2*holders <= len(j.w.nodes) {
+		if 2*holders <= len(j.w.hosts) {
 			j.w.fail("probation", "member %d leaves it without entry %d of term %d, which it had lost and %d of the others' %d disks hold",
-				n.id, i, g.term, holders, len(j.w.nodes)-1)
+				h.id, i, g.term, holders, len(j.w.hosts)-1)
 			return
 		}
 	}
