@@ -23,7 +23,7 @@ func (w *World) heal() {
 	w.net.clog = [16][16]int64{}
 	for _, h := range w.hosts {
 		h.paused, h.busy, h.stalledTo, h.applyStall = 0, min(h.busy, w.now), 0, 0
-		h.armed, h.armedRole, h.armedQueue = 0, 0, 0
+		h.crashPlan = crashPlan{}
 		h.disk.heal()
 		for _, r := range h.clientLanes {
 			r.slow = 0

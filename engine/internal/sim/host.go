@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
-	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
@@ -15,63 +14,95 @@ import (
 	"github.com/ringraft/ringraft/ziplist"
 )
 
-// host is one member: a disk that stays, and a process that comes and goes.
+// host is one host of the cluster: a disk that stays, and a process, a member,
+// that comes and goes.
 type host struct {
-	w    *World
-	id   uint64
-	rng  random
-	disk *disk
+	w           *World
+	id          uint64
+	rng         random
+	disk        *disk
+	connections []*connection // to the others
+	localClock
+	health
 
-	// The process; void while down.
-	up          bool
-	life        int
-	member      *member.Member
-	core        *raft.Core       // the member's
-	store       *ziplist.Store   // the member's
-	apply       *pipeline.Apply  // the member's
-	replica     *replica.Replica // the member's
-	journal     *journal.Journal
-	machine     *machine
+	process
+	schedule
+	crashPlan
+	observed
+}
+
+// localClock is the monotonic clock: it said clock at the world's time real.
+type localClock struct {
+	rate        int64 // millionths that it is fast
+	clock, real int64
+}
+
+// health is what faults have taken from the disk, and what the member knows of it.
+type health struct {
+	suspect   bool // a fault took something from the disk that it has not got back
+	settling  bool // it has got it back, and its disk does not say so yet
+	probation bool
+	damaged   bool
+	lost      string // what it named as lost, refusing to go on
+	dead      bool   // for good
+}
+
+// process is what runs, and is void while it is down. A life is one process.
+type process struct {
+	up       bool
+	life     int
+	restarts int
+	founding bool // it has begun its journal, and its first entry is not durable yet
+
+	member  *member.Member
+	core    *raft.Core       // the member's
+	store   *ziplist.Store   // the member's
+	apply   *pipeline.Apply  // the member's
+	replica *replica.Replica // the member's
+	journal *journal.Journal
+	machine *machine
+
 	clientLanes []*clientLane
 	lanes       []*pipeline.Lane
 	reads       [16]*journalRead // of the journal, by whom they are for; 0: apply
-	connections []*connection    // to the others
-	founding    bool
+}
 
-	token, armed  int // of the turn scheduled; crash at this many effects from now, 0: none
-	turnAt        int64
-	armedRole     int   // crash so many effects after its next change of role
-	armedQueue    int   // or after a second group is queued
-	busy          int64 // an inline write holds the loop until then
-	paused        int64 // resumes then
-	stalled       replica.Part
-	stalledTo     int64
-	applyStall    int64
-	hold          bool  // its readers of the journal stand still
-	rate          int64 // millionths that its clock is fast
-	clock, real   int64 // its clock said clock at real
+// schedule says when the process runs next, and what keeps it from running.
+type schedule struct {
+	token      int   // of the turn that is scheduled
+	turnAt     int64 // when it is; 0: none
+	busy       int64 // an inline write holds the loop until then
+	paused     int64 // the process is stopped until then
+	stalled    replica.Part
+	stalledTo  int64 // those parts stand still until then
+	applyStall int64 // and apply until then
+	hold       bool  // its readers of the journal stand still
+}
+
+// crashPlan says at which effect from now the process dies; 0: at none.
+type crashPlan struct {
+	armed      int
+	armedRole  int // so many after its next change of role
+	armedQueue int // so many after a second group is queued
+}
+
+// observed is what the judges remember of a member.
+type observed struct {
 	seenCommit    uint64
 	seenApplied   uint64
 	hard          raft.Hard // newest ever durable, as recovered or reported
-	suspect       bool      // a fault took something from the disk that it has not got back
-	settling      bool      // it has got it back, and its disk does not say so yet
-	probation     bool
-	damaged       bool
-	lost          string // what it named as lost, refusing to go on
-	dead          bool   // for good
 	role          raft.Role
 	term          uint64 // of role
 	noop          uint64 // index of its no-op, when it leads
 	lastAck       uint64
+	sentUndurable bool  // it has sent, as a leader, what its own disk lacks
 	quiet         int64 // since when it has led without hearing a majority
-	looked        int64
+	looked        int64 // when that was judged last
 	heard         [16]int64
 	counted       [16]uint64 // what it counts of the others, when it leads
 	led           [16]lead   // who led when it started
 	rounds        []round    // of heartbeats, as first sent
 	agreed        [16]int64  // when the newest round began that each of the others answered
-	sentUndurable bool
-	restarts      int
 }
 
 // lead is a member's term, when it leads, and where its log ends.
@@ -81,7 +112,7 @@ type lead struct{ term, last uint64 }
 type crashed struct{}
 
 func newHost(w *World, id uint64, rng random) *host {
-	h := &host{w: w, id: id, rng: rng, clock: 1}
+	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.setRate()
 	return h
@@ -100,8 +131,6 @@ func (h *host) local() int64 {
 	d := h.w.now - h.real
 	return h.clock + d + d/1e6*h.rate
 }
-
-const cluster = 77 // any number: all members are told the same
 
 // start boots the process from what the disk holds.
 func (h *host) start() {
@@ -169,119 +198,6 @@ func (h *host) noteRecovery(rec *journal.Recovery) {
 	}
 	h.lost, h.settling = "", false
 }
-
-// boot builds the member, as the engine does.
-func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
-	w, p := h.w, h.w.plan
-	ids := make([]uint64, len(voters))
-	for i := range voters {
-		ids[i] = uint64(voters[i])
-	}
-	seed := h.rng.next()
-	h.machine = newMachine(h, p.Keys)
-	h.reads, h.clientLanes, h.lanes = [16]*journalRead{}, nil, nil
-	for i := range p.Lanes {
-		h.addLane(i)
-	}
-	m, err := member.Build(member.Config{ID: h.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
-		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat), Election: time.Duration(p.Election),
-			Stall: time.Duration(p.Election)},
-		Sizes:   member.Sizes{Slots: p.Slots, FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
-		Journal: j, Machine: h.machine, Lanes: func() []*pipeline.Lane { return h.lanes }, Link: h.linkTo, Start: h.startRead,
-		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
-			Background: h.background},
-		Serial: p.Serial, OnRole: h.onRole, OnConfig: decodeVoters, OnEvent: h.onEvent, Timing: noTiming{}, Clock: h.local}, rec)
-	if err == nil {
-		err = j.SetMetadata(voters)
-	}
-	if err != nil {
-		w.fail("recovery", "member %d: %v", h.id, err)
-		return
-	}
-	h.up, h.member, h.journal = true, m, j
-	h.core, h.store, h.apply, h.replica = m.Core(), m.Store(), m.Apply(), m.Replica()
-	h.founding, h.armed, h.armedRole, h.armedQueue, h.busy, h.turnAt = rec.Fresh, 0, 0, 0, 0, 0
-	h.stalledTo, h.applyStall, h.hold = 0, 0, false
-	h.seenCommit, h.seenApplied, h.sentUndurable = h.core.Commit(), 0, false
-	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
-	h.clock, h.real = 1, w.now
-	h.rounds, h.agreed = h.rounds[:0], [16]int64{}
-	for _, o := range w.hosts {
-		h.led[o.id] = lead{}
-		if o != h && o.up && o.core.Role() == raft.Leader {
-			h.led[o.id] = lead{o.core.Hard().Term, o.core.Last()}
-		}
-	}
-	j.OnDone(func() { h.wake(0) })
-	if rec.Fresh {
-		m.Bootstrap(voters)
-	}
-	m.Begin()
-	w.at(p.Heartbeat/2, event{kind: evTick, host: h, life: h.life})
-	h.wake(0)
-	w.net.started(h)
-}
-
-// linkTo is the link to another member; links outlive the process.
-func (h *host) linkTo(id uint64) peer.Link {
-	for _, l := range h.connections {
-		if l.to.id == id {
-			return l
-		}
-	}
-	return nil
-}
-
-// onEvent takes what the member has to tell its operator.
-func (h *host) onEvent(e member.Event) {
-	switch e.Kind {
-	case member.HandingOver:
-		h.w.hit(StallHandedOver)
-	case member.SteppedDown:
-		h.w.hit(StallSteppedDown)
-	}
-	h.w.logf("n%d notifies: event %d, member %d, write of %v, %v", h.id, e.Kind, e.Member, e.Age, e.Err)
-}
-
-// verifyStore holds what a store packed against its checksums, at the end of
-// a life.
-func (h *host) verifyStore() {
-	if err := h.store.Verify(); err != nil {
-		h.w.fail("memory", "member %d: %v", h.id, err)
-	}
-	if h.store.Stats().Unpacked > 0 {
-		h.w.hit(Unpacked)
-	}
-}
-
-// background runs the store's tasks at once, later, or refuses them.
-func (h *host) background(task func()) bool {
-	switch h.rng.n(4) {
-	case 0:
-		return false
-	case 1:
-		task()
-	default:
-		h.w.later(h.rng.tail(h.w.plan.DiskMean), task)
-	}
-	h.w.hit(Packed)
-	return true
-}
-
-func decodeVoters(index uint64, data []byte) (raft.Configuration, error) {
-	c := raft.Configuration{Index: index}
-	for _, v := range data {
-		c.Voters = append(c.Voters, uint64(v))
-	}
-	return c, nil
-}
-
-type noTiming struct{}
-
-func (noTiming) Claimed(int64, int64)   {}
-func (noTiming) Durable(int64, int64)   {}
-func (noTiming) Committed(int64, int64) {}
-func (noTiming) Applied(int64)          {}
 
 // refuse deals with a journal that does not open.
 func (h *host) refuse(err error) {
@@ -377,123 +293,6 @@ func (h *host) down() {
 // restart starts the process again after a while.
 func (h *host) restart(lo, hi int64) { h.w.later(h.rng.between(lo, hi), h.start) }
 
-// wake schedules a turn.
-func (h *host) wake(delay int64) {
-	t := h.w.now + delay
-	if h.turnAt != 0 && h.turnAt <= t {
-		return
-	}
-	h.turnAt = t
-	h.token++
-	h.w.push(event{at: t, kind: evTurn, host: h, life: h.life, n: h.token})
-}
-
-// tick lets the process notice that time passes. The engine's ticking goroutine
-// goes on while the polling one hangs in a write, but not while the process is
-// stopped.
-func (h *host) tick() {
-	w := h.w
-	if h.paused <= w.now {
-		h.member.Watch(h.local())
-	}
-	t := w.plan.Heartbeat / 2
-	w.at(t-t/1e6*h.rate, event{kind: evTick, host: h, life: h.life})
-	h.wake(0)
-}
-
-// turn polls the member's stages: all of them, or, as threads might, some.
-func (h *host) turn() {
-	w := h.w
-	h.turnAt = 0
-	if !h.up {
-		return
-	}
-	if until := max(h.busy, h.paused); until > w.now {
-		h.wake(until - w.now)
-		return
-	}
-	if h.armed > 0 || h.armedRole > 0 || h.armedQueue > 0 {
-		if h.turnArmed() {
-			h.crash()
-			h.restart(10*ms, 2*sec)
-			return
-		}
-	} else {
-		h.work()
-	}
-	if h.up {
-		h.after()
-	}
-}
-
-// turnArmed reports that power went during the turn.
-func (h *host) turnArmed() (cut bool) {
-	defer func() {
-		if x := recover(); x != nil {
-			if _, ok := x.(crashed); !ok {
-				panic(x)
-			}
-			cut = true
-		}
-	}()
-	h.work()
-	return false
-}
-
-func (h *host) work() {
-	w, p := h.w, h.w.plan
-	parts, later := replica.All, false
-	if p.Partial > 0 && !w.healed && w.sched.chance(p.Partial) {
-		parts = replica.Part(w.sched.next()) | replica.Ticks
-		later = true
-		w.hit(StagesApart)
-	}
-	if h.stalledTo > w.now {
-		parts &^= h.stalled
-	}
-	worked := h.member.Turn(h.local(), parts)
-	w.judge.committed(h)
-	if h.applyStall <= w.now && !(later && w.sched.chance(0.5)) {
-		k, more := h.member.PollApply()
-		worked += k
-		if more {
-			worked++
-		}
-	}
-	if worked > 0 || later {
-		h.wake(p.Gap)
-	}
-}
-
-// after is what follows every poll; then the judges look.
-func (h *host) after() {
-	w := h.w
-	err := h.member.After(h.local())
-	w.judge.turned(h)
-	if w.failure != nil {
-		return
-	}
-	if err != nil {
-		h.stop(err)
-		return
-	}
-	if h.founding && h.journal.Durable() > 0 {
-		h.founding = false
-		w.net.started(h)
-	}
-	if h.probation && !h.core.Probation() {
-		w.judge.trusted(h)
-		h.probation, h.suspect, h.settling = false, false, true
-		h.disk.platter.lostEntries = nil
-		w.hit(ProbationEnded)
-		if h.damaged {
-			w.hit(DamageFilled)
-		}
-		w.logf("n%d: probation ended", h.id)
-	}
-	h.settling = h.settling && h.disk.platter.incomplete
-}
-
 // stop is the end of a process that lost its ground: it answers what it can.
 func (h *host) stop(err error) {
 	w := h.w
@@ -507,75 +306,13 @@ func (h *host) stop(err error) {
 	h.restart(50*ms, 2*sec)
 }
 
-func (h *host) onRole(role raft.Role, leader, term uint64) {
-	w := h.w
-	w.logf("n%d is %v in term %d, leader %d", h.id, role, term, leader)
-	if h.armedRole > 0 {
-		h.armed, h.armedRole = h.armedRole, 0
+// verifyStore holds what a store packed against its checksums, at the end of
+// a life.
+func (h *host) verifyStore() {
+	if err := h.store.Verify(); err != nil {
+		h.w.fail("memory", "member %d: %v", h.id, err)
 	}
-	was := h.role
-	switch {
-	case role == raft.Leader:
-		h.noop, h.quiet, h.looked, h.counted = h.core.Last(), w.now, w.now, [16]uint64{}
-		w.judge.elected(h, term)
-	case was == raft.Leader && term == h.term:
-		w.hit(SteppedDown)
-	case was == raft.Leader:
-		w.hit(LeaderDeposed)
-	case role == raft.PreCandidate && (was == raft.PreCandidate || was == raft.Candidate):
-		w.hit(SplitVote)
-	case was == raft.Candidate && leader != 0 && term == h.term:
-		w.hit(CandidateYielded)
+	if h.store.Stats().Unpacked > 0 {
+		h.w.hit(Unpacked)
 	}
-	if role == raft.Follower && leader != 0 && w.judge.leaders[h.term] == h.id && term > h.term {
-		w.hit(OldLeaderRejoined)
-	}
-	h.role, h.term = role, term
-}
-
-// journalRead is a read of the journal that the member has asked for. It is done
-// later, as another goroutine would do it.
-type journalRead struct {
-	*member.Read
-	worked bool  // it has been read, and is not told yet
-	due    int64 // it is told then
-}
-
-// startRead is the member's Start.
-func (h *host) startRead(job member.Job) {
-	r := &journalRead{Read: job.(*member.Read)}
-	h.reads[r.For] = r
-	if r.For == 0 {
-		h.w.hit(AppliedFromJournal)
-	} else {
-		h.w.hit(CaughtUpFromJournal)
-	}
-	h.w.at(h.rng.tail(h.disk.mean), event{kind: evFetch, host: h, life: h.life, n: int(r.For)})
-}
-
-// fetch reads what was asked for, and then tells. Both take their time: a disk
-// that hangs hangs for readers too, and the reader's thread may stand still
-// with what it has read.
-func (h *host) fetch(id int) {
-	r, w := h.reads[id], h.w
-	if !r.worked {
-		r.Work()
-		r.worked = true
-		r.due = max(h.disk.Stalled, w.now+h.rng.tail(w.plan.ReadDelay))
-	}
-	if !w.healed && (h.hold || r.due > w.now) { // in steps, for healing ends it
-		step := 50 * ms
-		if !h.hold {
-			step = min(step, r.due-w.now)
-		}
-		w.at(step, event{kind: evFetch, host: h, life: h.life, n: id})
-		return
-	}
-	if r.For > 0 && r.Err == nil {
-		if t, ok := h.core.Term(r.Run.First + uint64(r.Run.Count) - 1); !ok || t != r.Run.Term {
-			w.hit(ReadOverruled)
-		}
-	}
-	r.Done()
-	h.wake(0)
 }

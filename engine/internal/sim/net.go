@@ -145,12 +145,6 @@ func (l *connection) broken() {
 	l.dial(l.w.net.rng.between(5*ms, 250*ms))
 }
 
-func (h *host) wakeUp() {
-	if h.up {
-		h.wake(0)
-	}
-}
-
 // State implements peer.Link.
 func (l *connection) State() (uint64, int) { return l.conn, l.grant }
 

@@ -118,10 +118,10 @@ func explain(t *testing.T, p *Plan, f *Failure) {
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	shown := lines[max(0, len(lines)-80):]
 	t.Errorf("%v\nreplay: make sim SEED=%d\nshrunk to %d faults: %s\n%s\nthe last %d of %d lines:\n%s\n%v\n%s", f, f.Seed,
-		len(small.Faults), small.Shape(), schedule(small), len(shown), len(lines), strings.Join(shown, "\n"), g, r.Failure.Stack)
+		len(small.Faults), small.Shape(), faultList(small), len(shown), len(lines), strings.Join(shown, "\n"), g, r.Failure.Stack)
 }
 
-func schedule(p *Plan) string {
+func faultList(p *Plan) string {
 	var b strings.Builder
 	for _, f := range p.Faults {
 		fmt.Fprintf(&b, "  %s %v\n", seconds(f.At), f)
