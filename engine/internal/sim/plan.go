@@ -37,6 +37,18 @@ type Plan struct {
 	Duration int64 // ns of faults; then everything heals
 	Down     int   // members that stay down for good after the healing
 
+	MemberPlan
+	NetworkPlan
+	DiskPlan
+	TurnPlan
+
+	Clients []ClientPlan
+	Keys    int
+	Faults  []Fault
+}
+
+// MemberPlan is how every member is configured. Sizes are bytes.
+type MemberPlan struct {
 	Heartbeat, Election int64
 	Serial              bool
 	Slots, Cells, Lanes int
@@ -47,25 +59,28 @@ type Plan struct {
 	Codec               ziplist.Codec
 	Segment             int64
 	Inbox               int
+}
 
-	Clients []ClientPlan
-	Keys    int
-
-	// Network.
+// NetworkPlan is the quality of the network. The rates are of frames.
+type NetworkPlan struct {
 	Datagrams             bool // frames pass each other, are lost and repeated one by one
 	Delay                 int64
 	Loss, Repeat, Corrupt float64
 	Echo                  float64 // frames that arrive once more, much later
-	// Disk.
+}
+
+// DiskPlan is the quality of the disks.
+type DiskPlan struct {
 	DiskMean  int64
-	ReadDelay int64 // mean time from a read of the journal to the reader's word of it
-	Grain     int
-	// Pipeline.
+	ReadDelay int64 // mean time between a read of the journal and its completion
+	Grain     int   // bytes that are written whole or not at all
+}
+
+// TurnPlan is how members are scheduled.
+type TurnPlan struct {
 	Partial float64 // chance that a turn leaves parts out
 	Gap     int64   // between turns of a busy member
 	Skew    int64   // clocks differ by up to so many millionths
-
-	Faults []Fault
 }
 
 // ClientPlan is one client.

@@ -23,43 +23,11 @@ import (
 	"runtime/debug"
 )
 
-type eventKind uint8
-
-const (
-	evTurn eventKind = iota + 1
-	evTick
-	evDisk
-	evFrame
-	evConnect
-	evFetch
-	evClient
-	evDrain
-	evFault
-	evCall
-	evHeal
-	evCheck
-)
-
-// event is something that happens at a time. life is its member's: events of
-// an earlier life are void.
-type event struct {
-	at         int64
-	seq        uint64
-	kind       eventKind
-	host       *host
-	life       int
-	connection *connection
-	frame      *frame
-	n          int
-	call       func()
-}
-
 // World is one cluster in one seed.
 type World struct {
-	plan  *Plan
-	now   int64
-	seq   uint64
-	heap  []event
+	plan *Plan
+	now  int64
+	eventQueue
 	trace uint64
 	out   io.Writer // transcript; nil: none
 
@@ -69,16 +37,21 @@ type World struct {
 	clients    []*client
 	judge      judge
 
-	marks     [markers]uint64
-	faults    [faultKinds]int
-	events    uint64
-	healed    bool
-	calm      int64 // when all members were equal after the healing
-	calmTerm  uint64
+	marks  [markers]uint64
+	faults [faultKinds]int
+	events uint64
+	healing
 	failure   *Failure
 	onElected func(h *host) // of a fault that waits for a leader
 	ended     bool
 	checked   int // histories that Porcupine has judged
+}
+
+// healing is how far the end of a run has come.
+type healing struct {
+	healed   bool  // no fault is left
+	calm     int64 // when all members were equal after that
+	calmTerm uint64
 }
 
 // Failure is a broken promise.
@@ -230,46 +203,4 @@ func (w *World) result() *Result {
 		}
 	}
 	return r
-}
-
-// The heap of events, by time and then by order of scheduling.
-
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
-
-func (w *World) push(e event) {
-	w.seq++
-	e.seq = w.seq
-	w.heap = append(w.heap, e)
-	h := w.heap
-	for i := len(h) - 1; i > 0; {
-		up := (i - 1) / 4
-		if !h[i].before(&h[up]) {
-			break
-		}
-		h[i], h[up] = h[up], h[i]
-		i = up
-	}
-}
-
-func (w *World) pop() event {
-	h := w.heap
-	top := h[0]
-	n := len(h) - 1
-	h[0], h[n] = h[n], event{}
-	h = h[:n]
-	for i := 0; ; {
-		least := i
-		for k := 4*i + 1; k <= 4*i+4 && k < n; k++ {
-			if h[k].before(&h[least]) {
-				least = k
-			}
-		}
-		if least == i {
-			break
-		}
-		h[i], h[least] = h[least], h[i]
-		i = least
-	}
-	w.heap = h
-	return top
 }
