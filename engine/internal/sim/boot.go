@@ -11,7 +11,7 @@ import (
 	"github.com/ringraft/ringraft/ziplist"
 )
 
-const cluster = 77 // any number: all members are told the same
+const cluster = 77 // any number, the same for all members
 
 // boot builds the member, as the engine does.
 func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
@@ -26,14 +26,20 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	for i := range p.Lanes {
 		h.addLane(i)
 	}
-	m, err := member.Build(member.Config{ID: h.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
-		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat), Election: time.Duration(p.Election),
-			Stall: time.Duration(p.Election)},
+	m, err := member.Build(member.Config{
+		ID: h.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
+		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat),
+			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
 		Sizes:   member.Sizes{Slots: p.Slots, FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
-		Journal: j, Machine: h.machine, Lanes: func() []*pipeline.Lane { return h.lanes }, Link: h.linkTo, Start: h.startRead,
-		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot, Codec: p.Codec,
-			Background: h.background},
-		Serial: p.Serial, OnRole: h.onRole, OnConfig: decodeVoters, OnEvent: h.onEvent, Timing: noTiming{}, Clock: h.local}, rec)
+		Journal: j, Machine: h.machine,
+		Lanes: func() []*pipeline.Lane { return h.lanes },
+		Link:  h.linkTo, Start: h.startRead,
+		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
+			Codec: p.Codec, Background: h.background},
+		Serial: p.Serial,
+		OnRole: h.onRole, OnConfig: decodeVoters, OnEvent: h.onEvent,
+		Timing: noTiming{}, Clock: h.local,
+	}, rec)
 	if err == nil {
 		err = j.SetMetadata(voters)
 	}
@@ -75,7 +81,7 @@ func (h *host) linkTo(id uint64) peer.Link {
 	return nil
 }
 
-// onEvent takes what the member has to tell its operator.
+// onEvent takes the events that an operator would see.
 func (h *host) onEvent(e member.Event) {
 	switch e.Kind {
 	case member.HandingOver:
@@ -83,7 +89,8 @@ func (h *host) onEvent(e member.Event) {
 	case member.SteppedDown:
 		h.w.hit(StallSteppedDown)
 	}
-	h.w.logf("n%d notifies: event %d, member %d, write of %v, %v", h.id, e.Kind, e.Member, e.Age, e.Err)
+	h.w.logf("n%d notifies: event %d, member %d, write of %v, %v", h.id, e.Kind, e.Member, e.Age,
+		e.Err)
 }
 
 func (h *host) onRole(role raft.Role, leader, term uint64) {

@@ -23,8 +23,10 @@ const maxCommand = 8 << 10
 
 func (h *host) addLane(id int) {
 	l := &clientLane{host: h, id: id}
-	l.lane = pipeline.NewLane(uint16(id), pipeline.LaneConfig{Cells: h.w.plan.Cells, Bytes: 1, Queries: 16 << 10, Replies: 16 << 10,
-		Notify: l.notify}, maxCommand, func() { h.wake(h.w.plan.Gap / 4) }, h.local)
+	sizes := pipeline.LaneConfig{Cells: h.w.plan.Cells, Bytes: 1, Queries: 16 << 10,
+		Replies: 16 << 10, Notify: l.notify}
+	wake := func() { h.wake(h.w.plan.Gap / 4) }
+	l.lane = pipeline.NewLane(uint16(id), sizes, maxCommand, wake, h.local)
 	l.pending = make([]int, l.lane.Cells())
 	l.mask = uint64(l.lane.Cells() - 1)
 	h.clientLanes = append(h.clientLanes, l)
@@ -56,7 +58,8 @@ func (l *clientLane) drain() {
 		op := l.pending[i]
 		l.pending[i] = 0
 		if op == 0 {
-			w.fail("one reply per request", "member %d: request %d is answered twice", l.host.id, c.Request)
+			w.fail("one reply per request", "member %d: request %d is answered twice", l.host.id,
+				c.Request)
 			return
 		}
 		w.judge.answer(l.host, op, c)
@@ -95,7 +98,8 @@ type client struct {
 }
 
 func newClient(w *World, id int, rng random) *client {
-	c := &client{w: w, id: id, rng: rng, plan: &w.plan.Clients[id], buf: make([]byte, 0, maxCommand)}
+	c := &client{w: w, id: id, rng: rng, plan: &w.plan.Clients[id],
+		buf: make([]byte, 0, maxCommand)}
 	c.host = c.rng.n(len(w.hosts))
 	w.at(c.rng.between(0, 300*ms), event{kind: evClient, n: id})
 	return c
@@ -131,7 +135,8 @@ func (c *client) issue(n int) {
 	w := c.w
 	h := w.hosts[c.host]
 	// A paused process is talked to as any other: what it is sent waits for it.
-	for i := 0; i < len(w.hosts) && (!h.up || h.founding || h.paused > w.now && c.rng.chance(0.3)); i++ {
+	avoid := func() bool { return h.paused > w.now && c.rng.chance(0.3) }
+	for i := 0; i < len(w.hosts) && (!h.up || h.founding || avoid()); i++ {
 		c.host = (c.host + 1) % len(w.hosts)
 		h = w.hosts[c.host]
 	}
@@ -178,7 +183,8 @@ func (c *client) one(h *host, l *clientLane) bool {
 		clear(b[commandBytes:])
 		request, err = l.lane.Write(b)
 		if err == nil {
-			c.lastWrite, c.lastLife, c.lastHost, c.lastLane, c.lastOp = request, h.life, c.host, l.id, op
+			c.lastWrite, c.lastOp = request, op
+			c.lastLife, c.lastHost, c.lastLane = h.life, c.host, l.id
 		}
 	}
 	if errors.Is(err, pipeline.ErrBusy) {
@@ -189,7 +195,8 @@ func (c *client) one(h *host, l *clientLane) bool {
 		return false
 	}
 	if l.pending[request&l.mask] != 0 {
-		w.fail("one reply per request", "request %d takes the place of one without an answer", request)
+		w.fail("one reply per request", "request %d takes the place of one without an answer",
+			request)
 		return false
 	}
 	l.pending[request&l.mask] = op

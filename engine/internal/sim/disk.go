@@ -11,8 +11,8 @@ import (
 )
 
 // disk is one member's directory and the device under it: what stays when the
-// process is gone. The fault model is simdisk's; the world gives it time, its
-// seed the choices, and what it says to be durable goes to the platter.
+// process ends. The fault model is simdisk's; time comes from the world, choices
+// come from the seed, and the platter takes note of what is durable.
 type disk struct {
 	*simdisk.Disk
 	*simdisk.Device
@@ -29,7 +29,7 @@ type disk struct {
 	full     bool      // no file is made or grows
 	old      []version // of the state file: what stood there before
 
-	platter platter // what the device has said to hold
+	platter platter // what the device has reported as durable
 }
 
 type version struct {
@@ -150,7 +150,7 @@ func (d *disk) remember(op *simdisk.Op) {
 	}
 }
 
-// whole says how many operations of a group that is cut short happened.
+// whole returns how many of the n operations of a group that is cut short happened.
 func (d *disk) whole(n int) int {
 	if d.Queued() > 1 {
 		d.w.hit(CrashTwoQueued)

@@ -15,7 +15,7 @@ func (w *World) faultForgetful(f *Fault) {
 		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
 		switch {
 		case !h.up || h.founding || h.suspect || h.probation:
-			return // one misfortune is enough
+			return // one damaged disk is enough
 		case h.core.Role() == raft.Leader:
 			leader = h
 		case victim == nil:
@@ -25,7 +25,8 @@ func (w *World) faultForgetful(f *Fault) {
 	if leader == nil || !w.mayDamage(victim) {
 		return
 	}
-	g := &forgetting{w: w, f: f, r: f.random(), behind: map[uint64]bool{}, victim: victim, knowing: []*host{victim}}
+	g := &forgetting{w: w, f: f, r: f.random(), behind: map[uint64]bool{}, victim: victim,
+		knowing: []*host{victim}}
 	for _, h := range w.hosts {
 		switch {
 		case h == victim:
@@ -53,8 +54,8 @@ type forgetting struct {
 	all     bool            // everybody forgets
 }
 
-// wait lets time pass until what is to be lost is the newest batch, for rot in
-// it is the least conspicuous.
+// wait lets time pass until what is to be lost is the newest batch, where
+// corruption is hardest to notice.
 func (g *forgetting) wait() {
 	w, late := g.w, g.w.now > g.f.At+g.f.Span*9/10
 	switch {
@@ -134,7 +135,7 @@ func (d *disk) forget(back int, r *random) bool {
 		data := file[b.off : b.off+int64(b.size)]
 		for whole := true; whole; { // until it is not in its padding
 			at := r.n(b.size)
-			for at%512 >= 508 || at < 24 { // not its tags: torn or rotten is told by them
+			for at%512 >= 508 || at < 24 { // not its tags, which tell torn from corrupt
 				at = r.n(b.size)
 			}
 			data[at] ^= 1 << r.n(8)
@@ -142,7 +143,8 @@ func (d *disk) forget(back int, r *random) bool {
 			whole = err == nil
 		}
 		d.platter.spoilt(&b)
-		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.host.id, b.number, b.first, b.first+uint64(b.count)-1)
+		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.host.id, b.number, b.first,
+			b.first+uint64(b.count)-1)
 		return true
 	}
 	return false

@@ -67,7 +67,7 @@ func (w *World) leaveDown() {
 	}
 }
 
-// check looks whether the cluster has converged, and whether it is late.
+// check asks whether the cluster has converged, and fails the run when it is late.
 func (w *World) check() {
 	since := w.now - w.plan.Duration
 	leader, why := w.converged()
@@ -105,7 +105,8 @@ const calmFor = 10
 func (w *World) stable(leader uint64, why string) {
 	switch {
 	case leader == 0 || w.hosts[leader-1].core.Hard().Term != w.calmTerm:
-		w.fail("stability", "%s after all were equal in term %d: %s", seconds(w.now-w.calm), w.calmTerm, why)
+		w.fail("stability", "%s after all were equal in term %d: %s", seconds(w.now-w.calm),
+			w.calmTerm, why)
 	case w.now-w.calm > calmFor*w.plan.Election:
 		w.end()
 	default:
@@ -124,7 +125,7 @@ func (w *World) late(what, why string) {
 	w.fail("liveness", "%s after the healing: %s (%s)", seconds(w.now-w.plan.Duration), what, why)
 }
 
-// excused: members that named what they lost are a reason to stand still.
+// excused reports that members have lost something, so that the cluster may stand still.
 func (w *World) excused() bool {
 	for _, h := range w.hosts {
 		if h.lost != "" || h.suspect || h.probation {
@@ -146,7 +147,8 @@ func (w *World) outstanding() (n int) {
 func (w *World) logOutstanding() {
 	for i := range w.judge.ops {
 		if o := &w.judge.ops[i]; i > 0 && o.state == waiting {
-			w.logf("operation %d waits: kind %d on n%d since %s, applied at %d", i, o.kind, o.host, seconds(o.invoked), o.appliedAt)
+			w.logf("operation %d waits: kind %d on n%d since %s, applied at %d", i, o.kind, o.host,
+				seconds(o.invoked), o.appliedAt)
 		}
 	}
 }
@@ -171,9 +173,11 @@ func (w *World) converged() (leader uint64, why string) {
 		case h.dead || h.lost != "":
 		case !h.up:
 			return leader, fmt.Sprintf("member %d is down: %s", h.id, h.lost)
-		case h.core.Last() != last || h.core.Commit() != commit || h.apply.Applied().Load() != commit || commit != last:
-			return leader, fmt.Sprintf("member %d has log %d, commit %d, applied %d; the leader %d, %d", h.id,
-				h.core.Last(), h.core.Commit(), h.apply.Applied().Load(), last, commit)
+		case h.core.Last() != last || h.core.Commit() != commit ||
+			h.apply.Applied().Load() != commit || commit != last:
+			return leader, fmt.Sprintf(
+				"member %d has log %d, commit %d, applied %d; the leader %d, %d",
+				h.id, h.core.Last(), h.core.Commit(), h.apply.Applied().Load(), last, commit)
 		case h.probation:
 			return leader, fmt.Sprintf("member %d is still on probation", h.id)
 		}
@@ -189,7 +193,7 @@ func (w *World) converged() (leader uint64, why string) {
 	return leader, ""
 }
 
-// end is the last look: nothing acknowledged is lost, all members are equal.
+// end judges the run as a whole: nothing acknowledged is lost, all members are equal.
 func (w *World) end() {
 	w.ended = true
 	for _, h := range w.hosts {
@@ -207,7 +211,8 @@ func (w *World) end() {
 			w.fail("no acknowledged write lost", "operation %d was acknowledged and is nowhere", i)
 		}
 		if o.state == notApplied && o.appliedAt != 0 {
-			w.fail("true outcomes", "operation %d was certainly not applied, and is at %d", i, o.appliedAt)
+			w.fail("true outcomes", "operation %d was certainly not applied, and is at %d", i,
+				o.appliedAt)
 		}
 	}
 	j.counters()
@@ -217,7 +222,8 @@ func (w *World) end() {
 		}
 		for k, v := range h.machine.values {
 			if h.apply.Applied().Load() == j.commit && v != j.model[k] {
-				w.fail("state-machine safety", "member %d ends with %d at key %d instead of %d", h.id, v, k, j.model[k])
+				w.fail("state-machine safety", "member %d ends with %d at key %d instead of %d",
+					h.id, v, k, j.model[k])
 			}
 		}
 	}
@@ -242,7 +248,8 @@ func (j *judge) counters() {
 	}
 	for k := range ok {
 		if k&1 == 1 && (j.model[k] < ok[k] || j.model[k] > ok[k]+maybe[k]) {
-			j.w.fail("counters", "key %d counted %d, acknowledged %d, perhaps %d more", k, j.model[k], ok[k], maybe[k])
+			j.w.fail("counters", "key %d counted %d, acknowledged %d, perhaps %d more", k,
+				j.model[k], ok[k], maybe[k])
 		}
 	}
 }

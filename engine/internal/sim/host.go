@@ -31,7 +31,7 @@ type host struct {
 	observed
 }
 
-// localClock is the monotonic clock: it said clock at the world's time real.
+// localClock is the host's monotonic clock. It showed clock at the world's time real.
 type localClock struct {
 	rate        int64 // millionths that it is fast
 	clock, real int64
@@ -40,7 +40,7 @@ type localClock struct {
 // health is what faults have taken from the disk, and what the member knows of it.
 type health struct {
 	suspect   bool // a fault took something from the disk that it has not got back
-	settling  bool // it has got it back, and its disk does not say so yet
+	settling  bool // it has got it back, and that is not recorded on its disk yet
 	probation bool
 	damaged   bool
 	lost      string // what it named as lost, refusing to go on
@@ -67,7 +67,7 @@ type process struct {
 	reads       [16]*journalRead // of the journal, by whom they are for; 0: apply
 }
 
-// schedule says when the process runs next, and what keeps it from running.
+// schedule is when the process runs next, and what keeps it from running.
 type schedule struct {
 	token      int   // of the turn that is scheduled
 	turnAt     int64 // when it is; 0: none
@@ -79,7 +79,7 @@ type schedule struct {
 	hold       bool  // its readers of the journal stand still
 }
 
-// crashPlan says at which effect from now the process dies; 0: at none.
+// crashPlan is at which effect from now the process dies; 0: at none.
 type crashPlan struct {
 	armed      int
 	armedRole  int // so many after its next change of role
@@ -126,7 +126,7 @@ func (h *host) setRate() {
 	}
 }
 
-// local is what its monotonic clock says.
+// local is the time on its monotonic clock.
 func (h *host) local() int64 {
 	d := h.w.now - h.real
 	return h.clock + d + d/1e6*h.rate
@@ -146,8 +146,9 @@ func (h *host) start() {
 	promised := h.disk.platter.log // recovery's own seal cuts what it did not find
 	h.disk.platter.opening = true
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", h.id), Mode: journal.Direct,
-		Identity: journal.Identity{Cluster: cluster, Replica: h.id}, SegmentBytes: p.Segment, GroupBytes: p.GroupBytes, ReadBytes: int(p.Segment / 8),
-		SealAfter: 20 * time.Millisecond, Metadata: voters, Foreground: true, Damaged: true, FS: h.disk, Device: h.disk})
+		Identity: journal.Identity{Cluster: cluster, Replica: h.id}, SegmentBytes: p.Segment,
+		GroupBytes: p.GroupBytes, ReadBytes: int(p.Segment / 8), SealAfter: 20 * time.Millisecond,
+		Metadata: voters, Foreground: true, Damaged: true, FS: h.disk, Device: h.disk})
 	h.disk.platter.log, h.disk.platter.opening = promised, false
 	if err != nil {
 		h.refuse(err)
@@ -160,8 +161,8 @@ func (h *host) start() {
 			w.later(50*ms, h.start)
 		})
 	}
-	w.logf("n%d starts: log %d-%d, commit %d, term %d vote %d, torn %d, probation %t", h.id, rec.First, rec.Last,
-		rec.Commit, rec.Hard.Term, rec.Hard.Vote, rec.Torn, rec.Probation)
+	w.logf("n%d starts: log %d-%d, commit %d, term %d vote %d, torn %d, probation %t", h.id,
+		rec.First, rec.Last, rec.Commit, rec.Hard.Term, rec.Hard.Vote, rec.Torn, rec.Probation)
 	h.noteRecovery(rec)
 	if err := h.disk.platter.recovered(j, rec); err != nil {
 		w.fail("recovery", "member %d: %v", h.id, err)
@@ -223,7 +224,8 @@ func (h *host) refuse(err error) {
 			w.fail("recovery", "member %d: %v", h.id, err)
 		}
 		h.lost = err.Error()
-	case strings.Contains(err.Error(), "no space left") || strings.Contains(err.Error(), "input/output error"):
+	case strings.Contains(err.Error(), "no space left") ||
+		strings.Contains(err.Error(), "input/output error"):
 	default:
 		w.fail("recovery", "member %d: unexpected: %v", h.id, err)
 	}
@@ -251,16 +253,19 @@ func (h *host) crash() {
 		return
 	}
 	w := h.w
-	w.logf("n%d crashes: %v term %d, log %d, durable %d, commit %d, applied %d", h.id, h.core.Role(), h.core.Hard().Term,
-		h.core.Last(), len(h.disk.platter.log), h.core.Commit(), h.apply.Applied().Load())
+	w.logf("n%d crashes: %v term %d, log %d, durable %d, commit %d, applied %d", h.id,
+		h.core.Role(), h.core.Hard().Term, h.core.Last(), len(h.disk.platter.log), h.core.Commit(),
+		h.apply.Applied().Load())
 	h.verifyStore()
 	if h.founding && h.journal.Durable() == 0 {
 		w.hit(CrashAtFounding)
 	}
-	if h.core.Role() == raft.Leader && h.sentUndurable && uint64(len(h.disk.platter.log)) < h.core.Last() {
+	lacks := uint64(len(h.disk.platter.log)) < h.core.Last()
+	if h.core.Role() == raft.Leader && h.sentUndurable && lacks {
 		w.hit(CrashAfterSend)
 	}
-	if hard := h.disk.platter.hard; hard.Vote != 0 && hard.Vote != h.id && !w.judge.answeredVote(h.id, hard.Term) {
+	hard := h.disk.platter.hard
+	if hard.Vote != 0 && hard.Vote != h.id && !w.judge.answeredVote(h.id, hard.Term) {
 		w.hit(CrashBeforeReply)
 	}
 	h.disk.powerCut()
@@ -280,7 +285,8 @@ func (h *host) down() {
 		r.closed()
 	}
 	h.w.net.stopped(h)
-	h.member, h.core, h.journal, h.store, h.apply, h.replica, h.machine = nil, nil, nil, nil, nil, nil, nil
+	h.member, h.core, h.store, h.apply, h.replica = nil, nil, nil, nil, nil
+	h.journal, h.machine = nil, nil
 	all := true
 	for _, o := range h.w.hosts {
 		all = all && !o.up
@@ -293,7 +299,7 @@ func (h *host) down() {
 // restart starts the process again after a while.
 func (h *host) restart(lo, hi int64) { h.w.later(h.rng.between(lo, hi), h.start) }
 
-// stop is the end of a process that lost its ground: it answers what it can.
+// stop ends a process that cannot go on, as the engine does: it answers what it can.
 func (h *host) stop(err error) {
 	w := h.w
 	w.logf("n%d stops: %v", h.id, err)

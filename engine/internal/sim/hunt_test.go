@@ -40,7 +40,8 @@ func (m *mutant) apply(root string) (string, error) {
 		return "", err
 	}
 	if n := strings.Count(string(b), m.old); n != 1 {
-		return "", fmt.Errorf("%s: its line stands %d times in %s: mend the mutant", m.name, n, m.file)
+		return "", fmt.Errorf("%s: its line stands %d times in %s: mend the mutant", m.name, n,
+			m.file)
 	}
 	text := strings.Replace(string(b), m.old, m.new, 1)
 	_, err = parser.ParseFile(token.NewFileSet(), m.file, text, 0)
@@ -67,7 +68,7 @@ func TestMutantsApply(t *testing.T) {
 	}
 }
 
-// TestHunt looks for a failure and tells what it took; mutants are run by it.
+// TestHunt looks for a failure and prints what it took. TestMutants runs it in every mutant.
 func TestHunt(t *testing.T) {
 	if *flagHunt == 0 {
 		t.Skip("-sim.hunt says no number")
@@ -80,7 +81,8 @@ func TestHunt(t *testing.T) {
 	}
 	f := r.Failures[0]
 	text := strings.Split(f.Text, "\n")[0]
-	fmt.Printf("FOUND %d seeds %.1f s seed %d %s: %.110s\n", r.Seeds, r.Elapsed.Seconds(), f.Seed, f.Judge, text)
+	fmt.Printf("FOUND %d seeds %.1f s seed %d %s: %.110s\n", r.Seeds, r.Elapsed.Seconds(), f.Seed,
+		f.Judge, text)
 }
 
 var huntLine = regexp.MustCompile(`(FOUND|SURVIVED) (\d+) seeds ([\d.]+) s ?(.*)`)
@@ -109,8 +111,8 @@ func TestMutants(t *testing.T) {
 	}
 	slices.Sort(seeds)
 	if len(seeds) > 0 {
-		fmt.Printf("%d found, median %d seeds, most %d; %.0f s\n", len(seeds), seeds[len(seeds)/2], seeds[len(seeds)-1],
-			time.Since(start).Seconds())
+		fmt.Printf("%d found, median %d seeds, most %d; %.0f s\n", len(seeds), seeds[len(seeds)/2],
+			seeds[len(seeds)-1], time.Since(start).Seconds())
 	}
 }
 
@@ -145,12 +147,14 @@ func (m *mutant) hunt(root, dir string) (seeds int, line string, err error) {
 	if err := os.WriteFile(overlay, j, 0o600); err != nil {
 		return 0, "", err
 	}
-	build := exec.Command("go", "test", "-c", "-vet=off", "-tags", "poison", "-overlay", overlay, "-o", bin, "./engine/internal/sim")
+	build := exec.Command("go", "test", "-c", "-vet=off", "-tags", "poison", "-overlay", overlay,
+		"-o", bin, "./engine/internal/sim")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, "does not build", fmt.Errorf("%w\n%s", err, out)
 	}
-	run := exec.Command(bin, "-test.run", "^TestHunt$", "-sim.hunt", strconv.FormatUint(*flagPatience, 10))
+	run := exec.Command(bin, "-test.run", "^TestHunt$", "-sim.hunt",
+		strconv.FormatUint(*flagPatience, 10))
 	out, err := run.CombinedOutput()
 	f := huntLine.FindStringSubmatch(string(out))
 	if f == nil {
@@ -162,7 +166,8 @@ func (m *mutant) hunt(root, dir string) (seeds int, line string, err error) {
 	}
 	line = fmt.Sprintf("%7s %8s  %s", f[2], f[3], f[4])
 	if f[1] == "SURVIVED" {
-		return n, line + "SURVIVED", fmt.Errorf("survived %d seeds: a hole in the simulator (%s)", n, m.seen)
+		return n, line + "SURVIVED", fmt.Errorf("survived %d seeds: a hole in the simulator (%s)",
+			n, m.seen)
 	}
 	return n, line, nil
 }

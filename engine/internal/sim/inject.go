@@ -11,7 +11,7 @@ import (
 
 func (w *World) target(f *Fault) *host {
 	h := w.hosts[(f.Member-1)%len(w.hosts)]
-	if f.X&1 == 1 { // every second fault looks for a leader
+	if f.X&1 == 1 { // every second fault hits a leader
 		for _, o := range w.hosts {
 			if o.up && o.core.Role() == raft.Leader {
 				return o

@@ -29,7 +29,7 @@ func (w *World) faultReadError(f *Fault) {
 	h.disk.readFail = 1 + r.n(3)
 	if k := len(h.disk.platter.blocks); segment && k > 0 { // mostly what was written last
 		h.disk.readBad = h.disk.platter.blocks[max(0, k-1-pick(&r, 0, 0, 0, 1, 2, 8, 64))]
-		h.disk.readFail = pick(&r, 2, 100, 1<<20, 1<<20) // each look before it fails once too
+		h.disk.readFail = pick(&r, 2, 100, 1<<20, 1<<20) // each read before it fails once too
 	}
 	w.later(f.Span/8, h.start)
 }
@@ -45,7 +45,7 @@ func (w *World) faultFull(f *Fault) {
 
 // mayDamage reports whether this disk may lose something: in the atlas only
 // while the disks that are whole are a majority. (Half of an even number elects
-// too, but not alone, and a member whose first segment is gone does not open.)
+// too, but not alone, and a member that lost its first segment does not open.)
 func (w *World) mayDamage(h *host) bool {
 	if h.founding || h.suspect || !h.up {
 		return false
@@ -63,7 +63,7 @@ func (w *World) mayDamage(h *host) bool {
 	return suspects <= (m-1)/2
 }
 
-// damagedReopen crashes the member of a rotten disk, so that it is noticed.
+// damagedReopen restarts a member whose disk was damaged, so that it is noticed.
 func (w *World) damagedReopen(h *host, f *Fault) {
 	h.suspect = true
 	w.later(f.Span/16, func() {
@@ -84,7 +84,7 @@ func (w *World) faultRotLast(f *Fault) {
 	blocks = h.disk.platter.blocks
 	b := blocks[len(blocks)-1]
 	file := h.disk.Data(b.file)
-	if file == nil || b.seals || b.torn { // torn and rotten is torn
+	if file == nil || b.seals || b.torn { // a batch that is torn and corrupt counts as torn
 		w.later(f.Span/8, h.start)
 		return
 	}
@@ -134,8 +134,8 @@ func (w *World) damage(f *Fault, spoil func(h *host, file []byte, b block, r *ra
 		return
 	}
 	spoil(h, file, b, &r)
-	w.logf("n%d: %v at %s %d: batch %x, entries %d-%d", h.id, f.Kind, b.file, b.off, b.number, b.first,
-		b.first+uint64(b.count)-1)
+	w.logf("n%d: %v at %s %d: batch %x, entries %d-%d", h.id, f.Kind, b.file, b.off, b.number,
+		b.first, b.first+uint64(b.count)-1)
 	w.damagedReopen(h, f)
 }
 

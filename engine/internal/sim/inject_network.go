@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// cutWhile cuts the links that which says, for a time.
+// cutWhile cuts, for a time, the directions from a to b for which which is true.
 func (w *World) cutWhile(span int64, which func(a, b uint64) bool) {
 	for _, a := range w.hosts {
 		for _, b := range w.hosts {
@@ -87,8 +87,9 @@ func (w *World) faultDisconnect(f *Fault) {
 func (w *World) faultReplay(f *Fault) {
 	r := f.random()
 	old := w.net.old
-	if to := w.target(f); f.X>>2&1 == 0 { // all that one member has ever been told, again
-		old = slices.DeleteFunc(slices.Clone(old), func(g *frame) bool { return g.connection.to != to })
+	if to := w.target(f); f.X>>2&1 == 0 { // only what was sent to one member
+		others := func(g *frame) bool { return g.connection.to != to }
+		old = slices.DeleteFunc(slices.Clone(old), others)
 	}
 	for i := range min(len(old), 1+r.n(40)) {
 		old := old[(i+int(f.X>>8%64))%len(old)]
@@ -117,7 +118,9 @@ func (w *World) faultChurn(f *Fault) {
 		side := r.next()
 		w.later(at, func() {
 			if !w.healed {
-				w.cutWhile(step, func(a, b uint64) bool { return float64(mix(side, a<<8|b)>>11)/(1<<53) < p })
+				w.cutWhile(step, func(a, b uint64) bool {
+					return float64(mix(side, a<<8|b)>>11)/(1<<53) < p
+				})
 			}
 		})
 		at += step

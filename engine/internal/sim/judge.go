@@ -5,13 +5,13 @@ import (
 )
 
 // judge holds the cluster to its promises, after every step. It knows what
-// every disk was told, what every client was told, and what was applied.
+// is durable on every disk, what every client was answered, and what was applied.
 type judge struct {
 	w *World
 
 	// Raft (thesis, figure 3.2).
 	leaders map[uint64]uint64    // term → leader
-	votes   map[[2]uint64]uint64 // member, term → candidate, as told to others
+	votes   map[[2]uint64]uint64 // member, term → candidate, as sent to others
 	acked   map[[2]uint64]uint64 // member, term → the highest match it acknowledged
 	seen    [][]entry            // index → what any disk ever held there, one per term
 	commit  uint64
@@ -25,7 +25,7 @@ type judge struct {
 
 	// Clients. Operation 0 is none.
 	ops      []operation
-	floor    uint64 // index of the newest command whose effect any client was told
+	floor    uint64 // index of the newest command whose effect a client has seen
 	answered [3]int
 }
 
@@ -38,13 +38,14 @@ type version64 struct{ index, value uint64 }
 
 func (j *judge) init(w *World) {
 	j.w = w
-	j.leaders, j.votes, j.acked = map[uint64]uint64{}, map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
+	j.leaders = map[uint64]uint64{}
+	j.votes, j.acked = map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
 	j.ops = make([]operation, 1, operations+operations/2)
 	j.model = make([]uint64, 2*w.plan.Keys)
 	j.history = make([][]version64, 2*w.plan.Keys)
 }
 
-// transferred: who asked for a member to lead is told that it does only when it
+// transferred: who asked for a member to lead is answered yes only when it
 // was elected later; named is whom they asked for, or 0.
 func (j *judge) transferred(h *host, term, named, chosen uint64, err error) {
 	won := false
@@ -57,7 +58,8 @@ func (j *judge) transferred(h *host, term, named, chosen uint64, err error) {
 		j.w.hit(TransferFailed)
 	}
 	if named != 0 && err == nil && !won {
-		j.w.fail("transfer", "member %d was told that %d leads after term %d, and nobody elected it", h.id, named, term)
+		j.w.fail("transfer", "member %d was told that %d leads after term %d; nobody elected it",
+			h.id, named, term)
 	}
 }
 
@@ -78,8 +80,8 @@ func (j *judge) elected(h *host, term uint64) {
 			continue // votes may come so late that a later leader has committed meanwhile
 		}
 		if t, ok := h.core.Term(i); !ok || t != j.chosen[i-1].term {
-			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d", h.id, term, i,
-				j.chosen[i-1].term)
+			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d",
+				h.id, term, i, j.chosen[i-1].term)
 			return
 		}
 	}
@@ -100,7 +102,8 @@ func (w *World) matches(id, index uint64, e entry) error {
 	for _, s := range j.seen[index] {
 		if s.term == e.term {
 			if s != e {
-				w.fail("log matching", "member %d holds another entry %d of term %d than was seen before", id, index, e.term)
+				w.fail("log matching", "member %d: entry %d of term %d is not the one seen before",
+					id, index, e.term)
 			}
 			return nil
 		}
@@ -109,7 +112,7 @@ func (w *World) matches(id, index uint64, e entry) error {
 	return nil
 }
 
-// turned looks at a member after its turn.
+// turned judges a member after its turn.
 func (j *judge) turned(h *host) {
 	w := j.w
 	if err := h.replica.Check(); err != nil {
@@ -126,7 +129,8 @@ func (j *judge) turned(h *host) {
 	j.checkQuorum(h)
 	j.counts(h)
 	hard := h.core.Hard()
-	if hard.Term < h.hard.Term || hard.Term == h.hard.Term && h.hard.Vote != 0 && hard.Vote != h.hard.Vote {
+	if hard.Term < h.hard.Term || hard.Term == h.hard.Term && h.hard.Vote != 0 &&
+		hard.Vote != h.hard.Vote {
 		w.fail("monotonic", "member %d: hard state went from %+v to %+v", h.id, h.hard, hard)
 	}
 	if d := h.disk.platter.hard; d.Term > h.hard.Term || d.Term == h.hard.Term && d.Vote != 0 {
@@ -134,7 +138,8 @@ func (j *judge) turned(h *host) {
 	}
 	j.committed(h)
 	if a := h.apply.Applied().Load(); a < h.seenApplied || a > h.core.Commit() {
-		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", h.id, h.seenApplied, a, h.core.Commit())
+		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", h.id, h.seenApplied,
+			a, h.core.Commit())
 	} else {
 		h.seenApplied = a
 	}
@@ -163,7 +168,8 @@ func (j *judge) committed(h *host) {
 		term, ok := h.core.Term(i)
 		if i <= j.commit {
 			if !ok || term != j.chosen[i-1].term {
-				w.fail("state-machine safety", "member %d commits entry %d of term %d, it is of term %d", h.id, i, term,
+				w.fail("state-machine safety",
+					"member %d commits entry %d of term %d, it is of term %d", h.id, i, term,
 					j.chosen[i-1].term)
 				return
 			}
@@ -171,7 +177,8 @@ func (j *judge) committed(h *host) {
 		}
 		e, holders := j.onDisks(i, term)
 		if 2*holders <= len(w.hosts) {
-			w.fail("commit is durable", "member %d commits entry %d of term %d, which %d of %d disks hold", h.id, i, term,
+			w.fail("commit is durable",
+				"member %d commits entry %d of term %d, which %d of %d disks hold", h.id, i, term,
 				holders, len(w.hosts))
 			return
 		}
@@ -189,7 +196,8 @@ func (j *judge) committed(h *host) {
 // counted.
 func (j *judge) checkQuorum(h *host) {
 	w := j.w
-	if h.core.Role() != raft.Leader || w.plan.Members == 1 || h.paused > w.now || h.busy > w.now || h.stalledTo > w.now {
+	still := h.paused > w.now || h.busy > w.now || h.stalledTo > w.now
+	if h.core.Role() != raft.Leader || w.plan.Members == 1 || still {
 		h.quiet = w.now
 		return
 	}
@@ -207,8 +215,8 @@ func (j *judge) checkQuorum(h *host) {
 		h.quiet = w.now
 	}
 	if w.now-h.quiet > 4*w.plan.Election {
-		w.fail("check-quorum", "member %d leads term %d and has not heard a majority for %s", h.id, h.core.Hard().Term,
-			seconds(w.now-h.quiet))
+		w.fail("check-quorum", "member %d leads term %d and has not heard a majority for %s", h.id,
+			h.core.Hard().Term, seconds(w.now-h.quiet))
 	}
 }
 
@@ -229,19 +237,22 @@ func (j *judge) applied(m *machine, index, op uint64, kind uint8, key int) {
 		j.digests = append(j.digests, digest{})
 	}
 	if index <= m.index || index > j.commit {
-		w.fail("state-machine safety", "member %d applies entry %d after %d, commit is %d", m.host.id, index, m.index, j.commit)
+		w.fail("state-machine safety", "member %d applies entry %d after %d, commit is %d",
+			m.host.id, index, m.index, j.commit)
 		return
 	}
 	d := &j.digests[index]
 	if d.sum != 0 {
 		if d.sum != m.digest {
-			w.fail("state-machine safety", "member %d differs from the others at entry %d", m.host.id, index)
+			w.fail("state-machine safety", "member %d differs from the others at entry %d",
+				m.host.id, index)
 		}
 		return
 	}
 	d.sum, d.op = m.digest, op
 	if index <= j.newest {
-		w.fail("state-machine safety", "member %d applies entry %d, which the others passed over", m.host.id, index)
+		w.fail("state-machine safety", "member %d applies entry %d, which the others passed over",
+			m.host.id, index)
 		return
 	}
 	j.newest = index

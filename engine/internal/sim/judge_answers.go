@@ -28,7 +28,7 @@ type operation struct {
 	invoked    int64
 	returned   int64
 	tookEffect int64  // when it was first applied
-	floor      uint64 // what clients had been told when it was invoked
+	floor      uint64 // the judge's floor when it was invoked
 	last       uint64 // of a read: where its member's log ended then
 	appliedAt  uint64 // of a command: its index
 	value      uint64 // answered
@@ -48,7 +48,8 @@ func (j *judge) answer(h *host, id int, c *pipeline.Completion) {
 	o.returned = w.now
 	w.trace = mix(w.trace, uint64(id)<<8|uint64(c.Outcome)<<4|uint64(c.Reason))
 	if w.out != nil {
-		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, h.id, id, o.key, c.Outcome, c.Reason)
+		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, h.id, id, o.key,
+			c.Outcome, c.Reason)
 	}
 	j.answered[c.Outcome]++
 	switch c.Outcome {
@@ -64,7 +65,8 @@ func (j *judge) answer(h *host, id int, c *pipeline.Completion) {
 			w.fail("true outcomes", "operation %d: a reply of %d bytes", id, len(c.Reply))
 			return
 		}
-		o.index, o.value = binary.LittleEndian.Uint64(c.Reply), binary.LittleEndian.Uint64(c.Reply[8:])
+		le := binary.LittleEndian
+		o.index, o.value = le.Uint64(c.Reply), le.Uint64(c.Reply[8:])
 		w.trace = mix(w.trace, o.index^o.value<<32)
 		if o.kind == opGet {
 			w.hit(ReadConfirmed)
@@ -83,7 +85,8 @@ func (j *judge) answer(h *host, id int, c *pipeline.Completion) {
 func (j *judge) refused(o *operation, id int, c *pipeline.Completion) {
 	w := j.w
 	if o.appliedAt != 0 {
-		w.fail("true outcomes", "operation %d is at %d, its client is told: %v", id, o.appliedAt, c.Reason)
+		w.fail("true outcomes", "operation %d is at %d, its client is told: %v", id, o.appliedAt,
+			c.Reason)
 	}
 	switch c.Reason {
 	case pipeline.Superseded:
@@ -100,20 +103,25 @@ func (j *judge) refused(o *operation, id int, c *pipeline.Completion) {
 
 func (j *judge) writeAnswer(o *operation, id int) {
 	if o.appliedAt != o.index || o.index <= o.floor {
-		j.w.fail("linearizable", "operation %d is said to be at %d, is at %d; clients had been told of %d", id, o.index,
-			o.appliedAt, o.floor)
+		j.w.fail("linearizable",
+			"operation %d is said to be at %d, is at %d; clients had been told of %d",
+			id, o.index, o.appliedAt, o.floor)
 	}
 	if v := j.valueAt(o.key, o.index); v != o.value {
-		j.w.fail("linearizable", "operation %d at %d is answered %d instead of %d", id, o.index, o.value, v)
+		j.w.fail("linearizable", "operation %d at %d is answered %d instead of %d", id, o.index,
+			o.value, v)
 	}
 }
 
 func (j *judge) readAnswer(o *operation, id int) {
 	if o.after != 0 && j.ops[o.after].state == waiting {
-		j.w.fail("own writes", "read %d is answered before command %d, for which it waits", id, o.after)
+		j.w.fail("own writes", "read %d is answered before command %d, for which it waits", id,
+			o.after)
 	}
 	if o.index < o.floor {
-		j.w.fail("linearizable", "read %d shows index %d, clients had been told of %d before it began", id, o.index, o.floor)
+		j.w.fail("linearizable",
+			"read %d shows index %d, clients had been told of %d before it began",
+			id, o.index, o.floor)
 	}
 	if v := j.valueAt(o.key, o.index); v != o.value {
 		j.w.fail("linearizable", "read %d shows %d at %d instead of %d", id, o.value, o.index, v)
@@ -131,7 +139,7 @@ func (j *judge) valueAt(key int, index uint64) uint64 {
 	return 0
 }
 
-// vanished: the process is gone, nobody will answer.
+// vanished: the process has ended, and nobody will answer.
 func (j *judge) vanished(id int) {
 	if o := &j.ops[id]; o.state == waiting {
 		o.state = unknown

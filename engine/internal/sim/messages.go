@@ -7,17 +7,18 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
-// What members tell each other is true, and what they make of it is what they
-// were told.
+// The judges of messages: what members send each other is true, and what they
+// conclude from it is what was sent.
 
-// sent: nothing is said that is not durable yet.
+// sent: a message claims nothing that is not durable yet.
 func (j *judge) sent(h *host, m *raft.Message) {
 	w, p := j.w, &h.disk.platter
 	hard := raft.Hard{Term: p.hard.Term, Vote: p.hard.Vote}
 	durable := func(ok bool) {
 		if !ok {
-			w.fail("persist before speak", "member %d sends %v, its disk holds term %d vote %d log %d", h.id, m, hard.Term,
-				hard.Vote, len(p.log))
+			w.fail("persist before speak",
+				"member %d sends %v, its disk holds term %d vote %d log %d",
+				h.id, m, hard.Term, hard.Vote, len(p.log))
 		}
 	}
 	switch m.Type {
@@ -76,7 +77,8 @@ func (j *judge) sentAppend(h *host, m *raft.Message) {
 	}
 	for _, i := range [2]uint64{m.PrevIndex + 1, last} {
 		if t, ok := h.core.Term(i); !ok || t != m.EntryTerm {
-			j.w.fail("the log is what is sent", "member %d sends %v, its entry %d is of term %d", h.id, m, i, t)
+			j.w.fail("the log is what is sent", "member %d sends %v, its entry %d is of term %d",
+				h.id, m, i, t)
 		}
 	}
 }
@@ -102,15 +104,16 @@ func (j *judge) sentAck(h *host, m *raft.Message, durable func(bool)) {
 	t, known := h.core.Term(m.Match)
 	durable(ok && (!known || e.term == t))
 	if v := h.core.Verified(); h.core.Hard().Term == m.Term && m.Match > v {
-		w.fail("acknowledged is the leader's", "member %d sends %v, the leader has shown that the logs agree up to %d", h.id, m, v)
+		w.fail("acknowledged is the leader's",
+			"member %d sends %v, the leader has shown that the logs agree up to %d", h.id, m, v)
 	}
 	l := w.hosts[m.To-1]
 	if !l.up || l.core.Role() != raft.Leader || l.core.Hard().Term != m.Term {
 		return
 	}
 	if t, has := l.core.Term(m.Match); !has || ok && t != e.term {
-		w.fail("acknowledged is the leader's", "member %d sends %v, its disk holds term %d there, the leader %d", h.id, m,
-			e.term, t)
+		w.fail("acknowledged is the leader's",
+			"member %d sends %v, its disk holds term %d there, the leader %d", h.id, m, e.term, t)
 	}
 }
 
@@ -127,18 +130,20 @@ func (j *judge) counts(h *host) {
 		}
 		h.counted[o.id] = p.Match
 		if said := j.acked[[2]uint64{o.id, term}]; p.Match > said {
-			j.w.fail("counted as acknowledged", "member %d leads term %d and counts member %d up to %d, which acknowledged %d in it",
-				h.id, term, o.id, p.Match, said)
+			j.w.fail("counted as acknowledged",
+				"member %d leads term %d and counts member %d up to %d, "+
+					"which acknowledged %d in it", h.id, term, o.id, p.Match, said)
 		}
 	}
 }
 
-// handsOver: whoever is told to take over has acknowledged all that the leader
-// had when it was told, in this term.
+// handsOver: whoever is asked to take over has acknowledged, in this term, all
+// that the leader's log held then.
 func (j *judge) handsOver(l *connection, m *raft.Message, last uint64) {
 	j.w.hit(TransferAsked)
 	if said := j.acked[[2]uint64{m.To, m.Term}]; said < last {
-		j.w.fail("handed over to an equal", "member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
+		j.w.fail("handed over to an equal",
+			"member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
 			l.from.id, last, m.Term, m.To, said)
 	}
 }
@@ -151,7 +156,8 @@ type round struct {
 
 // began is when a member's round was first sent; 0: not in this life.
 func (h *host) began(number uint64) int64 {
-	i, ok := slices.BinarySearchFunc(h.rounds, number, func(r round, number uint64) int { return cmp.Compare(r.round, number) })
+	byNumber := func(r round, number uint64) int { return cmp.Compare(r.round, number) }
+	i, ok := slices.BinarySearchFunc(h.rounds, number, byNumber)
 	if !ok {
 		return 0
 	}
@@ -171,7 +177,9 @@ func (j *judge) confirmed(h *host, o *operation, id int) {
 		}
 	}
 	if 2*agreed <= len(j.w.hosts) {
-		j.w.fail("reads are confirmed", "member %d answers read %d, and %d of %d members have answered a round begun since it came",
+		j.w.fail("reads are confirmed",
+			"member %d answers read %d, "+
+				"and %d of %d members have answered a round begun since it came",
 			h.id, id, agreed, len(j.w.hosts))
 	}
 }
@@ -180,7 +188,8 @@ func (j *judge) confirmed(h *host, o *operation, id int) {
 func (j *judge) vote(member, term, candidate uint64) {
 	k := [2]uint64{member, term}
 	if old, ok := j.votes[k]; ok && old != candidate {
-		j.w.fail("one vote per term", "member %d votes for %d and for %d in term %d", member, old, candidate, term)
+		j.w.fail("one vote per term", "member %d votes for %d and for %d in term %d", member, old,
+			candidate, term)
 	}
 	j.votes[k] = candidate
 }
@@ -197,13 +206,14 @@ func (j *judge) trusted(h *host) {
 	p, term := &h.disk.platter, h.core.Hard().Term
 	if l := h.led[j.leaders[term]]; l.term == term {
 		if _, ok := p.at(l.last); !ok {
-			j.w.fail("probation", "member %d leaves it without entry %d, which the leader of term %d had when it started", h.id,
-				l.last, term)
+			j.w.fail("probation",
+				"member %d leaves it without entry %d, "+
+					"which the leader of term %d had when it started", h.id, l.last, term)
 			return
 		}
 	}
 	for k, g := range p.lostEntries {
-		i := uint64(p.lostAfter + 1 + k)
+		i := p.lostAfter + 1 + uint64(k)
 		if i > j.commit {
 			return
 		}
@@ -217,7 +227,9 @@ func (j *judge) trusted(h *host) {
 			}
 		}
 		if 2*holders <= len(j.w.hosts) {
-			j.w.fail("probation", "member %d leaves it without entry %d of term %d, which it had lost and %d of the others' %d disks hold",
+			j.w.fail("probation",
+				"member %d leaves it without entry %d of term %d, "+
+					"which it had lost and %d of the others' %d disks hold",
 				h.id, i, g.term, holders, len(j.w.hosts)-1)
 			return
 		}

@@ -7,12 +7,12 @@ import (
 
 // oldRead is a read of the journal that outlives a leadership. A leader that
 // nobody answers reads for a member that is behind, and what it reads is
-// overruled before it is told; it leads again, and the member still waits at the
+// overruled before the read completes; it leads again, and the member still waits at the
 // same place.
 //
-//	leader   cut off, asked for much ── back to one member: reads ── cut off ── follows ─────── leads again
-//	member   ────────────────────────── waits ────────────────────── votes, then cut off ────── asks again
-//	others   ─────────────────────────────────────────────────────── elect, overrule ── hand over
+//	leader   cut off, loaded ── back to one: reads ── cut off ── follows ────── leads again
+//	member   ────────────────── waits ─────────────── votes, then cut off ───── asks again
+//	others   ──────────────────────────────────────── elect, overrule ── hand over
 //
 // Chance finds the way so rarely that a rule against it went untested.
 type oldRead struct {
@@ -54,7 +54,8 @@ func (w *World) faultOldRead(f *Fault) {
 // when it takes too long or the leader's process ended.
 func (g *oldRead) poll() {
 	w := g.w
-	if over := w.healed || w.now > g.until || !g.leader.up || g.leader.life != g.life; over || g.step() {
+	over := w.healed || w.now > g.until || !g.leader.up || g.leader.life != g.life
+	if over || g.step() {
 		g.leader.hold = false
 		g.cut(g.leader, false)
 		g.cut(g.member, false)
@@ -89,7 +90,9 @@ func (g *oldRead) load(h *host) {
 // alone: the leader appends what nobody acknowledges.
 func (g *oldRead) alone() bool {
 	l, w := g.leader, g.w
-	if g.load(l); uint64(len(l.disk.platter.log)) < l.core.Commit()+6 && w.now < g.until-19*w.plan.Election {
+	g.load(l)
+	ahead := uint64(len(l.disk.platter.log)) >= l.core.Commit()+6
+	if !ahead && w.now < g.until-19*w.plan.Election {
 		return false
 	}
 	l.hold = true

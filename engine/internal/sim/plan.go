@@ -13,7 +13,7 @@ const (
 	sec = int64(1e9)
 )
 
-// Mode says how far faults may go.
+// Mode is how far faults may go.
 type Mode uint8
 
 const (
@@ -95,7 +95,7 @@ type ClientPlan struct {
 	Patience    int64 // after that it gives a request up
 }
 
-// Fault is one planned misfortune. X chooses among its variants.
+// Fault is one planned fault. X chooses among its variants.
 type Fault struct {
 	At     int64
 	Kind   FaultKind
@@ -171,8 +171,9 @@ func (p *Plan) drawClients(r *random) {
 	each := operations / n
 	burst := pick(r, 1, 4, 16, 32)
 	for range n {
-		c := ClientPlan{Open: r.chance(0.4), Burst: max(1, burst/2+r.n(burst+1)), Reads: pick(r, 0, 0.3, 0.5, 0.9),
-			Value: pick(r, 8, 64, 700), Patience: pick(r, 300*ms, 2*sec, 20*sec)}
+		c := ClientPlan{Open: r.chance(0.4), Burst: max(1, burst/2+r.n(burst+1)),
+			Reads: pick(r, 0, 0.3, 0.5, 0.9), Value: pick(r, 8, 64, 700),
+			Patience: pick(r, 300*ms, 2*sec, 20*sec)}
 		if r.chance(0.05) {
 			c.Value = 6000 // larger than some frames and groups
 		}
@@ -204,7 +205,8 @@ func (p *Plan) drawFaults(r *random) {
 		if r.chance(0.3) {
 			span = r.between(800*ms, 5*sec)
 		}
-		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Member: r.n(p.Members) + 1, Span: span, X: r.next()})
+		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Member: r.n(p.Members) + 1, Span: span,
+			X: r.next()})
 	}
 }
 
@@ -217,8 +219,8 @@ func (p *Plan) drawForgetful() {
 		return
 	}
 	for range 1 + r.n(4) {
-		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Member: r.n(p.Members) + 1,
-			Span: r.between(50*ms, 2*sec), X: r.next()})
+		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful,
+			Member: r.n(p.Members) + 1, Span: r.between(50*ms, 2*sec), X: r.next()})
 	}
 }
 
@@ -230,7 +232,8 @@ func (p *Plan) drawOldRead() {
 		return
 	}
 	for range 1 + r.n(3) {
-		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead, Member: r.n(p.Members) + 1, X: r.next()})
+		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead,
+			Member: r.n(p.Members) + 1, X: r.next()})
 	}
 }
 
@@ -244,8 +247,10 @@ func (p *Plan) insert(f Fault) {
 
 // Shape is the plan in one line.
 func (p *Plan) Shape() string {
-	return fmt.Sprintf("%v, %d members, %d clients, slots %d, lanes %d×%d cells, heartbeat %v, election %v, "+
-		"frames of %d, groups of %d, datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f", p.Mode, p.Members,
-		len(p.Clients), p.Slots, p.Lanes, p.Cells, seconds(p.Heartbeat), seconds(p.Election), p.FrameBytes, p.GroupBytes,
+	return fmt.Sprintf("%v, %d members, %d clients, slots %d, lanes %d×%d cells, "+
+		"heartbeat %v, election %v, frames of %d, groups of %d, "+
+		"datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f",
+		p.Mode, p.Members, len(p.Clients), p.Slots, p.Lanes, p.Cells,
+		seconds(p.Heartbeat), seconds(p.Election), p.FrameBytes, p.GroupBytes,
 		p.Datagrams, seconds(p.Delay), p.Loss, seconds(p.DiskMean), p.Partial)
 }

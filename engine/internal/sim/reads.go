@@ -8,8 +8,8 @@ import (
 // later, as another goroutine would do it.
 type journalRead struct {
 	*member.Read
-	worked bool  // it has been read, and is not told yet
-	due    int64 // it is told then
+	worked bool  // it has been read, and the member does not know yet
+	due    int64 // when the read completes
 }
 
 // startRead is the member's Start.
@@ -24,7 +24,7 @@ func (h *host) startRead(job member.Job) {
 	h.w.at(h.rng.tail(h.disk.mean), event{kind: evFetch, host: h, life: h.life, n: int(r.For)})
 }
 
-// fetch reads what was asked for, and then tells. Both take their time: a disk
+// fetch reads what was asked for, and then completes. Both take time: a disk
 // that hangs hangs for readers too, and the reader's thread may stand still
 // with what it has read.
 func (h *host) fetch(id int) {

@@ -50,8 +50,8 @@ func (s *shrinker) try(p *Plan) bool {
 	}
 	s.plan, s.failure = p, f
 	if s.out != nil {
-		fmt.Fprintf(s.out, "run %4d: %2d faults, %d members, %d clients, fails at %s\n", s.runs, len(p.Faults), p.Members,
-			len(p.Clients), seconds(s.failure.At))
+		fmt.Fprintf(s.out, "run %4d: %2d faults, %d members, %d clients, fails at %s\n", s.runs,
+			len(p.Faults), p.Members, len(p.Clients), seconds(s.failure.At))
 	}
 	return true
 }

@@ -99,7 +99,7 @@ func (h *host) work() {
 	}
 }
 
-// after is what follows every poll; then the judges look.
+// after is what follows every poll; then the judges act.
 func (h *host) after() {
 	w := h.w
 	err := h.member.After(h.local())

@@ -13,8 +13,8 @@
 // a frame that arrives, a write that ends, a client that acts, a fault. Every
 // choice comes from the seed, so a seed is a run.
 //
-// Nothing but tests imports this package. docs/testing.md tells the fault
-// model and how the commands are used.
+// Nothing but tests imports this package. docs/testing.md describes
+// the fault model and the commands.
 package sim
 
 import (
@@ -183,7 +183,8 @@ func (w *World) hit(m Marker) { w.marks[m]++ }
 
 func (w *World) fail(judge, format string, args ...any) {
 	if w.failure == nil {
-		w.failure = &Failure{Seed: w.plan.Seed, Judge: judge, Text: fmt.Sprintf(format, args...), At: w.now}
+		w.failure = &Failure{Seed: w.plan.Seed, Judge: judge, Text: fmt.Sprintf(format, args...),
+			At: w.now}
 		w.logf("BROKEN %s: %s", judge, w.failure.Text)
 	}
 }
@@ -195,8 +196,9 @@ func (w *World) logf(format string, args ...any) {
 }
 
 func (w *World) result() *Result {
-	r := &Result{Plan: w.plan, Trace: w.trace, Events: w.events, Simulated: w.now, Ops: len(w.judge.ops) - 1,
-		Commits: w.judge.commit, Faults: w.faults, Marks: w.marks, Failure: w.failure, Answered: w.judge.answered, Histories: w.checked}
+	r := &Result{Plan: w.plan, Trace: w.trace, Events: w.events, Simulated: w.now,
+		Ops: len(w.judge.ops) - 1, Commits: w.judge.commit, Faults: w.faults, Marks: w.marks,
+		Failure: w.failure, Answered: w.judge.answered, Histories: w.checked}
 	for _, h := range w.hosts {
 		if h.lost != "" {
 			r.Stopped = append(r.Stopped, fmt.Sprintf("member %d: %s", h.id, h.lost))
