@@ -71,11 +71,11 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	w.net.started(h)
 }
 
-// linkTo is the link to another member; links outlive the process.
+// linkTo is the connection to another member; connections outlive the process.
 func (h *host) linkTo(id uint64) peer.Link {
-	for _, l := range h.connections {
-		if l.to.id == id {
-			return l
+	for _, c := range h.connections {
+		if c.to.id == id {
+			return c
 		}
 	}
 	return nil

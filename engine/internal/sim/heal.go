@@ -37,8 +37,8 @@ func (w *World) heal() {
 			w.later(int64(i)*ms, h.start)
 		}
 	}
-	for _, l := range w.net.connections {
-		l.dial(0)
+	for _, c := range w.net.connections {
+		c.dial(0)
 	}
 	for _, c := range w.clients {
 		w.at(0, event{kind: evClient, n: c.id})

@@ -272,12 +272,12 @@ func (h *host) crash() {
 	h.down()
 }
 
-// down is the end of a process: its clients and links notice.
+// down is the end of a process: its clients and connections notice.
 func (h *host) down() {
 	h.up = false
 	h.life++
-	for _, l := range h.connections {
-		if _, _, restarts := h.replica.Sent(l.to.id); restarts > 0 {
+	for _, c := range h.connections {
+		if _, _, restarts := h.replica.Sent(c.to.id); restarts > 0 {
 			h.w.hit(ActorRestarted)
 		}
 	}

@@ -76,9 +76,9 @@ func (w *World) faultClog(f *Fault) {
 
 func (w *World) faultDisconnect(f *Fault) {
 	r := f.random()
-	for _, l := range w.net.connections {
+	for _, c := range w.net.connections {
 		if r.chance(0.5) {
-			l.broken()
+			c.broken()
 		}
 	}
 }
@@ -94,13 +94,13 @@ func (w *World) faultReplay(f *Fault) {
 	for i := range min(len(old), 1+r.n(40)) {
 		old := old[(i+int(f.X>>8%64))%len(old)]
 		w.later(r.between(0, f.Span), func() {
-			l := old.connection
-			if l.to.up && l.conn != 0 && l.to.paused <= w.now {
-				if old.conn != l.conn {
+			c := old.connection
+			if c.to.up && c.number != 0 && c.to.paused <= w.now {
+				if old.number != c.number {
 					w.hit(OldFrame)
 				}
-				w.logf("n%d → n%d  an old frame arrives", l.from.id, l.to.id)
-				l.give(old)
+				w.logf("n%d → n%d  an old frame arrives", c.from.id, c.to.id)
+				c.give(old)
 			}
 		})
 	}

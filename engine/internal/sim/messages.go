@@ -139,12 +139,12 @@ func (j *judge) counts(h *host) {
 
 // handsOver: whoever is asked to take over has acknowledged, in this term, all
 // that the leader's log held then.
-func (j *judge) handsOver(l *connection, m *raft.Message, last uint64) {
+func (j *judge) handsOver(c *connection, m *raft.Message, last uint64) {
 	j.w.hit(TransferAsked)
 	if said := j.acked[[2]uint64{m.To, m.Term}]; said < last {
 		j.w.fail("handed over to an equal",
 			"member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
-			l.from.id, last, m.Term, m.To, said)
+			c.from.id, last, m.Term, m.To, said)
 	}
 }
 

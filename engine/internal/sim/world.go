@@ -105,7 +105,7 @@ func newWorld(p *Plan, out io.Writer) *World {
 	for i := range p.Members {
 		w.hosts = append(w.hosts, newHost(w, uint64(i+1), root.fork(uint64(10+i))))
 	}
-	w.net.wire()
+	w.net.connectAll()
 	for i := range p.Clients {
 		w.clients = append(w.clients, newClient(w, i, root.fork(uint64(100+i))))
 	}
