@@ -61,7 +61,7 @@ sim-traces: $(BIN)/sim.test
 # the seeded clusters of cores, which also change their members.
 sim-coverage:
 	$(GO) test -c -cover -tags poison -o $(BIN)/sim-cover.test ./engine/internal/sim \
-	  -coverpkg=./engine/internal/raft/...,./engine/internal/replica,./engine/internal/pipeline,./engine/internal/peer,./journal
+	  -coverpkg=./engine/internal/raft/...,./engine/internal/replica,./engine/internal/pipeline,./engine/internal/peer,./engine/internal/member,./journal
 	$(BIN)/sim-cover.test -test.run '^TestSeeds$$|^TestTranscript$$' -sim.seeds 1..1000 -test.coverprofile=$(BIN)/sim.cover
 	$(GO) test -count=1 -run '^TestRandomCluster$$' -coverpkg=./engine/internal/raft/... -coverprofile=$(BIN)/core.cover ./engine/internal/raft
 	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover

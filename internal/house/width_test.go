@@ -20,7 +20,7 @@ const (
 var wide = []string{
 	"bench", "cmd/raftbench", "cmd/raftd", "cmd/raftd/kv", "cmd/raftd/server", "engine",
 	"engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica",
-	"engine/internal/sim", "internal/house", "netio/resp", "ring",
+	"internal/house", "netio/resp", "ring",
 }
 
 func TestLineWidth(t *testing.T) {

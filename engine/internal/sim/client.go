@@ -8,9 +8,9 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
-// road is one lane of a member's process, with the requests that are on it.
-type road struct {
-	n        *node
+// clientLane is one lane of a member's process, with the requests that are on it.
+type clientLane struct {
+	host     *host
 	id       int
 	lane     *pipeline.Lane
 	pending  []int // operation by request
@@ -21,57 +21,60 @@ type road struct {
 
 const maxCommand = 8 << 10
 
-func (n *node) addRoad(id int) {
-	r := &road{n: n, id: id}
-	r.lane = pipeline.NewLane(uint16(id), pipeline.LaneConfig{Cells: n.w.plan.Cells, Bytes: 1, Queries: 16 << 10, Replies: 16 << 10,
-		Notify: r.notify}, maxCommand, func() { n.wake(n.w.plan.Gap / 4) }, n.local)
-	r.pending = make([]int, r.lane.Cells())
-	r.mask = uint64(r.lane.Cells() - 1)
-	n.roads = append(n.roads, r)
-	n.lanes = append(n.lanes, r.lane)
+func (h *host) addLane(id int) {
+	l := &clientLane{host: h, id: id}
+	sizes := pipeline.LaneConfig{Cells: h.w.plan.Cells, Bytes: 1, Queries: 16 << 10,
+		Replies: 16 << 10, Notify: l.notify}
+	wake := func() { h.wake(h.w.plan.Gap / 4) }
+	l.lane = pipeline.NewLane(uint16(id), sizes, maxCommand, wake, h.local)
+	l.pending = make([]int, l.lane.Cells())
+	l.mask = uint64(l.lane.Cells() - 1)
+	h.clientLanes = append(h.clientLanes, l)
+	h.lanes = append(h.lanes, l.lane)
 }
 
 // notify is called by apply: completions wait.
-func (r *road) notify() {
-	if !r.draining {
-		r.draining = true
-		w := r.n.w
-		w.at(w.plan.Gap+r.slow, event{kind: evDrain, node: r.n, life: r.n.life, n: r.id})
+func (l *clientLane) notify() {
+	if !l.draining {
+		l.draining = true
+		w := l.host.w
+		w.at(w.plan.Gap+l.slow, event{kind: evDrain, host: l.host, life: l.host.life, n: l.id})
 	}
 }
 
 // drain takes the completions.
-func (r *road) drain() {
-	r.draining = false
-	w := r.n.w
-	if r.slow > 0 {
+func (l *clientLane) drain() {
+	l.draining = false
+	w := l.host.w
+	if l.slow > 0 {
 		w.hit(SlowClient)
 	}
 	for {
-		c := r.lane.Next()
+		c := l.lane.Next()
 		if c == nil {
 			break
 		}
-		i := c.Request & r.mask
-		op := r.pending[i]
-		r.pending[i] = 0
+		i := c.Request & l.mask
+		op := l.pending[i]
+		l.pending[i] = 0
 		if op == 0 {
-			w.fail("one reply per request", "member %d: request %d is answered twice", r.n.id, c.Request)
+			w.fail("one reply per request", "member %d: request %d is answered twice", l.host.id,
+				c.Request)
 			return
 		}
-		w.judge.answer(r.n, op, c)
-		w.clients[w.judge.ops[op].client].answered(r.n, op, c)
+		w.judge.answer(l.host, op, c)
+		w.clients[w.judge.ops[op].client].answered(l.host, op, c)
 	}
-	r.lane.Release()
+	l.lane.Release()
 }
 
-// gone tells the clients that the process is.
-func (r *road) gone() {
-	for i, op := range r.pending {
+// closed: the process has ended, and nobody will answer what is pending.
+func (l *clientLane) closed() {
+	for i, op := range l.pending {
 		if op != 0 {
-			r.pending[i] = 0
-			r.n.w.judge.vanished(op)
-			r.n.w.clients[r.n.w.judge.ops[op].client].vanished(op)
+			l.pending[i] = 0
+			l.host.w.judge.vanished(op)
+			l.host.w.clients[l.host.w.judge.ops[op].client].vanished(op)
 		}
 	}
 }
@@ -82,21 +85,22 @@ type client struct {
 	id          int
 	rng         random
 	plan        *ClientPlan
-	node        int // index of the member it talks to
+	host        int // index of the one it talks to
 	outstanding int
 	extra       int // of a burst
 	lastWrite   uint64
 	lastOp      int
 	lastLife    int
-	lastNode    int
-	lastRoad    int
+	lastHost    int
+	lastLane    int
 	proofs      int // requests answered since the healing
 	buf         []byte
 }
 
 func newClient(w *World, id int, rng random) *client {
-	c := &client{w: w, id: id, rng: rng, plan: &w.plan.Clients[id], buf: make([]byte, 0, maxCommand)}
-	c.node = c.rng.n(len(w.nodes))
+	c := &client{w: w, id: id, rng: rng, plan: &w.plan.Clients[id],
+		buf: make([]byte, 0, maxCommand)}
+	c.host = c.rng.n(len(w.hosts))
 	w.at(c.rng.between(0, 300*ms), event{kind: evClient, n: id})
 	return c
 }
@@ -129,30 +133,31 @@ const proofs = 3
 
 func (c *client) issue(n int) {
 	w := c.w
-	node := w.nodes[c.node]
+	h := w.hosts[c.host]
 	// A paused process is talked to as any other: what it is sent waits for it.
-	for i := 0; i < len(w.nodes) && (!node.up || node.founding || node.paused > w.now && c.rng.chance(0.3)); i++ {
-		c.node = (c.node + 1) % len(w.nodes)
-		node = w.nodes[c.node]
+	avoid := func() bool { return h.paused > w.now && c.rng.chance(0.3) }
+	for i := 0; i < len(w.hosts) && (!h.up || h.founding || avoid()); i++ {
+		c.host = (c.host + 1) % len(w.hosts)
+		h = w.hosts[c.host]
 	}
-	if !node.up || node.founding {
+	if !h.up || h.founding {
 		return
 	}
-	r := node.roads[c.id%len(node.roads)]
+	l := h.clientLanes[c.id%len(h.clientLanes)]
 	for range n {
-		if !c.one(node, r) {
+		if !c.one(h, l) {
 			w.hit(LaneBusy)
 			break
 		}
 	}
-	r.lane.Flush()
+	l.lane.Flush()
 }
 
 // one issues one request; false when the lane is full.
-func (c *client) one(node *node, r *road) bool {
+func (c *client) one(h *host, l *clientLane) bool {
 	w, le := c.w, binary.LittleEndian
 	op := len(w.judge.ops)
-	o := operation{client: c.id, node: node.id, invoked: w.now, floor: w.judge.floor, kind: opGet,
+	o := operation{client: c.id, host: h.id, invoked: w.now, floor: w.judge.floor, kind: opGet,
 		key: c.rng.n(2 * w.plan.Keys)}
 	var request uint64
 	var err error
@@ -160,13 +165,13 @@ func (c *client) one(node *node, r *road) bool {
 		b := le.AppendUint64(c.buf[:0], uint64(op))
 		b = le.AppendUint16(b, uint16(o.key))
 		after := uint64(0)
-		if c.lastLife == node.life && c.lastNode == c.node && c.lastRoad == r.id && c.rng.chance(0.7) {
+		if c.lastLife == h.life && c.lastHost == c.host && c.lastLane == l.id && c.rng.chance(0.7) {
 			after, o.after = c.lastWrite, c.lastOp
 			w.hit(ReadAfterWrite)
 		}
-		o.last = node.core.Last()
-		o.early = node.core.Role() == raft.Leader && node.core.Commit() < node.noop
-		request, err = r.lane.Read(b, after)
+		o.last = h.core.Last()
+		o.early = h.core.Role() == raft.Leader && h.core.Commit() < h.noop
+		request, err = l.lane.Read(b, after)
 	} else {
 		if o.kind = opSet; o.key&1 == 1 {
 			o.kind = opIncr
@@ -176,9 +181,10 @@ func (c *client) one(node *node, r *road) bool {
 		b = le.AppendUint16(b, uint16(o.key))
 		b = b[:commandBytes+c.rng.n(c.plan.Value+1)]
 		clear(b[commandBytes:])
-		request, err = r.lane.Write(b)
+		request, err = l.lane.Write(b)
 		if err == nil {
-			c.lastWrite, c.lastLife, c.lastNode, c.lastRoad, c.lastOp = request, node.life, c.node, r.id, op
+			c.lastWrite, c.lastOp = request, op
+			c.lastLife, c.lastHost, c.lastLane = h.life, c.host, l.id
 		}
 	}
 	if errors.Is(err, pipeline.ErrBusy) {
@@ -188,20 +194,20 @@ func (c *client) one(node *node, r *road) bool {
 		w.fail("typed errors", "a request is refused: %v", err)
 		return false
 	}
-	if r.pending[request&r.mask] != 0 {
-		w.fail("one reply per request", "request %d takes the place of one without an answer", request)
+	if l.pending[request&l.mask] != 0 {
+		w.fail("one reply per request", "request %d takes the place of one without an answer",
+			request)
 		return false
 	}
-	r.pending[request&r.mask] = op
+	l.pending[request&l.mask] = op
 	w.judge.ops = append(w.judge.ops, o)
 	c.outstanding++
-	life, id := node.life, node
-	w.later(c.plan.Patience, func() { c.patience(op, id, life) })
+	w.later(c.plan.Patience, func() { c.patience(op) })
 	return true
 }
 
-// patience is at its end: the request is given up, its answer may still come.
-func (c *client) patience(op int, n *node, life int) {
+// patience has ended: the client gives the request up, its answer may still come.
+func (c *client) patience(op int) {
 	o := &c.w.judge.ops[op]
 	if o.state != waiting || o.gaveUp {
 		return
@@ -209,7 +215,7 @@ func (c *client) patience(op int, n *node, life int) {
 	o.gaveUp = true
 	c.outstanding--
 	c.w.hit(GaveUp)
-	c.node = c.rng.n(len(c.w.nodes))
+	c.host = c.rng.n(len(c.w.hosts))
 }
 
 func (c *client) settled(op int) {
@@ -222,7 +228,7 @@ func (c *client) settled(op int) {
 }
 
 // answered takes one answer and learns from it whom to ask next.
-func (c *client) answered(n *node, op int, a *pipeline.Completion) {
+func (c *client) answered(h *host, op int, a *pipeline.Completion) {
 	c.settled(op)
 	w := c.w
 	switch {
@@ -230,14 +236,14 @@ func (c *client) answered(n *node, op int, a *pipeline.Completion) {
 		if w.healed && w.judge.ops[op].invoked >= w.plan.Duration {
 			c.proofs++
 		}
-	case n.up && n.core.Leader() != 0 && n.core.Role() != raft.Leader && c.rng.chance(0.8):
-		c.node = int(n.core.Leader()) - 1
+	case h.up && h.core.Leader() != 0 && h.core.Role() != raft.Leader && c.rng.chance(0.8):
+		c.host = int(h.core.Leader()) - 1
 	default:
-		c.node = c.rng.n(len(w.nodes))
+		c.host = c.rng.n(len(w.hosts))
 	}
 }
 
 func (c *client) vanished(op int) {
 	c.settled(op)
-	c.node = c.rng.n(len(c.w.nodes))
+	c.host = c.rng.n(len(c.w.hosts))
 }

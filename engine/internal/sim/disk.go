@@ -11,13 +11,13 @@ import (
 )
 
 // disk is one member's directory and the device under it: what stays when the
-// process is gone. The fault model is simdisk's; the world gives it time, its
-// seed the choices, and what it says to be durable goes to the platter.
+// process ends. The fault model is simdisk's; time comes from the world, choices
+// come from the seed, and the platter takes note of what is durable.
 type disk struct {
 	*simdisk.Disk
 	*simdisk.Device
 	w    *World
-	node *node
+	host *host
 	rng  random
 
 	opens    int // operations until a crash inside Open; 0: none
@@ -29,7 +29,7 @@ type disk struct {
 	full     bool      // no file is made or grows
 	old      []version // of the state file: what stood there before
 
-	said platter // what the device has said to hold
+	platter platter // what the device has reported as durable
 }
 
 type version struct {
@@ -42,15 +42,15 @@ const stateFile = "state"
 // errCrash is the error of an operation in which power went.
 var errCrash = simdisk.ErrPowerCut
 
-func newDisk(w *World, n *node, rng random) *disk {
-	d := &disk{w: w, node: n, rng: rng, mean: w.plan.DiskMean, Disk: simdisk.New()}
-	d.said.disk = d
-	d.Dir, d.Sector = fmt.Sprintf("n%d", n.id), w.plan.Grain
-	d.Before, d.Written = d.before, d.said.wrote
+func newDisk(w *World, h *host, rng random) *disk {
+	d := &disk{w: w, host: h, rng: rng, mean: w.plan.DiskMean, Disk: simdisk.New()}
+	d.platter.disk = d
+	d.Dir, d.Sector = fmt.Sprintf("n%d", h.id), w.plan.Grain
+	d.Before, d.Written = d.before, d.platter.wrote
 	d.Room = func(name string) bool { return !d.full || name == "probe" }
 	d.Device = simdisk.NewDevice(d)
 	d.Latency = func() int64 { return d.mean/4 + d.rng.tail(d.mean) }
-	d.Begun = func() { n.effect("inline write") }
+	d.Begun = func() { h.effect("inline write") }
 	d.Whole, d.Torn = d.whole, d.torn
 	return d
 }
@@ -60,17 +60,17 @@ func (d *disk) Now() int64 { return d.w.now }
 
 // After implements simdisk.Clock: what the process waits for dies with it.
 func (d *disk) After(delay int64, f func()) {
-	d.w.at(delay, event{kind: evDisk, node: d.node, life: d.node.life, call: f})
+	d.w.at(delay, event{kind: evDisk, host: d.host, life: d.host.life, call: f})
 }
 
 // Submit implements device.Device.
 func (d *disk) Submit(ops []device.Op, tag uint64) {
-	d.node.effect("write submitted")
+	d.host.effect("write submitted")
 	d.Device.Submit(ops, tag)
 	if d.Queued() == 2 {
 		d.w.hit(WriteQueued)
-		if n := d.node; n.armedQueue > 0 {
-			n.armed, n.armedQueue = n.armedQueue, 0
+		if h := d.host; h.armedQueue > 0 {
+			h.armed, h.armedQueue = h.armedQueue, 0
 		}
 	}
 }
@@ -79,7 +79,7 @@ func (d *disk) Submit(ops []device.Op, tag uint64) {
 func (d *disk) Inline(ops []device.Op, tag uint64) time.Duration {
 	d.w.hit(InlineWrite)
 	took := d.Device.Inline(ops, tag)
-	d.node.busy = d.w.now + int64(took)
+	d.host.busy = d.w.now + int64(took)
 	return took
 }
 
@@ -89,13 +89,13 @@ func (d *disk) before(op *simdisk.Op) error {
 	if op.Kind == simdisk.Sync && d.syncFail {
 		d.syncFail = false
 		d.w.hit(SyncError)
-		d.w.logf("n%d: sync of %s fails with EIO", d.node.id, op.Name)
+		d.w.logf("n%d: sync of %s fails with EIO", d.host.id, op.Name)
 		return fmt.Errorf("sync %s: %w", d.Path(op.Name), syscall.EIO)
 	}
 	if d.opens > 0 {
 		if d.opens--; d.opens == 0 {
 			d.w.hit(CrashInRecovery)
-			d.w.logf("n%d: power goes during %v", d.node.id, op.Kind)
+			d.w.logf("n%d: power goes during %v", d.host.id, op.Kind)
 			d.cutWrite(op)
 			return errCrash
 		}
@@ -150,7 +150,7 @@ func (d *disk) remember(op *simdisk.Op) {
 	}
 }
 
-// whole says how many operations of a group that is cut short happened.
+// whole returns how many of the n operations of a group that is cut short happened.
 func (d *disk) whole(n int) int {
 	if d.Queued() > 1 {
 		d.w.hit(CrashTwoQueued)
@@ -174,7 +174,7 @@ func (d *disk) torn(op *simdisk.Op) {
 	case kept < all:
 		d.w.hit(CrashTorn)
 	}
-	d.w.logf("n%d: write torn: %d of %d sectors of %s at %d", d.node.id, kept, all, op.Name, op.Off)
+	d.w.logf("n%d: write torn: %d of %d sectors of %s at %d", d.host.id, kept, all, op.Name, op.Off)
 }
 
 // tear leaves a subset of a write's sectors, and reports how many of how many.
@@ -182,7 +182,7 @@ func (d *disk) tear(op *simdisk.Op) (kept, all int) {
 	p := pick(&d.rng, 0.1, 0.5, 0.9, 1)
 	left, kept, all := op.Tear(func() bool { return d.rng.chance(p) })
 	if op.Name != stateFile {
-		d.said.torn(op.Name, op.Off, left)
+		d.platter.torn(op.Name, op.Off, left)
 	}
 	return kept, all
 }
@@ -215,7 +215,7 @@ func (d *disk) off() {
 func (d *disk) failWrite() {
 	d.FailNext(func() error {
 		d.w.hit(WriteError)
-		d.w.logf("n%d: write fails with EIO", d.node.id)
+		d.w.logf("n%d: write fails with EIO", d.host.id)
 		return fmt.Errorf("write %s: %w", d.Path("segment"), syscall.EIO)
 	})
 }

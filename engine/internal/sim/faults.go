@@ -1,6 +1,6 @@
 package sim
 
-// FaultKind is a kind of misfortune.
+// FaultKind is a kind of fault.
 type FaultKind int
 
 // The kinds.

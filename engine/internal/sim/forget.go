@@ -10,29 +10,30 @@ import "github.com/ringraft/ringraft/engine/internal/raft"
 // and starts once more. Beyond the atlas the rest of the majority may forget
 // too: then nobody is left who knows, and nobody may lead.
 func (w *World) faultForgetful(f *Fault) {
-	var leader, victim *node
-	for i := range w.nodes {
-		n := w.nodes[(f.Node-1+i)%len(w.nodes)]
+	var leader, victim *host
+	for i := range w.hosts {
+		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
 		switch {
-		case !n.up || n.founding || n.doubt || n.probation:
-			return // one misfortune is enough
-		case n.core.Role() == raft.Leader:
-			leader = n
+		case !h.up || h.founding || h.suspect || h.probation:
+			return // one damaged disk is enough
+		case h.core.Role() == raft.Leader:
+			leader = h
 		case victim == nil:
-			victim = n
+			victim = h
 		}
 	}
-	if leader == nil || !w.mayDoubt(victim) {
+	if leader == nil || !w.mayDamage(victim) {
 		return
 	}
-	g := &forgetting{w: w, f: f, r: f.random(), behind: map[uint64]bool{}, victim: victim, knowing: []*node{victim}}
-	for _, n := range w.nodes {
+	g := &forgetting{w: w, f: f, r: f.random(), behind: map[uint64]bool{}, victim: victim,
+		knowing: []*host{victim}}
+	for _, h := range w.hosts {
 		switch {
-		case n == victim:
-		case n != leader && len(g.behind) < len(w.nodes)-len(w.nodes)/2-1:
-			g.behind[n.id] = true
+		case h == victim:
+		case h != leader && len(g.behind) < len(w.hosts)-len(w.hosts)/2-1:
+			g.behind[h.id] = true
 		default:
-			g.knowing = append(g.knowing, n)
+			g.knowing = append(g.knowing, h)
 		}
 	}
 	g.all = w.plan.Mode == Beyond && f.X>>12&3 != 0
@@ -46,19 +47,19 @@ type forgetting struct {
 	w       *World
 	f       *Fault
 	r       random
-	victim  *node
+	victim  *host
 	life    int
-	knowing []*node         // the majority, the victim first
+	knowing []*host         // the majority, the victim first
 	behind  map[uint64]bool // asked only
 	all     bool            // everybody forgets
 }
 
-// wait lets time pass until what is to be lost is the newest batch, for rot in
-// it is the least conspicuous.
+// wait lets time pass until what is to be lost is the newest batch, where
+// corruption is hardest to notice.
 func (g *forgetting) wait() {
 	w, late := g.w, g.w.now > g.f.At+g.f.Span*9/10
 	switch {
-	case w.healed || !g.victim.up || g.victim.life != g.life || !w.mayDoubt(g.victim):
+	case w.healed || !g.victim.up || g.victim.life != g.life || !w.mayDamage(g.victim):
 	case g.all && g.ripe():
 		g.everybody()
 	case late || !g.all && g.victim.disk.unsealed(0):
@@ -71,8 +72,8 @@ func (g *forgetting) wait() {
 // ripe reports that the last committed entry is in the newest batch of all who
 // know of it.
 func (g *forgetting) ripe() bool {
-	for _, n := range g.knowing {
-		if !n.up || !n.disk.unsealed(g.w.judge.commit) {
+	for _, h := range g.knowing {
+		if !h.up || !h.disk.unsealed(g.w.judge.commit) {
 			return false
 		}
 	}
@@ -81,12 +82,12 @@ func (g *forgetting) ripe() bool {
 
 // everybody who knows loses it, and they all come back.
 func (g *forgetting) everybody() {
-	for _, n := range g.knowing {
-		n.crash()
-		if n.disk.forget(0, &g.r) {
-			n.doubt = true
+	for _, h := range g.knowing {
+		h.crash()
+		if h.disk.forget(0, &g.r) {
+			h.suspect = true
 		}
-		g.w.later(g.r.between(0, g.f.Span), n.start)
+		g.w.later(g.r.between(0, g.f.Span), h.start)
 	}
 	g.w.hit(ForgotAll)
 }
@@ -99,7 +100,7 @@ func (g *forgetting) one() {
 		w.later(ms, victim.start)
 		return
 	}
-	victim.doubt = true
+	victim.suspect = true
 	w.hit(Forgot)
 	fed, at := r.chance(0.5), r.between(0, 20*ms)
 	w.later(at, victim.start)
@@ -111,10 +112,10 @@ func (g *forgetting) one() {
 	if !fed {
 		at = 0
 	}
-	for _, n := range g.knowing {
-		if n != victim {
-			w.later(at+r.between(0, 2*ms), n.crash)
-			w.later(at+g.f.Span+r.between(5, 12)*w.plan.Election, n.start)
+	for _, h := range g.knowing {
+		if h != victim {
+			w.later(at+r.between(0, 2*ms), h.crash)
+			w.later(at+g.f.Span+r.between(5, 12)*w.plan.Election, h.start)
 		}
 	}
 }
@@ -122,10 +123,10 @@ func (g *forgetting) one() {
 // forget spoils one of the newest batches that hold entries, so many back, of a
 // member at rest. False when there is none.
 func (d *disk) forget(back int, r *random) bool {
-	for i := len(d.said.blocks) - 1; i >= 0; i-- {
-		b := d.said.blocks[i]
+	for i := len(d.platter.blocks) - 1; i >= 0; i-- {
+		b := d.platter.blocks[i]
 		file := d.Data(b.file)
-		if file == nil || b.count == 0 || b.torn && i == len(d.said.blocks)-1 {
+		if file == nil || b.count == 0 || b.torn && i == len(d.platter.blocks)-1 {
 			continue
 		}
 		if back--; back >= 0 {
@@ -134,15 +135,16 @@ func (d *disk) forget(back int, r *random) bool {
 		data := file[b.off : b.off+int64(b.size)]
 		for whole := true; whole; { // until it is not in its padding
 			at := r.n(b.size)
-			for at%512 >= 508 || at < 24 { // not its tags: torn or rotten is told by them
+			for at%512 >= 508 || at < 24 { // not its tags, which tell torn from corrupt
 				at = r.n(b.size)
 			}
 			data[at] ^= 1 << r.n(8)
-			_, _, err := d.said.inspect.Batch(data)
+			_, _, err := d.platter.inspect.Batch(data)
 			whole = err == nil
 		}
-		d.said.spoilt(&b)
-		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.node.id, b.number, b.first, b.first+uint64(b.count)-1)
+		d.platter.spoilt(&b)
+		d.w.logf("n%d: a bit of batch %x rots, entries %d-%d", d.host.id, b.number, b.first,
+			b.first+uint64(b.count)-1)
 		return true
 	}
 	return false
@@ -151,10 +153,10 @@ func (d *disk) forget(back int, r *random) bool {
 // unsealed reports that nothing yet promises the newest batch, of entries, one
 // of them at index unless that is 0.
 func (d *disk) unsealed(index uint64) bool {
-	n := len(d.said.blocks)
-	if n == 0 || d.said.blocks[n-1].count == 0 {
+	n := len(d.platter.blocks)
+	if n == 0 || d.platter.blocks[n-1].count == 0 {
 		return false
 	}
-	b := &d.said.blocks[n-1]
+	b := &d.platter.blocks[n-1]
 	return index == 0 || b.first <= index && index < b.first+uint64(b.count)
 }

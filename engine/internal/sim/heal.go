@@ -21,24 +21,24 @@ func (w *World) heal() {
 	w.net.storm, w.net.losses, w.net.delay = 0, 0, 200*us
 	w.net.cut = [16][16]bool{}
 	w.net.clog = [16][16]int64{}
-	for _, n := range w.nodes {
-		n.paused, n.busy, n.stalledTo, n.applyStall = 0, min(n.busy, w.now), 0, 0
-		n.armed, n.armedRole, n.armedQueue = 0, 0, 0
-		n.disk.heal()
-		for _, r := range n.roads {
+	for _, h := range w.hosts {
+		h.paused, h.busy, h.stalledTo, h.applyStall = 0, min(h.busy, w.now), 0, 0
+		h.crashPlan = crashPlan{}
+		h.disk.heal()
+		for _, r := range h.clientLanes {
 			r.slow = 0
 		}
 	}
 	w.leaveDown()
-	for i, n := range w.nodes {
-		if n.up {
-			n.wake(0)
+	for i, h := range w.hosts {
+		if h.up {
+			h.wake(0)
 		} else {
-			w.later(int64(i)*ms, n.start)
+			w.later(int64(i)*ms, h.start)
 		}
 	}
-	for _, l := range w.net.links {
-		l.dial(0)
+	for _, c := range w.net.connections {
+		c.dial(0)
 	}
 	for _, c := range w.clients {
 		w.at(0, event{kind: evClient, n: c.id})
@@ -49,25 +49,25 @@ func (w *World) heal() {
 // leaveDown takes a minority away for good.
 func (w *World) leaveDown() {
 	left := w.plan.Down
-	for _, n := range w.nodes {
-		if n.doubt || n.lost != "" || n.probation {
+	for _, h := range w.hosts {
+		if h.suspect || h.lost != "" || h.probation {
 			left--
 		}
 	}
-	for _, n := range w.nodes {
+	for _, h := range w.hosts {
 		if left <= 0 {
 			return
 		}
-		if !n.doubt && n.lost == "" && !n.probation && w.rng.chance(0.5) {
-			n.crash()
-			n.dead = true
+		if !h.suspect && h.lost == "" && !h.probation && w.rng.chance(0.5) {
+			h.crash()
+			h.dead = true
 			left--
-			w.logf("n%d is down for good", n.id)
+			w.logf("n%d is down for good", h.id)
 		}
 	}
 }
 
-// check looks whether the cluster has converged, and whether it is late.
+// check asks whether the cluster has converged, and fails the run when it is late.
 func (w *World) check() {
 	since := w.now - w.plan.Duration
 	leader, why := w.converged()
@@ -76,7 +76,7 @@ func (w *World) check() {
 		return
 	}
 	if why == "" {
-		w.calm, w.calmTerm = w.now, w.nodes[leader-1].core.Hard().Term
+		w.calm, w.calmTerm = w.now, w.hosts[leader-1].core.Hard().Term
 		w.at(10*ms, event{kind: evCheck})
 		return
 	}
@@ -104,8 +104,9 @@ const calmFor = 10
 // stable: nothing happens any more once everybody is equal.
 func (w *World) stable(leader uint64, why string) {
 	switch {
-	case leader == 0 || w.nodes[leader-1].core.Hard().Term != w.calmTerm:
-		w.fail("stability", "%s after all were equal in term %d: %s", seconds(w.now-w.calm), w.calmTerm, why)
+	case leader == 0 || w.hosts[leader-1].core.Hard().Term != w.calmTerm:
+		w.fail("stability", "%s after all were equal in term %d: %s", seconds(w.now-w.calm),
+			w.calmTerm, why)
 	case w.now-w.calm > calmFor*w.plan.Election:
 		w.end()
 	default:
@@ -124,10 +125,10 @@ func (w *World) late(what, why string) {
 	w.fail("liveness", "%s after the healing: %s (%s)", seconds(w.now-w.plan.Duration), what, why)
 }
 
-// excused: members that named what they lost are a reason to stand still.
+// excused reports that members have lost something, so that the cluster may stand still.
 func (w *World) excused() bool {
-	for _, n := range w.nodes {
-		if n.lost != "" || n.doubt || n.probation {
+	for _, h := range w.hosts {
+		if h.lost != "" || h.suspect || h.probation {
 			return true
 		}
 	}
@@ -146,7 +147,8 @@ func (w *World) outstanding() (n int) {
 func (w *World) logOutstanding() {
 	for i := range w.judge.ops {
 		if o := &w.judge.ops[i]; i > 0 && o.state == waiting {
-			w.logf("operation %d waits: kind %d on n%d since %s, applied at %d", i, o.kind, o.node, seconds(o.invoked), o.appliedAt)
+			w.logf("operation %d waits: kind %d on n%d since %s, applied at %d", i, o.kind, o.host,
+				seconds(o.invoked), o.appliedAt)
 		}
 	}
 }
@@ -154,28 +156,30 @@ func (w *World) logOutstanding() {
 // converged returns the leader, and what is still missing.
 func (w *World) converged() (leader uint64, why string) {
 	var last, commit uint64
-	for _, n := range w.nodes {
-		if !n.up || n.core.Role() != raft.Leader {
+	for _, h := range w.hosts {
+		if !h.up || h.core.Role() != raft.Leader {
 			continue
 		}
 		if leader != 0 {
-			return 0, fmt.Sprintf("%d and %d both lead", leader, n.id)
+			return 0, fmt.Sprintf("%d and %d both lead", leader, h.id)
 		}
-		leader, last, commit = n.id, n.core.Last(), n.core.Commit()
+		leader, last, commit = h.id, h.core.Last(), h.core.Commit()
 	}
 	if leader == 0 {
 		return 0, "nobody leads"
 	}
-	for _, n := range w.nodes {
+	for _, h := range w.hosts {
 		switch {
-		case n.dead || n.lost != "":
-		case !n.up:
-			return leader, fmt.Sprintf("member %d is down: %s", n.id, n.lost)
-		case n.core.Last() != last || n.core.Commit() != commit || n.apply.Applied().Load() != commit || commit != last:
-			return leader, fmt.Sprintf("member %d has log %d, commit %d, applied %d; the leader %d, %d", n.id,
-				n.core.Last(), n.core.Commit(), n.apply.Applied().Load(), last, commit)
-		case n.probation:
-			return leader, fmt.Sprintf("member %d is still on probation", n.id)
+		case h.dead || h.lost != "":
+		case !h.up:
+			return leader, fmt.Sprintf("member %d is down: %s", h.id, h.lost)
+		case h.core.Last() != last || h.core.Commit() != commit ||
+			h.apply.Applied().Load() != commit || commit != last:
+			return leader, fmt.Sprintf(
+				"member %d has log %d, commit %d, applied %d; the leader %d, %d",
+				h.id, h.core.Last(), h.core.Commit(), h.apply.Applied().Load(), last, commit)
+		case h.probation:
+			return leader, fmt.Sprintf("member %d is still on probation", h.id)
 		}
 	}
 	for _, c := range w.clients {
@@ -189,12 +193,12 @@ func (w *World) converged() (leader uint64, why string) {
 	return leader, ""
 }
 
-// end is the last look: nothing acknowledged is lost, all members are equal.
+// end judges the run as a whole: nothing acknowledged is lost, all members are equal.
 func (w *World) end() {
 	w.ended = true
-	for _, n := range w.nodes {
-		if n.up {
-			n.lookIntoStore()
+	for _, h := range w.hosts {
+		if h.up {
+			h.verifyStore()
 		}
 	}
 	j := &w.judge
@@ -207,17 +211,19 @@ func (w *World) end() {
 			w.fail("no acknowledged write lost", "operation %d was acknowledged and is nowhere", i)
 		}
 		if o.state == notApplied && o.appliedAt != 0 {
-			w.fail("true outcomes", "operation %d was certainly not applied, and is at %d", i, o.appliedAt)
+			w.fail("true outcomes", "operation %d was certainly not applied, and is at %d", i,
+				o.appliedAt)
 		}
 	}
 	j.counters()
-	for _, n := range w.nodes {
-		if !n.up {
+	for _, h := range w.hosts {
+		if !h.up {
 			continue
 		}
-		for k, v := range n.machine.values {
-			if n.apply.Applied().Load() == j.commit && v != j.model[k] {
-				w.fail("state-machine safety", "member %d ends with %d at key %d instead of %d", n.id, v, k, j.model[k])
+		for k, v := range h.machine.values {
+			if h.apply.Applied().Load() == j.commit && v != j.model[k] {
+				w.fail("state-machine safety", "member %d ends with %d at key %d instead of %d",
+					h.id, v, k, j.model[k])
 			}
 		}
 	}
@@ -242,7 +248,8 @@ func (j *judge) counters() {
 	}
 	for k := range ok {
 		if k&1 == 1 && (j.model[k] < ok[k] || j.model[k] > ok[k]+maybe[k]) {
-			j.w.fail("counters", "key %d counted %d, acknowledged %d, perhaps %d more", k, j.model[k], ok[k], maybe[k])
+			j.w.fail("counters", "key %d counted %d, acknowledged %d, perhaps %d more", k,
+				j.model[k], ok[k], maybe[k])
 		}
 	}
 }

@@ -1,20 +1,17 @@
 package sim
 
 import (
-	"encoding/binary"
-
-	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
 // judge holds the cluster to its promises, after every step. It knows what
-// every disk was told, what every client was told, and what was applied.
+// is durable on every disk, what every client was answered, and what was applied.
 type judge struct {
 	w *World
 
 	// Raft (thesis, figure 3.2).
 	leaders map[uint64]uint64    // term → leader
-	votes   map[[2]uint64]uint64 // member, term → candidate, as told to others
+	votes   map[[2]uint64]uint64 // member, term → candidate, as sent to others
 	acked   map[[2]uint64]uint64 // member, term → the highest match it acknowledged
 	seen    [][]entry            // index → what any disk ever held there, one per term
 	commit  uint64
@@ -28,7 +25,7 @@ type judge struct {
 
 	// Clients. Operation 0 is none.
 	ops      []operation
-	floor    uint64 // index of the newest command whose effect any client was told
+	floor    uint64 // index of the newest command whose effect a client has seen
 	answered [3]int
 }
 
@@ -39,48 +36,20 @@ type digest struct {
 
 type version64 struct{ index, value uint64 }
 
-type opState uint8
-
-const (
-	waiting opState = iota
-	applied
-	notApplied
-	unknown
-)
-
-// operation is one client request and what became of it.
-type operation struct {
-	client     int
-	node       uint64
-	kind       uint8
-	key        int
-	after      int // the command whose answer it waits for
-	gaveUp     bool
-	early      bool // a read before the leader's no-op was committed
-	state      opState
-	invoked    int64
-	returned   int64
-	tookEffect int64  // when it was first applied
-	floor      uint64 // what clients had been told when it was invoked
-	last       uint64 // of a read: where its member's log ended then
-	appliedAt  uint64 // of a command: its index
-	value      uint64 // answered
-	index      uint64 // answered
-}
-
 func (j *judge) init(w *World) {
 	j.w = w
-	j.leaders, j.votes, j.acked = map[uint64]uint64{}, map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
+	j.leaders = map[uint64]uint64{}
+	j.votes, j.acked = map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
 	j.ops = make([]operation, 1, operations+operations/2)
 	j.model = make([]uint64, 2*w.plan.Keys)
 	j.history = make([][]version64, 2*w.plan.Keys)
 }
 
-// transferred: who asked for a member to lead is told that it does only when it
+// transferred: who asked for a member to lead is answered yes only when it
 // was elected later; named is whom they asked for, or 0.
-func (j *judge) transferred(n *node, term, named, chosen uint64, err error) {
+func (j *judge) transferred(h *host, term, named, chosen uint64, err error) {
 	won := false
-	for t := term + 1; t <= n.core.Hard().Term; t++ {
+	for t := term + 1; t <= h.core.Hard().Term; t++ {
 		won = won || j.leaders[t] == chosen
 	}
 	if won && err == nil {
@@ -89,34 +58,35 @@ func (j *judge) transferred(n *node, term, named, chosen uint64, err error) {
 		j.w.hit(TransferFailed)
 	}
 	if named != 0 && err == nil && !won {
-		j.w.fail("transfer", "member %d was told that %d leads after term %d, and nobody elected it", n.id, named, term)
+		j.w.fail("transfer", "member %d was told that %d leads after term %d; nobody elected it",
+			h.id, named, term)
 	}
 }
 
 // elected: at most one leader per term, and it has everything that earlier
 // terms committed.
-func (j *judge) elected(n *node, term uint64) {
+func (j *judge) elected(h *host, term uint64) {
 	w := j.w
 	w.hit(LeaderElected)
-	if old, ok := j.leaders[term]; ok && old != n.id {
-		w.fail("election safety", "term %d has leaders %d and %d", term, old, n.id)
+	if old, ok := j.leaders[term]; ok && old != h.id {
+		w.fail("election safety", "term %d has leaders %d and %d", term, old, h.id)
 	}
-	j.leaders[term] = n.id
+	j.leaders[term] = h.id
 	if w.onElected != nil {
-		w.onElected(n)
+		w.onElected(h)
 	}
 	for i := j.commit; i > 0; i-- {
 		if j.chosen[i-1].term >= term {
 			continue // votes may come so late that a later leader has committed meanwhile
 		}
-		if t, ok := n.core.Term(i); !ok || t != j.chosen[i-1].term {
-			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d", n.id, term, i,
-				j.chosen[i-1].term)
+		if t, ok := h.core.Term(i); !ok || t != j.chosen[i-1].term {
+			w.fail("leader completeness", "member %d leads term %d without entry %d of term %d",
+				h.id, term, i, j.chosen[i-1].term)
 			return
 		}
 	}
-	for _, o := range w.nodes {
-		if o != n && o.up && o.core.Role() == raft.Leader {
+	for _, o := range w.hosts {
+		if o != h && o.up && o.core.Role() == raft.Leader {
 			w.hit(TwoLeaders)
 		}
 	}
@@ -132,7 +102,8 @@ func (w *World) matches(id, index uint64, e entry) error {
 	for _, s := range j.seen[index] {
 		if s.term == e.term {
 			if s != e {
-				w.fail("log matching", "member %d holds another entry %d of term %d than was seen before", id, index, e.term)
+				w.fail("log matching", "member %d: entry %d of term %d is not the one seen before",
+					id, index, e.term)
 			}
 			return nil
 		}
@@ -141,112 +112,117 @@ func (w *World) matches(id, index uint64, e entry) error {
 	return nil
 }
 
-// turned looks at a member after its turn.
-func (j *judge) turned(n *node) {
+// turned judges a member after its turn.
+func (j *judge) turned(h *host) {
 	w := j.w
-	if err := n.replica.Check(); err != nil {
-		w.fail("invariants", "member %d: %v", n.id, err)
+	if err := h.replica.Check(); err != nil {
+		w.fail("invariants", "member %d: %v", h.id, err)
 		return
 	}
-	if err := n.disk.said.err; err != nil {
-		w.fail("journal", "member %d: %v", n.id, err)
+	if err := h.disk.platter.err; err != nil {
+		w.fail("journal", "member %d: %v", h.id, err)
 		return
 	}
-	if n.replica.RingFull() {
+	if h.replica.RingFull() {
 		w.hit(RingFull)
 	}
-	j.hearsMajority(n)
-	j.counts(n)
-	h := n.core.Hard()
-	if h.Term < n.hard.Term || h.Term == n.hard.Term && n.hard.Vote != 0 && h.Vote != n.hard.Vote {
-		w.fail("monotonic", "member %d: hard state went from %+v to %+v", n.id, n.hard, h)
+	j.checkQuorum(h)
+	j.counts(h)
+	hard := h.core.Hard()
+	if hard.Term < h.hard.Term || hard.Term == h.hard.Term && h.hard.Vote != 0 &&
+		hard.Vote != h.hard.Vote {
+		w.fail("monotonic", "member %d: hard state went from %+v to %+v", h.id, h.hard, hard)
 	}
-	if d := n.disk.said.hard; d.Term > n.hard.Term || d.Term == n.hard.Term && d.Vote != 0 {
-		n.hard = raft.Hard{Term: d.Term, Vote: d.Vote}
+	if d := h.disk.platter.hard; d.Term > h.hard.Term || d.Term == h.hard.Term && d.Vote != 0 {
+		h.hard = raft.Hard{Term: d.Term, Vote: d.Vote}
 	}
-	j.committed(n)
-	if a := n.apply.Applied().Load(); a < n.seenApplied || a > n.core.Commit() {
-		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", n.id, n.seenApplied, a, n.core.Commit())
+	j.committed(h)
+	if a := h.apply.Applied().Load(); a < h.seenApplied || a > h.core.Commit() {
+		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", h.id, h.seenApplied,
+			a, h.core.Commit())
 	} else {
-		n.seenApplied = a
+		h.seenApplied = a
 	}
 }
 
 // committed: what a member calls committed is on a majority's platters, and
 // is what every other member calls committed.
-func (j *judge) committed(n *node) {
+func (j *judge) committed(h *host) {
 	w := j.w
-	c := n.core.Commit()
-	if c == n.seenCommit {
+	c := h.core.Commit()
+	if c == h.seenCommit {
 		return
 	}
-	if c < n.seenCommit {
-		w.fail("monotonic", "member %d: commit went from %d to %d", n.id, n.seenCommit, c)
+	if c < h.seenCommit {
+		w.fail("monotonic", "member %d: commit went from %d to %d", h.id, h.seenCommit, c)
 		return
 	}
-	if c-n.seenCommit >= 100 {
+	if c-h.seenCommit >= 100 {
 		w.hit(CommitOfMany)
 	}
-	leads := n.core.Role() == raft.Leader
-	if leads && uint64(len(n.disk.said.log)) < c {
+	leads := h.core.Role() == raft.Leader
+	if leads && uint64(len(h.disk.platter.log)) < c {
 		w.hit(CommitWithoutOwnDisk)
 	}
-	for i := n.seenCommit + 1; i <= c; i++ {
-		term, ok := n.core.Term(i)
+	for i := h.seenCommit + 1; i <= c; i++ {
+		term, ok := h.core.Term(i)
 		if i <= j.commit {
 			if !ok || term != j.chosen[i-1].term {
-				w.fail("state-machine safety", "member %d commits entry %d of term %d, it is of term %d", n.id, i, term,
+				w.fail("state-machine safety",
+					"member %d commits entry %d of term %d, it is of term %d", h.id, i, term,
 					j.chosen[i-1].term)
 				return
 			}
 			continue
 		}
 		e, holders := j.onDisks(i, term)
-		if 2*holders <= len(w.nodes) {
-			w.fail("commit is durable", "member %d commits entry %d of term %d, which %d of %d disks hold", n.id, i, term,
-				holders, len(w.nodes))
+		if 2*holders <= len(w.hosts) {
+			w.fail("commit is durable",
+				"member %d commits entry %d of term %d, which %d of %d disks hold", h.id, i, term,
+				holders, len(w.hosts))
 			return
 		}
-		if leads && term < n.core.Hard().Term {
+		if leads && term < h.core.Hard().Term {
 			w.hit(EarlierTermCommitted)
 		}
 		j.commit = i
 		j.chosen = append(j.chosen, e)
 	}
-	n.seenCommit = c
+	h.seenCommit = c
 }
 
-// hearsMajority: a leader that hears no majority for long does not lead on
+// checkQuorum: a leader that hears no majority for long does not lead on
 // (check-quorum, thesis 6.2). Time in which its process stood still is not
 // counted.
-func (j *judge) hearsMajority(n *node) {
+func (j *judge) checkQuorum(h *host) {
 	w := j.w
-	if n.core.Role() != raft.Leader || w.plan.Members == 1 || n.paused > w.now || n.busy > w.now || n.stalledTo > w.now {
-		n.quiet = w.now
+	still := h.paused > w.now || h.busy > w.now || h.stalledTo > w.now
+	if h.core.Role() != raft.Leader || w.plan.Members == 1 || still {
+		h.quiet = w.now
 		return
 	}
-	if gap := w.now - n.looked; gap > w.plan.Heartbeat {
-		n.quiet += gap // it did not run
+	if gap := w.now - h.looked; gap > w.plan.Heartbeat {
+		h.quiet += gap // it did not run
 	}
-	n.looked = w.now
+	h.looked = w.now
 	silent := 0
-	for _, o := range w.nodes {
-		if o != n && n.heard[o.id] <= n.quiet {
+	for _, o := range w.hosts {
+		if o != h && h.heard[o.id] <= h.quiet {
 			silent++
 		}
 	}
-	if 2*silent < len(w.nodes) {
-		n.quiet = w.now
+	if 2*silent < len(w.hosts) {
+		h.quiet = w.now
 	}
-	if w.now-n.quiet > 4*w.plan.Election {
-		w.fail("check-quorum", "member %d leads term %d and has not heard a majority for %s", n.id, n.core.Hard().Term,
-			seconds(w.now-n.quiet))
+	if w.now-h.quiet > 4*w.plan.Election {
+		w.fail("check-quorum", "member %d leads term %d and has not heard a majority for %s", h.id,
+			h.core.Hard().Term, seconds(w.now-h.quiet))
 	}
 }
 
 func (j *judge) onDisks(i, term uint64) (e entry, holders int) {
-	for _, o := range j.w.nodes {
-		if x, ok := o.disk.said.had(i, term); ok {
+	for _, o := range j.w.hosts {
+		if x, ok := o.disk.platter.had(i, term); ok {
 			e = x
 			holders++
 		}
@@ -261,19 +237,22 @@ func (j *judge) applied(m *machine, index, op uint64, kind uint8, key int) {
 		j.digests = append(j.digests, digest{})
 	}
 	if index <= m.index || index > j.commit {
-		w.fail("state-machine safety", "member %d applies entry %d after %d, commit is %d", m.n.id, index, m.index, j.commit)
+		w.fail("state-machine safety", "member %d applies entry %d after %d, commit is %d",
+			m.host.id, index, m.index, j.commit)
 		return
 	}
 	d := &j.digests[index]
 	if d.sum != 0 {
 		if d.sum != m.digest {
-			w.fail("state-machine safety", "member %d differs from the others at entry %d", m.n.id, index)
+			w.fail("state-machine safety", "member %d differs from the others at entry %d",
+				m.host.id, index)
 		}
 		return
 	}
 	d.sum, d.op = m.digest, op
 	if index <= j.newest {
-		w.fail("state-machine safety", "member %d applies entry %d, which the others passed over", m.n.id, index)
+		w.fail("state-machine safety", "member %d applies entry %d, which the others passed over",
+			m.host.id, index)
 		return
 	}
 	j.newest = index
@@ -290,108 +269,4 @@ func (j *judge) applied(m *machine, index, op uint64, kind uint8, key int) {
 	}
 	o.appliedAt, o.tookEffect = index, w.now
 	j.history[key] = append(j.history[key], version64{index, execute(j.model, op, kind, key)})
-}
-
-// answer: every outcome is true, and the history is linearizable. The log is
-// the witness: in its order commands follow real time, a read shows the state
-// at the index it names, and that is not before anything a client knew.
-func (j *judge) answer(n *node, id int, c *pipeline.Completion) {
-	w := j.w
-	o := &j.ops[id]
-	if o.state != waiting {
-		w.fail("one reply per request", "operation %d is answered again", id)
-		return
-	}
-	o.returned = w.now
-	w.trace = mix(w.trace, uint64(id)<<8|uint64(c.Outcome)<<4|uint64(c.Reason))
-	if w.out != nil {
-		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, n.id, id, o.key, c.Outcome, c.Reason)
-	}
-	j.answered[c.Outcome]++
-	switch c.Outcome {
-	case pipeline.NotApplied:
-		o.state = notApplied
-		j.refused(o, id, c)
-	case pipeline.Unknown:
-		o.state = unknown
-		w.hit(OutcomeUnknown)
-	case pipeline.Applied:
-		o.state = applied
-		if len(c.Reply) != 16 {
-			w.fail("true outcomes", "operation %d: a reply of %d bytes", id, len(c.Reply))
-			return
-		}
-		o.index, o.value = binary.LittleEndian.Uint64(c.Reply), binary.LittleEndian.Uint64(c.Reply[8:])
-		w.trace = mix(w.trace, o.index^o.value<<32)
-		if o.kind == opGet {
-			w.hit(ReadConfirmed)
-			if o.early {
-				w.hit(ReadWaitedForNoOp)
-			}
-			j.confirmed(n, o, id)
-			j.readAnswer(o, id)
-		} else {
-			j.writeAnswer(o, id)
-		}
-		j.floor = max(j.floor, o.index)
-	}
-}
-
-func (j *judge) refused(o *operation, id int, c *pipeline.Completion) {
-	w := j.w
-	if o.appliedAt != 0 {
-		w.fail("true outcomes", "operation %d is at %d, its client is told: %v", id, o.appliedAt, c.Reason)
-	}
-	switch c.Reason {
-	case pipeline.Superseded:
-		w.hit(Superseded)
-	case pipeline.NoSpace:
-		w.hit(NoSpaceRefused)
-	case pipeline.NotLeader:
-		w.hit(NotLeaderRefused)
-		if o.kind == opGet {
-			w.hit(ReadRefused)
-		}
-	}
-}
-
-func (j *judge) writeAnswer(o *operation, id int) {
-	if o.appliedAt != o.index || o.index <= o.floor {
-		j.w.fail("linearizable", "operation %d is said to be at %d, is at %d; clients had been told of %d", id, o.index,
-			o.appliedAt, o.floor)
-	}
-	if v := j.valueAt(o.key, o.index); v != o.value {
-		j.w.fail("linearizable", "operation %d at %d is answered %d instead of %d", id, o.index, o.value, v)
-	}
-}
-
-func (j *judge) readAnswer(o *operation, id int) {
-	if o.after != 0 && j.ops[o.after].state == waiting {
-		j.w.fail("own writes", "read %d is answered before command %d, for which it waits", id, o.after)
-	}
-	if o.index < o.floor {
-		j.w.fail("linearizable", "read %d shows index %d, clients had been told of %d before it began", id, o.index, o.floor)
-	}
-	if v := j.valueAt(o.key, o.index); v != o.value {
-		j.w.fail("linearizable", "read %d shows %d at %d instead of %d", id, o.value, o.index, v)
-	}
-}
-
-// valueAt is what a key held after an index.
-func (j *judge) valueAt(key int, index uint64) uint64 {
-	h := j.history[key]
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].index <= index {
-			return h[i].value
-		}
-	}
-	return 0
-}
-
-// vanished: the process is gone, nobody will answer.
-func (j *judge) vanished(id int) {
-	if o := &j.ops[id]; o.state == waiting {
-		o.state = unknown
-		j.answered[pipeline.Unknown]++
-	}
 }

@@ -14,7 +14,7 @@ import (
 //	query    | operation u64 | key u16 |
 //	reply    | index of the newest command applied u64 | value u64 |
 type machine struct {
-	n      *node
+	host   *host
 	values []uint64
 	index  uint64
 	digest uint64
@@ -28,8 +28,8 @@ const (
 
 const commandBytes = 11
 
-func newMachine(n *node, keys int) *machine {
-	return &machine{n: n, values: make([]uint64, 2*keys)}
+func newMachine(h *host, keys int) *machine {
+	return &machine{host: h, values: make([]uint64, 2*keys)}
 }
 
 // execute is a command's effect: registers take the operation's number,
@@ -51,7 +51,7 @@ func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
 		op, kind, key := le.Uint64(e.Data), e.Data[8], int(le.Uint16(e.Data[9:]))
 		m.digest = mix(m.digest, xxhash.Sum64(e.Data))
 		value := execute(m.values, op, kind, key)
-		m.n.w.judge.applied(m, e.Index, op, kind, key)
+		m.host.w.judge.applied(m, e.Index, op, kind, key)
 		m.index = e.Index
 		if replies.Wanted() {
 			b := le.AppendUint64(replies.Begin(), e.Index)

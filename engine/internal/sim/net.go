@@ -9,38 +9,39 @@ import (
 )
 
 // network carries frames between members, as bytes, through the production
-// frame codec. As a stream a link keeps order, and a lost frame breaks its
-// connection; as datagrams frames pass each other, are lost and repeated one
+// frame codec. As a stream a connection keeps order, and a lost frame
+// breaks it; as datagrams frames pass each other, are lost and repeated one
 // by one.
 type network struct {
-	w      *World
-	rng    random
-	links  []*link
-	cut    [16][16]bool // from, to
-	clog   [16][16]int64
-	storm  int64 // more losses until then
-	conns  uint64
-	old    []*frame // what was sent some time ago, for replays
-	free   []*frame
-	hello  []byte
-	delay  int64
-	losses float64
+	w           *World
+	rng         random
+	connections []*connection
+	cut         [16][16]bool // from, to
+	clog        [16][16]int64
+	storm       int64    // more losses until then
+	made        uint64   // connections, so far
+	old         []*frame // what was sent some time ago, for replays
+	free        []*frame
+	hello       []byte
+	delay       int64
+	losses      float64
 }
 
 // frame is bytes on their way.
 type frame struct {
-	buf     []byte
-	conn    uint64
-	link    *link
-	flipped bool
-	sent    uint64
+	buf        []byte
+	number     uint64
+	connection *connection
+	flipped    bool
+	sent       uint64
 }
 
-// link is the way from one member to another: the actor's peer.Link.
-type link struct {
+// connection carries frames from one member to another: the actor's peer.Link.
+// It is made, broken and made again, each time under another number.
+type connection struct {
 	w        *World
-	from, to *node
-	conn     uint64 // 0: down
+	from, to *host
+	number   uint64 // 0: down
 	grant    int
 	queue    []queued
 	last     int64 // when the newest frame of the stream arrives
@@ -62,129 +63,123 @@ func (t *network) init(w *World, rng random) {
 	t.hello = netio.AppendFrame(nil, 0, []byte("hello"))
 }
 
-// wire makes the links of all members.
-func (t *network) wire() {
-	for _, a := range t.w.nodes {
-		for _, b := range t.w.nodes {
+// connectAll makes the connections of all members, which are down.
+func (t *network) connectAll() {
+	for _, a := range t.w.hosts {
+		for _, b := range t.w.hosts {
 			if a != b {
-				l := &link{w: t.w, from: a, to: b}
-				a.links = append(a.links, l)
-				t.links = append(t.links, l)
+				c := &connection{w: t.w, from: a, to: b}
+				a.connections = append(a.connections, c)
+				t.connections = append(t.connections, c)
 			}
 		}
 	}
 }
 
-// started lets a member's links be dialed, in both directions.
-func (t *network) started(n *node) {
-	for _, l := range t.links {
-		if l.from == n || l.to == n {
-			l.dial(t.rng.between(0, 20*ms))
+// started lets a member's connections be dialed, in both directions.
+func (t *network) started(h *host) {
+	for _, c := range t.connections {
+		if c.from == h || c.to == h {
+			c.dial(t.rng.between(0, 20*ms))
 		}
 	}
 }
 
 // stopped breaks a member's connections.
-func (t *network) stopped(n *node) {
-	for _, l := range t.links {
-		if l.from == n || l.to == n {
-			l.broken()
+func (t *network) stopped(h *host) {
+	for _, c := range t.connections {
+		if c.from == h || c.to == h {
+			c.broken()
 		}
-		if l.from == n {
-			l.queue = l.queue[:0]
+		if c.from == h {
+			c.queue = c.queue[:0]
 		}
 	}
 }
 
-func (l *link) dial(delay int64) {
-	if !l.dialing && l.conn == 0 {
-		l.dialing = true
-		l.w.at(delay, event{kind: evConnect, link: l})
+func (c *connection) dial(delay int64) {
+	if !c.dialing && c.number == 0 {
+		c.dialing = true
+		c.w.at(delay, event{kind: evConnect, connection: c})
 	}
 }
 
 // connect is the handshake, which needs both directions.
-func (l *link) connect() {
-	t := &l.w.net
-	l.dialing = false
-	if l.conn != 0 || !l.from.up || !l.to.up || l.from.founding || l.to.founding {
+func (c *connection) connect() {
+	t := &c.w.net
+	c.dialing = false
+	if c.number != 0 || !c.from.up || !c.to.up || c.from.founding || c.to.founding {
 		return // a member that starts dials again
 	}
-	a, b := l.from.id, l.to.id
-	if t.cut[a][b] || t.cut[b][a] || l.to.paused > l.w.now || l.from.paused > l.w.now {
-		l.dial(t.rng.between(20*ms, 200*ms))
+	a, b := c.from.id, c.to.id
+	if t.cut[a][b] || t.cut[b][a] || c.to.paused > c.w.now || c.from.paused > c.w.now {
+		c.dial(t.rng.between(20*ms, 200*ms))
 		return
 	}
-	if l.source != nil {
-		l.source.Close()
-		l.w.hit(Reconnected)
+	if c.source != nil {
+		c.source.Close()
+		c.w.hit(Reconnected)
 	}
-	t.conns++
-	l.conn, l.last, l.arrived, l.sent = t.conns, 0, 0, 0
-	inbox := l.w.plan.Inbox
-	l.grant = inbox / 4
-	l.source = replica.NewSource(a, ring.NewBytes(inbox))
-	l.frames = netio.Frames{Sink: l.source.Ring, FrameMax: inbox / 2}
-	if _, err := l.frames.Data(nil, t.hello); err != nil {
-		l.w.fail("frames", "hello refused: %v", err)
+	t.made++
+	c.number, c.last, c.arrived, c.sent = t.made, 0, 0, 0
+	inbox := c.w.plan.Inbox
+	c.grant = inbox / 4
+	c.source = replica.NewSource(a, ring.NewBytes(inbox))
+	c.frames = netio.Frames{Sink: c.source.Ring, FrameMax: inbox / 2}
+	if _, err := c.frames.Data(nil, t.hello); err != nil {
+		c.w.fail("frames", "hello refused: %v", err)
 	}
-	l.to.replica.AddSource(l.source)
-	l.from.wake(0)
-	l.to.wake(0)
+	c.to.replica.AddSource(c.source)
+	c.from.wake(0)
+	c.to.wake(0)
 }
 
 // broken ends the connection; it is dialed again.
-func (l *link) broken() {
-	if l.conn == 0 {
+func (c *connection) broken() {
+	if c.number == 0 {
 		return
 	}
-	l.conn = 0
-	l.source.Close()
-	l.from.wakeUp()
-	l.to.wakeUp()
-	l.dial(l.w.net.rng.between(5*ms, 250*ms))
-}
-
-func (n *node) wakeUp() {
-	if n.up {
-		n.wake(0)
-	}
+	c.number = 0
+	c.source.Close()
+	c.from.wakeUp()
+	c.to.wakeUp()
+	c.dial(c.w.net.rng.between(5*ms, 250*ms))
 }
 
 // State implements peer.Link.
-func (l *link) State() (uint64, int) { return l.conn, l.grant }
+func (c *connection) State() (uint64, int) { return c.number, c.grant }
 
 // Incarnation implements peer.Link.
-func (l *link) Incarnation() uint64 { return uint64(l.to.restarts) }
+func (c *connection) Incarnation() uint64 { return uint64(c.to.restarts) }
 
 // Send implements peer.Link. The records are copied at Flush, as a socket
 // would: whoever changes them before is found out.
-func (l *link) Send(front, records []byte) {
-	if l.conn == 0 {
+func (c *connection) Send(front, records []byte) {
+	if c.number == 0 {
 		return
 	}
-	n := len(l.queue)
-	if n == cap(l.queue) {
-		l.queue = append(l.queue, queued{})
+	n := len(c.queue)
+	if n == cap(c.queue) {
+		c.queue = append(c.queue, queued{})
 	} else {
-		l.queue = l.queue[:n+1]
+		c.queue = c.queue[:n+1]
 	}
-	q := &l.queue[n]
-	q.front, q.records, q.last = append(q.front[:0], front...), records, l.from.core.Last()
+	q := &c.queue[n]
+	q.front, q.records, q.last = append(q.front[:0], front...), records, c.from.core.Last()
 }
 
 // Flush implements peer.Link.
-func (l *link) Flush() {
-	for i := range l.queue {
-		q := &l.queue[i]
-		if l.conn == 0 {
+func (c *connection) Flush() {
+	for i := range c.queue {
+		q := &c.queue[i]
+		if c.number == 0 {
 			break
 		}
-		l.from.effect("frame sent")
-		l.transmit(q)
+		c.from.effect("frame sent")
+		c.transmit(q)
 		q.records = nil
 	}
-	l.queue = l.queue[:0]
+	c.queue = c.queue[:0]
 }
 
 func (t *network) frame() *frame {
@@ -202,8 +197,8 @@ func (t *network) transmitDelay(a, b uint64) int64 {
 	return max(d, t.clog[a][b]-t.w.now)
 }
 
-func (l *link) transmit(q *queued) {
-	w, t := l.w, &l.w.net
+func (c *connection) transmit(q *queued) {
+	w, t := c.w, &c.w.net
 	f := t.frame()
 	f.buf = netio.AppendFrameHeader(f.buf[:0])
 	f.buf = append(append(f.buf, q.front...), q.records...)
@@ -213,24 +208,24 @@ func (l *link) transmit(q *queued) {
 		w.fail("frames", "a member sends what it cannot read: %v", err)
 		return
 	}
-	w.judge.sent(l.from, &m)
+	w.judge.sent(c.from, &m)
 	if m.Type == raft.TimeoutNow {
-		w.judge.handsOver(l, &m, q.last)
+		w.judge.handsOver(c, &m, q.last)
 	}
 	w.trace = mix(w.trace, uint64(m.Type)<<56^m.Term<<40^m.PrevIndex<<8^m.Match)
 	if w.out != nil && m.Type != raft.Heartbeat && m.Type != raft.HeartbeatAck {
-		w.logf("n%d → n%d  %v", l.from.id, l.to.id, &m)
+		w.logf("n%d → n%d  %v", c.from.id, c.to.id, &m)
 	}
-	l.sent++
-	f.conn, f.link, f.sent = l.conn, l, l.sent
+	c.sent++
+	f.number, f.connection, f.sent = c.number, c, c.sent
 	t.keepOld(f, m.Type)
-	l.route(f)
+	c.route(f)
 }
 
 // route decides what becomes of a frame.
-func (l *link) route(f *frame) {
-	w, t := l.w, &l.w.net
-	a, b := l.from.id, l.to.id
+func (c *connection) route(f *frame) {
+	w, t := c.w, &c.w.net
+	a, b := c.from.id, c.to.id
 	loss := t.losses
 	if t.storm > w.now {
 		loss = max(loss, 0.5)
@@ -240,10 +235,10 @@ func (l *link) route(f *frame) {
 			w.hit(OneWayLink)
 		}
 		if !w.plan.Datagrams && !w.healed {
-			conn := l.conn
+			number := c.number
 			w.later(t.rng.between(0, 300*ms), func() { // the sender notices
-				if l.conn == conn && !w.healed {
-					l.broken()
+				if c.number == number && !w.healed {
+					c.broken()
 				}
 			})
 		}
@@ -251,7 +246,7 @@ func (l *link) route(f *frame) {
 		return
 	}
 	if !w.healed && t.rng.chance(w.plan.Echo) {
-		l.echo(f)
+		c.echo(f)
 	}
 	if !w.healed && t.rng.chance(w.plan.Corrupt) {
 		f.buf[4+t.rng.n(len(f.buf)-4)] ^= 1 << t.rng.n(8) // a wrong length only delays the finding
@@ -260,28 +255,28 @@ func (l *link) route(f *frame) {
 	d := t.transmitDelay(a, b)
 	at := w.now + d
 	if !w.plan.Datagrams {
-		at = max(at, l.last)
-		l.last = at
+		at = max(at, c.last)
+		c.last = at
 	} else if !w.healed && !f.flipped && t.rng.chance(w.plan.Repeat) {
 		g := t.frame()
-		g.buf, g.conn, g.link, g.sent = append(g.buf[:0], f.buf...), f.conn, l, f.sent
+		g.buf, g.number, g.connection, g.sent = append(g.buf[:0], f.buf...), f.number, c, f.sent
 		w.hit(FrameRepeated)
-		w.push(event{at: w.now + t.transmitDelay(a, b), kind: evFrame, link: l, frame: g})
+		w.push(event{at: w.now + t.transmitDelay(a, b), kind: evFrame, connection: c, frame: g})
 	}
-	w.push(event{at: at, kind: evFrame, link: l, frame: f})
+	w.push(event{at: at, kind: evFrame, connection: c, frame: f})
 }
 
 // echo lets a copy of a frame arrive seconds later, whatever connection, term
 // or incarnation is current then.
-func (l *link) echo(f *frame) {
-	w := l.w
-	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: l}
+func (c *connection) echo(f *frame) {
+	w := c.w
+	g := &frame{buf: append([]byte(nil), f.buf...), number: f.number, connection: c}
 	w.later(w.net.rng.between(20*ms, 8*sec), func() {
-		if l.to.up && l.conn != 0 && l.to.paused <= w.now && !w.healed {
-			if g.conn != l.conn {
+		if c.to.up && c.number != 0 && c.to.paused <= w.now && !w.healed {
+			if g.number != c.number {
 				w.hit(OldFrame)
 			}
-			l.give(g)
+			c.give(g)
 		}
 	})
 }
@@ -299,7 +294,7 @@ func (t *network) keepOld(f *frame, kind raft.MessageType) {
 	if t.rng.n(rare) != 0 {
 		return
 	}
-	g := &frame{buf: append([]byte(nil), f.buf...), conn: f.conn, link: f.link}
+	g := &frame{buf: append([]byte(nil), f.buf...), number: f.number, connection: f.connection}
 	if len(t.old) < oldFrames {
 		t.old = append(t.old, g)
 	} else {
@@ -308,49 +303,49 @@ func (t *network) keepOld(f *frame, kind raft.MessageType) {
 }
 
 // arrive hands a frame's bytes to the receiver's loop.
-func (l *link) arrive(f *frame) {
-	w, t := l.w, &l.w.net
-	if l.to.up && l.to.paused > w.now { // it stays in the kernel
-		w.push(event{at: l.to.paused, kind: evFrame, link: l, frame: f})
+func (c *connection) arrive(f *frame) {
+	w, t := c.w, &c.w.net
+	if c.to.up && c.to.paused > w.now { // it stays in the kernel
+		w.push(event{at: c.to.paused, kind: evFrame, connection: c, frame: f})
 		return
 	}
 	defer func() { t.free = append(t.free, f) }()
-	if !l.to.up || l.conn == 0 {
+	if !c.to.up || c.number == 0 {
 		return
 	}
-	if f.conn != l.conn {
+	if f.number != c.number {
 		if !w.plan.Datagrams {
 			return
 		}
 		w.hit(OldFrame)
-	} else if f.sent < l.arrived {
+	} else if f.sent < c.arrived {
 		w.hit(FrameOvertook)
 	} else {
-		l.arrived = f.sent
+		c.arrived = f.sent
 	}
-	l.give(f)
+	c.give(f)
 }
 
-func (l *link) give(f *frame) {
-	w := l.w
+func (c *connection) give(f *frame) {
+	w := c.w
 	if f.flipped && w.calm > 0 {
 		return
 	}
 	if !f.flipped {
-		l.to.heard[l.from.id] = w.now
+		c.to.heard[c.from.id] = w.now
 	}
-	dropped := l.frames.Stats.Dropped
-	_, err := l.frames.Data(nil, f.buf)
+	dropped := c.frames.Stats.Dropped
+	_, err := c.frames.Data(nil, f.buf)
 	switch {
 	case err != nil && !f.flipped:
 		w.fail("frames", "a good frame was refused: %v", err)
-	case err == nil && f.flipped && l.frames.Stats.Dropped == dropped:
+	case err == nil && f.flipped && c.frames.Stats.Dropped == dropped:
 		w.fail("frames", "a flipped bit was not noticed")
 	case err != nil:
 		w.hit(FlipCaught)
-		l.broken()
-	case l.frames.Stats.Dropped != dropped:
+		c.broken()
+	case c.frames.Stats.Dropped != dropped:
 		w.hit(FrameDropped)
 	}
-	l.to.wake(w.plan.Gap / 2)
+	c.to.wake(w.plan.Gap / 2)
 }

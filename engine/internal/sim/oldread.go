@@ -7,19 +7,19 @@ import (
 
 // oldRead is a read of the journal that outlives a leadership. A leader that
 // nobody answers reads for a member that is behind, and what it reads is
-// overruled before it is told; it leads again, and the member still waits at the
+// overruled before the read completes; it leads again, and the member still waits at the
 // same place.
 //
-//	leader   cut off, asked for much ── back to one member: reads ── cut off ── follows ─────── leads again
-//	member   ────────────────────────── waits ────────────────────── votes, then cut off ────── asks again
-//	others   ─────────────────────────────────────────────────────── elect, overrule ── hand over
+//	leader   cut off, loaded ── back to one: reads ── cut off ── follows ────── leads again
+//	member   ────────────────── waits ─────────────── votes, then cut off ───── asks again
+//	others   ──────────────────────────────────────── elect, overrule ── hand over
 //
 // Chance finds the way so rarely that a rule against it went untested.
 type oldRead struct {
 	w            *World
 	until        int64
-	leader       *node
-	member       *node
+	leader       *host
+	member       *host
 	life         int
 	cutOff       [16]bool // from everybody but who is cut off too
 	step         func() bool
@@ -29,15 +29,15 @@ type oldRead struct {
 
 func (w *World) faultOldRead(f *Fault) {
 	g := &oldRead{w: w, until: w.now + 20*w.plan.Election}
-	for i := range w.nodes {
-		n := w.nodes[(f.Node-1+i)%len(w.nodes)]
+	for i := range w.hosts {
+		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
 		switch {
-		case !n.up || n.founding || n.probation:
+		case !h.up || h.founding || h.probation:
 			return
-		case n.core.Role() == raft.Leader:
-			g.leader = n
+		case h.core.Role() == raft.Leader:
+			g.leader = h
 		case g.member == nil:
-			g.member = n
+			g.member = h
 		}
 	}
 	if g.leader == nil || w.onElected != nil {
@@ -54,7 +54,8 @@ func (w *World) faultOldRead(f *Fault) {
 // when it takes too long or the leader's process ended.
 func (g *oldRead) poll() {
 	w := g.w
-	if over := w.healed || w.now > g.until || !g.leader.up || g.leader.life != g.life; over || g.step() {
+	over := w.healed || w.now > g.until || !g.leader.up || g.leader.life != g.life
+	if over || g.step() {
 		g.leader.hold = false
 		g.cut(g.leader, false)
 		g.cut(g.member, false)
@@ -65,23 +66,23 @@ func (g *oldRead) poll() {
 }
 
 // cut takes a member off the network, or puts it back.
-func (g *oldRead) cut(n *node, off bool) {
-	g.cutOff[n.id] = off
-	for _, o := range g.w.nodes {
-		if o != n && !g.cutOff[o.id] {
-			g.w.net.cut[n.id][o.id], g.w.net.cut[o.id][n.id] = off, off
+func (g *oldRead) cut(h *host, off bool) {
+	g.cutOff[h.id] = off
+	for _, o := range g.w.hosts {
+		if o != h && !g.cutOff[o.id] {
+			g.w.net.cut[h.id][o.id], g.w.net.cut[o.id][h.id] = off, off
 		}
 	}
 }
 
 // load asks a member for more than the entry store keeps.
-func (g *oldRead) load(n *node) {
+func (g *oldRead) load(h *host) {
 	if g.w.now < g.burst {
 		return
 	}
 	g.burst = g.w.now + 20*ms
 	for _, c := range g.w.clients {
-		c.node = int(n.id) - 1
+		c.host = int(h.id) - 1
 		c.issue(8)
 	}
 }
@@ -89,12 +90,14 @@ func (g *oldRead) load(n *node) {
 // alone: the leader appends what nobody acknowledges.
 func (g *oldRead) alone() bool {
 	l, w := g.leader, g.w
-	if g.load(l); uint64(len(l.disk.said.log)) < l.core.Commit()+6 && w.now < g.until-19*w.plan.Election {
+	g.load(l)
+	ahead := uint64(len(l.disk.platter.log)) >= l.core.Commit()+6
+	if !ahead && w.now < g.until-19*w.plan.Election {
 		return false
 	}
 	l.hold = true
 	w.net.cut[l.id][g.member.id], w.net.cut[g.member.id][l.id] = false, false
-	for _, k := range w.net.links {
+	for _, k := range w.net.connections {
 		if k.from == l && k.to == g.member || k.from == g.member && k.to == l {
 			k.broken()
 			k.connect()
@@ -117,14 +120,14 @@ func (g *oldRead) reads() bool {
 }
 
 // elected: the member hears nothing of the new leader, the old one does.
-func (g *oldRead) elected(n *node) {
-	if g.last == 0 || n == g.leader || n == g.member || g.cutOff[g.member.id] {
+func (g *oldRead) elected(h *host) {
+	if g.last == 0 || h == g.leader || h == g.member || g.cutOff[g.member.id] {
 		return
 	}
 	g.cut(g.member, true)
 	g.leader.hold = false
 	g.cutOff[g.leader.id] = false
-	for _, o := range g.w.nodes {
+	for _, o := range g.w.hosts {
 		if o != g.member && o != g.leader {
 			g.w.net.cut[g.leader.id][o.id], g.w.net.cut[o.id][g.leader.id] = false, false
 		}
@@ -135,7 +138,7 @@ func (g *oldRead) elected(n *node) {
 // overruled: what was read stands no more; the new leader hands over.
 func (g *oldRead) overruled() bool {
 	l, w := g.leader, g.w
-	for _, o := range w.nodes {
+	for _, o := range w.hosts {
 		if !o.up || o.core.Role() != raft.Leader || o.core.Hard().Term < l.core.Hard().Term {
 			continue
 		}

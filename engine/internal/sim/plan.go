@@ -13,7 +13,7 @@ const (
 	sec = int64(1e9)
 )
 
-// Mode says how far faults may go.
+// Mode is how far faults may go.
 type Mode uint8
 
 const (
@@ -37,6 +37,18 @@ type Plan struct {
 	Duration int64 // ns of faults; then everything heals
 	Down     int   // members that stay down for good after the healing
 
+	MemberPlan
+	NetworkPlan
+	DiskPlan
+	TurnPlan
+
+	Clients []ClientPlan
+	Keys    int
+	Faults  []Fault
+}
+
+// MemberPlan is how every member is configured. Sizes are bytes.
+type MemberPlan struct {
 	Heartbeat, Election int64
 	Serial              bool
 	Slots, Cells, Lanes int
@@ -47,25 +59,28 @@ type Plan struct {
 	Codec               ziplist.Codec
 	Segment             int64
 	Inbox               int
+}
 
-	Clients []ClientPlan
-	Keys    int
-
-	// Network.
+// NetworkPlan is the quality of the network. The rates are of frames.
+type NetworkPlan struct {
 	Datagrams             bool // frames pass each other, are lost and repeated one by one
 	Delay                 int64
 	Loss, Repeat, Corrupt float64
 	Echo                  float64 // frames that arrive once more, much later
-	// Disk.
-	DiskMean int64
-	Told     int64 // mean time from a read of the journal to the reader's word of it
-	Grain    int
-	// Pipeline.
+}
+
+// DiskPlan is the quality of the disks.
+type DiskPlan struct {
+	DiskMean  int64
+	ReadDelay int64 // mean time between a read of the journal and its completion
+	Grain     int   // bytes that are written whole or not at all
+}
+
+// TurnPlan is how members are scheduled.
+type TurnPlan struct {
 	Partial float64 // chance that a turn leaves parts out
 	Gap     int64   // between turns of a busy member
 	Skew    int64   // clocks differ by up to so many millionths
-
-	Faults []Fault
 }
 
 // ClientPlan is one client.
@@ -80,17 +95,17 @@ type ClientPlan struct {
 	Patience    int64 // after that it gives a request up
 }
 
-// Fault is one planned misfortune. X chooses among its variants.
+// Fault is one planned fault. X chooses among its variants.
 type Fault struct {
-	At   int64
-	Kind FaultKind
-	Node int
-	Span int64
-	X    uint64
+	At     int64
+	Kind   FaultKind
+	Member int
+	Span   int64
+	X      uint64
 }
 
 func (f Fault) String() string {
-	return fmt.Sprintf("%v member %d for %v x=%x", f.Kind, f.Node, seconds(f.Span), f.X%0x10000)
+	return fmt.Sprintf("%v member %d for %v x=%x", f.Kind, f.Member, seconds(f.Span), f.X%0x10000)
 }
 
 func seconds(t int64) string { return fmt.Sprintf("%d.%06ds", t/sec, t%sec/us) }
@@ -140,8 +155,8 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	if p.Members > 2 && r.chance(0.2) {
 		p.Down = r.n((p.Members-1)/2) + 1
 	}
-	told := random{mix(seed, 0x7e11)}
-	p.Told = pick(&told, 0, 0, 1*ms, 20*ms, 200*ms)
+	delays := random{mix(seed, 0x7e11)}
+	p.ReadDelay = pick(&delays, 0, 0, 1*ms, 20*ms, 200*ms)
 	p.drawFaults(&r)
 	p.drawForgetful()
 	p.drawOldRead()
@@ -156,8 +171,9 @@ func (p *Plan) drawClients(r *random) {
 	each := operations / n
 	burst := pick(r, 1, 4, 16, 32)
 	for range n {
-		c := ClientPlan{Open: r.chance(0.4), Burst: max(1, burst/2+r.n(burst+1)), Reads: pick(r, 0, 0.3, 0.5, 0.9),
-			Value: pick(r, 8, 64, 700), Patience: pick(r, 300*ms, 2*sec, 20*sec)}
+		c := ClientPlan{Open: r.chance(0.4), Burst: max(1, burst/2+r.n(burst+1)),
+			Reads: pick(r, 0, 0.3, 0.5, 0.9), Value: pick(r, 8, 64, 700),
+			Patience: pick(r, 300*ms, 2*sec, 20*sec)}
 		if r.chance(0.05) {
 			c.Value = 6000 // larger than some frames and groups
 		}
@@ -189,7 +205,8 @@ func (p *Plan) drawFaults(r *random) {
 		if r.chance(0.3) {
 			span = r.between(800*ms, 5*sec)
 		}
-		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Node: r.n(p.Members) + 1, Span: span, X: r.next()})
+		p.Faults = append(p.Faults, Fault{At: at, Kind: k, Member: r.n(p.Members) + 1, Span: span,
+			X: r.next()})
 	}
 }
 
@@ -202,8 +219,8 @@ func (p *Plan) drawForgetful() {
 		return
 	}
 	for range 1 + r.n(4) {
-		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful, Node: r.n(p.Members) + 1,
-			Span: r.between(50*ms, 2*sec), X: r.next()})
+		p.insert(Fault{At: r.between(5*sec, p.Duration-15*sec), Kind: Forgetful,
+			Member: r.n(p.Members) + 1, Span: r.between(50*ms, 2*sec), X: r.next()})
 	}
 }
 
@@ -215,7 +232,8 @@ func (p *Plan) drawOldRead() {
 		return
 	}
 	for range 1 + r.n(3) {
-		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead, Node: r.n(p.Members) + 1, X: r.next()})
+		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead,
+			Member: r.n(p.Members) + 1, X: r.next()})
 	}
 }
 
@@ -229,8 +247,10 @@ func (p *Plan) insert(f Fault) {
 
 // Shape is the plan in one line.
 func (p *Plan) Shape() string {
-	return fmt.Sprintf("%v, %d members, %d clients, slots %d, lanes %d×%d cells, heartbeat %v, election %v, "+
-		"frames of %d, groups of %d, datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f", p.Mode, p.Members,
-		len(p.Clients), p.Slots, p.Lanes, p.Cells, seconds(p.Heartbeat), seconds(p.Election), p.FrameBytes, p.GroupBytes,
+	return fmt.Sprintf("%v, %d members, %d clients, slots %d, lanes %d×%d cells, "+
+		"heartbeat %v, election %v, frames of %d, groups of %d, "+
+		"datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f",
+		p.Mode, p.Members, len(p.Clients), p.Slots, p.Lanes, p.Cells,
+		seconds(p.Heartbeat), seconds(p.Election), p.FrameBytes, p.GroupBytes,
 		p.Datagrams, seconds(p.Delay), p.Loss, seconds(p.DiskMean), p.Partial)
 }

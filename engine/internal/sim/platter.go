@@ -14,23 +14,23 @@ import (
 // becomes durable, as bytes, and keeps the log that they amount to. The judges
 // ask it, never the replica's memory.
 type platter struct {
-	disk    *disk
-	inspect journal.Inspector
-	log     []entry // index 1 at 0
-	hard    journal.Hard
-	doubt   bool    // the newest batch says that something may be missing
-	blocks  []block // batches, oldest first
-	number  uint64
-	ghosts  []entry // lost at an opening, from index gone+1 on
-	gone    int
-	hole    uint64  // first entry lost to damage; 0: none
-	first   uint64  // of the newest batch
-	behind  uint64  // where the log ends that stands behind the hole
-	base    int     // where the newest batch began
-	cut     []entry // what it overruled
-	rotten  bool    // a fault took the newest batch: the log before it may come back
-	opening bool    // the journal is being opened
-	err     error
+	disk        *disk
+	inspect     journal.Inspector
+	log         []entry // index 1 at 0
+	hard        journal.Hard
+	incomplete  bool    // the newest batch records that something may be missing
+	blocks      []block // batches, oldest first
+	number      uint64
+	lostEntries []entry // lost at an opening, from index lostAfter+1 on
+	lostAfter   uint64
+	hole        uint64  // first entry lost to damage; 0: none
+	first       uint64  // of the newest batch
+	behind      uint64  // where the log ends that stands behind the hole
+	base        int     // where the newest batch began
+	cut         []entry // what it overruled
+	rotten      bool    // a fault took the newest batch: the log before it may come back
+	opening     bool    // the journal is being opened
+	err         error
 }
 
 // entry is one log entry on a platter: chain folds everything up to it.
@@ -46,7 +46,7 @@ type block struct {
 	count  uint32
 	seals  bool
 	cut    bool // it overruled a tail
-	torn   bool // power cut its padding: nobody was told of it
+	torn   bool // power cut its padding: it was never reported as durable
 }
 
 // torn takes note of a write that power cut: if what is missing is only the
@@ -73,13 +73,15 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	}
 	p.number = i.Number
 	p.disk.w.trace = mix(p.disk.w.trace, i.Number^i.First<<20^i.Hard.Term<<50)
-	p.blocks = append(p.blocks, block{file: file, off: off, size: i.Size, number: i.Number, first: i.First,
-		count: i.Count, seals: i.Seals, cut: i.Count > 0 && i.First <= uint64(len(p.log))})
-	p.hard, p.doubt, p.first = i.Hard, i.Doubt, i.First
+	cuts := i.Count > 0 && i.First <= uint64(len(p.log))
+	p.blocks = append(p.blocks, block{file: file, off: off, size: i.Size, number: i.Number,
+		first: i.First, count: i.Count, seals: i.Seals, cut: cuts})
+	p.hard, p.incomplete, p.first = i.Hard, i.Doubt, i.First
 	if p.hole > 0 && i.Count == 0 { // what stands behind the damage is kept
 		if i.First < p.behind {
-			p.err = fmt.Errorf("batch %x without entries ends the log at %d; behind the damage from %d on it went to %d", i.Number,
-				i.First-1, p.hole, p.behind-1)
+			p.err = fmt.Errorf("batch %x without entries ends the log at %d; "+
+				"behind the damage from %d on it went to %d",
+				i.Number, i.First-1, p.hole, p.behind-1)
 		}
 		return
 	}
@@ -108,8 +110,8 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	}
 	p.log = p.log[:i.First-1]
 	if p.disk.w.out != nil {
-		p.disk.w.logf("n%d durable: batch %x, term %d vote %d, log %d + %d of term %d", p.disk.node.id, i.Number, i.Hard.Term,
-			i.Hard.Vote, i.First-1, i.Count, i.Term)
+		p.disk.w.logf("n%d durable: batch %x, term %d vote %d, log %d + %d of term %d",
+			p.disk.host.id, i.Number, i.Hard.Term, i.Hard.Vote, i.First-1, i.Count, i.Term)
 	}
 	if i.Count > 0 {
 		p.err = p.add(&i, run)
@@ -124,10 +126,11 @@ func (p *platter) committed(number, index uint64) error {
 	j := &p.disk.w.judge
 	switch {
 	case index > uint64(len(p.log)):
-		return fmt.Errorf("batch %x calls entry %d committed, the log ends at %d", number, index, len(p.log))
+		return fmt.Errorf("batch %x calls entry %d committed, the log ends at %d", number, index,
+			len(p.log))
 	case index > 0 && index <= j.commit && p.log[index-1].term != j.chosen[index-1].term:
-		return fmt.Errorf("batch %x calls entry %d of term %d committed, it is of term %d", number, index, p.log[index-1].term,
-			j.chosen[index-1].term)
+		return fmt.Errorf("batch %x calls entry %d of term %d committed, it is of term %d", number,
+			index, p.log[index-1].term, j.chosen[index-1].term)
 	}
 	return nil
 }
@@ -135,8 +138,8 @@ func (p *platter) committed(number, index uint64) error {
 func (p *platter) add(i *journal.Inspected, run []byte) error {
 	term, first, recs, err := record.SplitRun(run)
 	if err != nil || term != i.Term || first != i.First {
-		return fmt.Errorf("I8: batch %d: header says %d from %d, run says %d from %d: %v", i.Number, i.Term, i.First,
-			term, first, err)
+		return fmt.Errorf("I8: batch %d: header says %d from %d, run says %d from %d: %v", i.Number,
+			i.Term, i.First, term, first, err)
 	}
 	for range i.Count {
 		n, err := record.Skip(recs)
@@ -151,7 +154,7 @@ func (p *platter) add(i *journal.Inspected, run []byte) error {
 	}
 	w := p.disk.w
 	for k := int(i.First); k <= len(p.log); k++ {
-		if err := w.matches(p.disk.node.id, uint64(k), p.log[k-1]); err != nil {
+		if err := w.matches(p.disk.host.id, uint64(k), p.log[k-1]); err != nil {
 			return err
 		}
 	}
@@ -177,26 +180,27 @@ func (p *platter) at(i uint64) (entry, bool) {
 }
 
 // had is the entry of an index and a term, also if a fault took it since:
-// whoever counted its acknowledgement was told the truth, and the member votes
-// for nobody until it has it again.
+// the acknowledgement that was counted was true, and the member votes for nobody
+// until it has it again.
 func (p *platter) had(i, term uint64) (entry, bool) {
 	if i > 0 && i <= uint64(len(p.log)) && p.log[i-1].term == term {
 		return p.log[i-1], true
 	}
-	if k := i - uint64(p.gone) - 1; i > uint64(p.gone) && k < uint64(len(p.ghosts)) && p.ghosts[k].term == term {
-		return p.ghosts[k], true
+	if i <= p.lostAfter || i-p.lostAfter > uint64(len(p.lostEntries)) {
+		return entry{}, false
 	}
-	return entry{}, false
+	e := p.lostEntries[i-p.lostAfter-1]
+	return e, e.term == term
 }
 
 // lose keeps what an opening did not find.
 func (p *platter) lose(last uint64) {
-	if len(p.ghosts) == 0 && last < uint64(len(p.log)) {
-		p.gone, p.ghosts = int(last), slices.Clone(p.log[last:])
+	if len(p.lostEntries) == 0 && last < uint64(len(p.log)) {
+		p.lostAfter, p.lostEntries = last, slices.Clone(p.log[last:])
 	}
 }
 
-// recovered holds what a journal recovered against what the platter was told:
+// recovered compares what a journal recovered with what was durable on the platter:
 // never other bytes, never a silently shorter or longer log.
 func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 	if rec.Fresh {
@@ -205,8 +209,10 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 		}
 		return nil
 	}
-	if rec.Hard.Term < p.hard.Term || rec.Hard.Term == p.hard.Term && p.hard.Vote != 0 && rec.Hard.Vote != p.hard.Vote {
-		return fmt.Errorf("journal: hard state %+v was durable, %+v was recovered", p.hard, rec.Hard)
+	if rec.Hard.Term < p.hard.Term || rec.Hard.Term == p.hard.Term && p.hard.Vote != 0 &&
+		rec.Hard.Vote != p.hard.Vote {
+		return fmt.Errorf("journal: hard state %+v was durable, %+v was recovered", p.hard,
+			rec.Hard)
 	}
 	last := uint64(len(p.log))
 	if rec.Damaged {
@@ -239,7 +245,7 @@ func (p *platter) spoilt(b *block) {
 
 // damaged takes over what a journal with damage still shows. Up to the damage
 // it is held to what was written; behind it a cut may have been lost, so that
-// older entries show: only a leader can tell, and must.
+// older entries show. Only a leader can know, and must.
 func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 	p.rotten = false
 	sure := min(rec.Last, uint64(len(p.log)))
@@ -295,7 +301,9 @@ func (p *platter) compare(j *journal.Journal) error {
 			}
 			e := p.log[i-1]
 			if e.term != run.Term || e.digest != xxhash.Sum64(b[:n]) {
-				return fmt.Errorf("journal: entry %d of term %d came back as another one of term %d", i, e.term, run.Term)
+				return fmt.Errorf(
+					"journal: entry %d of term %d came back as another one of term %d",
+					i, e.term, run.Term)
 			}
 			b = b[n:]
 			i++

@@ -49,9 +49,10 @@ func (j *judge) porcupine() {
 			continue // in no log: it never happened
 		}
 		e := porcupine.Operation{ClientId: o.client, Call: o.invoked, Return: o.returned,
-			Input: step{kind: o.kind, op: uint64(i)}, Output: step{value: o.value, known: o.state == applied}}
+			Input:  step{kind: o.kind, op: uint64(i)},
+			Output: step{value: o.value, known: o.state == applied}}
 		if o.state != applied {
-			e.Return = o.tookEffect // nobody was told, but everybody could see it from then on
+			e.Return = o.tookEffect // no answer, but everybody could see it from then on
 		}
 		byKey[o.key] = append(byKey[o.key], e)
 	}
@@ -64,7 +65,8 @@ func (j *judge) porcupine() {
 		case porcupine.Illegal:
 			w.fail("linearizable", "porcupine: the history of key %d is not", k)
 		case porcupine.Unknown:
-			w.fail("linearizable", "porcupine: no verdict on %d operations of key %d in time", len(h), k)
+			w.fail("linearizable", "porcupine: no verdict on %d operations of key %d in time",
+				len(h), k)
 		}
 	}
 }
@@ -94,6 +96,6 @@ func crowded(h []porcupine.Operation) bool {
 	return false
 }
 
-// porcupineEvery is the share of seeds that Porcupine looks at; all are
+// porcupineEvery is the share of seeds that Porcupine checks; all are
 // checked against the log.
 const porcupineEvery = 8

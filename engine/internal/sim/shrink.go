@@ -50,8 +50,8 @@ func (s *shrinker) try(p *Plan) bool {
 	}
 	s.plan, s.failure = p, f
 	if s.out != nil {
-		fmt.Fprintf(s.out, "run %4d: %2d faults, %d members, %d clients, fails at %s\n", s.runs, len(p.Faults), p.Members,
-			len(p.Clients), seconds(s.failure.At))
+		fmt.Fprintf(s.out, "run %4d: %2d faults, %d members, %d clients, fails at %s\n", s.runs,
+			len(p.Faults), p.Members, len(p.Clients), seconds(s.failure.At))
 	}
 	return true
 }
@@ -65,23 +65,23 @@ func (s *shrinker) shorten() {
 }
 
 // faults takes faults away, in halves, quarters, … and one by one (ddmin).
-func (s *shrinker) faults() (gone bool) {
+func (s *shrinker) faults() (removed bool) {
 	for size := max(1, len(s.plan.Faults)/2); size >= 1 && !s.over(); size /= 2 {
 		for at := 0; at < len(s.plan.Faults) && !s.over(); {
 			c := s.plan.clone()
 			c.Faults = slices.Delete(c.Faults, at, min(at+size, len(c.Faults)))
 			if s.try(c) {
-				gone = true
+				removed = true
 			} else {
 				at += size
 			}
 		}
 	}
-	return gone
+	return removed
 }
 
 // simplify tries plainer values one at a time.
-func (s *shrinker) simplify() (gone bool) {
+func (s *shrinker) simplify() (removed bool) {
 	for _, change := range []func(p *Plan){
 		func(p *Plan) { p.Loss = 0 },
 		func(p *Plan) { p.Repeat = 0 },
@@ -89,7 +89,7 @@ func (s *shrinker) simplify() (gone bool) {
 		func(p *Plan) { p.Echo = 0 },
 		func(p *Plan) { p.Partial = 0 },
 		func(p *Plan) { p.Skew = 0 },
-		func(p *Plan) { p.Told = 0 },
+		func(p *Plan) { p.ReadDelay = 0 },
 		func(p *Plan) { p.Datagrams = false },
 		func(p *Plan) { p.Serial = false },
 		func(p *Plan) { p.Down = 0 },
@@ -106,9 +106,9 @@ func (s *shrinker) simplify() (gone bool) {
 		if c.equal(s.plan) {
 			continue
 		}
-		gone = s.try(c) || gone
+		removed = s.try(c) || removed
 	}
-	return gone
+	return removed
 }
 
 func (p *Plan) equal(q *Plan) bool { return fmt.Sprint(*p) == fmt.Sprint(*q) }

@@ -21,7 +21,7 @@ var (
 	flagSeeds  = flag.String("sim.seeds", "", "seeds a..b")
 	flagFor    = flag.Duration("sim.for", time.Minute, "how long fresh seeds are run")
 	flagShrink = flag.Duration("sim.shrink", time.Minute, "how long a failing seed is shrunk")
-	flagTraces = flag.Uint64("sim.traces", 0, "print the trace hashes of so many seeds, to compare builds")
+	flagTraces = flag.Uint64("sim.traces", 0, "print so many seeds' trace hashes")
 	flagReport = flag.Bool("sim.report", false, "print progress and totals")
 )
 
@@ -41,7 +41,8 @@ func TestSeed(t *testing.T) {
 	p := NewPlan(*flagSeed, ModeOf(*flagSeed))
 	fmt.Println(p.Shape())
 	r := Run(p, os.Stdout)
-	fmt.Printf("trace %016x, %d events, %d operations, %d commits\n", r.Trace, r.Events, r.Ops, r.Commits)
+	fmt.Printf("trace %016x, %d events, %d operations, %d commits\n", r.Trace, r.Events, r.Ops,
+		r.Commits)
 	for _, s := range r.Stopped {
 		fmt.Println("stopped:", s)
 	}
@@ -56,7 +57,8 @@ func TestSeeds(t *testing.T) {
 		t.Skip("-sim.seeds names none")
 	}
 	var a, b uint64
-	if _, err := fmt.Sscanf(strings.Replace(*flagSeeds, "..", " ", 1), "%d %d", &a, &b); err != nil || a == 0 || b < a {
+	_, err := fmt.Sscanf(strings.Replace(*flagSeeds, "..", " ", 1), "%d %d", &a, &b)
+	if err != nil || a == 0 || b < a {
 		t.Fatalf("-sim.seeds %q: give a..b, from 1 on", *flagSeeds)
 	}
 	sweep(t, &Sweep{From: a, To: b})
@@ -98,7 +100,8 @@ func sweep(t *testing.T, s *Sweep) {
 		}
 	}
 	if totals.Calm*100 > totals.Seeds {
-		t.Errorf("%d of %d seeds had less than %d faults of %d kinds", totals.Calm, totals.Seeds, faultsPerSeed, kindsPerSeed)
+		t.Errorf("%d of %d seeds had less than %d faults of %d kinds", totals.Calm, totals.Seeds,
+			faultsPerSeed, kindsPerSeed)
 	}
 	for _, f := range totals.Failures {
 		explain(t, NewPlan(f.Seed, ModeOf(f.Seed)), f)
@@ -117,11 +120,14 @@ func explain(t *testing.T, p *Plan, f *Failure) {
 	r := Run(small, &b)
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	shown := lines[max(0, len(lines)-80):]
-	t.Errorf("%v\nreplay: make sim SEED=%d\nshrunk to %d faults: %s\n%s\nthe last %d of %d lines:\n%s\n%v\n%s", f, f.Seed,
-		len(small.Faults), small.Shape(), schedule(small), len(shown), len(lines), strings.Join(shown, "\n"), g, r.Failure.Stack)
+	t.Errorf("%v\nreplay: make sim SEED=%d\n"+
+		"shrunk to %d faults: %s\n%s\n"+
+		"the last %d of %d lines:\n%s\n%v\n%s",
+		f, f.Seed, len(small.Faults), small.Shape(), faultList(small),
+		len(shown), len(lines), strings.Join(shown, "\n"), g, r.Failure.Stack)
 }
 
-func schedule(p *Plan) string {
+func faultList(p *Plan) string {
 	var b strings.Builder
 	for _, f := range p.Faults {
 		fmt.Fprintf(&b, "  %s %v\n", seconds(f.At), f)
@@ -142,7 +148,8 @@ func TestSameSeedSameTrace(t *testing.T) {
 			if i == 0 {
 				want = r.Trace
 			} else if r.Trace != want {
-				t.Errorf("seed %d: trace %016x, then %016x with %d processors", seed, want, r.Trace, procs)
+				t.Errorf("seed %d: trace %016x, then %016x with %d processors", seed, want, r.Trace,
+					procs)
 			}
 		}
 	}
@@ -150,7 +157,7 @@ func TestSameSeedSameTrace(t *testing.T) {
 
 // TestTraces prints trace hashes; make sim-traces compares those of other
 // processors, collectors and builds. Each processor runs a world, so worlds that
-// had anything in common would be told by it too.
+// had anything in common would show there too.
 func TestTraces(t *testing.T) {
 	traces := make([]uint64, *flagTraces)
 	var next atomic.Uint64
@@ -176,7 +183,8 @@ func TestTranscript(t *testing.T) {
 	if quiet.Trace != loud.Trace {
 		t.Errorf("trace %016x, with a transcript %016x", quiet.Trace, loud.Trace)
 	}
-	for _, want := range []string{"FAULT", "is leader in term", "durable: batch", "AppendAck", "hears from", "HEAL"} {
+	for _, want := range []string{"FAULT", "is leader in term", "durable: batch", "AppendAck",
+		"hears from", "HEAL"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the transcript does not say %q", want)
 		}
@@ -191,7 +199,8 @@ func TestShrink(t *testing.T) {
 		t.Fatal(r.Failure)
 	}
 	culprit := p.Faults[5]
-	s := &shrinker{plan: p.clone(), failure: &Failure{Judge: "planted"}, until: time.Now().Add(time.Minute)}
+	s := &shrinker{plan: p.clone(), failure: &Failure{Judge: "planted"},
+		until: time.Now().Add(time.Minute)}
 	s.run = func(p *Plan) *Failure {
 		if slices.Contains(p.Faults, culprit) {
 			return &Failure{Judge: "planted", At: culprit.At}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"runtime"
@@ -80,7 +81,8 @@ func (s *Sweep) Run() *Totals {
 				t.add(r)
 				if s.Report != nil && time.Since(said) > 5*time.Second {
 					said = time.Now()
-					fmt.Fprintf(s.Report, "%6d seeds, %d failures, %.0f a minute\n", t.Seeds, len(t.Failures), t.perMinute())
+					fmt.Fprintf(s.Report, "%6d seeds, %d failures, %.0f a minute\n", t.Seeds,
+						len(t.Failures), t.perMinute())
 				}
 				mu.Unlock()
 			}
@@ -88,7 +90,7 @@ func (s *Sweep) Run() *Totals {
 	}
 	group.Wait()
 	t.Elapsed = time.Since(start)
-	slices.SortFunc(t.Failures, func(a, b *Failure) int { return int(int64(a.Seed) - int64(b.Seed)) })
+	slices.SortFunc(t.Failures, func(a, b *Failure) int { return cmp.Compare(a.Seed, b.Seed) })
 	return t
 }
 
@@ -111,7 +113,8 @@ func (t *Totals) add(r *Result) {
 			kinds++
 		}
 	}
-	if r.Failure == nil && (n < faultsPerSeed || kinds < kindsPerSeed) { // a failure ends a seed early
+	// a failure ends a seed early
+	if r.Failure == nil && (n < faultsPerSeed || kinds < kindsPerSeed) {
 		t.Calm++
 	}
 	for i, k := range r.Marks {
@@ -146,17 +149,20 @@ const MarkersFrom = 1000
 // String is the report.
 func (t *Totals) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seeds %d to %d: %d in %.1fs, %.0f a minute; simulated %.1f hours\n", t.First, t.Last, t.Seeds,
-		t.Elapsed.Seconds(), t.perMinute(), float64(t.Simulated)/float64(3600*sec))
-	fmt.Fprintf(&b, "events %d, %.0f a second and core; operations %d (%d ok, %d certainly not, %d unknown); commits %d\n",
-		t.Events, float64(t.Events)/t.Busy.Seconds(), t.Ops, t.Answered[0], t.Answered[1], t.Answered[2], t.Commits)
-	fmt.Fprintf(&b, "linearizable: every history against the log; %d of them by Porcupine too\n", t.Histories)
+	fmt.Fprintf(&b, "seeds %d to %d: %d in %.1fs, %.0f a minute; simulated %.1f hours\n", t.First,
+		t.Last, t.Seeds, t.Elapsed.Seconds(), t.perMinute(), float64(t.Simulated)/float64(3600*sec))
+	fmt.Fprintf(&b, "events %d, %.0f a second and core; operations %d (%d ok, %d certainly not, "+
+		"%d unknown); commits %d\n", t.Events, float64(t.Events)/t.Busy.Seconds(), t.Ops,
+		t.Answered[0], t.Answered[1], t.Answered[2], t.Commits)
+	fmt.Fprintf(&b, "linearizable: every history against the log; %d of them by Porcupine too\n",
+		t.Histories)
 	n := 0
 	for _, k := range t.Faults {
 		n += k
 	}
-	fmt.Fprintf(&b, "faults %d, of %d kinds; %d seeds below %d faults of %d kinds; %d seeds beyond the atlas stopped members\n", n,
-		faultKinds, t.Calm, faultsPerSeed, kindsPerSeed, t.Stopped)
+	fmt.Fprintf(&b, "faults %d, of %d kinds; %d seeds below %d faults of %d kinds; %d seeds "+
+		"beyond the atlas stopped members\n", n, faultKinds, t.Calm, faultsPerSeed, kindsPerSeed,
+		t.Stopped)
 	for k := range faultKinds {
 		fmt.Fprintf(&b, "  %7d %-22v", t.Faults[k], k)
 		if k%3 == 2 || k == faultKinds-1 {

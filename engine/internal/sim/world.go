@@ -13,8 +13,8 @@
 // a frame that arrives, a write that ends, a client that acts, a fault. Every
 // choice comes from the seed, so a seed is a run.
 //
-// Nothing but tests imports this package. docs/testing.md tells the fault
-// model and how the commands are used.
+// Nothing but tests imports this package. docs/testing.md describes
+// the fault model and the commands.
 package sim
 
 import (
@@ -23,62 +23,35 @@ import (
 	"runtime/debug"
 )
 
-type eventKind uint8
-
-const (
-	evTurn eventKind = iota + 1
-	evTick
-	evDisk
-	evFrame
-	evConnect
-	evFetch
-	evClient
-	evDrain
-	evFault
-	evCall
-	evHeal
-	evCheck
-)
-
-// event is something that happens at a time. life is its member's: events of
-// an earlier life are void.
-type event struct {
-	at    int64
-	seq   uint64
-	kind  eventKind
-	node  *node
-	life  int
-	link  *link
-	frame *frame
-	n     int
-	call  func()
-}
-
 // World is one cluster in one seed.
 type World struct {
-	plan  *Plan
-	now   int64
-	seq   uint64
-	heap  []event
+	plan *Plan
+	now  int64
+	eventQueue
 	trace uint64
 	out   io.Writer // transcript; nil: none
 
 	sched, rng random
-	nodes      []*node
+	hosts      []*host
 	net        network
 	clients    []*client
 	judge      judge
 
-	marks     [markers]uint64
-	faults    [faultKinds]int
-	events    uint64
-	healed    bool
-	calm      int64 // when all members were equal after the healing
-	calmTerm  uint64
+	marks  [markers]uint64
+	faults [faultKinds]int
+	events uint64
+	healing
 	failure   *Failure
-	onElected func(n *node) // of a fault that waits for a leader
+	onElected func(h *host) // of a fault that waits for a leader
 	ended     bool
 	checked   int // histories that Porcupine has judged
+}
+
+// healing is how far the end of a run has come.
+type healing struct {
+	healed   bool  // no fault is left
+	calm     int64 // when all members were equal after that
+	calmTerm uint64
 }
 
 // Failure is a broken promise.
@@ -130,14 +103,14 @@ func newWorld(p *Plan, out io.Writer) *World {
 	w.judge.init(w)
 	w.net.init(w, root.fork(3))
 	for i := range p.Members {
-		w.nodes = append(w.nodes, newNode(w, uint64(i+1), root.fork(uint64(10+i))))
+		w.hosts = append(w.hosts, newHost(w, uint64(i+1), root.fork(uint64(10+i))))
 	}
-	w.net.wire()
+	w.net.connectAll()
 	for i := range p.Clients {
 		w.clients = append(w.clients, newClient(w, i, root.fork(uint64(100+i))))
 	}
-	for _, n := range w.nodes {
-		w.later(w.rng.between(0, 20*ms), n.start)
+	for _, h := range w.hosts {
+		w.later(w.rng.between(0, 20*ms), h.start)
 	}
 	for i := range p.Faults {
 		w.push(event{at: p.Faults[i].At, kind: evFault, n: i})
@@ -149,14 +122,14 @@ func newWorld(p *Plan, out io.Writer) *World {
 func (w *World) run() {
 	for len(w.heap) > 0 && w.failure == nil && !w.ended {
 		e := w.pop()
-		if e.node != nil && e.life != e.node.life {
+		if e.host != nil && e.life != e.host.life {
 			continue
 		}
 		w.now = e.at
 		w.events++
 		w.trace = mix(w.trace, uint64(e.at)<<4|uint64(e.kind))
-		if e.node != nil {
-			w.trace = mix(w.trace, e.node.id)
+		if e.host != nil {
+			w.trace = mix(w.trace, e.host.id)
 		}
 		w.dispatch(&e)
 	}
@@ -168,21 +141,21 @@ func (w *World) run() {
 func (w *World) dispatch(e *event) {
 	switch e.kind {
 	case evTurn:
-		if e.n == e.node.token {
-			e.node.turn()
+		if e.n == e.host.token {
+			e.host.turn()
 		}
 	case evTick:
-		e.node.tick()
+		e.host.tick()
 	case evFrame:
-		e.link.arrive(e.frame)
+		e.connection.arrive(e.frame)
 	case evConnect:
-		e.link.connect()
+		e.connection.connect()
 	case evFetch:
-		e.node.fetch(e.n)
+		e.host.fetch(e.n)
 	case evClient:
 		w.clients[e.n].act()
 	case evDrain:
-		e.node.roads[e.n].drain()
+		e.host.clientLanes[e.n].drain()
 	case evFault:
 		f := &w.plan.Faults[e.n]
 		w.logf("FAULT %v", *f)
@@ -210,7 +183,8 @@ func (w *World) hit(m Marker) { w.marks[m]++ }
 
 func (w *World) fail(judge, format string, args ...any) {
 	if w.failure == nil {
-		w.failure = &Failure{Seed: w.plan.Seed, Judge: judge, Text: fmt.Sprintf(format, args...), At: w.now}
+		w.failure = &Failure{Seed: w.plan.Seed, Judge: judge, Text: fmt.Sprintf(format, args...),
+			At: w.now}
 		w.logf("BROKEN %s: %s", judge, w.failure.Text)
 	}
 }
@@ -222,54 +196,13 @@ func (w *World) logf(format string, args ...any) {
 }
 
 func (w *World) result() *Result {
-	r := &Result{Plan: w.plan, Trace: w.trace, Events: w.events, Simulated: w.now, Ops: len(w.judge.ops) - 1,
-		Commits: w.judge.commit, Faults: w.faults, Marks: w.marks, Failure: w.failure, Answered: w.judge.answered, Histories: w.checked}
-	for _, n := range w.nodes {
-		if n.lost != "" {
-			r.Stopped = append(r.Stopped, fmt.Sprintf("member %d: %s", n.id, n.lost))
+	r := &Result{Plan: w.plan, Trace: w.trace, Events: w.events, Simulated: w.now,
+		Ops: len(w.judge.ops) - 1, Commits: w.judge.commit, Faults: w.faults, Marks: w.marks,
+		Failure: w.failure, Answered: w.judge.answered, Histories: w.checked}
+	for _, h := range w.hosts {
+		if h.lost != "" {
+			r.Stopped = append(r.Stopped, fmt.Sprintf("member %d: %s", h.id, h.lost))
 		}
 	}
 	return r
-}
-
-// The heap of events, by time and then by order of scheduling.
-
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
-
-func (w *World) push(e event) {
-	w.seq++
-	e.seq = w.seq
-	w.heap = append(w.heap, e)
-	h := w.heap
-	for i := len(h) - 1; i > 0; {
-		up := (i - 1) / 4
-		if !h[i].before(&h[up]) {
-			break
-		}
-		h[i], h[up] = h[up], h[i]
-		i = up
-	}
-}
-
-func (w *World) pop() event {
-	h := w.heap
-	top := h[0]
-	n := len(h) - 1
-	h[0], h[n] = h[n], event{}
-	h = h[:n]
-	for i := 0; ; {
-		least := i
-		for k := 4*i + 1; k <= 4*i+4 && k < n; k++ {
-			if h[k].before(&h[least]) {
-				least = k
-			}
-		}
-		if least == i {
-			break
-		}
-		h[i], h[least] = h[least], h[i]
-		i = least
-	}
-	w.heap = h
-	return top
 }

@@ -1,0 +1,149 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/ziplist"
+)
+
+const cluster = 77 // any number, the same for all members
+
+// boot builds the member, as the engine does.
+func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
+	w, p := h.w, h.w.plan
+	ids := make([]uint64, len(voters))
+	for i := range voters {
+		ids[i] = uint64(voters[i])
+	}
+	seed := h.rng.next()
+	h.machine = newMachine(h, p.Keys)
+	h.reads, h.clientLanes, h.lanes = [16]*journalRead{}, nil, nil
+	for i := range p.Lanes {
+		h.addLane(i)
+	}
+	m, err := member.Build(member.Config{
+		ID: h.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
+		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat),
+			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
+		Sizes:   member.Sizes{Slots: p.Slots, FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
+		Journal: j, Machine: h.machine,
+		Lanes: func() []*pipeline.Lane { return h.lanes },
+		Link:  h.linkTo, Start: h.startRead,
+		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
+			Codec: p.Codec, Background: h.background},
+		Serial: p.Serial,
+		OnRole: h.onRole, OnConfig: decodeVoters, OnEvent: h.onEvent,
+		Timing: noTiming{}, Clock: h.local,
+	}, rec)
+	if err == nil {
+		err = j.SetMetadata(voters)
+	}
+	if err != nil {
+		w.fail("recovery", "member %d: %v", h.id, err)
+		return
+	}
+	h.up, h.member, h.journal = true, m, j
+	h.core, h.store, h.apply, h.replica = m.Core(), m.Store(), m.Apply(), m.Replica()
+	h.founding, h.crashPlan = rec.Fresh, crashPlan{}
+	h.turnAt, h.busy, h.stalledTo, h.applyStall, h.hold = 0, 0, 0, 0, false
+	h.seenCommit, h.seenApplied, h.sentUndurable = h.core.Commit(), 0, false
+	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
+	h.clock, h.real = 1, w.now
+	h.rounds, h.agreed = h.rounds[:0], [16]int64{}
+	for _, o := range w.hosts {
+		h.led[o.id] = lead{}
+		if o != h && o.up && o.core.Role() == raft.Leader {
+			h.led[o.id] = lead{o.core.Hard().Term, o.core.Last()}
+		}
+	}
+	j.OnDone(func() { h.wake(0) })
+	if rec.Fresh {
+		m.Bootstrap(voters)
+	}
+	m.Begin()
+	w.at(p.Heartbeat/2, event{kind: evTick, host: h, life: h.life})
+	h.wake(0)
+	w.net.started(h)
+}
+
+// linkTo is the connection to another member; connections outlive the process.
+func (h *host) linkTo(id uint64) peer.Link {
+	for _, c := range h.connections {
+		if c.to.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// onEvent takes the events that an operator would see.
+func (h *host) onEvent(e member.Event) {
+	switch e.Kind {
+	case member.HandingOver:
+		h.w.hit(StallHandedOver)
+	case member.SteppedDown:
+		h.w.hit(StallSteppedDown)
+	}
+	h.w.logf("n%d notifies: event %d, member %d, write of %v, %v", h.id, e.Kind, e.Member, e.Age,
+		e.Err)
+}
+
+func (h *host) onRole(role raft.Role, leader, term uint64) {
+	w := h.w
+	w.logf("n%d is %v in term %d, leader %d", h.id, role, term, leader)
+	if h.armedRole > 0 {
+		h.armed, h.armedRole = h.armedRole, 0
+	}
+	was := h.role
+	switch {
+	case role == raft.Leader:
+		h.noop, h.quiet, h.looked, h.counted = h.core.Last(), w.now, w.now, [16]uint64{}
+		w.judge.elected(h, term)
+	case was == raft.Leader && term == h.term:
+		w.hit(SteppedDown)
+	case was == raft.Leader:
+		w.hit(LeaderDeposed)
+	case role == raft.PreCandidate && (was == raft.PreCandidate || was == raft.Candidate):
+		w.hit(SplitVote)
+	case was == raft.Candidate && leader != 0 && term == h.term:
+		w.hit(CandidateYielded)
+	}
+	if role == raft.Follower && leader != 0 && w.judge.leaders[h.term] == h.id && term > h.term {
+		w.hit(OldLeaderRejoined)
+	}
+	h.role, h.term = role, term
+}
+
+// background runs the store's tasks at once, later, or refuses them.
+func (h *host) background(task func()) bool {
+	switch h.rng.n(4) {
+	case 0:
+		return false
+	case 1:
+		task()
+	default:
+		h.w.later(h.rng.tail(h.w.plan.DiskMean), task)
+	}
+	h.w.hit(Packed)
+	return true
+}
+
+func decodeVoters(index uint64, data []byte) (raft.Configuration, error) {
+	c := raft.Configuration{Index: index}
+	for _, v := range data {
+		c.Voters = append(c.Voters, uint64(v))
+	}
+	return c, nil
+}
+
+type noTiming struct{}
+
+func (noTiming) Claimed(int64, int64)   {}
+func (noTiming) Durable(int64, int64)   {}
+func (noTiming) Committed(int64, int64) {}
+func (noTiming) Applied(int64)          {}
