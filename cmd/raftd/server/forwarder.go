@@ -124,6 +124,7 @@ func (fw *forwarder) crowded() bool {
 // again.
 func (fw *forwarder) opened(sock socket) {
 	fw.sock, fw.state = sock, forwarderOpen
+	fw.replies.Reset()
 	fw.out = resp.AppendBulkStrings(fw.out[:0], "RAFT.PROXY", proxyVersion)
 	fw.pending, fw.head = append(fw.pending[:0], forwarded{}), 0
 	fw.markDirty()

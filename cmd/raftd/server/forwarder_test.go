@@ -260,3 +260,24 @@ func TestSlotOfKey(t *testing.T) {
 		}
 	}
 }
+
+// What a lost connection left of a reply is no part of the next connection's replies.
+func TestForwarderForgetsHalfAReply(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	r.send(c, array("MGET", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j"))
+	l, far := r.dialed[0], &wire{}
+	l.opened(far)
+	feed(t, l, "+OK\r\n")
+	if n, err := l.input([]byte("*10\r\n$5\r\nab")); n != 0 || err != nil {
+		t.Fatalf("%d %v", n, err)
+	}
+	l.lost()
+	w.take()
+	l.opened(far)
+	r.send(c, array("GET", "k"))
+	feed(t, l, "+OK\r\n")
+	feed(t, l, "$1\r\nv\r\n")
+	expect(t, "reply on the next connection", w.take(), "$1\r\nv\r\n")
+}

@@ -54,7 +54,9 @@ type forwarderHandler struct{ forwarder *forwarder }
 
 // Data implements netio.Handler.
 func (h *forwarderHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
-	return h.forwarder.input(b)
+	n, err = h.forwarder.input(b)
+	c.Expect(h.forwarder.replies.Need())
+	return n, err
 }
 
 // Closed implements netio.Handler.
