@@ -74,7 +74,8 @@ func checkDrive(t *testing.T, c *replicas, cfg Config) {
 	// On a busy machine answers may all come after the window: still recorded.
 	n := uint64(r.Latency.TotalCount())
 	if n == 0 || len(r.Errors) != 0 || len(r.Stages) == 0 {
-		t.Errorf("%d successes, errors %v, stages %v, %q", r.Ops, r.Errors, r.Stages, r.Environment.Warnings)
+		t.Errorf("%d successes, errors %v, stages %v, %q", r.Ops, r.Errors, r.Stages,
+			r.Environment.Warnings)
 	}
 	if n < r.Ops || cfg.Rate == 0 && n > r.Ops+uint64(cfg.Outstanding) {
 		t.Errorf("%d latencies for %d successes", n, r.Ops)
@@ -83,12 +84,14 @@ func checkDrive(t *testing.T, c *replicas, cfg Config) {
 		t.Errorf("durability %+v", r.System.Durability)
 	}
 	// A backlog of the warm-up may be worked off within the window.
-	if most := cfg.Rate*cfg.Duration.Seconds() + float64(cfg.Outstanding); cfg.Rate > 0 && float64(r.Ops) > most {
+	most := cfg.Rate*cfg.Duration.Seconds() + float64(cfg.Outstanding)
+	if cfg.Rate > 0 && float64(r.Ops) > most {
 		t.Errorf("%d successes at a rate of %v/s", r.Ops, cfg.Rate)
 	}
 	// The whole process: the engine's own allocations per batch, of 64 at most
 	// here, and the run's buffers. A driver that allocated would add one each.
-	if each := float64(after.Mallocs-before.Mallocs) / float64(max(r.Ops, 1)); r.Ops > 50_000 && each > 1 {
+	each := float64(after.Mallocs-before.Mallocs) / float64(max(r.Ops, 1))
+	if r.Ops > 50_000 && each > 1 {
 		t.Errorf("%.2f allocations per command", each)
 	}
 }

@@ -65,7 +65,8 @@ func newLanes(c *replicas, p *bench.Plan) (*lanes, error) {
 	for _, e := range c.engines {
 		// Completions come out of request order, so a lane needs more cells
 		// than may be outstanding, or the oldest would hold the others back.
-		lane, err := e.Lane(engine.LaneConfig{Cells: max(4*p.Outstanding, 1<<12), Bytes: laneBytes(p), Notify: l.wake})
+		lane, err := e.Lane(engine.LaneConfig{Cells: max(4*p.Outstanding, 1<<12),
+			Bytes: laneBytes(p), Notify: l.wake})
 		if err != nil {
 			w.close()
 			return nil, err

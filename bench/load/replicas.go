@@ -126,9 +126,12 @@ func (c *replicas) start(ctx context.Context) error {
 	var starting sync.WaitGroup
 	for i, m := range members {
 		starting.Go(func() {
-			c.engines[i], faults[i] = engine.New().ID(m.ID).Dir(filepath.Join(c.dir, fmt.Sprint(m.ID))).
-				Listen(m.Address).Members(members...).Journal(mode).Pipeline(pipeline).Threads(threads).
-				MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).StateMachine(nothing{}).Start(ctx)
+			c.engines[i], faults[i] = engine.New().StateMachine(nothing{}).
+				ID(m.ID).Listen(m.Address).Members(members...).
+				Dir(filepath.Join(c.dir, fmt.Sprint(m.ID))).Journal(mode).
+				Pipeline(pipeline).Threads(threads).
+				MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).
+				Start(ctx)
 		})
 	}
 	starting.Wait()
@@ -200,8 +203,8 @@ func (c *replicas) Close() error {
 func stagesOf(s engine.Status) (list []bench.Stage) {
 	us := func(d time.Duration) float64 { return bench.Microseconds(int64(d)) }
 	for _, t := range s.Stages {
-		list = append(list, bench.Stage{Name: t.Name, Count: t.Count, P50: us(t.P50), P90: us(t.P90), P99: us(t.P99),
-			P999: us(t.P999), Max: us(t.Max)})
+		list = append(list, bench.Stage{Name: t.Name, Count: t.Count, P50: us(t.P50),
+			P90: us(t.P90), P99: us(t.P99), P999: us(t.P999), Max: us(t.Max)})
 	}
 	return list
 }

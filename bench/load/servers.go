@@ -110,7 +110,8 @@ func (s *servers) Report(r *bench.Result) (warnings []string) {
 		warnings = append(warnings, "not answering at the start: "+strings.Join(s.faults, "; "))
 	}
 	if r.Errors["MOVED"] > 0 {
-		warnings = append(warnings, "answers were redirects: put the leader's address first in --addrs")
+		warnings = append(warnings, "answers were redirects: put the leader's address "+
+			"first in --addrs")
 	}
 	return warnings
 }

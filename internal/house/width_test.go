@@ -18,7 +18,7 @@ const (
 
 // wide lists the rooms whose code is not wrapped yet.
 var wide = []string{
-	"bench", "cmd/raftbench", "cmd/raftd", "cmd/raftd/server", "engine",
+	"engine",
 	"engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica",
 	"engine/internal/sim", "internal/house", "ring",
 }
