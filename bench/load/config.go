@@ -36,7 +36,7 @@ type Config struct {
 	Dir      string // "": a temporary directory, removed afterwards
 }
 
-// DefaultConfig is what raftbench runs when told nothing.
+// DefaultConfig is what raftbench runs without flags.
 func DefaultConfig() Config {
 	c := Config{Plan: bench.DefaultPlan(), Connections: 50, Depth: 1, ClientThreads: 1,
 		Journal: "direct", Pipeline: "parallel", Threads: "fused"}

@@ -2,6 +2,7 @@ package load
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -55,6 +56,37 @@ func TestThreadedEngineIsDriven(t *testing.T) {
 	cfg := engineConfig(t)
 	cfg.Threads, cfg.Pipeline = "threaded", "serial"
 	checkDrive(t, startTest(t, &cfg), cfg)
+}
+
+// A replica that has stopped leaves a majority: the load goes on, also when the
+// leader changes.
+func TestLoadGoesOnWithoutAReplica(t *testing.T) {
+	cfg := engineConfig(t)
+	cfg.Driver = DriverGoroutine
+	c := startTest(t, &cfg)
+	if err := c.awaitLeader(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, leader, _ := c.engines[0].Leadership()
+	first := int(leader) - 1
+	next := (first + 1) % replicaCount
+	if err := c.engines[(first+2)%replicaCount].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.engines[first].Transfer(t.Context(), uint64(next+1)); err != nil {
+		t.Fatal(err)
+	}
+	p := cfg.plan()
+	r, err := measure(t.Context(), c, &p, &Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Latency.TotalCount() == 0 {
+		t.Errorf("nothing was answered: errors %v, %q", r.Errors, r.Environment.Warnings)
+	}
+	if text := strings.Join(r.Environment.Warnings, "\n"); !strings.Contains(text, "has stopped") {
+		t.Errorf("no warning of the replica that has stopped: %s", text)
+	}
 }
 
 func checkDrive(t *testing.T, c *replicas, cfg Config) {
