@@ -19,7 +19,7 @@ type Plan struct {
 	Seed        uint64        // of keys, values and order
 }
 
-// DefaultPlan is what raftbench runs when told nothing.
+// DefaultPlan is what raftbench runs without flags.
 func DefaultPlan() Plan {
 	return Plan{Outstanding: 1024, ValueBytes: 128, Sets: 1, Duration: 10 * time.Second,
 		Warmup: 2 * time.Second, Seed: 1}

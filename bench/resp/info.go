@@ -46,7 +46,7 @@ func (m Info) CPU(local bool) (time.Duration, bool) {
 	return bench.ProcessTime(pid)
 }
 
-// Stages are the stage times that raftd tells.
+// Stages are the stage times that raftd reports.
 func (m Info) Stages() (list []bench.Stage) {
 	const prefix = "latency_percentiles_usec_stage_"
 	for _, name := range stageOrder(m, prefix) {

@@ -163,7 +163,7 @@ func says(f *journal.BatchInfo) (list []string) {
 		add("metadata of %d bytes", len(f.Metadata))
 	}
 	if f.Doubt {
-		add("written in doubt")
+		add("written on probation or while entries were missing")
 	}
 	if f.Bad != "" {
 		add("BAD: %s", f.Bad)

@@ -180,8 +180,8 @@ func parseMembers(s string) ([]engine.Member, error) {
 	return members, nil
 }
 
-// checkAddresses refuses what strangers could reach, since there is nothing yet that keeps them
-// out.
+// checkAddresses refuses addresses that other machines can reach, since there is no
+// authentication yet.
 func (o *options) checkAddresses() error {
 	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer},
 		{"--http", o.http}} {

@@ -110,7 +110,7 @@ func start(p *plan) (*daemon, error) {
 	return d, nil
 }
 
-// warnings are told at each start and in INFO.
+// warnings are printed at each start and in INFO.
 func (p *plan) warnings() (list []string) {
 	if !p.journal.Durable() {
 		list = append(list, fmt.Sprintf("journal %s is NOT durable: acknowledged writes can be "+
