@@ -27,8 +27,9 @@ type Environment struct {
 
 // Machine is the environment of what uses no disk.
 func Machine() Environment {
-	return Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(), Go: runtime.Version(),
-		MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(), Warnings: []string{}}
+	return Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(),
+		Go: runtime.Version(), MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(),
+		Warnings: []string{}}
 }
 
 // Fingerprint looks at the machine, and probes the disk of dir ("" probes
@@ -46,7 +47,8 @@ func Fingerprint(dir string) Environment {
 func processorName() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(b)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+		name, value, ok := strings.Cut(line, ":")
+		if ok && strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(value)
 		}
 	}
@@ -56,7 +58,8 @@ func processorName() string {
 func kernelName() string {
 	sys, _ := os.ReadFile("/proc/sys/kernel/ostype")
 	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return strings.TrimSpace(strings.TrimSpace(string(sys)) + " " + strings.TrimSpace(string(release)))
+	text := strings.TrimSpace(string(sys)) + " " + strings.TrimSpace(string(release))
+	return strings.TrimSpace(text)
 }
 
 func revision() string {
@@ -78,8 +81,9 @@ func revision() string {
 	return rev[:min(len(rev), 12)] + dirty
 }
 
-var filesystems = map[int64]string{0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs", 0x01021994: "tmpfs", 0x858458f6: "ramfs",
-	0x794c7630: "overlay", 0x6969: "nfs", 0x2fc12fc1: "zfs", 0xf2f52010: "f2fs"}
+var filesystems = map[int64]string{0xef53: "ext4", 0x58465342: "xfs", 0x9123683e: "btrfs",
+	0x01021994: "tmpfs", 0x858458f6: "ramfs", 0x794c7630: "overlay", 0x6969: "nfs",
+	0x2fc12fc1: "zfs", 0xf2f52010: "f2fs"}
 
 // Filesystem is the name of the file system of a directory, or its number.
 func Filesystem(dir string) string {

@@ -48,7 +48,8 @@ func FreeSpace(dir string) (int64, error) {
 
 // openDirect opens a file for aligned writes that are durable when they return.
 func openDirect(path string) (fd int, err error) {
-	return syscall.Open(path, syscall.O_WRONLY|syscall.O_DIRECT|syscall.O_DSYNC|syscall.O_CLOEXEC, 0)
+	return syscall.Open(path, syscall.O_WRONLY|syscall.O_DIRECT|syscall.O_DSYNC|syscall.O_CLOEXEC,
+		0)
 }
 
 func writeAt(fd int, b []byte, off int64) error {

@@ -19,7 +19,7 @@ type Plan struct {
 	Seed        uint64        // of keys, values and order
 }
 
-// DefaultPlan is what raftbench runs when told nothing.
+// DefaultPlan is what raftbench runs without flags.
 func DefaultPlan() Plan {
 	return Plan{Outstanding: 1024, ValueBytes: 128, Sets: 1, Duration: 10 * time.Second,
 		Warmup: 2 * time.Second, Seed: 1}
@@ -65,7 +65,8 @@ func (p *Plan) Bounds() []Bound {
 func (p *Plan) Check() error {
 	err := CheckBounds(append(p.Bounds(),
 		Bound{"--outstanding", float64(p.Outstanding), 1, WindowBytesMax},
-		Bound{"--outstanding × -d in bytes", float64(p.Outstanding) * float64(p.ValueBytes), 1, WindowBytesMax},
+		Bound{"--outstanding × -d in bytes", float64(p.Outstanding) * float64(p.ValueBytes), 1,
+			WindowBytesMax},
 		Bound{"-r", float64(p.Keys), 0, KeysMax}))
 	if err == nil && (p.Sets < 0 || p.Gets < 0 || p.Sets+p.Gets == 0) {
 		err = fmt.Errorf("--ratio: no requests at all")
@@ -117,12 +118,14 @@ func journalText(mode string) string {
 
 // Text is plan and system on one line, for the report's head.
 func (p *Plan) Text(s *System) string {
-	parts := []string{s.Name, p.loopText(s), SizeText(int64(p.ValueBytes)), fmt.Sprintf("set:get %d:%d", p.Sets, p.Gets)}
+	parts := []string{s.Name, p.loopText(s), SizeText(int64(p.ValueBytes)),
+		fmt.Sprintf("set:get %d:%d", p.Sets, p.Gets)}
 	if p.Keys > 0 {
 		parts = append(parts, Grouped(int64(p.Keys))+" keys")
 	}
 	parts = append(parts, s.Details...)
-	return strings.Join(append(parts, fmt.Sprintf("%v after %v of warm-up", p.Duration, p.Warmup)), " · ")
+	return strings.Join(append(parts, fmt.Sprintf("%v after %v of warm-up", p.Duration, p.Warmup)),
+		" · ")
 }
 
 func (p *Plan) loopText(s *System) string {
@@ -139,8 +142,8 @@ func (p *Plan) loopText(s *System) string {
 // fields are plan and system for the JSON report.
 func (p *Plan) fields(s *System) map[string]any {
 	m := map[string]any{"value_bytes": p.ValueBytes, "ratio": fmt.Sprintf("%d:%d", p.Sets, p.Gets),
-		"duration_s": p.Duration.Seconds(), "warmup_s": p.Warmup.Seconds(), "seed": p.Seed, "mode": "closed",
-		"durability": s.Durability.Text}
+		"duration_s": p.Duration.Seconds(), "warmup_s": p.Warmup.Seconds(), "seed": p.Seed,
+		"mode": "closed", "durability": s.Durability.Text}
 	if p.Rate > 0 {
 		m["mode"], m["rate_per_s"] = "open", p.Rate
 	}

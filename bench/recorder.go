@@ -79,7 +79,8 @@ type interval struct {
 // NewRecorder returns a recorder. With every above 0 it keeps a histogram for
 // each such interval of the window, which a Collector takes.
 func NewRecorder(w Window, every time.Duration) *Recorder {
-	return &Recorder{Window: w, interval: int64(every), current: NewHistogram(), errors: make(map[string]uint64)}
+	return &Recorder{Window: w, interval: int64(every), current: NewHistogram(),
+		errors: make(map[string]uint64)}
 }
 
 // Good counts n verified successes with their payload bytes, received at now.
@@ -173,7 +174,8 @@ type Collector struct {
 
 // NewCollector returns a collector of what these recorders measure.
 func NewCollector(recorders []*Recorder) *Collector {
-	return &Collector{recorders: recorders, total: NewHistogram(), waiting: make(map[int64]*Histogram)}
+	return &Collector{recorders: recorders, total: NewHistogram(),
+		waiting: make(map[int64]*Histogram)}
 }
 
 // Recorders are those that the collector merges.

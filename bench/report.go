@@ -45,8 +45,8 @@ type Result struct {
 // Summarize merges what the recorders measured. They must have stopped.
 func Summarize(p Plan, s System, recorders []*Recorder, c *Collector) (*Result, error) {
 	err := c.finish()
-	r := &Result{Plan: p, System: s, Clients: len(recorders), Errors: make(map[string]uint64), Latency: c.total,
-		Seconds: recorders[0].Window.Seconds()}
+	r := &Result{Plan: p, System: s, Clients: len(recorders), Errors: make(map[string]uint64),
+		Latency: c.total, Seconds: recorders[0].Window.Seconds()}
 	for _, rec := range recorders {
 		r.Ops += rec.ops
 		r.Bytes += rec.bytes
@@ -108,7 +108,8 @@ func (r *Result) Warn() {
 	}
 	if r.Plan.Rate > 0 {
 		got := (float64(r.Ops) + float64(r.Failures())) / r.Seconds
-		if got < behindShare*r.Plan.Rate || float64(r.Late) > (1-behindShare)*r.Plan.Rate*r.Seconds {
+		lateMost := (1 - behindShare) * r.Plan.Rate * r.Seconds
+		if got < behindShare*r.Plan.Rate || float64(r.Late) > lateMost {
 			add("fell behind the rate: %s/s of %s/s answered, %s requests never left",
 				Grouped(int64(got)), Grouped(int64(r.Plan.Rate)), Grouped(int64(r.Late)))
 		}
@@ -118,12 +119,14 @@ func (r *Result) Warn() {
 		}
 	}
 	if r.Saturated >= saturatedShare && !r.spins() {
-		add("the client was the bottleneck: a thread of it used %.0f %% of a core; try --client-threads", 100*r.Saturated)
+		add("the client was the bottleneck: a thread of it used %.0f %% of a core; try "+
+			"--client-threads", 100*r.Saturated)
 	}
 	if n := r.Failures(); n > 0 {
 		add("%s requests failed; they are not in the goodput", Grouped(int64(n)))
 	}
-	if share := r.Foreign.Seconds() / r.Seconds / float64(max(r.Environment.Cores, 1)); share > ForeignShare {
+	cores := float64(max(r.Environment.Cores, 1))
+	if share := r.Foreign.Seconds() / r.Seconds / cores; share > ForeignShare {
 		add("the machine was not quiet: other processes used %.0f %% of it", 100*share)
 	}
 	if r.Ops == 0 {
@@ -163,7 +166,8 @@ func quantiles(h *Histogram) (us [6]float64) {
 
 func stageOf(name string, h *Histogram) Stage {
 	q := quantiles(h)
-	return Stage{Name: name, Count: uint64(h.TotalCount()), P50: q[0], P90: q[1], P99: q[2], P999: q[3], Max: q[5]}
+	return Stage{Name: name, Count: uint64(h.TotalCount()), P50: q[0], P90: q[1], P99: q[2],
+		P999: q[3], Max: q[5]}
 }
 
 // jsonReport fixes the names and the order of the JSON report.

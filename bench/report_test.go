@@ -29,8 +29,9 @@ func sample() *Result {
 	rec.Scheduled(1, 2000)
 	p := DefaultPlan()
 	p.Rate = 1001
-	s := System{Name: "engine, three replicas in this process", Inside: "three replicas", Local: true,
-		Fields: map[string]any{"target": "engine", "replicas": 3, "driver": "goroutine", "journal": "direct",
+	s := System{Name: "engine, three replicas in this process", Inside: "three replicas",
+		Local: true, Fields: map[string]any{"target": "engine", "replicas": 3,
+			"driver": "goroutine", "journal": "direct",
 			"pipeline": "parallel", "threads": "fused"},
 		Durability: DurableJournal("direct")}
 	r, err := Summarize(p, s, []*Recorder{rec}, NewCollector([]*Recorder{rec}))
@@ -39,8 +40,9 @@ func sample() *Result {
 	}
 	r.CPU = 50 * time.Millisecond
 	r.Stages = []Stage{{Name: "commit", Count: 5, P50: 1, P90: 2, P99: 3, P999: 4, Max: 5}}
-	r.Environment = Environment{CPU: "a processor", Cores: 2, Kernel: "Linux 6", Go: "go1", MaxProcs: 2,
-		Filesystem: "ext4", Revision: "abc", Disk: DiskProbe{Writes: 10, P50: 144, P99: 300}}
+	r.Environment = Environment{CPU: "a processor", Cores: 2, Kernel: "Linux 6", Go: "go1",
+		MaxProcs: 2, Filesystem: "ext4", Revision: "abc",
+		Disk: DiskProbe{Writes: 10, P50: 144, P99: 300}}
 	r.Warn()
 	return r
 }
@@ -114,8 +116,9 @@ func TestTextFitsAScreen(t *testing.T) {
 	if n := strings.Count(b.String(), "\n"); n > 24 {
 		t.Errorf("%d lines", n)
 	}
-	for _, part := range []string{"1,000 ops/s", "BUSY 3", "from the intended time", "5.00 CPU-s per million",
-		"on a majority: yes (O_DIRECT|O_DSYNC)", "schedule", "share this machine", "3 requests failed"} {
+	for _, part := range []string{"1,000 ops/s", "BUSY 3", "from the intended time",
+		"5.00 CPU-s per million", "on a majority: yes (O_DIRECT|O_DSYNC)", "schedule",
+		"share this machine", "3 requests failed"} {
 		if !strings.Contains(b.String(), part) {
 			t.Errorf("the text lacks %q:\n%s", part, b.String())
 		}
@@ -127,10 +130,12 @@ func TestWarnings(t *testing.T) {
 		change func(*Result)
 		want   string
 	}{
-		"short":     {func(r *Result) { r.Plan.Duration = time.Second }, "measured for 1s only"},
-		"volatile":  {func(r *Result) { r.System.Durability = Durability{false, "NO: memory"} }, "does not mean durable"},
-		"behind":    {func(r *Result) { r.Plan.Rate = 2000 }, "fell behind the rate"},
-		"saturated": {func(r *Result) { r.Plan.Rate, r.Saturated = 0, 0.95 }, "the client was the bottleneck"},
+		"short": {func(r *Result) { r.Plan.Duration = time.Second }, "measured for 1s only"},
+		"volatile": {func(r *Result) { r.System.Durability = Durability{false, "NO: memory"} },
+			"does not mean durable"},
+		"behind": {func(r *Result) { r.Plan.Rate = 2000 }, "fell behind the rate"},
+		"saturated": {func(r *Result) { r.Plan.Rate, r.Saturated = 0, 0.95 },
+			"the client was the bottleneck"},
 		"disturbed": {func(r *Result) { r.Foreign = 4 * time.Second }, "other processes used 20 %"},
 		"nothing":   {func(r *Result) { r.Ops = 0 }, "nothing succeeded"},
 	} {
@@ -156,7 +161,8 @@ func TestRecorderClampsAndSeparates(t *testing.T) {
 	if n := rec.current.TotalCount(); n != 2 {
 		t.Errorf("%d latencies, want 2", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { rec.Latency(150, 12345, 7); rec.Good(150, 7, 7) }); n != 0 {
+	record := func() { rec.Latency(150, 12345, 7); rec.Good(150, 7, 7) }
+	if n := testing.AllocsPerRun(100, record); n != 0 {
 		t.Errorf("%v allocations per record", n)
 	}
 }

@@ -12,7 +12,8 @@ func (r *Result) WriteText(w io.Writer) error {
 	p := NewPrinter(w)
 	p.Line("config", "%s", r.Plan.Text(&r.System))
 	p.Line("goodput", "%s ops/s   %.1f MB/s of values   %s in %.1f s",
-		Grouped(int64(r.Goodput())), float64(r.Bytes)/r.Seconds/1e6, Grouped(int64(r.Ops)), r.Seconds)
+		Grouped(int64(r.Goodput())), float64(r.Bytes)/r.Seconds/1e6, Grouped(int64(r.Ops)),
+		r.Seconds)
 	p.Line("errors", "%s", ErrorText(r.Errors))
 	p.table("latency µs", r)
 	p.Line("cpu", "%s", r.cpuText())
@@ -20,7 +21,8 @@ func (r *Result) WriteText(w io.Writer) error {
 		if i == 0 {
 			p.Line("stage µs", "%-12s%11s%11s%11s%11s%11s", "", "p50", "p90", "p99", "p99.9", "max")
 		}
-		p.Line("", "%-12s%11.1f%11.1f%11.1f%11.1f%11.1f", s.Name, s.P50, s.P90, s.P99, s.P999, s.Max)
+		p.Line("", "%-12s%11.1f%11.1f%11.1f%11.1f%11.1f", s.Name, s.P50, s.P90, s.P99, s.P999,
+			s.Max)
 	}
 	if r.System.Inside == "" && len(r.Stages) > 0 {
 		p.Line("", "(the server's stages: since it started, in batches)")
@@ -55,7 +57,8 @@ func (p *Printer) Err() error { return p.err }
 // Line writes one line.
 func (p *Printer) Line(label, format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%-11s %s", label, fmt.Sprintf(format, args...)), " "))
+		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf("%-11s %s", label,
+			fmt.Sprintf(format, args...)), " "))
 	}
 }
 
@@ -111,9 +114,11 @@ func (r *Result) cpuText() string {
 func (e *Environment) Text() string {
 	disk := e.Disk.Error
 	if disk == "" {
-		disk = fmt.Sprintf("4 KiB O_DIRECT|O_DSYNC write %.0f µs p50, %.0f p99", e.Disk.P50, e.Disk.P99)
+		disk = fmt.Sprintf("4 KiB O_DIRECT|O_DSYNC write %.0f µs p50, %.0f p99", e.Disk.P50,
+			e.Disk.P99)
 	}
-	parts := []string{fmt.Sprintf("%s × %d", e.CPU, e.Cores), e.Kernel, fmt.Sprintf("%s GOMAXPROCS %d", e.Go, e.MaxProcs)}
+	parts := []string{fmt.Sprintf("%s × %d", e.CPU, e.Cores), e.Kernel,
+		fmt.Sprintf("%s GOMAXPROCS %d", e.Go, e.MaxProcs)}
 	if e.Filesystem != "" {
 		parts = append(parts, e.Filesystem, disk)
 	}
@@ -125,16 +130,17 @@ func (e *Environment) Text() string {
 
 // WriteTable writes several results as one table, a row for each.
 func WriteTable(w io.Writer, results []*Result) error {
-	_, err := fmt.Fprintf(w, "%11s %9s %14s %9s %10s %10s %10s %10s %11s\n", "outstanding", "bytes", "ops/s", "errors",
-		"p50 µs", "p99 µs", "p99.9 µs", "max µs", "CPU-s/M")
+	_, err := fmt.Fprintf(w, "%11s %9s %14s %9s %10s %10s %10s %10s %11s\n", "outstanding", "bytes",
+		"ops/s", "errors", "p50 µs", "p99 µs", "p99.9 µs", "max µs", "CPU-s/M")
 	for _, r := range results {
 		if err != nil {
 			return err
 		}
 		q := quantiles(r.Latency)
-		_, err = fmt.Fprintf(w, "%11s %9s %14s %9s %10.1f %10.1f %10.1f %10.1f %11.2f\n", Grouped(int64(r.Plan.Outstanding)),
-			Grouped(int64(r.Plan.ValueBytes)), Grouped(int64(r.Goodput())), Grouped(int64(r.Failures())),
-			q[0], q[2], q[3], q[5], r.PerMillion())
+		_, err = fmt.Fprintf(w, "%11s %9s %14s %9s %10.1f %10.1f %10.1f %10.1f %11.2f\n",
+			Grouped(int64(r.Plan.Outstanding)), Grouped(int64(r.Plan.ValueBytes)),
+			Grouped(int64(r.Goodput())), Grouped(int64(r.Failures())), q[0], q[2], q[3], q[5],
+			r.PerMillion())
 	}
 	return err
 }

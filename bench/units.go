@@ -75,7 +75,8 @@ func ParseRatio(s string) (sets, gets int, err error) {
 	a, b, ok := strings.Cut(s, ":")
 	sets, errA := strconv.Atoi(a)
 	gets, errB := strconv.Atoi(b)
-	if !ok || errA != nil || errB != nil || sets < 0 || gets < 0 || sets > 1e6 || gets > 1e6 || sets+gets == 0 {
+	if !ok || errA != nil || errB != nil || sets < 0 || gets < 0 || sets > 1e6 || gets > 1e6 ||
+		sets+gets == 0 {
 		return 0, 0, fmt.Errorf("%q is not a ratio of sets to gets such as 1:0 or 1:10", s)
 	}
 	return sets, gets, nil

@@ -6,13 +6,15 @@ import (
 )
 
 func TestParseCount(t *testing.T) {
-	for text, want := range map[string]int64{"0": 0, "250": 250, "10k": 10_000, "10K": 10_000, "1m": 1_000_000, "1.5m": 1_500_000,
-		"2g": 2_000_000_000, "4KiB": 4096, "4kib": 4096, "1MiB": 1 << 20, "64kB": 64_000, "16 B": 16, "200k/s": 200_000} {
+	for text, want := range map[string]int64{"0": 0, "250": 250, "10k": 10_000, "10K": 10_000,
+		"1m": 1_000_000, "1.5m": 1_500_000, "2g": 2_000_000_000, "4KiB": 4096, "4kib": 4096,
+		"1MiB": 1 << 20, "64kB": 64_000, "16 B": 16, "200k/s": 200_000} {
 		if got, err := ParseCount(text); err != nil || got != want {
 			t.Errorf("%q: %d, %v; want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "k", "-1", "1.5", "10x", "0x10", "1e3", "nan", "inf", "1_000", "99999999g", "1kk"} {
+	for _, text := range []string{"", "k", "-1", "1.5", "10x", "0x10", "1e3", "nan", "inf", "1_000",
+		"99999999g", "1kk"} {
 		if got, err := ParseCount(text); err == nil {
 			t.Errorf("%q: %d, want an error", text, got)
 		}
@@ -26,8 +28,9 @@ func TestParseCount(t *testing.T) {
 }
 
 func TestParseDurationAndRatio(t *testing.T) {
-	for text, want := range map[string]time.Duration{"500us": 500 * time.Microsecond, "250ms": 250 * time.Millisecond,
-		"10s": 10 * time.Second, "10": 10 * time.Second, "0.5": 500 * time.Millisecond, "1m30s": 90 * time.Second} {
+	for text, want := range map[string]time.Duration{"500us": 500 * time.Microsecond,
+		"250ms": 250 * time.Millisecond, "10s": 10 * time.Second, "10": 10 * time.Second,
+		"0.5": 500 * time.Millisecond, "1m30s": 90 * time.Second} {
 		if got, err := ParseDuration(text); err != nil || got != want {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
@@ -48,12 +51,14 @@ func TestParseDurationAndRatio(t *testing.T) {
 }
 
 func TestTexts(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 12: "12", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
+	for n, want := range map[int64]string{0: "0", 12: "12", 999: "999", 1000: "1,000",
+		1234567: "1,234,567"} {
 		if got := Grouped(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
-	for n, want := range map[int64]string{16: "16 B", 1000: "1000 B", 1024: "1 KiB", 1536: "1.5 KiB", 1 << 20: "1 MiB"} {
+	for n, want := range map[int64]string{16: "16 B", 1000: "1000 B", 1024: "1 KiB",
+		1536: "1.5 KiB", 1 << 20: "1 MiB"} {
 		if got := SizeText(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
@@ -69,7 +74,8 @@ func TestScheduleKeepsTheRate(t *testing.T) {
 		for _, i := range []uint64{0, 1, 2, 99, 12345} {
 			at := s.intended(i)
 			if s.Due(at) < i+1 || i > 0 && s.Due(at-1) > i {
-				t.Errorf("rate %v: request %d at %d, but %d due then and %d before", rate, i, at, s.Due(at), s.Due(at-1))
+				t.Errorf("rate %v: request %d at %d, but %d due then and %d before", rate, i, at,
+					s.Due(at), s.Due(at-1))
 			}
 		}
 		if got := s.intended(uint64(rate*10)) - s.start; got < 10e9-10 || got > 10e9+10 {

@@ -122,7 +122,8 @@ func compare(addresses []string) (a agreement, err error) {
 			a.index, a.digest = index, digest
 		}
 		if index != a.index {
-			return a, fmt.Errorf("%s has applied %s, %s has applied %s", addresses[0], a.index, address, index)
+			return a, fmt.Errorf("%s has applied %s, %s has applied %s", addresses[0], a.index,
+				address, index)
 		}
 		if digest != a.digest {
 			return a, fmt.Errorf("at index %s the states differ: %s %s, %s %s",
@@ -181,17 +182,20 @@ func (c *checker) judge(ctx context.Context, settle time.Duration, p *bench.Prin
 	reading, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	v, err := c.verify(reading)
-	p.Line("writes", "%s acknowledged (%s/s), %s unknown (%s of them took effect), %s refused", bench.Grouped(int64(v.acked)),
-		bench.Grouped(int64(float64(v.acked)/max(c.seconds, 1e-9))), bench.Grouped(int64(v.unknown)), bench.Grouped(int64(v.late)),
+	p.Line("writes", "%s acknowledged (%s/s), %s unknown (%s of them took effect), %s refused",
+		bench.Grouped(int64(v.acked)), bench.Grouped(int64(float64(v.acked)/max(c.seconds, 1e-9))),
+		bench.Grouped(int64(v.unknown)), bench.Grouped(int64(v.late)),
 		bench.Grouped(int64(v.refused)))
 	p.Line("errors", "%s", bench.ErrorText(c.classes.n))
 	p.Line("read back", "%s lost, %s wrong, %s refused but executed",
-		bench.Grouped(int64(v.lost)), bench.Grouped(int64(v.wrong)), bench.Grouped(int64(v.executed)))
+		bench.Grouped(int64(v.lost)), bench.Grouped(int64(v.wrong)),
+		bench.Grouped(int64(v.executed)))
 	for _, text := range v.examples {
 		p.Line("", "%s", text)
 	}
 	if agreed == nil {
-		p.Line("agreement", "%d members at index %s after %.1f s, %s", len(c.addresses), a.index, a.took.Seconds(), a.digest)
+		p.Line("agreement", "%d members at index %s after %.1f s, %s", len(c.addresses), a.index,
+			a.took.Seconds(), a.digest)
 	} else {
 		p.Line("agreement", "NONE: %v", agreed)
 	}

@@ -53,13 +53,15 @@ func (s *store) member(number int) func(args []string) string {
 			}
 			return "$-1\r\n"
 		case "INFO":
-			return resptest.Bulk(fmt.Sprintf("# Raft\r\nraft_role:leader\r\nraft_last_applied_index:%d\r\n", len(s.values)))
+			return resptest.Bulk("# Raft\r\nraft_role:leader\r\n" +
+				fmt.Sprintf("raft_last_applied_index:%d\r\n", len(s.values)))
 		case "RAFT.DIGEST":
 			d := "same"
 			if s.digest != nil {
 				d = s.digest(number)
 			}
-			return "*4\r\n" + resptest.Bulk("applied_index") + fmt.Sprintf(":%d\r\n", len(s.values)) + resptest.Bulk("digest") + resptest.Bulk(d)
+			return "*4\r\n" + resptest.Bulk("applied_index") +
+				fmt.Sprintf(":%d\r\n", len(s.values)) + resptest.Bulk("digest") + resptest.Bulk(d)
 		}
 		return resptest.Plain(args)
 	}
@@ -111,18 +113,22 @@ func TestCheckFindsEachBrokenPromise(t *testing.T) {
 		store *store
 		want  string
 	}{
-		"an acknowledged write is lost": {&store{spoil: func(n int) (string, bool) { return "", n != 50 }}, " 1 lost"},
+		"an acknowledged write is lost": {
+			&store{spoil: func(n int) (string, bool) { return "", n != 50 }}, " 1 lost"},
 		"a refused write happened": {&store{spoil: func(n int) (string, bool) {
 			if n == 50 {
 				return "-TRYAGAIN later\r\n", true
 			}
 			return "", true
 		}}, " 1 refused but executed"},
-		"members differ": {&store{digest: func(m int) string { return fmt.Sprint(m) }, settle: 300 * time.Millisecond}, "NONE: the members did not agree"},
-		"nothing works":  {&store{spoil: func(int) (string, bool) { return "-ERR no\r\n", false }}, "0 acknowledged"},
+		"members differ": {&store{digest: func(m int) string { return fmt.Sprint(m) },
+			settle: 300 * time.Millisecond}, "NONE: the members did not agree"},
+		"nothing works": {&store{spoil: func(int) (string, bool) { return "-ERR no\r\n", false }},
+			"0 acknowledged"},
 	} {
 		text, err := runCheck(t, c.store)
-		if !errors.Is(err, ErrViolated) || !strings.Contains(text, c.want) || strings.Contains(text, "verdict") {
+		if !errors.Is(err, ErrViolated) || !strings.Contains(text, c.want) ||
+			strings.Contains(text, "verdict") {
 			t.Errorf("%s: %v\n%s", name, err, text)
 		}
 	}
@@ -178,7 +184,8 @@ func TestDemoEndsWhatItStarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-m.done
-	if _, err = p.leader(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "ended by itself") {
+	if _, err = p.leader(t.Context(), nil); err == nil ||
+		!strings.Contains(err.Error(), "ended by itself") {
 		t.Errorf("%v", err)
 	}
 	if !strings.Contains(p.logTails(), "sleep") {

@@ -60,10 +60,12 @@ func (p *processes) demo(ctx context.Context, cfg *DemoConfig, out *bench.Printe
 	if err != nil {
 		return err
 	}
-	out.Line("cluster", "three raftd on %v, journal %s; member %d (pid %d) leads", p.addresses(), cfg.Journal,
-		leader.id, leader.cmd.Process.Pid)
-	out.Line("load", "%d writers × %d outstanding, unique keys, %v", cfg.Writers, cfg.Depth, cfg.Duration)
-	check := Config{Addrs: p.addresses(), Writers: cfg.Writers, Depth: cfg.Depth, Duration: cfg.Duration}
+	out.Line("cluster", "three raftd on %v, journal %s; member %d (pid %d) leads", p.addresses(),
+		cfg.Journal, leader.id, leader.cmd.Process.Pid)
+	out.Line("load", "%d writers × %d outstanding, unique keys, %v", cfg.Writers, cfg.Depth,
+		cfg.Duration)
+	check := Config{Addrs: p.addresses(), Writers: cfg.Writers, Depth: cfg.Depth,
+		Duration: cfg.Duration}
 	c := newChecker(&check)
 	loaded := make(chan error, 1)
 	loading, stop := context.WithCancel(ctx)
@@ -83,7 +85,8 @@ func (p *processes) demo(ctx context.Context, cfg *DemoConfig, out *bench.Printe
 }
 
 // strike kills the leader half way and restarts it at three quarters.
-func (p *processes) strike(ctx context.Context, cfg *DemoConfig, c *checker, out *bench.Printer) error {
+func (p *processes) strike(ctx context.Context, cfg *DemoConfig, c *checker,
+	out *bench.Printer) error {
 	bench.Sleep(ctx, cfg.Duration/2)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -102,7 +105,8 @@ func (p *processes) strike(ctx context.Context, cfg *DemoConfig, c *checker, out
 	if err != nil {
 		return err
 	}
-	out.Line("failover", "member %d leads, seen after %.0f ms", next.id, float64(time.Since(at).Microseconds())/1e3)
+	out.Line("failover", "member %d leads, seen after %.0f ms", next.id,
+		float64(time.Since(at).Microseconds())/1e3)
 	bench.Sleep(ctx, cfg.Duration/4-time.Since(at))
 	if err = p.start(leader); err == nil {
 		out.Line("restart", "member %d on its old directory, under load", leader.id)

@@ -73,9 +73,10 @@ func (p *processes) start(m *member) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	m.cmd = exec.Command(p.raftd, "--id", strconv.Itoa(m.id), "--data", filepath.Join(p.dir, strconv.Itoa(m.id)),
-		"--client", m.client, "--peer", m.peer, "--http", "", "--members", strings.Join(members, ","),
-		"--journal", p.journal)
+	id := strconv.Itoa(m.id)
+	m.cmd = exec.Command(p.raftd, "--id", id, "--data", filepath.Join(p.dir, id),
+		"--client", m.client, "--peer", m.peer, "--http", "",
+		"--members", strings.Join(members, ","), "--journal", p.journal)
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = endWithParent()
 	if err = m.cmd.Start(); err != nil {
@@ -111,7 +112,9 @@ func (m *member) ended() bool {
 	}
 }
 
-func (p *processes) logOf(m *member) string { return filepath.Join(p.dir, fmt.Sprintf("%d.log", m.id)) }
+func (p *processes) logOf(m *member) string {
+	return filepath.Join(p.dir, fmt.Sprintf("%d.log", m.id))
+}
 
 // logTails is the end of what each member printed.
 func (p *processes) logTails() string {

@@ -131,8 +131,8 @@ func (w *writer) send(batch []int) bool {
 
 // certain are the classes of errors after which a command was certainly not
 // executed: clients send it again by themselves.
-var certain = []string{"MOVED", "TRY", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "LOADING", "READONLY", "MASTERDOWN",
-	"NOCLUSTER", "MISCONF", "OOM"}
+var certain = []string{"MOVED", "TRY", "TRYAGAIN", "CLUSTERDOWN", "BUSY", "LOADING", "READONLY",
+	"MASTERDOWN", "NOCLUSTER", "MISCONF", "OOM"}
 
 func outcomeOf(class string) uint8 {
 	if slices.Contains(certain, class) {

@@ -27,8 +27,9 @@ type Config struct {
 
 // DefaultConfig compares everything in about three minutes.
 func DefaultConfig() Config {
-	return Config{Modes: journal.Modes(), Sizes: []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20},
-		Preallocation: journal.Preallocations(), Segment: 64 << 20, Duration: 400 * time.Millisecond, Reps: 5, Seed: 1}
+	return Config{Modes: journal.Modes(), Preallocation: journal.Preallocations(),
+		Sizes:   []int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20},
+		Segment: 64 << 20, Duration: 400 * time.Millisecond, Reps: 5, Seed: 1}
 }
 
 // Bounds of a comparison.
@@ -53,10 +54,12 @@ func (c *Config) Check() error {
 	}
 	for _, s := range c.Sizes {
 		if s < sizeMin || s > sizeMax || s%sizeMin != 0 {
-			return fmt.Errorf("--sizes: %d: a multiple of 4 KiB, at most %s", s, bench.SizeText(sizeMax))
+			return fmt.Errorf("--sizes: %d: a multiple of 4 KiB, at most %s", s,
+				bench.SizeText(sizeMax))
 		}
 	}
-	for name, n := range map[string]int{"modes": distinct(c.Modes) - len(c.Modes), "sizes": distinct(c.Sizes) - len(c.Sizes),
+	for name, n := range map[string]int{"modes": distinct(c.Modes) - len(c.Modes),
+		"sizes":         distinct(c.Sizes) - len(c.Sizes),
 		"preallocation": distinct(c.Preallocation) - len(c.Preallocation)} {
 		if n != 0 {
 			return fmt.Errorf("--%s: something is named twice", name)
@@ -64,12 +67,13 @@ func (c *Config) Check() error {
 	}
 	switch least := 4 * int64(slices.Max(c.Sizes)); {
 	case c.Segment < least || c.Segment > segmentMax || c.Segment%sizeMin != 0:
-		return fmt.Errorf("--segment: %d: a multiple of 4 KiB, from four of the largest writes (%s) to %s", c.Segment,
-			bench.SizeText(least), bench.SizeText(segmentMax))
+		return fmt.Errorf("--segment: %d: a multiple of 4 KiB, from four of the largest writes "+
+			"(%s) to %s", c.Segment, bench.SizeText(least), bench.SizeText(segmentMax))
 	case c.Reps < 1 || c.Reps > 1000:
 		return fmt.Errorf("--reps: %d: from 1 to 1000", c.Reps)
 	case c.Duration/time.Duration(c.Reps) < sliceMin || c.Duration > 10*time.Minute:
-		return fmt.Errorf("--duration: %v in %d slices: at least %v for each, at most 10m in all", c.Duration, c.Reps, sliceMin)
+		return fmt.Errorf("--duration: %v in %d slices: at least %v for each, at most 10m in all",
+			c.Duration, c.Reps, sliceMin)
 	}
 	return c.checkDir()
 }
@@ -100,8 +104,9 @@ func (c *Config) checkDir() error {
 	const files = 5 + 3 // of a journal, of its raw counterpart
 	need := files * c.Segment * int64(len(c.Modes))
 	if need > free {
-		return fmt.Errorf("--dir: %s has %s free, and %s may be needed: name another, fewer --modes or a smaller --segment", dir,
-			bench.SizeText(free>>20<<20), bench.SizeText(need))
+		return fmt.Errorf("--dir: %s has %s free, and %s may be needed: name another, fewer "+
+			"--modes or a smaller --segment", dir, bench.SizeText(free>>20<<20),
+			bench.SizeText(need))
 	}
 	return nil
 }
@@ -131,7 +136,7 @@ type Cell struct {
 	Mode          string       `json:"mode"`
 	Preallocation string       `json:"preallocation"` // "" where there are no files
 	Size          int          `json:"write_bytes"`
-	Entries       int          `json:"entry_bytes"` // of a write: the rest is header, checksums, padding
+	Entries       int          `json:"entry_bytes"` // of a write, without header and padding
 	Durable       bool         `json:"durable"`     // a write that returned survives a power cut
 	Journal       Side         `json:"journal"`
 	Raw           Side         `json:"raw"`
@@ -158,7 +163,8 @@ func (r *Result) Failed() (n int) {
 // fastest is the fastest cell of a size among those that count, nil if none.
 func (r *Result) fastest(size int, counts func(*Cell) bool) (best *Cell) {
 	for _, c := range r.Cells {
-		if c.Size == size && counts(c) && c.Journal.Failed == 0 && (best == nil || c.Journal.Rate.Median > best.Journal.Rate.Median) {
+		if c.Size == size && counts(c) && c.Journal.Failed == 0 &&
+			(best == nil || c.Journal.Rate.Median > best.Journal.Rate.Median) {
 			best = c
 		}
 	}
@@ -182,7 +188,8 @@ func (s *Side) finish() {
 	s.Rate, s.Mean = bench.SpreadOf(s.rates), float64(s.Writes)/s.took.Seconds()
 	s.MBs = s.mbs(s.Rate.Median)
 	s.CPU = float64(s.cpu.Microseconds()) / float64(s.Writes)
-	s.P50, s.P99 = bench.Microseconds(s.latency.ValueAtPercentile(50)), bench.Microseconds(s.latency.ValueAtPercentile(99))
+	s.P50, s.P99 = bench.Microseconds(s.latency.ValueAtPercentile(50)),
+		bench.Microseconds(s.latency.ValueAtPercentile(99))
 	s.Max = bench.Microseconds(s.latency.Max())
 }
 

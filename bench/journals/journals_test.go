@@ -20,7 +20,8 @@ import (
 
 func smallJournal(t *testing.T) Config {
 	c := DefaultConfig()
-	c.Dir, c.Sizes, c.Segment, c.Duration, c.Reps = t.TempDir(), []int{4 << 10, 64 << 10}, 256<<10, 6*time.Millisecond, 2
+	c.Dir, c.Sizes, c.Segment, c.Duration, c.Reps = t.TempDir(), []int{4 << 10, 64 << 10}, 256<<10,
+		6*time.Millisecond, 2
 	return c
 }
 
@@ -60,10 +61,13 @@ func TestJournalComparesEverything(t *testing.T) {
 			t.Errorf("%s: %s", cell.name(0), cell.failure())
 		}
 		for _, s := range []*Side{&cell.Journal, &cell.Raw} {
-			if s.Writes == 0 || s.Bytes != s.Writes*uint64(cell.Size) || uint64(s.latency.TotalCount()) != s.Writes {
-				t.Errorf("%s: %d writes, %d bytes, %d latencies", cell.name(0), s.Writes, s.Bytes, s.latency.TotalCount())
+			if s.Writes == 0 || s.Bytes != s.Writes*uint64(cell.Size) ||
+				uint64(s.latency.TotalCount()) != s.Writes {
+				t.Errorf("%s: %d writes, %d bytes, %d latencies", cell.name(0), s.Writes, s.Bytes,
+					s.latency.TotalCount())
 			}
-			if s.P50 <= 0 || s.P99 < s.P50 || s.Max < s.P99 || s.Rate.Min <= 0 || s.Mean <= 0 || len(s.rates) != c.Reps {
+			if s.P50 <= 0 || s.P99 < s.P50 || s.Max < s.P99 || s.Rate.Min <= 0 || s.Mean <= 0 ||
+				len(s.rates) != c.Reps {
 				t.Errorf("%s: %+v", cell.name(0), s)
 			}
 		}
@@ -100,7 +104,8 @@ func TestJournalWritesWhatItSays(t *testing.T) {
 				return nil // opens or seals
 			}
 			if seen++; (b.Size+4095)/4096*4096 != size || len(b.Records) < load.entries {
-				t.Errorf("%d: a batch of %d bytes, %d of records, want %d of entries", size, b.Size, len(b.Records), load.entries)
+				t.Errorf("%d: a batch of %d bytes, %d of records, want %d of entries", size, b.Size,
+					len(b.Records), load.entries)
 			}
 			return nil
 		}})
@@ -130,7 +135,8 @@ func TestRawFilesAreLikeSegments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(s.tidy(context.Background()), raw.tidy(context.Background())); err != nil {
+			ctx := context.Background()
+			if err := errors.Join(s.tidy(ctx), raw.tidy(ctx)); err != nil {
 				t.Fatal(err)
 			}
 			// The second of each is prepared and not yet written.
@@ -143,8 +149,10 @@ func TestRawFilesAreLikeSegments(t *testing.T) {
 			if ja != ra {
 				t.Errorf("%v, %v: a segment has %+v, a raw file %+v", mode, how, ja, ra)
 			}
-			if how == journal.Recycled && jf != rf || jf == "" { // others are opened when they are needed
-				t.Errorf("%v, %v: a segment is opened with %q, a raw file with %q", mode, how, jf, rf)
+			// others are opened when they are needed
+			if how == journal.Recycled && jf != rf || jf == "" {
+				t.Errorf("%v, %v: a segment is opened with %q, a raw file with %q", mode, how, jf,
+					rf)
 			}
 			if err := errors.Join(s.end(), raw.end()); err != nil {
 				t.Error(err)
@@ -182,7 +190,8 @@ func lookAt(t *testing.T, path string) (s shape, flags string) {
 
 func TestJournalReports(t *testing.T) {
 	c := smallJournal(t)
-	c.Modes, c.Sizes, c.Preallocation = []string{"buffered-dsync", "buffered-nosync", "memory"}, []int{4096}, []string{"recycled", "none"}
+	c.Modes, c.Sizes, c.Preallocation = []string{"buffered-dsync", "buffered-nosync", "memory"},
+		[]int{4096}, []string{"recycled", "none"}
 	r, err := Run(context.Background(), c, func(string) {})
 	if err != nil {
 		t.Fatal(err)
@@ -190,11 +199,15 @@ func TestJournalReports(t *testing.T) {
 	r.Cells[0].Durable = true // wherever the test runs
 	r.Environment.Warnings = []string{"a warning & more", strings.Repeat("a long warning ", 12)}
 	var text, picture, page, out bytes.Buffer
-	if err := errors.Join(r.WriteText(&text), r.WriteSVG(&picture), r.WriteHTML(&page), r.WriteJSON(&out)); err != nil {
+	err = errors.Join(r.WriteText(&text), r.WriteSVG(&picture), r.WriteHTML(&page),
+		r.WriteJSON(&out))
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"4 KiB", "recycled    buffered-dsync", "buffered-nosync          NO", "none        buffered-dsync",
-		"memory                   NO", "of raw (min–max)", "fastest", "writes/s", "warning     a warning", "segments of 256 KiB", "go1."} {
+	for _, want := range []string{"4 KiB", "recycled    buffered-dsync",
+		"buffered-nosync          NO", "none        buffered-dsync", "memory                   NO",
+		"of raw (min–max)", "fastest", "writes/s", "warning     a warning", "segments of 256 KiB",
+		"go1."} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, &text)
 		}
@@ -203,8 +216,9 @@ func TestJournalReports(t *testing.T) {
 		t.Errorf("memory is shown %d times", n)
 	}
 	var back Result
-	if err := json.Unmarshal(out.Bytes(), &back); err != nil || len(back.Cells) != 5 || back.Cells[0].Journal.Writes == 0 ||
-		back.Environment.Device != r.Environment.Device || back.Config.Segment != c.Segment {
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || len(back.Cells) != 5 ||
+		back.Cells[0].Journal.Writes == 0 || back.Environment.Device != r.Environment.Device ||
+		back.Config.Segment != c.Segment {
 		t.Errorf("%v\n%s", err, &out)
 	}
 	bars, depth := 0, xml.NewDecoder(bytes.NewReader(picture.Bytes()))
@@ -225,17 +239,20 @@ func TestJournalReports(t *testing.T) {
 			t.Errorf("a warning runs out of the picture: %s", line)
 		}
 	}
-	if bars != 5 || strings.Contains(picture.String(), "http://www.w3.org/1999") || strings.Contains(picture.String(), "NaN") {
+	if bars != 5 || strings.Contains(picture.String(), "http://www.w3.org/1999") ||
+		strings.Contains(picture.String(), "NaN") {
 		t.Errorf("%d bars:\n%s", bars, &picture)
 	}
-	if !strings.Contains(page.String(), "<svg") || !strings.Contains(page.String(), "a warning &amp; more") {
+	if !strings.Contains(page.String(), "<svg") ||
+		!strings.Contains(page.String(), "a warning &amp; more") {
 		t.Errorf("%s", &page)
 	}
 }
 
 // A cell that fails says so, is in no comparison, and stops no other.
 func TestJournalCountsFailures(t *testing.T) {
-	r := &Result{Config: Config{Sizes: []int{4096}, Modes: []string{"direct", "buffered-dsync"}, Reps: 1, Duration: time.Second}}
+	r := &Result{Config: Config{Sizes: []int{4096}, Modes: []string{"direct", "buffered-dsync"},
+		Reps: 1, Duration: time.Second}}
 	for i, mode := range r.Config.Modes {
 		cell := &Cell{Mode: mode, Preallocation: "recycled", Size: 4096, Durable: true}
 		for _, s := range []*Side{&cell.Journal, &cell.Raw} {
@@ -251,7 +268,8 @@ func TestJournalCountsFailures(t *testing.T) {
 	if err := errors.Join(r.WriteText(&text), r.WriteSVG(&picture)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"direct                  yes   failed: the disk is gone", "fastest     4 KiB    recycled, buffered-dsync"} {
+	for _, want := range []string{"direct                  yes   failed: the disk is gone",
+		"fastest     4 KiB    recycled, buffered-dsync"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, &text)
 		}
@@ -278,7 +296,8 @@ func TestJournalOnTmpfsIsNotDurable(t *testing.T) {
 	if err := r.WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(text.String(), " yes ") || !strings.Contains(text.String(), "NOTHING HERE IS DURABLE") ||
+	if strings.Contains(text.String(), " yes ") ||
+		!strings.Contains(text.String(), "NOTHING HERE IS DURABLE") ||
 		strings.Contains(text.String(), "fastest") {
 		t.Errorf("%s", &text)
 	}
@@ -288,7 +307,8 @@ func TestJournalOnTmpfsIsNotDurable(t *testing.T) {
 func TestJournalInterrupted(t *testing.T) {
 	for stop := 1; stop < 60; stop += 7 {
 		c := smallJournal(t)
-		c.Modes, c.Sizes, c.Preallocation = []string{"buffered-dsync", "memory"}, []int{4096}, []string{"zero-filled", "recycled"}
+		c.Modes, c.Sizes, c.Preallocation = []string{"buffered-dsync", "memory"}, []int{4096},
+			[]string{"zero-filled", "recycled"}
 		ctx, cancel := context.WithCancel(context.Background())
 		n := 0
 		_, err := Run(ctx, c, func(string) {
@@ -335,7 +355,8 @@ func TestRawFilesStayFew(t *testing.T) {
 func TestSlicesWithoutANewSegmentAreMarked(t *testing.T) {
 	r := &Result{Config: Config{Sizes: []int{4096, 65536}, Segment: 1 << 20, Reps: 2}}
 	add := func(size int, how string, bytes uint64) {
-		r.Cells = append(r.Cells, &Cell{Size: size, Preallocation: how, Durable: true, Journal: Side{Writes: 1, Bytes: bytes}})
+		r.Cells = append(r.Cells, &Cell{Size: size, Preallocation: how, Durable: true,
+			Journal: Side{Writes: 1, Bytes: bytes}})
 	}
 	add(4096, "recycled", 1<<10) // makes none
 	add(4096, "zero-filled", 2<<20)

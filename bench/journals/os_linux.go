@@ -21,9 +21,11 @@ type rawFlags struct {
 	sync, memory   bool
 }
 
+const direct = syscall.O_DIRECT
+
 var rawModes = map[journal.Mode]rawFlags{
-	journal.Direct:            {prepare: syscall.O_DIRECT, write: syscall.O_DIRECT | syscall.O_DSYNC},
-	journal.DirectFdatasync:   {prepare: syscall.O_DIRECT, write: syscall.O_DIRECT, sync: true},
+	journal.Direct:            {prepare: direct, write: direct | syscall.O_DSYNC},
+	journal.DirectFdatasync:   {prepare: direct, write: direct, sync: true},
 	journal.BufferedFdatasync: {sync: true},
 	journal.BufferedDsync:     {write: syscall.O_DSYNC},
 	journal.BufferedNosync:    {},
@@ -82,7 +84,9 @@ func (f *rawFile) failed(op string, err error) error {
 	return &os.PathError{Op: op, Path: f.path, Err: err}
 }
 
-func (f *rawFile) truncate(n int64) error { return f.failed("truncate", syscall.Ftruncate(f.fd, n)) }
+func (f *rawFile) truncate(n int64) error {
+	return f.failed("truncate", syscall.Ftruncate(f.fd, n))
+}
 
 func (f *rawFile) allocate(n int64) error {
 	return f.failed("fallocate", syscall.Fallocate(f.fd, 0, 0, n))

@@ -49,9 +49,10 @@ const (
 	rawAlign = 4 << 10 // what O_DIRECT asks of memory and offsets
 )
 
-func newRawSide(dir string, mode journal.Mode, how journal.Preallocation, bytes int64, size int, seed uint64) (side, error) {
-	s := &rawSide{dir: dir, how: how, flags: rawModes[mode], bytes: bytes, size: size, next: make(chan rawMade, 1),
-		pool: bench.Aligned(max(rawPool, size), rawAlign)}
+func newRawSide(dir string, mode journal.Mode, how journal.Preallocation, bytes int64, size int,
+	seed uint64) (side, error) {
+	s := &rawSide{dir: dir, how: how, flags: rawModes[mode], bytes: bytes, size: size,
+		next: make(chan rawMade, 1), pool: bench.Aligned(max(rawPool, size), rawAlign)}
 	random := rand.NewChaCha8([32]byte{byte(seed), 1})
 	_, _ = random.Read(s.pool) // never fails
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -91,7 +92,8 @@ func (s *rawSide) warm(ctx context.Context) error {
 	return s.tidy(ctx)
 }
 
-func (s *rawSide) run(ctx context.Context, more func() bool, h *bench.Histogram) (writes uint64, err error) {
+func (s *rawSide) run(ctx context.Context, more func() bool,
+	h *bench.Histogram) (writes uint64, err error) {
 	for at := bench.Clock(); more(); {
 		if err = s.write(ctx); err != nil {
 			return writes, err

@@ -74,17 +74,22 @@ func Run(ctx context.Context, c Config, say func(string)) (r *Result, err error)
 		tell := func(text string) {
 			left := "" // a guess, once there is something to guess from
 			if i > 0 {
-				left = fmt.Sprintf(", about %.0f s left", float64(bench.Clock()-began)/float64(i)*float64(len(rounds)-i)/1e9)
+				left = fmt.Sprintf(", about %.0f s left",
+					float64(bench.Clock()-began)/float64(i)*float64(len(rounds)-i)/1e9)
 			}
-			say(fmt.Sprintf("%d of %d: %s, %s%s", i+1, len(rounds), bench.SizeText(int64(cells[0].Size)), text, left))
+			say(fmt.Sprintf("%d of %d: %s, %s%s", i+1, len(rounds),
+				bench.SizeText(int64(cells[0].Size)), text, left))
 		}
-		if err := c.round(ctx, filepath.Join(dir, fmt.Sprint(i)), cells, bench.Volatile(r.Environment.Filesystem), tell); err != nil {
+		forgets := bench.Volatile(r.Environment.Filesystem)
+		place := filepath.Join(dir, fmt.Sprint(i))
+		if err := c.round(ctx, place, cells, forgets, tell); err != nil {
 			return nil, err
 		}
 		r.Cells = append(r.Cells, cells...)
 	}
 	seconds := float64(bench.Clock()-began) / 1e9
-	r.warn((bench.MachineCPU() - all - bench.ProcessCPU() + foreign).Seconds() / seconds / float64(r.Environment.Cores))
+	foreign += bench.MachineCPU() - all - bench.ProcessCPU()
+	r.warn(foreign.Seconds() / seconds / float64(r.Environment.Cores))
 	return r, nil
 }
 
@@ -103,7 +108,8 @@ func (t *turn) fail(err error) {
 	}
 }
 
-func (c *Config) round(ctx context.Context, dir string, cells []*Cell, forgets bool, say func(string)) error {
+func (c *Config) round(ctx context.Context, dir string, cells []*Cell, forgets bool,
+	say func(string)) error {
 	defer func() { _ = os.RemoveAll(dir) }() // Run removes, and reports, what this leaves
 	var turns []*turn
 	defer func() {
@@ -236,7 +242,8 @@ func (r *Result) tooShort() (sizes []string) {
 	for _, size := range r.Config.Sizes {
 		for _, c := range r.Cells {
 			made := c.Preallocation != "" && c.Preallocation != journal.Recycled.String()
-			if j := &c.Journal; c.Size == size && c.Durable && made && j.Writes > 0 && j.Bytes/uint64(r.Config.Reps) < uint64(r.Config.Segment) {
+			if j := &c.Journal; c.Size == size && c.Durable && made && j.Writes > 0 &&
+				j.Bytes/uint64(r.Config.Reps) < uint64(r.Config.Segment) {
 				sizes = append(sizes, bench.SizeText(int64(size)))
 				break
 			}
@@ -254,17 +261,19 @@ func (r *Result) warn(foreign float64) {
 		r.Environment.Warnings = append(r.Environment.Warnings, fmt.Sprintf(format, args...))
 	}
 	if bench.Volatile(r.Environment.Filesystem) {
-		add("NOTHING HERE IS DURABLE: %s is %s, it lives in memory; choose --dir on a disk", r.Config.Dir, r.Environment.Filesystem)
+		add("NOTHING HERE IS DURABLE: %s is %s, it lives in memory; choose --dir on a disk",
+			r.Config.Dir, r.Environment.Filesystem)
 	}
 	if foreign > bench.ForeignShare {
 		add("the machine was not quiet: other processes used %.0f %% of it", 100*foreign)
 	}
 	if r.Config.Duration < shortRun {
-		add("%v for each cell: p99 of few writes and max are chance; --duration 5s repeats better", r.Config.Duration)
+		add("%v for each cell: p99 of few writes and max are chance; --duration 5s repeats better",
+			r.Config.Duration)
 	}
 	if sizes := r.tooShort(); len(sizes) > 0 {
-		add("a slice used up no segment at %s: what making one costs is not in those figures; a longer --duration or a smaller --segment has it",
-			strings.Join(sizes, ", "))
+		add("a slice used up no segment at %s: what making one costs is not in those figures; a "+
+			"longer --duration or a smaller --segment has it", strings.Join(sizes, ", "))
 	}
 	if n := r.Failed(); n > 0 {
 		add("%d cells failed; they are not compared", n)

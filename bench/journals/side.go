@@ -40,7 +40,8 @@ type load struct {
 
 func newLoad(size int, seed uint64) *load {
 	l := &load{group: journal.GroupFor(size)}
-	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)})
+	random := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16),
+		byte(seed >> 24)})
 	for range loadVariants {
 		l.groups = append(l.groups, l.fill(random))
 	}
@@ -59,7 +60,8 @@ func (l *load) fill(random *rand.ChaCha8) (group []mutation) {
 			for left < record.SizeCommand(n) {
 				n--
 			}
-			if rest := left - record.SizeCommand(n); n == entryBytes && rest <= record.SizeCommand(0) {
+			rest := left - record.SizeCommand(n)
+			if n == entryBytes && rest <= record.SizeCommand(0) {
 				n-- // a few bytes at the end cannot be an entry
 			}
 			data := make([]byte, n)
@@ -87,10 +89,12 @@ type journalSide struct {
 	wake  chan struct{}
 }
 
-func newJournalSide(dir string, mode journal.Mode, how journal.Preallocation, segment int64, load *load) (side, error) {
-	s := &journalSide{load: load, wake: make(chan struct{}, 1), timed: &timed{Device: device.NewWriter()}}
-	s.cfg = journal.Config{Dir: dir, Mode: mode, Identity: journal.Identity{Cluster: 1, Replica: 1}, SegmentBytes: segment,
-		GroupBytes: load.group, Preallocate: how, Device: s.timed}
+func newJournalSide(dir string, mode journal.Mode, how journal.Preallocation, segment int64,
+	load *load) (side, error) {
+	s := &journalSide{load: load, wake: make(chan struct{}, 1),
+		timed: &timed{Device: device.NewWriter()}}
+	s.cfg = journal.Config{Dir: dir, Mode: mode, Identity: journal.Identity{Cluster: 1, Replica: 1},
+		SegmentBytes: segment, GroupBytes: load.group, Preallocate: how, Device: s.timed}
 	var err error
 	if s.j, _, err = journal.Open(s.cfg); err != nil {
 		s.timed.Close()
@@ -111,9 +115,12 @@ func newJournalSide(dir string, mode journal.Mode, how journal.Preallocation, se
 const prefillBytes = 1 << 20
 
 func (s *journalSide) warm(ctx context.Context) error {
-	if s.cfg.Preallocate == journal.Recycled { // through two segments: from then on there is always an old one
-		big := mutation{record.AppendCommand(nil, make([]byte, min(prefillBytes, int(s.cfg.SegmentBytes/4)))), 1}
-		for written := int64(0); written < 2*s.cfg.SegmentBytes; written += int64(len(big.records)) {
+	if s.cfg.Preallocate == journal.Recycled {
+		// Through two segments: from then on there is always an old one.
+		data := make([]byte, min(prefillBytes, int(s.cfg.SegmentBytes/4)))
+		big := mutation{record.AppendCommand(nil, data), 1}
+		bytes := int64(len(big.records))
+		for written := int64(0); written < 2*s.cfg.SegmentBytes; written += bytes {
 			if err := s.put(ctx, &big); err != nil {
 				return err
 			}
@@ -131,7 +138,8 @@ func (s *journalSide) warm(ctx context.Context) error {
 	return errors.Join(s.drain(ctx), s.tidy(ctx))
 }
 
-func (s *journalSide) run(ctx context.Context, more func() bool, h *bench.Histogram) (uint64, error) {
+func (s *journalSide) run(ctx context.Context, more func() bool,
+	h *bench.Histogram) (uint64, error) {
 	s.timed.begin(h)
 	var err error
 	for err == nil && more() {
@@ -237,7 +245,8 @@ func (s *journalSide) end() error {
 		return fmt.Errorf("reading back: %w", err)
 	}
 	if want := s.b.First + uint64(s.b.Count) - 1; !x.Sound() || x.Recovery.Last != want {
-		return fmt.Errorf("reading back: entry %d was the last, %d is; %v", want, x.Recovery.Last, x.Findings)
+		return fmt.Errorf("reading back: entry %d was the last, %d is; %v", want, x.Recovery.Last,
+			x.Findings)
 	}
 	return nil
 }

@@ -46,7 +46,8 @@ type svg struct{ bytes.Buffer }
 func (s *svg) add(format string, args ...any) { fmt.Fprintf(&s.Buffer, format+"\n", args...) }
 
 func (s *svg) text(x, y float64, class, format string, args ...any) {
-	s.add(`<text x="%.0f" y="%.1f" class="%s">%s</text>`, x, y, class, html.EscapeString(fmt.Sprintf(format, args...)))
+	s.add(`<text x="%.0f" y="%.1f" class="%s">%s</text>`, x, y, class,
+		html.EscapeString(fmt.Sprintf(format, args...)))
 }
 
 // panelHeight is the room that a size's bars need.
@@ -61,27 +62,36 @@ func panelHeight(cells []*Cell, modes []string) int {
 	return svgTop + n*svgRow + groups*svgGap + svgBottom
 }
 
+// svgStyle is the style sheet of a picture.
+const svgStyle = `<style>text{font-size:10.5px;fill:#222} .title{font-size:19px;font-weight:600}` +
+	` .sub{font-size:11.5px;fill:#555} .strong{font-size:11.5px;font-weight:600}` +
+	` .panel{font-size:14px;font-weight:600} .mode{text-anchor:end}` +
+	` .no{fill:#a33;text-anchor:end} .num{text-anchor:end;fill:#333}` +
+	` .best{text-anchor:end;font-weight:700;fill:#000}` +
+	` .head{text-anchor:end;fill:#777;font-size:9.5px}` +
+	` .axis{text-anchor:middle;fill:#777;font-size:9.5px}` +
+	` .warn{font-size:12px;fill:#a33;font-weight:600}</style>`
+
 // WriteSVG draws the comparison. The picture needs nothing beside itself.
 func (r *Result) WriteSVG(w io.Writer) error {
 	body := &svg{}
 	height := [2]int{svgHead, svgHead} // of the two columns so far
 	for i, size := range r.Config.Sizes {
-		cells := slices.DeleteFunc(slices.Clone(r.Cells), func(c *Cell) bool { return c.Size != size })
+		cells := slices.DeleteFunc(slices.Clone(r.Cells),
+			func(c *Cell) bool { return c.Size != size })
 		column := i % 2
 		x := svgMargin + column*(svgWidth-2*svgMargin-svgPanel)
 		r.panel(body, size, cells, float64(x), float64(height[column]))
 		height[column] += panelHeight(cells, r.Config.Modes)
 	}
 	column := len(r.Config.Sizes) % 2 // the one with room
-	r.notes(body, float64(svgMargin+column*(svgWidth-2*svgMargin-svgPanel)), float64(height[column]))
+	r.notes(body, float64(svgMargin+column*(svgWidth-2*svgMargin-svgPanel)),
+		float64(height[column]))
 	height[column] += svgTop + svgRow*(2+len(r.winners())*2+2*len(r.warnings()))
-	out := &svg{}
-	out.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, 'DejaVu Sans', sans-serif">`,
-		svgWidth, max(height[0], height[1])+12, svgWidth, max(height[0], height[1])+12)
-	out.add(`<style>text{font-size:10.5px;fill:#222} .title{font-size:19px;font-weight:600} .sub{font-size:11.5px;fill:#555} .strong{font-size:11.5px;font-weight:600}` +
-		` .panel{font-size:14px;font-weight:600} .mode{text-anchor:end} .no{fill:#a33;text-anchor:end} .num{text-anchor:end;fill:#333}` +
-		` .best{text-anchor:end;font-weight:700;fill:#000} .head{text-anchor:end;fill:#777;font-size:9.5px} .axis{text-anchor:middle;fill:#777;font-size:9.5px}` +
-		` .warn{font-size:12px;fill:#a33;font-weight:600}</style>`)
+	out, tall := &svg{}, max(height[0], height[1])+12
+	out.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d"`+
+		` font-family="system-ui, 'DejaVu Sans', sans-serif">`, svgWidth, tall, svgWidth, tall)
+	out.add(svgStyle)
 	out.add(`<rect width="100%%" height="100%%" fill="#fff"/>`)
 	r.head(out)
 	out.Write(body.Bytes())
@@ -94,8 +104,9 @@ func (r *Result) head(s *svg) {
 	e := &r.Environment
 	s.text(svgMargin, 30, "title", "Journal writes against the raw ceiling")
 	s.text(svgMargin, 49, "sub", "%s", e.Text())
-	s.text(svgMargin, 64, "sub", "%s %s · segments of %s · %d slices of %v for each bar, journal and raw in turn", e.Filesystem, e.Device,
-		bench.SizeText(r.Config.Segment), r.Config.Reps, r.Config.Duration/time.Duration(r.Config.Reps))
+	s.text(svgMargin, 64, "sub", "%s %s · segments of %s · %d slices of %v for each bar, "+
+		"journal and raw in turn", e.Filesystem, e.Device, bench.SizeText(r.Config.Segment),
+		r.Config.Reps, r.Config.Duration/time.Duration(r.Config.Reps))
 	x := float64(svgMargin)
 	for _, how := range r.Config.Preallocation {
 		s.add(`<rect x="%.0f" y="80" width="22" height="9" fill="%s"/>`, x, svgColors[how])
@@ -104,12 +115,16 @@ func (r *Result) head(s *svg) {
 	}
 	s.add(`<rect x="%.0f" y="80" width="22" height="9" fill="#999" opacity="0.35"/>`, x)
 	s.text(x+28, 88.5, "sub", "pale, name in red: not durable")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`, x+217, x+217)
+	s.add(`<line x1="%.0f" x2="%.0f" y1="77" y2="92" stroke="#000" stroke-width="2"/>`,
+		x+217, x+217)
 	s.text(x+224, 88.5, "sub", "raw ceiling")
-	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`, x+304, x+332)
+	s.add(`<line x1="%.0f" x2="%.0f" y1="84.5" y2="84.5" stroke="#000" stroke-opacity="0.45"/>`,
+		x+304, x+332)
 	s.text(x+338, 88.5, "sub", "slowest to fastest slice")
-	s.text(x+492, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it", 100*near)
-	if w := slices.IndexFunc(e.Warnings, func(t string) bool { return strings.HasPrefix(t, "NOTHING") }); w >= 0 {
+	s.text(x+492, 88.5, "sub", "bold: the fastest durable, and what is within %.0f %% of it",
+		100*near)
+	nothing := func(t string) bool { return strings.HasPrefix(t, "NOTHING") }
+	if w := slices.IndexFunc(e.Warnings, nothing); w >= 0 {
 		s.text(svgMargin, 108, "warn", "%s", e.Warnings[w])
 	}
 }
@@ -176,7 +191,8 @@ func (r *Result) panel(s *svg, size int, cells []*Cell, x, y float64) {
 	step := niceStep(top / 5)
 	for v := 0.0; v <= top; v += step {
 		px := x + svgLabel + v/top*svgBars
-		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#e4e4e4"/>`, px, px, at-3, bottom)
+		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#e4e4e4"/>`,
+			px, px, at-3, bottom)
 		unit := ""
 		if v+step > top {
 			unit = " MB/s"
@@ -220,27 +236,31 @@ func (r *Result) bar(s *svg, c *Cell, x, y, top float64, best *Cell) {
 		opacity = 0.35
 	}
 	length := min(c.Journal.MBs/top, 1) * svgBars
-	s.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%d" fill="%s" opacity="%.2f"><title>%s</title></rect>`, x, y+1, length, svgRow-3,
-		svgColors[c.Preallocation], opacity, html.EscapeString(fmt.Sprintf("%s: %.1f MB/s, raw %.1f MB/s", c.name(0), c.Journal.MBs, c.Raw.MBs)))
+	title := fmt.Sprintf("%s: %.1f MB/s, raw %.1f MB/s", c.name(0), c.Journal.MBs, c.Raw.MBs)
+	s.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%d" fill="%s" opacity="%.2f">`+
+		`<title>%s</title></rect>`, x, y+1, length, svgRow-3,
+		svgColors[c.Preallocation], opacity, html.EscapeString(title))
 	if c.Journal.MBs > top {
 		s.add(`<path d="M%.1f %.1f l7 5.5 l-7 5.5 z" fill="#999"/>`, x+svgBars, y+1)
 		s.text(x+svgBars-4, y+svgRow-4, "num", "%s MB/s", bench.Grouped(int64(c.Journal.MBs)))
 	}
 	from, to := c.Journal.mbs(c.Journal.Rate.Min), c.Journal.mbs(c.Journal.Rate.Max)
 	if c.Journal.MBs <= top {
-		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-opacity="0.45"/>`, x+from/top*svgBars,
-			x+min(to/top, 1)*svgBars, y+svgRow/2-0.5, y+svgRow/2-0.5)
+		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-opacity="0.45"/>`,
+			x+from/top*svgBars, x+min(to/top, 1)*svgBars, y+svgRow/2-0.5, y+svgRow/2-0.5)
 	}
 	if c.Raw.MBs <= top && c.Journal.MBs <= top {
 		px := x + c.Raw.MBs/top*svgBars
-		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-width="1.6"/>`, px, px, y-0.5, y+svgRow-1.5)
+		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-width="1.6"/>`,
+			px, px, y-0.5, y+svgRow-1.5)
 	}
 	class := "num"
 	if best != nil && c.Durable && c.Journal.Rate.Median >= (1-near)*best.Journal.Rate.Median {
 		class = "best"
 	}
-	for i, text := range []string{bench.Grouped(int64(c.Journal.Rate.Median)), fmt.Sprintf("%.0f %%", 100*c.Ratio.Median),
-		shortMicros(c.Journal.P50), shortMicros(c.Journal.P99)} {
+	for i, text := range []string{bench.Grouped(int64(c.Journal.Rate.Median)),
+		fmt.Sprintf("%.0f %%", 100*c.Ratio.Median), shortMicros(c.Journal.P50),
+		shortMicros(c.Journal.P99)} {
 		s.text(x+svgBars+float64(svgColumns[i]), y+svgRow-4, class, "%s", text)
 	}
 }
@@ -270,7 +290,8 @@ func (r *Result) WriteHTML(w io.Writer) error {
 	if err := r.WriteText(&table); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "<!doctype html>\n<meta charset=\"utf-8\">\n<title>raftbench journal</title>\n%s<pre>%s</pre>\n", picture.Bytes(),
-		html.EscapeString(table.String()))
+	_, err := fmt.Fprintf(w, "<!doctype html>\n<meta charset=\"utf-8\">\n"+
+		"<title>raftbench journal</title>\n%s<pre>%s</pre>\n",
+		picture.Bytes(), html.EscapeString(table.String()))
 	return err
 }

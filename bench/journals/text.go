@@ -13,12 +13,17 @@ import (
 // WriteText writes the comparison as a table, a block for each size.
 func (r *Result) WriteText(w io.Writer) error {
 	p := bench.NewPrinter(w)
-	p.Line("journal", "segments of %s · %d slices of %v each, journal and raw in turn, in an order that rotates", bench.SizeText(r.Config.Segment),
-		r.Config.Reps, r.Config.Duration/time.Duration(r.Config.Reps))
-	p.Line("a write", "one group of that many bytes on the disk, one under way at a time: header, checksums, entries of %d random", entryBytes)
-	p.Line("", "bytes in mutations of up to %d; the next group is filled meanwhile. Latency: from its turn to its end, every write", mutationEntries)
-	p.Line("raw", "the same bytes by pwrite alone, files opened and prepared alike, the next one made beside the writes as by the journal")
-	p.Line("figures", "writes/s, MB/s of bytes on the disk: the middle slice; latencies: all slices; of raw: slice by slice, the middle one")
+	p.Line("journal", "segments of %s · %d slices of %v each, journal and raw in turn, in an "+
+		"order that rotates", bench.SizeText(r.Config.Segment), r.Config.Reps,
+		r.Config.Duration/time.Duration(r.Config.Reps))
+	p.Line("a write", "one group of that many bytes on the disk, one under way at a time: "+
+		"header, checksums, entries of %d random", entryBytes)
+	p.Line("", "bytes in mutations of up to %d; the next group is filled meanwhile. Latency: "+
+		"from its turn to its end, every write", mutationEntries)
+	p.Line("raw", "the same bytes by pwrite alone, files opened and prepared alike, the next "+
+		"one made beside the writes as by the journal")
+	p.Line("figures", "writes/s, MB/s of bytes on the disk: the middle slice; latencies: all "+
+		"slices; of raw: slice by slice, the middle one")
 	p.Line("machine", "%s", r.Environment.Text())
 	p.Line("device", "%s %s", r.Environment.Filesystem, r.Environment.Device)
 	for _, size := range r.Config.Sizes {
@@ -44,8 +49,9 @@ func (r *Result) WriteText(w io.Writer) error {
 
 func (r *Result) block(p *bench.Printer, size int) {
 	p.Line("", "")
-	p.Line(bench.SizeText(int64(size)), "%-19s%8s%11s%9s%9s%9s%10s%8s%11s%9s%22s", "", "durable", "writes/s", "MB/s", "p50 µs", "p99 µs",
-		"max µs", "CPU µs", "raw w/s", "raw p50", "of raw (min–max)")
+	p.Line(bench.SizeText(int64(size)), "%-19s%8s%11s%9s%9s%9s%10s%8s%11s%9s%22s", "", "durable",
+		"writes/s", "MB/s", "p50 µs", "p99 µs", "max µs", "CPU µs", "raw w/s", "raw p50",
+		"of raw (min–max)")
 	how := "-"
 	for _, c := range r.Cells {
 		if c.Size != size {
@@ -66,8 +72,9 @@ func (r *Result) block(p *bench.Printer, size int) {
 			continue
 		}
 		j := &c.Journal
-		p.Line(label, "%-19s%8s%11s%9.1f%9.1f%9.1f%10.0f%8.1f%11s%9.1f%22s", c.Mode, durable, bench.Grouped(int64(j.Rate.Median)), j.MBs, j.P50, j.P99,
-			j.Max, j.CPU, bench.Grouped(int64(c.Raw.Rate.Median)), c.Raw.P50, c.ratioText())
+		p.Line(label, "%-19s%8s%11s%9.1f%9.1f%9.1f%10.0f%8.1f%11s%9.1f%22s", c.Mode, durable,
+			bench.Grouped(int64(j.Rate.Median)), j.MBs, j.P50, j.P99, j.Max, j.CPU,
+			bench.Grouped(int64(c.Raw.Rate.Median)), c.Raw.P50, c.ratioText())
 	}
 }
 
@@ -101,8 +108,9 @@ func (r *Result) winners() (list []winner) {
 		if best == nil {
 			continue
 		}
-		v := winner{size: bench.SizeText(int64(size)), fastest: fmt.Sprintf("%s: %s writes/s, %.0f MB/s", best.name(0),
-			bench.Grouped(int64(best.Journal.Rate.Median)), best.Journal.MBs)}
+		v := winner{size: bench.SizeText(int64(size)), fastest: fmt.Sprintf("%s: %s writes/s, "+
+			"%.0f MB/s", best.name(0), bench.Grouped(int64(best.Journal.Rate.Median)),
+			best.Journal.MBs)}
 		if d := r.fastest(size, isDefault); d == best {
 			v.standing = "it is the default"
 		} else if d != nil {

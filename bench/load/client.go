@@ -70,10 +70,11 @@ func newClient(p *bench.Plan, s Session, interval time.Duration, number, count i
 	if sized, ok := s.(Sized); ok {
 		share = sized.Outstanding()
 	}
-	c := &client{rec: bench.NewRecorder(bench.Window{}, interval), session: s, share: share, valueLen: p.ValueBytes,
-		values: newPayload(p.ValueBytes, p.Seed+uint64(number)), mix: newMix(p, number),
-		since: make([]int64, share), kinds: make([]Kind, share), free: make([]uint32, share),
-		batch: make([]Request, 0, batchMax), done: make([]Completion, takeMax)}
+	c := &client{rec: bench.NewRecorder(bench.Window{}, interval), session: s, share: share,
+		valueLen: p.ValueBytes, values: newPayload(p.ValueBytes, p.Seed+uint64(number)),
+		mix: newMix(p, number), since: make([]int64, share), kinds: make([]Kind, share),
+		free: make([]uint32, share), batch: make([]Request, 0, batchMax),
+		done: make([]Completion, takeMax)}
 	c.turned.latencies = make([]sameTime, 0, takeMax)
 	for i := range c.free {
 		c.kinds[i] = kindNone

@@ -30,7 +30,9 @@ func (s *scripted) Open(_ context.Context, p *bench.Plan) ([]Session, error) {
 	return []Session{s}, nil
 }
 
-func (s *scripted) System() bench.System { return bench.System{Name: "scripted", Inside: "nothing"} }
+func (s *scripted) System() bench.System {
+	return bench.System{Name: "scripted", Inside: "nothing"}
+}
 
 func (s *scripted) Submit(requests []Request) int {
 	taken := min(len(requests), max(0, s.room-len(s.live)))
@@ -38,7 +40,8 @@ func (s *scripted) Submit(requests []Request) int {
 		if s.live[r.ID] || int(r.ID) >= s.plan.Outstanding {
 			s.t.Errorf("request %d is outstanding, or out of range", r.ID)
 		}
-		if (r.Kind == Write) != (len(r.Value) == s.plan.ValueBytes) || r.Key >= uint64(max(s.plan.Keys, 1)) {
+		if (r.Kind == Write) != (len(r.Value) == s.plan.ValueBytes) ||
+			r.Key >= uint64(max(s.plan.Keys, 1)) {
 			s.t.Errorf("request %+v", r)
 		}
 		s.live[r.ID] = true
@@ -97,14 +100,17 @@ func TestASessionTakesWhatItCan(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Ops == 0 || len(r.Errors) != 0 || s.most > room || len(s.live) != 0 || s.closed != 2 {
-				t.Errorf("rate %v, room %d: %d successes, %v, at most %d outstanding, %d at the end, closed %d times",
-					rate, room, r.Ops, r.Errors, s.most, len(s.live), s.closed)
+			if r.Ops == 0 || len(r.Errors) != 0 || s.most > room || len(s.live) != 0 ||
+				s.closed != 2 {
+				t.Errorf("rate %v, room %d: %d successes, %v, at most %d outstanding, %d at the "+
+					"end, closed %d times", rate, room, r.Ops, r.Errors, s.most, len(s.live),
+					s.closed)
 			}
 			if rate == 0 && room == 1000 && s.most != 1000 {
 				t.Errorf("a closed loop had %d outstanding at most", s.most)
 			}
-			if due := rate * p.Duration.Seconds(); rate > 0 && float64(r.Latency.TotalCount()) < due-1 {
+			if due := rate * p.Duration.Seconds(); rate > 0 &&
+				float64(r.Latency.TotalCount()) < due-1 {
 				t.Errorf("%d latencies of %v requests that were due", r.Latency.TotalCount(), due)
 			}
 		}

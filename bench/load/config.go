@@ -12,7 +12,8 @@ import (
 
 // Drivers of the in-process engine.
 const (
-	DriverLoop      = "loop"      // submits from the lane's Notify, in the engine's loop, as raftd does
+	// submits from the lane's Notify, in the engine's loop, as raftd does
+	DriverLoop      = "loop"
 	DriverGoroutine = "goroutine" // a goroutine of its own, with the wake-ups that costs
 )
 
@@ -35,7 +36,7 @@ type Config struct {
 	Dir      string // "": a temporary directory, removed afterwards
 }
 
-// DefaultConfig is what raftbench runs when told nothing.
+// DefaultConfig is what raftbench runs without flags.
 func DefaultConfig() Config {
 	c := Config{Plan: bench.DefaultPlan(), Connections: 50, Depth: 1, ClientThreads: 1,
 		Journal: "direct", Pipeline: "parallel", Threads: "fused"}
@@ -52,15 +53,17 @@ const (
 // bounds are the numbers of a cell beside those of its plan.
 func (c *Config) bounds() []bench.Bound {
 	if len(c.Addrs) == 0 {
-		return []bench.Bound{{Name: "--outstanding", Value: float64(c.Outstanding), Low: 1, High: outstandingMax}}
+		return []bench.Bound{
+			{Name: "--outstanding", Value: float64(c.Outstanding), Low: 1, High: outstandingMax},
+		}
 	}
+	window := float64(c.Connections) * float64(c.Depth) * float64(c.ValueBytes)
 	return []bench.Bound{
 		{Name: "-c", Value: float64(c.Connections), Low: 1, High: connectionsMax},
 		{Name: "-P", Value: float64(c.Depth), Low: 1, High: outstandingMax},
 		{Name: "-r", Value: float64(c.Keys), Low: 1, High: bench.KeysMax},
 		{Name: "--client-threads", Value: float64(c.ClientThreads), Low: 1, High: 256},
-		{Name: "-c × -P × -d in bytes", Value: float64(c.Connections) * float64(c.Depth) * float64(c.ValueBytes),
-			Low: 1, High: bench.WindowBytesMax},
+		{Name: "-c × -P × -d in bytes", Value: window, Low: 1, High: bench.WindowBytesMax},
 	}
 }
 
@@ -103,9 +106,11 @@ func (c *Config) checkEngine() error {
 	open, threaded := c.Rate > 0, c.Threads == "threaded"
 	switch {
 	case c.Driver == DriverLoop && open:
-		return fmt.Errorf("--driver: loop cannot keep a rate, it has no clock of its own; use goroutine")
+		return fmt.Errorf("--driver: loop cannot keep a rate, it has no clock of its own; " +
+			"use goroutine")
 	case c.Driver == DriverLoop && threaded:
-		return fmt.Errorf("--driver: loop needs --threads fused: with threaded, the lane has another owner")
+		return fmt.Errorf("--driver: loop needs --threads fused: with threaded, the lane " +
+			"has another owner")
 	case c.Driver == "" && (open || threaded):
 		c.Driver = DriverGoroutine
 	case c.Driver == "":
@@ -152,8 +157,9 @@ func (c *Config) system() bench.System {
 			Fields: map[string]any{"target": "resp", "addrs": c.Addrs, "connections": c.Connections,
 				"pipeline_depth": c.Depth, "client_threads": c.ClientThreads}}
 	}
-	return bench.System{Name: "engine, three replicas in this process", Inside: "three replicas", Local: true,
-		Details: []string{"driver " + c.Driver, c.Threads, c.Pipeline, "journal " + c.Journal},
-		Fields: map[string]any{"target": "engine", "replicas": replicaCount, "driver": c.Driver,
+	return bench.System{Name: "engine, three replicas in this process", Inside: "three replicas",
+		Local: true, Details: []string{"driver " + c.Driver, c.Threads, c.Pipeline, "journal " +
+			c.Journal}, Fields: map[string]any{"target": "engine", "replicas": replicaCount,
+			"driver":  c.Driver,
 			"journal": c.Journal, "pipeline": c.Pipeline, "threads": c.Threads}}
 }

@@ -23,7 +23,8 @@ func TestConfigRefusesWhatCannotBe(t *testing.T) {
 	} {
 		c := DefaultConfig()
 		change(&c)
-		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", want, err)
 		}
 	}

@@ -37,7 +37,8 @@ func newConn(number, depth int) *conn {
 	for size < depth {
 		size <<= 1
 	}
-	return &conn{fd: -1, number: number, in: make([]byte, receiveBytes), asked: make([]request, size)}
+	return &conn{fd: -1, number: number, in: make([]byte, receiveBytes),
+		asked: make([]request, size)}
 }
 
 func (c *conn) outstanding() int { return int(c.tail - c.head) }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -57,6 +58,37 @@ func TestThreadedEngineIsDriven(t *testing.T) {
 	checkDrive(t, startTest(t, &cfg), cfg)
 }
 
+// A replica that has stopped leaves a majority: the load goes on, also when the
+// leader changes.
+func TestLoadGoesOnWithoutAReplica(t *testing.T) {
+	cfg := engineConfig(t)
+	cfg.Driver = DriverGoroutine
+	c := startTest(t, &cfg)
+	if err := c.awaitLeader(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, leader, _ := c.engines[0].Leadership()
+	first := int(leader) - 1
+	next := (first + 1) % replicaCount
+	if err := c.engines[(first+2)%replicaCount].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.engines[first].Transfer(t.Context(), uint64(next+1)); err != nil {
+		t.Fatal(err)
+	}
+	p := cfg.plan()
+	r, err := measure(t.Context(), c, &p, &Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Latency.TotalCount() == 0 {
+		t.Errorf("nothing was answered: errors %v, %q", r.Errors, r.Environment.Warnings)
+	}
+	if text := strings.Join(r.Environment.Warnings, "\n"); !strings.Contains(text, "has stopped") {
+		t.Errorf("no warning of the replica that has stopped: %s", text)
+	}
+}
+
 func checkDrive(t *testing.T, c *replicas, cfg Config) {
 	t.Helper()
 	if err := cfg.Check(); err != nil {
@@ -74,7 +106,8 @@ func checkDrive(t *testing.T, c *replicas, cfg Config) {
 	// On a busy machine answers may all come after the window: still recorded.
 	n := uint64(r.Latency.TotalCount())
 	if n == 0 || len(r.Errors) != 0 || len(r.Stages) == 0 {
-		t.Errorf("%d successes, errors %v, stages %v, %q", r.Ops, r.Errors, r.Stages, r.Environment.Warnings)
+		t.Errorf("%d successes, errors %v, stages %v, %q", r.Ops, r.Errors, r.Stages,
+			r.Environment.Warnings)
 	}
 	if n < r.Ops || cfg.Rate == 0 && n > r.Ops+uint64(cfg.Outstanding) {
 		t.Errorf("%d latencies for %d successes", n, r.Ops)
@@ -83,12 +116,14 @@ func checkDrive(t *testing.T, c *replicas, cfg Config) {
 		t.Errorf("durability %+v", r.System.Durability)
 	}
 	// A backlog of the warm-up may be worked off within the window.
-	if most := cfg.Rate*cfg.Duration.Seconds() + float64(cfg.Outstanding); cfg.Rate > 0 && float64(r.Ops) > most {
+	most := cfg.Rate*cfg.Duration.Seconds() + float64(cfg.Outstanding)
+	if cfg.Rate > 0 && float64(r.Ops) > most {
 		t.Errorf("%d successes at a rate of %v/s", r.Ops, cfg.Rate)
 	}
 	// The whole process: the engine's own allocations per batch, of 64 at most
 	// here, and the run's buffers. A driver that allocated would add one each.
-	if each := float64(after.Mallocs-before.Mallocs) / float64(max(r.Ops, 1)); r.Ops > 50_000 && each > 1 {
+	each := float64(after.Mallocs-before.Mallocs) / float64(max(r.Ops, 1))
+	if r.Ops > 50_000 && each > 1 {
 		t.Errorf("%.2f allocations per command", each)
 	}
 }

@@ -3,6 +3,7 @@ package load_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,9 +110,14 @@ func ExampleRun() {
 	}
 	fmt.Println("errors:", bench.ErrorText(r.Errors))
 	fmt.Println("something was answered:", r.Ops > 0 && r.Latency.Max() > 0)
-	fmt.Println(p.Text(&r.System))
+	fmt.Println(strings.ReplaceAll(p.Text(&r.System), " · ", "\n"))
 	// Output:
 	// errors: none
 	// something was answered: true
-	// a map in memory · closed loop, 64 outstanding · 128 B · set:get 1:3 · 1,000 keys · 100ms after 10ms of warm-up
+	// a map in memory
+	// closed loop, 64 outstanding
+	// 128 B
+	// set:get 1:3
+	// 1,000 keys
+	// 100ms after 10ms of warm-up
 }

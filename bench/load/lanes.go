@@ -10,8 +10,8 @@ import (
 	"github.com/ringraft/ringraft/engine"
 )
 
-// lanes is a session over one lane to each replica, of which that of the
-// leader is written to. A goroutine beside it looks for the leader and has the
+// lanes is a session over one lane to each replica that runs, of which that of
+// the leader is written to. A goroutine beside it looks for the leader and has the
 // load begun, and begun again when a leader refuses or a full lane left
 // nothing outstanding.
 type lanes struct {
@@ -19,7 +19,7 @@ type lanes struct {
 	all      []*replicaLane
 	query    []byte // what a Read asks
 	waker    waker
-	broken   bool // a lane took nothing more; to be told by Take
+	broken   bool // a lane took nothing more; Take reports it
 
 	// notify is called by any engine when it has completions.
 	notify atomic.Pointer[func()]
@@ -51,7 +51,7 @@ func laneBytes(p *bench.Plan) int {
 	return max(4<<20, 2*p.Outstanding*(p.ValueBytes+32))
 }
 
-// newLanes opens a lane to each replica.
+// newLanes opens a lane to each replica that runs.
 func newLanes(c *replicas, p *bench.Plan) (*lanes, error) {
 	w, err := newWaker(p)
 	if err != nil {
@@ -65,7 +65,12 @@ func newLanes(c *replicas, p *bench.Plan) (*lanes, error) {
 	for _, e := range c.engines {
 		// Completions come out of request order, so a lane needs more cells
 		// than may be outstanding, or the oldest would hold the others back.
-		lane, err := e.Lane(engine.LaneConfig{Cells: max(4*p.Outstanding, 1<<12), Bytes: laneBytes(p), Notify: l.wake})
+		lane, err := e.Lane(engine.LaneConfig{Cells: max(4*p.Outstanding, 1<<12),
+			Bytes: laneBytes(p), Notify: l.wake})
+		if errors.Is(err, engine.ErrClosed) {
+			l.all = append(l.all, &replicaLane{}) // never written to
+			continue
+		}
 		if err != nil {
 			w.close()
 			return nil, err

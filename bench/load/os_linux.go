@@ -136,12 +136,14 @@ func interest(writing bool) uint32 {
 }
 
 func (p *poller) add(fd, number int) error {
-	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: interest(false), Fd: int32(number)})
+	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd,
+		&syscall.EpollEvent{Events: interest(false), Fd: int32(number)})
 }
 
 // modify says whether room to write is awaited, too.
 func (p *poller) modify(fd, number int, writing bool) {
-	_ = syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_MOD, fd, &syscall.EpollEvent{Events: interest(writing), Fd: int32(number)})
+	_ = syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_MOD, fd,
+		&syscall.EpollEvent{Events: interest(writing), Fd: int32(number)})
 }
 
 // wait waits for events, unless some have not been taken.
@@ -213,14 +215,16 @@ func dial(address string) (int, error) {
 		}
 		to = &syscall.SockaddrInet4{Port: at.Port, Addr: [4]byte(ip)}
 	} else {
-		family, to = syscall.AF_INET6, &syscall.SockaddrInet6{Port: at.Port, Addr: [16]byte(at.IP.To16())}
+		family, to = syscall.AF_INET6, &syscall.SockaddrInet6{Port: at.Port,
+			Addr: [16]byte(at.IP.To16())}
 	}
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
 	limit := syscall.NsecToTimeval(int64(dialTimeout))
-	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &limit) // bounds connect
+	// This bounds connect.
+	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_SNDTIMEO, &limit)
 	if err = syscall.Connect(fd, to); err == nil {
 		err = syscall.SetNonblock(fd, true)
 	}

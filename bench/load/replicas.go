@@ -44,7 +44,6 @@ type replicas struct {
 const (
 	replicaCount  = 3
 	electionMax   = 20 * time.Second
-	leaderPoll    = 5 * time.Millisecond
 	commandMargin = 4 << 10
 )
 
@@ -92,6 +91,11 @@ func (c *replicas) Report(r *bench.Result) (warnings []string) {
 	if c.lanes.changes.Load() > 1 {
 		warnings = append(warnings, "the leader changed during the run")
 	}
+	for i, e := range c.engines {
+		if stopped(e.Done()) {
+			warnings = append(warnings, fmt.Sprintf("replica %d has stopped: %v", i+1, e.Err()))
+		}
+	}
 	return warnings
 }
 
@@ -126,49 +130,59 @@ func (c *replicas) start(ctx context.Context) error {
 	var starting sync.WaitGroup
 	for i, m := range members {
 		starting.Go(func() {
-			c.engines[i], faults[i] = engine.New().ID(m.ID).Dir(filepath.Join(c.dir, fmt.Sprint(m.ID))).
-				Listen(m.Address).Members(members...).Journal(mode).Pipeline(pipeline).Threads(threads).
-				MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).StateMachine(nothing{}).Start(ctx)
+			c.engines[i], faults[i] = engine.New().StateMachine(nothing{}).
+				ID(m.ID).Listen(m.Address).Members(members...).
+				Dir(filepath.Join(c.dir, fmt.Sprint(m.ID))).Journal(mode).
+				Pipeline(pipeline).Threads(threads).
+				MaxCommand(max(1<<20, cfg.ValueBytes+commandMargin)).
+				Start(ctx)
 		})
 	}
 	starting.Wait()
 	return errors.Join(faults...)
 }
 
-// leader is the place of the replica that leads and that the others follow,
-// or -1.
+// leader is the place of the replica that leads and that a majority, itself
+// included, follows; or -1. Replicas that have stopped do not count.
 func (c *replicas) leader() int {
 	for i, e := range c.engines {
-		s := e.Status()
-		if s.Role != engine.Leader {
+		leading, id, _ := e.Leadership()
+		if !leading || stopped(e.Done()) {
 			continue
 		}
-		followed := true
+		followers := 0
 		for _, o := range c.engines {
-			followed = followed && o.Status().Leader == s.ID
+			if _, leader, _ := o.Leadership(); leader == id && !stopped(o.Done()) {
+				followers++
+			}
 		}
-		if followed {
+		if followers > len(c.engines)/2 {
 			return i
 		}
 	}
 	return -1
 }
 
-// awaitLeader waits until there is one. Nothing is measured yet, so that it
-// may look again and again.
+// awaitLeader waits until each replica that runs knows a leader. It fails when
+// no majority runs.
 func (c *replicas) awaitLeader(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, electionMax)
 	defer cancel()
-	for c.leader() < 0 {
-		for _, e := range c.engines {
-			if err := e.Err(); err != nil {
-				return err
-			}
+	ready := 0
+	var failed error
+	for _, e := range c.engines {
+		err := e.Ready(ctx)
+		switch {
+		case err == nil:
+			ready++
+		case ctx.Err() != nil:
+			return fmt.Errorf("no leader was elected: %w", err)
+		default:
+			failed = errors.Join(failed, err, e.Err())
 		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("no leader was elected: %w", ctx.Err())
-		}
-		bench.Sleep(ctx, leaderPoll)
+	}
+	if ready <= len(c.engines)/2 {
+		return failed
 	}
 	return nil
 }
@@ -200,8 +214,8 @@ func (c *replicas) Close() error {
 func stagesOf(s engine.Status) (list []bench.Stage) {
 	us := func(d time.Duration) float64 { return bench.Microseconds(int64(d)) }
 	for _, t := range s.Stages {
-		list = append(list, bench.Stage{Name: t.Name, Count: t.Count, P50: us(t.P50), P90: us(t.P90), P99: us(t.P99),
-			P999: us(t.P999), Max: us(t.Max)})
+		list = append(list, bench.Stage{Name: t.Name, Count: t.Count, P50: us(t.P50),
+			P90: us(t.P90), P99: us(t.P99), P999: us(t.P999), Max: us(t.Max)})
 	}
 	return list
 }

@@ -44,8 +44,8 @@ type mix struct {
 }
 
 func newMix(p *bench.Plan, client int) *mix {
-	return &mix{random: rand.NewPCG(p.Seed, uint64(client)+1), sets: uint64(p.Sets), gets: uint64(p.Gets),
-		keys: uint64(max(p.Keys, 1))}
+	return &mix{random: rand.NewPCG(p.Seed, uint64(client)+1), sets: uint64(p.Sets),
+		gets: uint64(p.Gets), keys: uint64(max(p.Keys, 1))}
 }
 
 func (m *mix) kind() Kind {
@@ -77,7 +77,9 @@ const (
 
 // AppendKey adds a key as text, key:000000000042, to dst: for systems whose
 // keys are text.
-func AppendKey(dst []byte, key uint64) []byte { return appendDigits(append(dst, keyPrefix...), key) }
+func AppendKey(dst []byte, key uint64) []byte {
+	return appendDigits(append(dst, keyPrefix...), key)
+}
 
 // appendDigits adds keyDigits digits.
 func appendDigits(dst []byte, key uint64) []byte {

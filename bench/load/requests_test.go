@@ -7,11 +7,13 @@ import (
 
 func TestCommandsAreRESP(t *testing.T) {
 	c := newCommands(3)
-	if got := string(c.append(nil, &Request{Kind: Read, Key: 42})); got != "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n" {
+	got := string(c.append(nil, &Request{Kind: Read, Key: 42}))
+	if got != "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n" {
 		t.Errorf("get: %q", got)
 	}
-	got := string(c.append(nil, &Request{Key: 999_999_999_999, Value: []byte("abc")}))
-	if !strings.HasPrefix(got, "*3\r\n$3\r\nSET\r\n$16\r\nkey:999999999999\r\n$3\r\n") || len(got) != 45 {
+	got = string(c.append(nil, &Request{Key: 999_999_999_999, Value: []byte("abc")}))
+	if !strings.HasPrefix(got, "*3\r\n$3\r\nSET\r\n$16\r\nkey:999999999999\r\n$3\r\n") ||
+		len(got) != 45 {
 		t.Errorf("set: %q (%d)", got, len(got))
 	}
 	buf, r := make([]byte, 0, 256), Request{Key: 7, Value: []byte("abc")}

@@ -42,7 +42,8 @@ func measure(ctx context.Context, t Target, p *bench.Plan, opt *Options) (*bench
 		}
 	}()
 	if len(sessions) == 0 || len(sessions) > p.Outstanding {
-		return nil, fmt.Errorf("%d sessions for %d outstanding requests", len(sessions), p.Outstanding)
+		return nil, fmt.Errorf("%d sessions for %d outstanding requests", len(sessions),
+			p.Outstanding)
 	}
 	system := t.System()
 	environment := bench.Fingerprint(system.Dir)
@@ -100,8 +101,8 @@ func (u *usage) read(border int) {
 }
 
 // carry runs all clients through the window. A session that fails ends it.
-func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.Collector, opt *Options,
-	cpu *usage, observer Observer) error {
+func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.Collector,
+	opt *Options, cpu *usage, observer Observer) error {
 	stop := make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,7 +155,8 @@ func intervalOf(opt *Options) time.Duration {
 // watch follows a run from a goroutine of its own: it calls atStart and atEnd
 // at the borders of the window, logs intervals and shows progress. It returns
 // when the window has ended, or with the context's error.
-func watch(ctx context.Context, w bench.Window, c *bench.Collector, opt *Options, atStart, atEnd func()) error {
+func watch(ctx context.Context, w bench.Window, c *bench.Collector, opt *Options,
+	atStart, atEnd func()) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	p := bench.Progress{W: opt.Progress, Window: w}

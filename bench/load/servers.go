@@ -16,7 +16,7 @@ type servers struct {
 	cfg        Config
 	asked      []*resp.Conn // those that answer
 	durability bench.Durability
-	telling    int      // how many tell their processor time
+	telling    int      // how many report their processor time
 	faults     []string // those that do not answer, and why
 	local      bool
 	cpu        [2]time.Duration // at the borders of the window
@@ -91,7 +91,7 @@ func (s *servers) Begin() { s.cpu[0] = s.readCPU() }
 // End implements Observer.
 func (s *servers) End() { s.cpu[1] = s.readCPU() }
 
-// readCPU sums the processor time of the servers that tell it.
+// readCPU sums the processor time of the servers that report it.
 func (s *servers) readCPU() (sum time.Duration) {
 	for _, n := range s.asked {
 		if m, err := n.Info(time.Second, "everything"); err == nil {
@@ -110,12 +110,13 @@ func (s *servers) Report(r *bench.Result) (warnings []string) {
 		warnings = append(warnings, "not answering at the start: "+strings.Join(s.faults, "; "))
 	}
 	if r.Errors["MOVED"] > 0 {
-		warnings = append(warnings, "answers were redirects: put the leader's address first in --addrs")
+		warnings = append(warnings, "answers were redirects: put the leader's address "+
+			"first in --addrs")
 	}
 	return warnings
 }
 
-// stages are those of the leader, else of the first server that tells any.
+// stages are those of the leader, else of the first server that reports any.
 func (s *servers) stages() (list []bench.Stage) {
 	for _, n := range s.asked {
 		m, err := n.Info(time.Second, "everything")

@@ -100,7 +100,8 @@ func TestOpenLoopShowsAStallInEveryRequestThatWasDue(t *testing.T) {
 		}
 	}
 	if due := int64(cfg.Rate * stall.Seconds()); slow < due/2 {
-		t.Errorf("%d latencies above a quarter of the stall, want at least half of the %d that were due", slow, due)
+		t.Errorf("%d latencies above a quarter of the stall, want at least half of the %d that "+
+			"were due", slow, due)
 	}
 	if got := r.Latency.Max(); got < int64(stall)*9/10 {
 		t.Errorf("max %v, want about the stall of %v", time.Duration(got), stall)
@@ -134,7 +135,8 @@ func TestOpenLoopRecordsWhatNeverLeft(t *testing.T) {
 		t.Error(err)
 	}
 	s.Gate.Unlock()
-	r, err := bench.Summarize(p, bench.System{}, []*bench.Recorder{c.rec}, bench.NewCollector([]*bench.Recorder{c.rec}))
+	r, err := bench.Summarize(p, bench.System{}, []*bench.Recorder{c.rec},
+		bench.NewCollector([]*bench.Recorder{c.rec}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +173,8 @@ func TestErrorsAreCountedByFirstWord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := map[string]uint64{"MOVED": moved.Load(), "TRYAGAIN": busy.Load(), "unexpected-reply": odd.Load()}
+	sent := map[string]uint64{"MOVED": moved.Load(), "TRYAGAIN": busy.Load(),
+		"unexpected-reply": odd.Load()}
 	for class, n := range sent { // the server also counts those before the window
 		if got := r.Errors[class]; got == 0 || got > n || got < r.Ops*9/10 {
 			t.Errorf("%s: %d counted beside %d successes, %d sent", class, got, r.Ops, n)
@@ -216,7 +219,8 @@ func TestNobodyAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := testConfig(free[0])
-	if _, err = cfg.Run(t.Context(), Options{}); err == nil || !strings.Contains(err.Error(), "no server answers") {
+	if _, err = cfg.Run(t.Context(), Options{}); err == nil ||
+		!strings.Contains(err.Error(), "no server answers") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -274,7 +278,8 @@ func TestATurnAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations for a turn of %d requests", n, cfg.Depth)
 	}
 	p := cfg.plan()
-	r, err := bench.Summarize(p, bench.System{}, []*bench.Recorder{c.rec}, bench.NewCollector([]*bench.Recorder{c.rec}))
+	r, err := bench.Summarize(p, bench.System{}, []*bench.Recorder{c.rec},
+		bench.NewCollector([]*bench.Recorder{c.rec}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ type Target interface {
 	Close() error
 }
 
-// Session is one road into a system, with many requests outstanding. Calls
+// Session is one way into a system, with many requests outstanding. Calls
 // never overlap, and none but Wait may block. They come once per batch, so
 // that their cost, and what a session does beside, is shared by many requests.
 //
@@ -120,7 +120,7 @@ const NoRequest = ^uint32(0)
 // The rest is for targets that can do more. The generator asks for it by a
 // type assertion.
 
-// Observer is a Target that has something to tell of the measured window.
+// Observer is a Target that measures something itself in the window.
 type Observer interface {
 	// Begin and End are called at the borders of the window, beside the load,
 	// from the goroutine that called Open.

@@ -46,7 +46,7 @@ func (m Info) CPU(local bool) (time.Duration, bool) {
 	return bench.ProcessTime(pid)
 }
 
-// Stages are the stage times that raftd tells.
+// Stages are the stage times that raftd reports.
 func (m Info) Stages() (list []bench.Stage) {
 	const prefix = "latency_percentiles_usec_stage_"
 	for _, name := range stageOrder(m, prefix) {
@@ -83,12 +83,14 @@ func (c *Conn) Durability(m Info) bench.Durability {
 		return bench.Durability{Text: "NO: journal " + mode}
 	}
 	if m["aof_enabled"] != "1" {
-		return bench.Durability{Text: "NO: the server keeps no append-only file, answers come from memory"}
+		return bench.Durability{Text: "NO: the server keeps no append-only file, answers come " +
+			"from memory"}
 	}
 	_, raw, err := c.Do(askTimeout, "CONFIG", "GET", "appendfsync")
 	if list := Elements(raw); err == nil && len(list) == 2 {
 		if list[1] == "always" {
-			return bench.Durability{OK: true, Text: "on this one server: yes (append-only file, appendfsync always); not replicated"}
+			return bench.Durability{OK: true, Text: "on this one server: yes (append-only file, " +
+				"appendfsync always); not replicated"}
 		}
 		return bench.Durability{Text: "NO: appendfsync " + list[1]}
 	}

@@ -22,8 +22,8 @@ func TestScanReply(t *testing.T) {
 		"*3\r\n:1\r\n$2\r\nxy\r\n-ERR in\r\n": {Kind: '*', Text: []byte("3")},
 	} {
 		r, ok, err := Scan([]byte(text + "+more\r\n"))
-		if !ok || err != nil || r.Bytes != len(text) || r.Kind != want.Kind || r.Null != want.Null ||
-			string(r.Text) != string(want.Text) {
+		if !ok || err != nil || r.Bytes != len(text) || r.Kind != want.Kind ||
+			r.Null != want.Null || string(r.Text) != string(want.Text) {
 			t.Errorf("%q: %+v %v %v", text, r, ok, err)
 		}
 		for n := range len(text) {
@@ -32,7 +32,8 @@ func TestScanReply(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"\r\n", "\n", "x\r\n", "+OK\n", "$x\r\n", "$-2\r\n", "*9999999999\r\n", "$\r\n"} {
+	for _, text := range []string{"\r\n", "\n", "x\r\n", "+OK\n", "$x\r\n", "$-2\r\n",
+		"*9999999999\r\n", "$\r\n"} {
 		if _, ok, err := Scan([]byte(text)); ok || err == nil {
 			t.Errorf("%q was taken for RESP", text)
 		}
@@ -50,14 +51,16 @@ func FuzzScanReply(f *testing.F) {
 }
 
 func TestErrorClassAndKind(t *testing.T) {
-	for text, want := range map[string]string{"-MOVED 1 a:2\r\n": "MOVED", "-ERR\r\n": "ERR", "-\r\n": "ERR"} {
+	for text, want := range map[string]string{"-MOVED 1 a:2\r\n": "MOVED", "-ERR\r\n": "ERR",
+		"-\r\n": "ERR"} {
 		r, _, _ := Scan([]byte(text))
 		if class, failed := r.Failed(); !failed || string(class) != want {
 			t.Errorf("%q: %q %v", text, class, failed)
 		}
 	}
-	for text, kinds := range map[string][2]bool{"+OK\r\n": {true, false}, "+QUEUED\r\n": {false, false},
-		"$1\r\na\r\n": {false, true}, "$-1\r\n": {false, true}, ":1\r\n": {false, false}} {
+	for text, kinds := range map[string][2]bool{"+OK\r\n": {true, false},
+		"+QUEUED\r\n": {false, false}, "$1\r\na\r\n": {false, true}, "$-1\r\n": {false, true},
+		":1\r\n": {false, false}} {
 		r, _, _ := Scan([]byte(text))
 		if r.Stored() != kinds[0] || r.Fetched() != kinds[1] {
 			t.Errorf("%q: set %v, get %v", text, r.Stored(), r.Fetched())

@@ -51,13 +51,15 @@ func (c *Config) handOffs(ctx context.Context, say func(string)) ([]*Idle, error
 }
 
 func handOffTimes(h *bench.Histogram) HandOff {
-	return HandOff{P50: bench.Microseconds(h.ValueAtPercentile(50)), P99: bench.Microseconds(h.ValueAtPercentile(99)), Max: bench.Microseconds(h.Max())}
+	return HandOff{P50: bench.Microseconds(h.ValueAtPercentile(50)),
+		P99: bench.Microseconds(h.ValueAtPercentile(99)), Max: bench.Microseconds(h.Max())}
 }
 
 // handOff is one run of one way: what it burns while idle, then events from a
 // sender that sleeps before and after each, so that its processor is free for
 // whom it wakes, then from one that never leaves its processor.
-func (c *Config) handOff(ctx context.Context, w handOff, lazy, busy *bench.Histogram) (burnt float64, err error) {
+func (c *Config) handOff(ctx context.Context, w handOff,
+	lazy, busy *bench.Histogram) (burnt float64, err error) {
 	took := make(chan int64, 1)
 	give, stop, err := w.start(func(sent int64) { took <- bench.Clock() - sent })
 	if err != nil {
@@ -114,7 +116,8 @@ func channelHandOff(taken func(int64)) (func(int64) error, func() error, error) 
 			taken(v)
 		}
 	}()
-	return func(v int64) error { c <- v; return nil }, func() error { close(c); <-done; return nil }, nil
+	return func(v int64) error { c <- v; return nil },
+		func() error { close(c); <-done; return nil }, nil
 }
 
 func queueHandOff(taken func(int64)) (func(int64) error, func() error, error) {
@@ -125,11 +128,12 @@ func queueHandOff(taken func(int64)) (func(int64) error, func() error, error) {
 			taken(v[0])
 		}
 	}()
-	return func(v int64) error { q.push([]int64{v}); return nil }, func() error { q.close(); <-done; return nil }, nil
+	return func(v int64) error { q.push([]int64{v}); return nil },
+		func() error { q.close(); <-done; return nil }, nil
 }
 
 func ringHandOff(wait ring.Wait) handOff {
-	return handOff{"ring, " + wait.String(), func(taken func(int64)) (func(int64) error, func() error, error) {
+	start := func(taken func(int64)) (give func(int64) error, stop func() error, err error) {
 		p, err := ring.NewPipeline[int64](ring.Config{Slots: 64, Wait: wait})
 		if err != nil {
 			return nil, nil, err
@@ -144,7 +148,7 @@ func ringHandOff(wait ring.Wait) handOff {
 		if err != nil {
 			return nil, nil, err
 		}
-		give := func(v int64) error {
+		give = func(v int64) error {
 			first, err := in.Claim(1)
 			if err != nil {
 				return err
@@ -153,5 +157,6 @@ func ringHandOff(wait ring.Wait) handOff {
 			return in.Publish(first, 1)
 		}
 		return give, func() error { return p.Halt(context.Background()) }, nil
-	}}
+	}
+	return handOff{"ring, " + wait.String(), start}
 }

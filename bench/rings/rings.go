@@ -17,14 +17,15 @@ import (
 // process: the ring and what one would take instead.
 type Config struct {
 	Shapes   []string      `json:"shapes"`
-	Batches  []int         `json:"batches"`   // events per claim, per send, per lock
-	Slots    int           `json:"slots"`     // of the ring and of every queue
-	Wait     ring.Wait     `json:"-"`         // of the ring
-	WaitName string        `json:"wait"`      // the same as a word
-	Duration time.Duration `json:"run_ns"`    // of one run
-	Reps     int           `json:"runs"`      // of each cell, in turn with its rivals
-	Pace     time.Duration `json:"pace_ns"`   // between two events when latency is measured
-	Paced    int           `json:"latencies"` // events measured for latency, in each run; 0: none, nor idleness
+	Batches  []int         `json:"batches"` // events per claim, per send, per lock
+	Slots    int           `json:"slots"`   // of the ring and of every queue
+	Wait     ring.Wait     `json:"-"`       // of the ring
+	WaitName string        `json:"wait"`    // the same as a word
+	Duration time.Duration `json:"run_ns"`  // of one run
+	Reps     int           `json:"runs"`    // of each cell, in turn with its rivals
+	Pace     time.Duration `json:"pace_ns"` // between two events when latency is measured
+	// events measured for latency, in each run; 0: none, nor idleness
+	Paced int `json:"latencies"`
 }
 
 // DefaultConfig compares everything in about a minute.
@@ -45,7 +46,8 @@ func (c *Config) Check() error {
 	}
 	for _, b := range c.Batches {
 		if b < 1 || b > maxBatch || b > c.Slots/4 {
-			return fmt.Errorf("--batch: %d: from 1 to %d, and at most a quarter of the slots", b, maxBatch)
+			return fmt.Errorf("--batch: %d: from 1 to %d, and at most a quarter of the slots", b,
+				maxBatch)
 		}
 	}
 	switch {
@@ -62,14 +64,15 @@ func (c *Config) Check() error {
 
 // Cell is one way in one shape with one batch.
 type Cell struct {
-	Shape  string       `json:"shape"`
-	Batch  int          `json:"batch"`
-	Way    string       `json:"way"`
-	Rate   bench.Spread `json:"m_events_per_s"`
-	Hop    float64      `json:"ns_per_hop"`       // median, through the stages one after another
-	CPU    float64      `json:"cpu_ns_per_event"` // median, of all goroutines
-	Ratio  bench.Spread `json:"to_channel"`       // to a channel with one value per send, run by run
-	Events int64        `json:"events_per_run"`   //
+	Shape string       `json:"shape"`
+	Batch int          `json:"batch"`
+	Way   string       `json:"way"`
+	Rate  bench.Spread `json:"m_events_per_s"`
+	Hop   float64      `json:"ns_per_hop"`       // median, through the stages one after another
+	CPU   float64      `json:"cpu_ns_per_event"` // median, of all goroutines
+	// to a channel with one value per send, run by run
+	Ratio  bench.Spread `json:"to_channel"`
+	Events int64        `json:"events_per_run"` //
 	rates  []float64
 	cpus   []float64
 }
@@ -128,7 +131,8 @@ func Run(ctx context.Context, c Config, say func(string)) (*Result, error) {
 }
 
 // compare runs all ways in one shape, in turn.
-func (c *Config) compare(ctx context.Context, shape *shape, batch int, say func(string)) ([]*Cell, error) {
+func (c *Config) compare(ctx context.Context, shape *shape, batch int,
+	say func(string)) ([]*Cell, error) {
 	ways := c.ways(batch)
 	cells := make([]*Cell, len(ways))
 	for i, w := range ways {

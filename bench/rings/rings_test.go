@@ -12,7 +12,8 @@ import (
 
 func smallRing() Config {
 	c := DefaultConfig()
-	c.Slots, c.Batches, c.Duration, c.Reps, c.Paced, c.Pace = 64, []int{1, 16}, time.Millisecond, 2, 3, time.Microsecond
+	c.Slots, c.Batches, c.Duration, c.Reps, c.Paced, c.Pace = 64, []int{1, 16}, time.Millisecond, 2,
+		3, time.Microsecond
 	return c
 }
 
@@ -27,7 +28,8 @@ func TestRingComparesEveryWayInEveryShape(t *testing.T) {
 		t.Fatalf("%d cells, want %d", len(r.Cells), want)
 	}
 	for _, c := range r.Cells {
-		if c.Rate.Min <= 0 || c.Rate.Min > c.Rate.Median || c.Rate.Median > c.Rate.Max || c.Hop <= 0 || c.Events < 1 {
+		if c.Rate.Min <= 0 || c.Rate.Min > c.Rate.Median || c.Rate.Median > c.Rate.Max ||
+			c.Hop <= 0 || c.Events < 1 {
 			t.Errorf("%+v", c)
 		}
 		if c.Way == "channel" && c.Ratio != (bench.Spread{Median: 1, Min: 1, Max: 1}) {
@@ -48,12 +50,14 @@ func TestRingComparesEveryWayInEveryShape(t *testing.T) {
 	if err := r.WriteJSON(&json); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"batch 16", "three-stages", "diamond", "channel of slices", "ring, park", "idle, % of a core"} {
+	for _, want := range []string{"batch 16", "three-stages", "diamond", "channel of slices",
+		"ring, park", "idle, % of a core"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, text.String())
 		}
 	}
-	if !strings.Contains(json.String(), `"wait": "park"`) || !strings.Contains(json.String(), `"way": "ring"`) {
+	if !strings.Contains(json.String(), `"wait": "park"`) ||
+		!strings.Contains(json.String(), `"way": "ring"`) {
 		t.Error(json.String())
 	}
 }
@@ -66,7 +70,8 @@ func TestAWayThatLosesEventsIsNoFigure(t *testing.T) {
 			sum, err := c.rings(s, batch, events, begin)
 			return sum + lie, err
 		}}
-		if _, _, err := measure(shapes[0], 1, lossy, 100); err == nil || !strings.Contains(err.Error(), "add up to") {
+		if _, _, err := measure(shapes[0], 1, lossy, 100); err == nil ||
+			!strings.Contains(err.Error(), "add up to") {
 			t.Error(err)
 		}
 	}

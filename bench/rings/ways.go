@@ -261,7 +261,8 @@ func (q *condQueue) close() {
 
 // rings is ring.Pipeline.
 func (c *Config) rings(s *shape, batch int, events int64, begin func()) (int64, error) {
-	p, err := ring.NewPipeline[int64](ring.Config{Slots: c.Slots, Producers: s.producers, Wait: c.Wait})
+	p, err := ring.NewPipeline[int64](ring.Config{Slots: c.Slots, Producers: s.producers,
+		Wait: c.Wait})
 	if err != nil {
 		return 0, err
 	}

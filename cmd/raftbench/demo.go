@@ -37,7 +37,8 @@ func newDemo() *cobra.Command {
 	var load loadFlags
 	var cfg acks.DemoConfig
 	c := &cobra.Command{
-		Use: "demo", Short: "Three raftd, load, the leader killed, and no acknowledged write lost", Args: noArguments,
+		Use: "demo", Short: "Three raftd, load, the leader killed, and no acknowledged write lost",
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if err = load.check(); err != nil {
 				return err
@@ -57,7 +58,8 @@ func newDemo() *cobra.Command {
 	}
 	c.Flags().StringVar(&cfg.Raftd, "raftd", "", "the server; default: raftd beside this program")
 	c.Flags().StringVar(&cfg.Journal, "journal", "direct", "journal mode of the servers")
-	c.Flags().StringVar(&cfg.Dir, "dir", "", "where the temporary directory is made; default: the system's")
+	c.Flags().StringVar(&cfg.Dir, "dir", "", "where the temporary directory is made; default: "+
+		"the system's")
 	load.bind(c)
 	return c
 }
@@ -76,7 +78,8 @@ func newCheck() *cobra.Command {
 	var cfg acks.Config
 	var addrs, settle string
 	c := &cobra.Command{
-		Use: "check", Short: "Write unique keys to a running cluster, then prove that none is lost", Args: noArguments,
+		Use: "check", Short: "Write unique keys to a running cluster, then prove that none is lost",
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if err = load.check(); err != nil {
 				return err
@@ -95,7 +98,8 @@ func newCheck() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&addrs, "addrs", "", "all members as HOST:PORT,…")
-	c.Flags().StringVar(&settle, "settle", "15s", "most time for the members to agree, and again for reading back")
+	c.Flags().StringVar(&settle, "settle", "15s", "most time for the members to agree, and "+
+		"again for reading back")
 	load.bind(c)
 	return c
 }

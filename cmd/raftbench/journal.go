@@ -35,22 +35,28 @@ type journalFlags struct {
 func newJournal() *cobra.Command {
 	f := &journalFlags{cfg: journals.DefaultConfig()}
 	c := &cobra.Command{
-		Use: "journal", Short: "Compare journal modes, sizes of a write and preallocations", Long: journalLong,
+		Use: "journal", Short: "Compare journal modes, sizes of a write and preallocations",
+		Long: journalLong,
 		Example: "  raftbench journal --dir /data --svg journal.svg\n" +
-			"  raftbench journal --modes direct,buffered-dsync --sizes 4KiB,64KiB --preallocation recycled --duration 5s",
+			"  raftbench journal --modes direct,buffered-dsync --sizes 4KiB,64KiB " +
+			"--preallocation recycled --duration 5s",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	s := c.Flags()
 	s.SortFlags = false
-	s.StringVar(&f.cfg.Dir, "dir", "", "where the journals lie, in a directory that is removed afterwards; default: the system's temporary one")
+	s.StringVar(&f.cfg.Dir, "dir", "", "where the journals lie, in a directory that is removed "+
+		"afterwards; default: the system's temporary one")
 	s.StringVar(&f.modes, "modes", strings.Join(f.cfg.Modes, ","), "journal modes")
 	s.StringVar(&f.sizes, "sizes", "4KiB,16KiB,64KiB,256KiB,1MiB", "bytes of a write on the disk")
-	s.StringVar(&f.preallocation, "preallocation", strings.Join(f.cfg.Preallocation, ","), "how segments get their place on the disk")
+	s.StringVar(&f.preallocation, "preallocation", strings.Join(f.cfg.Preallocation, ","),
+		"how segments get their place on the disk")
 	s.StringVar(&f.segment, "segment", "64MiB", "length of a segment")
-	s.StringVar(&f.duration, "duration", f.cfg.Duration.String(), "measured time of each cell, and again of its ceiling")
+	s.StringVar(&f.duration, "duration", f.cfg.Duration.String(),
+		"measured time of each cell, and again of its ceiling")
 	s.IntVar(&f.cfg.Reps, "reps", f.cfg.Reps, "slices that it is cut into")
-	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
+	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in "+
+		"place of the text")
 	s.StringVar(&f.svg, "svg", "", "draw the results to this file")
 	s.StringVar(&f.html, "html", "", "write picture and table as a page to this file")
 	s.StringVar(&f.cpuProfile, "cpuprofile", "", "write a CPU profile of this process to this file")
@@ -89,7 +95,8 @@ func (f *journalFlags) compare(c *cobra.Command, cfg journals.Config, o *outputs
 		json = ""
 	}
 	var files [4]io.Writer
-	for i, to := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html}, {"cpuprofile", f.cpuProfile}} {
+	for i, to := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html},
+		{"cpuprofile", f.cpuProfile}} {
 		if files[i], err = o.open(to[0], to[1]); err != nil {
 			return err
 		}

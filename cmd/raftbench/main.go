@@ -69,7 +69,8 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args:          noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usagef("say what to do: run, demo, check, ring or journal (see raftbench --help)")
+			return usagef("say what to do: run, demo, check, ring or journal " +
+				"(see raftbench --help)")
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

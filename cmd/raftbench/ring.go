@@ -28,20 +28,24 @@ func newRing() *cobra.Command {
 	f := &ringFlags{cfg: rings.DefaultConfig()}
 	c := &cobra.Command{
 		Use: "ring", Short: "Compare the ring with channels and a locked queue", Long: ringLong,
-		Example: "  raftbench ring --shape one-to-one --batch 1,16\n  raftbench ring --wait adaptive --json ring.json",
-		Args:    noArguments,
-		RunE:    func(c *cobra.Command, _ []string) error { return f.run(c) },
+		Example: "  raftbench ring --shape one-to-one --batch 1,16\n" +
+			"  raftbench ring --wait adaptive --json ring.json",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	s := c.Flags()
 	s.SortFlags = false
 	s.StringVar(&f.shapes, "shape", strings.Join(rings.Shapes(), ","), "shapes to compare")
 	s.StringVar(&f.batches, "batch", "1,16,256", "events per claim, per slice, per lock")
-	s.StringVar(&f.slots, "slots", "65536", "capacity of the ring and of every queue in events, a power of two")
+	s.StringVar(&f.slots, "slots", "65536", "capacity of the ring and of every queue in events, "+
+		"a power of two")
 	s.StringVar(&f.wait, "wait", "park", "how the ring waits: park | adaptive | yield | spin")
 	s.StringVar(&f.duration, "duration", "150ms", "length of one run")
 	s.IntVar(&f.cfg.Reps, "reps", f.cfg.Reps, "runs of each, in turn with the others")
-	s.IntVar(&f.cfg.Paced, "latencies", f.cfg.Paced, "single events whose hand-off is timed, in each run; 0 leaves hand-off and idleness out")
-	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
+	s.IntVar(&f.cfg.Paced, "latencies", f.cfg.Paced, "single events whose hand-off is timed, in "+
+		"each run; 0 leaves hand-off and idleness out")
+	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in "+
+		"place of the text")
 	s.BoolVar(&f.noProgress, "no-progress", false, "show no progress line")
 	return c
 }

@@ -44,7 +44,8 @@ const inProcess = 3*2 + 2
 func newRun() *cobra.Command {
 	f := &runFlags{cfg: load.DefaultConfig()}
 	c := &cobra.Command{
-		Use: "run", Short: "Measure goodput and latency", Long: runLong, Example: runExamples, Args: noArguments,
+		Use: "run", Short: "Measure goodput and latency", Long: runLong, Example: runExamples,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
 	}
 	f.bind(c.Flags())
@@ -53,11 +54,13 @@ func newRun() *cobra.Command {
 
 func (f *runFlags) bind(s *pflag.FlagSet) {
 	s.SortFlags = false
-	s.StringVar(&f.addrs, "addrs", "", "servers as HOST:PORT,…; none: three replicas in this process")
+	s.StringVar(&f.addrs, "addrs", "", "servers as HOST:PORT,…; none: three replicas in this "+
+		"process")
 	s.StringVar(&f.outstanding, "outstanding", "1024",
 		"requests outstanding, without --addrs; a list runs each in turn (the same as -c × -P)")
 	s.StringVarP(&f.connections, "connections", "c", "50", "connections, with --addrs")
-	s.StringVarP(&f.depth, "pipeline-depth", "P", "1", "requests outstanding per connection, with --addrs")
+	s.StringVarP(&f.depth, "pipeline-depth", "P", "1", "requests outstanding per connection, "+
+		"with --addrs")
 	s.StringVarP(&f.values, "data", "d", "128", "bytes of each value; a list runs each in turn")
 	s.StringVarP(&f.keys, "keys", "r", "100k", "random keys key:000000000042, with --addrs")
 	s.StringVar(&f.ratio, "ratio", "1:0", "sets to gets")
@@ -71,14 +74,18 @@ func (f *runFlags) bind(s *pflag.FlagSet) {
 		"loop: submit from the lane's Notify in the engine's loop, as raftd does (default) | "+
 			"goroutine: with the wake-ups that costs")
 	s.StringVar(&f.cfg.Journal, "journal", f.cfg.Journal,
-		"direct | direct-fdatasync | buffered-fdatasync | buffered-dsync | buffered-nosync | memory")
+		"direct | direct-fdatasync | buffered-fdatasync | buffered-dsync | "+
+			"buffered-nosync | memory")
 	s.StringVar(&f.cfg.Pipeline, "pipeline", f.cfg.Pipeline, "parallel | serial")
 	s.StringVar(&f.cfg.Threads, "threads", f.cfg.Threads, "fused | threaded")
-	s.StringVar(&f.cfg.Dir, "dir", "", "where the journals lie; default: a temporary directory, removed afterwards")
-	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in place of the text")
+	s.StringVar(&f.cfg.Dir, "dir", "", "where the journals lie; default: a temporary directory, "+
+		"removed afterwards")
+	s.StringVar(&f.json, "json", "", "write the results to this file; - is standard output in "+
+		"place of the text")
 	s.StringVar(&f.hlog, "hlog", "", "write an HDR interval log (V2 compressed) to this file")
 	s.StringVar(&f.cpuProfile, "cpuprofile", "", "write a CPU profile of this process to this file")
-	s.StringVar(&f.memProfile, "memprofile", "", "write an allocation profile of this process to this file")
+	s.StringVar(&f.memProfile, "memprofile", "", "write an allocation profile of this process "+
+		"to this file")
 	s.BoolVar(&f.noProgress, "no-progress", false, "show no progress line")
 	s.BoolVar(&f.dryRun, "dry-run", false, "print what would be run, and run nothing")
 }
@@ -147,7 +154,8 @@ func (f *runFlags) parse(c *load.Config) (outstanding, values []int64, err error
 	m.note("--outstanding", err)
 	values, err = bench.ParseCounts(f.values)
 	m.note("-d", err)
-	c.Connections, c.Depth, c.Keys = count("-c", f.connections), count("-P", f.depth), count("-r", f.keys)
+	c.Connections, c.Depth, c.Keys = count("-c", f.connections), count("-P", f.depth),
+		count("-r", f.keys)
 	c.Rate = float64(count("--rate", f.rate))
 	c.Duration, err = bench.ParseDuration(f.duration)
 	m.note("--duration", err)

@@ -81,8 +81,9 @@ func prepareProcesses(t *testing.T, extra ...string) []*process {
 			t.Fatal(err)
 		}
 		ps[i] = &process{client: freeAddress(t), log: log}
-		ps[i].args = append([]string{"--id", id, "--data", filepath.Join(dir, id), "--peer", peers[i], "--members", list,
-			"--client", ps[i].client, "--http", "", "--journal", "direct"}, extra...)
+		ps[i].args = append([]string{"--id", id, "--data", filepath.Join(dir, id), "--peer",
+			peers[i], "--members", list, "--client", ps[i].client, "--http", "", "--journal",
+			"direct"}, extra...)
 	}
 	t.Cleanup(func() {
 		for i, p := range ps {
@@ -161,7 +162,8 @@ type history struct {
 func (h *history) add(client int, in op, out any, call, ret int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: ret})
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out,
+		Return: ret})
 }
 
 // chaos is one run: writers of unique keys, clients of shared keys, and a
@@ -383,8 +385,9 @@ func (c *chaos) verify(n int, what string) {
 		_ = cl.Close() // done
 	}
 	result := porcupine.CheckOperationsTimeout(model, c.hist.ops, time.Minute)
-	t.Logf("%d %s: %d acknowledged keys, each read through 3 members, %d missing; %d refused with certainty; "+
-		"history of %d operations (%d unknown): %v", n, what, keys/3, missing, refused/3, len(c.hist.ops), c.hist.open, result)
+	t.Logf("%d %s: %d acknowledged keys, each read through 3 members, %d missing; "+
+		"%d refused with certainty; history of %d operations (%d unknown): %v",
+		n, what, keys/3, missing, refused/3, len(c.hist.ops), c.hist.open, result)
 	if result != porcupine.Ok {
 		t.Errorf("the history is not linearizable: %v", result)
 	}

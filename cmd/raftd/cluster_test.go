@@ -21,8 +21,8 @@ func cluster(t *testing.T, args ...string) []*daemon {
 	list := fmt.Sprintf("1=%s,2=%s,3=%s", peers[0], peers[1], peers[2])
 	members := make([]*daemon, 3)
 	for i := range members {
-		members[i] = launch(t, t.TempDir(), append([]string{"--id", fmt.Sprint(i + 1), "--peer", peers[i], "--members", list,
-			"--journal", "memory"}, args...)...)
+		members[i] = launch(t, t.TempDir(), append([]string{"--id", fmt.Sprint(i + 1), "--peer",
+			peers[i], "--members", list, "--journal", "memory"}, args...)...)
 	}
 	t.Cleanup(func() {
 		var all sync.WaitGroup
@@ -39,7 +39,8 @@ func cluster(t *testing.T, args ...string) []*daemon {
 	return members
 }
 
-// leader waits until all members agree on a leader that they can reach, and returns it and the others.
+// leader waits until all members agree on a leader that they can reach, and returns it and the
+// others.
 func leader(t *testing.T, members []*daemon) (lead *daemon, others []*daemon) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
@@ -57,7 +58,8 @@ func leader(t *testing.T, members []*daemon) (lead *daemon, others []*daemon) {
 				others = append(others, d)
 			}
 		}
-		if lead != nil && len(others) == len(members)-1 && len(agreed) == 1 && lead.engine.Status().LeaderAddress != "" {
+		if lead != nil && len(others) == len(members)-1 && len(agreed) == 1 &&
+			lead.engine.Status().LeaderAddress != "" {
 			return lead, others
 		}
 		<-tick.C
@@ -88,7 +90,8 @@ func forward(t *testing.T, members []*daemon) {
 			}
 			// A read through any other member sees the write.
 			for _, other := range members {
-				if v, err := client(t, other, protocol).Get(ctx, key).Result(); v != "v" || err != nil {
+				v, err := client(t, other, protocol).Get(ctx, key).Result()
+				if v != "v" || err != nil {
 					t.Fatalf("%q, %v", v, err)
 				}
 			}
@@ -122,7 +125,8 @@ func move(t *testing.T, members []*daemon) {
 				sure++
 			case strings.HasPrefix(err.Error(), "UNKNOWNRESULT"):
 				unsure++
-			case strings.HasPrefix(err.Error(), "TRYAGAIN"), strings.HasPrefix(err.Error(), "CLUSTERDOWN"):
+			case strings.HasPrefix(err.Error(), "TRYAGAIN"),
+				strings.HasPrefix(err.Error(), "CLUSTERDOWN"):
 			default:
 				t.Fatal(err)
 			}
@@ -130,8 +134,9 @@ func move(t *testing.T, members []*daemon) {
 	}
 	count(200)
 	err := lead.engine.Transfer(ctx, 0)
-	for ; errors.Is(err, engine.ErrNotLeader) && ctx.Err() == nil; err = lead.engine.Transfer(ctx, 0) {
+	for errors.Is(err, engine.ErrNotLeader) && ctx.Err() == nil {
 		lead, _ = leader(t, members) // it moved by itself: a busy machine
+		err = lead.engine.Transfer(ctx, 0)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,8 @@ func mounted(t *testing.T, image string, bytes int64, options ...string) (dir st
 	if err != nil {
 		t.Fatal(err)
 	}
-	command(t, true, append(append([]string{"mkfs.ext4", "-q", "-F", "-m", "0"}, options...), image)...)
+	command(t, true, append(append([]string{"mkfs.ext4", "-q", "-F", "-m", "0"}, options...),
+		image)...)
 	command(t, false, "mount", "-o", "loop", image, dir)
 	t.Cleanup(func() { command(t, true, "umount", dir) })
 	return dir
@@ -108,7 +109,8 @@ func newAlone(t *testing.T, dir string, segment int64, extra ...string) *alone {
 	a := &alone{t: t, data: filepath.Join(dir, "data"), process: &process{client: freeAddress(t)}}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	e, err := engine.New().ID(1).Dir(a.data).Members(engine.Member{ID: 1, Address: peer}).SegmentBytes(segment).
+	e, err := engine.New().ID(1).Dir(a.data).SegmentBytes(segment).
+		Members(engine.Member{ID: 1, Address: peer}).
 		MaxCommand(64 << 10).StateMachine(kv.New()).Start(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +121,8 @@ func newAlone(t *testing.T, dir string, segment int64, extra ...string) *alone {
 	if a.log, err = os.Create(filepath.Join(t.TempDir(), "log")); err != nil {
 		t.Fatal(err)
 	}
-	a.args = append([]string{"--data", a.data, "--client", a.client, "--peer", peer, "--http", "", "--max-value", "65536"}, extra...)
+	a.args = append([]string{"--data", a.data, "--client", a.client, "--peer", peer, "--http", "",
+		"--max-value", "65536"}, extra...)
 	t.Cleanup(func() {
 		a.kill()
 		if t.Failed() {
@@ -227,7 +230,8 @@ type tracing struct {
 func (a *alone) trace(options ...string) *tracing {
 	a.t.Helper()
 	tr := &tracing{t: a.t, file: filepath.Join(a.t.TempDir(), "trace")}
-	args := append([]string{"-f", "-q", "-y", "-ttt", "-s", "0", "-o", tr.file, "-e", "trace=pwrite64,fdatasync"}, options...)
+	args := append([]string{"-f", "-q", "-y", "-ttt", "-s", "0", "-o", tr.file, "-e",
+		"trace=pwrite64,fdatasync"}, options...)
 	tr.cmd = exec.Command("strace", append(args, "-p", strconv.Itoa(a.cmd.Process.Pid))...)
 	tr.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := tr.cmd.Start(); err != nil {
@@ -303,8 +307,10 @@ func (a *alone) failure(tr *tracing, ended time.Time) call {
 		switch {
 		case c.err != "" && first < 0:
 			first = i
-		case first >= 0 && strings.HasSuffix(c.path, ".seg") && !strings.HasSuffix(calls[first].path, ".new"):
-			a.t.Errorf("%s is written or synced after the first error, of %s", c.path, calls[first].path)
+		case first >= 0 && strings.HasSuffix(c.path, ".seg") &&
+			!strings.HasSuffix(calls[first].path, ".new"):
+			a.t.Errorf("%s is written or synced after the first error, of %s", c.path,
+				calls[first].path)
 		}
 	}
 	if first < 0 {
@@ -316,7 +322,8 @@ func (a *alone) failure(tr *tracing, ended time.Time) call {
 	}
 	for _, s := range a.sets {
 		if s.err == nil && s.begun.After(at) && !strings.HasSuffix(calls[first].path, ".new") {
-			a.t.Errorf("%s was acknowledged, begun %v after the first error", s.key, s.begun.Sub(at))
+			a.t.Errorf("%s was acknowledged, begun %v after the first error", s.key,
+				s.begun.Sub(at))
 		}
 	}
 	return calls[first]
@@ -329,7 +336,8 @@ func TestJRN9DiskErrorEndsTheProcess(t *testing.T) {
 	faults := []struct{ mode, call, when string }{
 		{"direct", "pwrite64", "1"}, {"direct", "pwrite64", "1+"}, {"direct", "pwrite64", "3"},
 		{"direct-fdatasync", "fdatasync", "1"}, {"buffered-fdatasync", "fdatasync", "1"},
-		{"direct-fdatasync", "pwrite64", "2"}, {"buffered-fdatasync", "fdatasync", "2+"}, {"buffered-dsync", "pwrite64", "1"},
+		{"direct-fdatasync", "pwrite64", "2"}, {"buffered-fdatasync", "fdatasync", "2+"},
+		{"buffered-dsync", "pwrite64", "1"},
 	}
 	acked, n := 0, runs(len(faults)/2, 100)
 	var longest time.Duration
@@ -347,8 +355,8 @@ func TestJRN9DiskErrorEndsTheProcess(t *testing.T) {
 			acked += a.kept()
 		})
 	}
-	t.Logf("%d runs: ended at most %v after the first error; %d acknowledged writes, each there after a restart",
-		n, longest.Round(time.Millisecond), acked)
+	t.Logf("%d runs: ended at most %v after the first error; %d acknowledged writes, each there "+
+		"after a restart", n, longest.Round(time.Millisecond), acked)
 }
 
 // TestJRN9ThinDisk: the image of the file system is sparse, and the tmpfs that
@@ -370,9 +378,11 @@ func TestJRN9ThinDisk(t *testing.T) {
 			command(t, false, "mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", thin)
 			t.Cleanup(func() { command(t, true, "umount", thin) })
 			image := filepath.Join(thin, "image")
-			a := newAlone(t, mounted(t, image, 256<<20, "-b", "4096", "-O", "^has_journal"), 8<<20, "--journal", modes[i%len(modes)])
+			a := newAlone(t, mounted(t, image, 256<<20, "-b", "4096", "-O", "^has_journal"), 8<<20,
+				"--journal", modes[i%len(modes)])
 			command(t, true, "sync")
-			command(t, true, "fallocate", "--dig-holes", image) // of segments that hold zeros so far
+			// of segments that hold zeros so far
+			command(t, true, "fallocate", "--dig-holes", image)
 			ballast := filepath.Join(thin, "ballast")
 			a.start(t)
 			a.serves("x", 10*time.Second)
@@ -391,7 +401,8 @@ func TestJRN9ThinDisk(t *testing.T) {
 			a.kill() // before its disk goes
 		})
 	}
-	t.Logf("%d runs, first errors %v; %d acknowledged writes, each there after a restart", n, kinds, acked)
+	t.Logf("%d runs, first errors %v; %d acknowledged writes, each there after a restart", n, kinds,
+		acked)
 }
 
 // fill writes a file until there is no space.
@@ -444,7 +455,8 @@ func TestJRN10FullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		took := a.serves(fmt.Sprintf("%c", 'p'+round), 5*time.Second)
-		t.Logf("round %d: a write was taken %v after there was space", round, took.Round(time.Millisecond))
+		t.Logf("round %d: a write was taken %v after there was space", round,
+			took.Round(time.Millisecond))
 		if err := a.cmd.Process.Signal(syscall.Signal(0)); err != nil || a.cmd.Process.Pid != pid {
 			t.Fatalf("round %d: the process ended: %v", round, err)
 		}
@@ -466,7 +478,8 @@ func (a *alone) refuses(key, early string) {
 	if !strings.HasPrefix(err.Error(), "MISCONF no space left") {
 		a.t.Fatalf("on a full disk a write is answered by %v", err)
 	}
-	if v, err := cl.Get(context.Background(), early).Result(); err != nil || v != strings.Repeat("x", 10) {
+	if v, err := cl.Get(context.Background(), early).Result(); err != nil ||
+		v != strings.Repeat("x", 10) {
 		a.t.Fatalf("on a full disk a read is answered by %q %v", v, err)
 	}
 }

@@ -88,8 +88,8 @@ func (d *daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// readyLag is how many committed entries may wait to be applied on a member that calls itself ready. Under load there
-// are always some.
+// readyLag is how many committed entries may wait to be applied on a member that calls itself
+// ready. Under load there are always some.
 const readyLag = 10000
 
 // readyz: a leader is known and this member has applied what it knows to be committed.
@@ -101,7 +101,8 @@ func (d *daemon) readyz(w http.ResponseWriter, _ *http.Request) {
 	case st.Leader == 0:
 		http.Error(w, "no leader is known", http.StatusServiceUnavailable)
 	case st.Applied == 0 || st.Applied+readyLag < st.Commit:
-		http.Error(w, fmt.Sprintf("applying: %d of %d", st.Applied, st.Commit), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("applying: %d of %d", st.Applied, st.Commit),
+			http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
 	}
@@ -115,40 +116,46 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descRole       = desc("raft_role", "1 for the role this member has.", "role")
-	descLeader     = desc("raft_leader_id", "Id of the leader this member knows; 0 when none.")
-	descTerm       = desc("raft_term", "Current term.")
-	descCommit     = desc("raft_commit_index", "Newest index known to be committed.")
-	descApplied    = desc("raft_applied_index", "Newest index applied.")
-	descLast       = desc("raft_last_index", "Newest index in the log.")
-	descDurable    = desc("raft_durable_index", "Newest index on this member's disk.")
-	descMatch      = desc("raft_member_match_index", "Newest index a member is known to hold, as its leader sees it.", "member")
+	descRole    = desc("raft_role", "1 for the role this member has.", "role")
+	descLeader  = desc("raft_leader_id", "Id of the leader this member knows; 0 when none.")
+	descTerm    = desc("raft_term", "Current term.")
+	descCommit  = desc("raft_commit_index", "Newest index known to be committed.")
+	descApplied = desc("raft_applied_index", "Newest index applied.")
+	descLast    = desc("raft_last_index", "Newest index in the log.")
+	descDurable = desc("raft_durable_index", "Newest index on this member's disk.")
+	descMatch   = desc("raft_member_match_index", "Newest index a member is known to hold, "+
+		"as its leader sees it.", "member")
 	descConnected  = desc("raft_member_connected", "1 when a member is connected.", "member")
 	descStoreBytes = desc("store_bytes", "Log entries in memory.")
 	descStoreHeld  = desc("store_memory_bytes", "Memory that log entries take.")
-	descPacked     = desc("store_packed_bytes", "Log entries in memory that are packed, as they were before.")
+	descPacked     = desc("store_packed_bytes", "Log entries in memory that are packed, as they "+
+		"were before.")
 	descCompressed = desc("store_compressed_bytes", "Memory that packed log entries take.")
 	descWrites     = desc("journal_writes_total", "Durable writes of the journal.")
 	descWritten    = desc("journal_bytes_total", "Bytes written to the journal.")
 	descElections  = desc("raft_elections_won_total", "Elections won by this member.")
-	descWriteAge   = desc("journal_write_age_seconds", "Age of the journal's write in flight; 0 when there is none.")
-	descStalls     = desc("raft_stall_transfers_total", "Leaderships given up because the disk hung.")
-	descJournal    = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
-	descStage      = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
-	descKeys       = desc("keys", "Keys in the machine.")
-	descMemory     = desc("dataset_bytes", "Estimated memory of keys and values.")
-	descClients    = desc("connections", "Client connections now.")
-	descAccepted   = desc("connections_total", "Client connections so far.")
-	descCommands   = desc("commands_total", "Commands by name.", "command")
-	descRefused    = desc("refused_total", "Commands refused by reason.", "reason")
-	descForwarded  = desc("forwarded_total", "Commands forwarded to the leader.")
+	descWriteAge   = desc("journal_write_age_seconds", "Age of the journal's write in flight; 0 "+
+		"when there is none.")
+	descStalls = desc("raft_stall_transfers_total",
+		"Leaderships given up because the disk hung.")
+	descJournal   = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
+	descStage     = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
+	descKeys      = desc("keys", "Keys in the machine.")
+	descMemory    = desc("dataset_bytes", "Estimated memory of keys and values.")
+	descClients   = desc("connections", "Client connections now.")
+	descAccepted  = desc("connections_total", "Client connections so far.")
+	descCommands  = desc("commands_total", "Commands by name.", "command")
+	descRefused   = desc("refused_total", "Commands refused by reason.", "reason")
+	descForwarded = desc("forwarded_total", "Commands forwarded to the leader.")
 )
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descApplied, descLast, descDurable,
-		descMatch, descConnected, descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites, descWritten, descElections, descWriteAge, descStalls, descJournal, descStage,
-		descKeys, descMemory, descClients, descAccepted, descCommands, descRefused, descForwarded} {
+	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descApplied,
+		descLast, descDurable, descMatch, descConnected, descStoreBytes, descStoreHeld, descPacked,
+		descCompressed, descWrites, descWritten, descElections, descWriteAge, descStalls,
+		descJournal, descStage, descKeys, descMemory, descClients, descAccepted, descCommands,
+		descRefused, descForwarded} {
 		out <- d
 	}
 }
@@ -186,7 +193,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descJournal, truth(st.JournalDurable), st.Journal)
 	for _, s := range st.Stages {
 		out <- prometheus.MustNewConstSummary(descStage, s.Count, 0, map[float64]float64{
-			0.5: s.P50.Seconds(), 0.9: s.P90.Seconds(), 0.99: s.P99.Seconds(), 0.999: s.P999.Seconds()}, s.Name)
+			0.5: s.P50.Seconds(), 0.9: s.P90.Seconds(), 0.99: s.P99.Seconds(),
+			0.999: s.P999.Seconds()}, s.Name)
 	}
 	gauge(descKeys, float64(c.d.machine.Keys()))
 	gauge(descMemory, float64(c.d.machine.Memory()))

@@ -19,14 +19,17 @@ func newJournalCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "journal",
 		Short: "Look at a member's journal without changing it",
-		Long: `These tools read a journal and change nothing: no byte, no lock, no access time where the system
-allows it. DIR is a member's --data directory, or the directory "journal" in it. The member may be stopped, damaged, or running:
-then the end of the log moves while it is read, and what looks damaged is looked at again before it is told.
+		Long: `These tools read a journal and change nothing: no byte, no lock, no access time where
+the system allows it. DIR is a member's --data directory, or the directory "journal"
+in it. The member may be stopped, damaged, or running. While it runs, the end of the
+log moves, so what looks damaged is read again before it is reported.
 
-Exit status: 0 sound, 3 damaged, 1 when DIR cannot be read or holds no journal, 2 for a mistake on the command line.`,
+Exit status: 0 sound, 3 damaged, 1 when DIR cannot be read or holds no journal,
+2 for a mistake on the command line.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%q is not a verb of raftd journal; use verify, dump or stats", args[0])
+				return usagef("%q is not a verb of raftd journal; use verify, dump or stats",
+					args[0])
 			}
 			return nil
 		},
@@ -39,7 +42,8 @@ Exit status: 0 sound, 3 damaged, 1 when DIR cannot be read or holds no journal, 
 // oneDir takes the one argument that each of the tools has.
 func oneDir(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef("%s takes one directory, got %d arguments; see %s --help", cmd.CommandPath(), len(args), cmd.CommandPath())
+		return usagef("%s takes one directory, got %d arguments; see %s --help", cmd.CommandPath(),
+			len(args), cmd.CommandPath())
 	}
 	return nil
 }
@@ -48,7 +52,7 @@ func newVerifyCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "verify DIR",
-		Short:   "Read every batch, check everything, and say what is torn, rotten, stale or missing",
+		Short:   "Check every batch, and say what is torn, rotten, stale or missing",
 		Example: "  raftd journal verify raftd-data",
 		Args:    oneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,8 +78,8 @@ func verdict(r *journal.Report) error {
 	if len(harm) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: %d place(s), the first at %s offset %d: %s", r.Dir, errDamaged, len(harm), harm[0].File,
-		harm[0].Offset, harm[0].Text)
+	return fmt.Errorf("%s: %w: %d place(s), the first at %s offset %d: %s", r.Dir, errDamaged,
+		len(harm), harm[0].File, harm[0].Offset, harm[0].Text)
 }
 
 // printer keeps the first error of printing.
@@ -95,7 +99,8 @@ func printReport(w io.Writer, r *journal.Report) error {
 	printHead(p, r)
 	for i := range r.Segments {
 		if s := &r.Segments[i]; s.Live {
-			p.line("  %-11s segment %d: %s, ends at offset %d of %d", s.File, s.Ordinal, holding(s), s.End, s.Bytes)
+			p.line("  %-11s segment %d: %s, ends at offset %d of %d", s.File, s.Ordinal, holding(s),
+				s.End, s.Bytes)
 		} else {
 			p.line("  %-11s spare of %d bytes; what it holds counts for nothing", s.File, s.Bytes)
 		}
@@ -109,7 +114,8 @@ func printReport(w io.Writer, r *journal.Report) error {
 }
 
 func printHead(p *printer, r *journal.Report) {
-	p.line("%s: journal of member %d of cluster %016x", r.Dir, r.Identity.Replica, r.Identity.Cluster)
+	p.line("%s: journal of member %d of cluster %016x", r.Dir, r.Identity.Replica,
+		r.Identity.Cluster)
 	if r.Holder != 0 {
 		p.line("  in use      process %d has it open: its end moves while it is read", r.Holder)
 	}
@@ -133,8 +139,8 @@ func printLog(p *printer, r *journal.Report) {
 	case rec.Last < rec.First:
 		p.line("  log         no entries, begins at %d", rec.First)
 	default:
-		p.line("  log         entries %d to %d in %d term(s), committed up to %d at least", rec.First, rec.Last,
-			len(rec.Runs), rec.Commit)
+		p.line("  log         entries %d to %d in %d term(s), committed up to %d at least",
+			rec.First, rec.Last, len(rec.Runs), rec.Commit)
 	}
 	vote := "no vote"
 	if rec.Hard.Vote != 0 {
@@ -145,10 +151,12 @@ func printLog(p *printer, r *journal.Report) {
 		p.line("  end         the last batch is not sealed: the member runs, or was killed")
 	}
 	if rec.Probation {
-		p.line("  probation   the last batch had rotted: it may have been acknowledged; its vote decides no election until a leader has filled it in")
+		p.line("  probation   the last batch had rotted: it may have been acknowledged; its " +
+			"vote decides no election until a leader has filled it in")
 	}
 	if rec.Damaged {
-		p.line("  damaged     entries are missing, now or since an earlier opening: its vote decides no election until a leader has filled them in")
+		p.line("  damaged     entries are missing, now or since an earlier opening: its vote " +
+			"decides no election until a leader has filled them in")
 	}
 }
 

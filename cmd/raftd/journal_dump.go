@@ -29,13 +29,16 @@ func newDumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump DIR",
 		Short: "Print batches and entries in the order of writing",
-		Long: `Prints every batch of the log in the order of writing, and below it its entries. An entry that a later batch overruled is marked
-so. With --json each line is an object: a batch, or an entry with its data in base64.
+		Long: `Prints every batch of the log in the order of writing, and below it its entries. An
+entry that a later batch overruled is marked so. With --json each line is an object: a
+batch, or an entry with its data in base64.
 
-With --raw the entries that no later batch overruled come as they are encoded, a ringraft.record.v1.EntryRun of
-journal/record/entry.proto for each batch. One behind the other they are one message, whose entries are those of all.`,
+With --raw the entries that no later batch overruled come as they are encoded, a
+ringraft.record.v1.EntryRun of journal/record/entry.proto for each batch. One behind
+the other they are one message, whose entries are those of all.`,
 		Example: "  raftd journal dump raftd-data --from 100 --to 120\n" +
-			"  raftd journal dump raftd-data --raw | protoc -I journal/record --decode=ringraft.record.v1.EntryRun entry.proto",
+			"  raftd journal dump raftd-data --raw | protoc -I journal/record " +
+			"--decode=ringraft.record.v1.EntryRun entry.proto",
 		Args: oneDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if d.from > d.to {
@@ -107,10 +110,12 @@ func (d *dumper) batch(f *journal.BatchInfo) error {
 		return d.run(f)
 	}
 	if d.json != nil {
-		d.err = errors.Join(d.err, d.json.Encode(batchLine{f.Number, f.File, f.Offset, f.Size, f.Ordinal, f.Promise, f.Hard.Term,
-			f.Hard.Vote, f.Commit, f.First, f.Count, f.Opens, f.Seals, f.Doubt, f.Metadata, f.Bad}))
+		d.err = errors.Join(d.err, d.json.Encode(batchLine{f.Number, f.File, f.Offset, f.Size,
+			f.Ordinal, f.Promise, f.Hard.Term, f.Hard.Vote, f.Commit, f.First, f.Count, f.Opens,
+			f.Seals, f.Doubt, f.Metadata, f.Bad}))
 	} else {
-		d.line("%s %d: batch %d.%d, %s", f.File, f.Offset, f.Number>>40, f.Number&(1<<40-1), strings.Join(says(f), ", "))
+		d.line("%s %d: batch %d.%d, %s", f.File, f.Offset, f.Number>>40, f.Number&(1<<40-1),
+			strings.Join(says(f), ", "))
 	}
 	return d.entries(f)
 }
@@ -158,7 +163,7 @@ func says(f *journal.BatchInfo) (list []string) {
 		add("metadata of %d bytes", len(f.Metadata))
 	}
 	if f.Doubt {
-		add("written in doubt")
+		add("written on probation or while entries were missing")
 	}
 	if f.Bad != "" {
 		add("BAD: %s", f.Bad)
@@ -185,7 +190,8 @@ func (d *dumper) entries(f *journal.BatchInfo) error {
 func (d *dumper) entry(index, term uint64, overruled bool, e *record.Entry) {
 	kind := [...]string{"command", "no-op", "config", "clock"}[min(int(e.Kind), 3)]
 	if d.json != nil {
-		d.err = errors.Join(d.err, d.json.Encode(entryLine{index, term, kind, e.Session, e.Request, e.Clock, overruled, e.Data}))
+		d.err = errors.Join(d.err, d.json.Encode(entryLine{index, term, kind, e.Session, e.Request,
+			e.Clock, overruled, e.Data}))
 		return
 	}
 	var more string

@@ -50,7 +50,7 @@ type stats struct {
 	Commit        uint64 `json:"commit"`
 	Terms         int    `json:"terms"`
 	Incarnation   uint64 `json:"incarnation"`
-	Openings      int    `json:"incarnations_seen"` // incarnations that wrote something that is still here
+	Openings      int    `json:"incarnations_seen"` // those whose batches are still here
 	Torn          int    `json:"torn"`
 	Sizes         []int  `json:"batches_by_size"` // [i]: of at most 4096<<i bytes
 	SegmentBytes  int64  `json:"segment_bytes"`
@@ -60,9 +60,10 @@ type stats struct {
 
 func statsOf(r *journal.Report) *stats {
 	rec := &r.Recovery
-	s := &stats{Payload: r.Payload, Batches: r.Batches, Seals: r.Seals, First: rec.First, Last: rec.Last, Commit: rec.Commit,
-		Terms: len(rec.Runs), Incarnation: rec.Incarnation, Openings: r.Openings, Torn: rec.Torn, Sizes: r.Sizes,
-		Written: rec.Bytes, SegmentBytes: r.SegmentBytes, BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
+	s := &stats{Payload: r.Payload, Batches: r.Batches, Seals: r.Seals, First: rec.First,
+		Last: rec.Last, Commit: rec.Commit, Terms: len(rec.Runs), Incarnation: rec.Incarnation,
+		Openings: r.Openings, Torn: rec.Torn, Sizes: r.Sizes, Written: rec.Bytes,
+		SegmentBytes: r.SegmentBytes, BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
 	for i := range r.Segments {
 		g := &r.Segments[i]
 		s.Disk += g.Bytes
@@ -79,13 +80,16 @@ func statsOf(r *journal.Report) *stats {
 func printStats(w io.Writer, r *journal.Report) error {
 	p, s := &printer{w: w}, statsOf(r)
 	printHead(p, r)
-	p.line("  segments    %d live and %d spare, %s each, %s on disk", s.Live, s.Spare, size(s.SegmentBytes), size(s.Disk))
+	p.line("  segments    %d live and %d spare, %s each, %s on disk", s.Live, s.Spare,
+		size(s.SegmentBytes), size(s.Disk))
 	printLog(p, r)
 	p.line("  entries     %d written, %s as encoded", s.Entries, size(s.Payload))
-	p.line("  batches     %d of %s in all, %d of them seals, by %d incarnation(s)", s.Batches, size(s.Written), s.Seals, s.Openings)
+	p.line("  batches     %d of %s in all, %d of them seals, by %d incarnation(s)", s.Batches,
+		size(s.Written), s.Seals, s.Openings)
 	if s.Batches > 0 {
-		p.line("  overhead    headers and padding are %.1f %% of what was written; a batch has %.1f entries on average",
-			100*float64(s.Written-s.Payload)/float64(max(s.Written, 1)), float64(s.Entries)/float64(s.Batches))
+		p.line("  overhead    headers and padding are %.1f %% of what was written; a batch has "+
+			"%.1f entries on average", 100*float64(s.Written-s.Payload)/float64(max(s.Written, 1)),
+			float64(s.Entries)/float64(s.Batches))
 	}
 	for i, n := range s.Sizes {
 		if n > 0 {

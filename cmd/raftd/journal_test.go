@@ -58,8 +58,10 @@ func TestJournalTools(t *testing.T) {
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	check(0, []string{"4 of 4 copies agree", "entries 1 to 302", "term 2, vote for 1", "sound: "}, "verify", dir)
-	check(0, []string{"1 live and", "entries     302 written", "≤ 4 KiB"}, "stats", filepath.Join(dir, "journal"))
+	check(0, []string{"4 of 4 copies agree", "entries 1 to 302", "term 2, vote for 1", "sound: "},
+		"verify", dir)
+	check(0, []string{"1 live and", "entries     302 written", "≤ 4 KiB"}, "stats",
+		filepath.Join(dir, "journal"))
 	out := check(0, []string{"command", "key7"}, "dump", dir, "--from", "10", "--to", "10")
 	if strings.Count(out, "\n") != 2 {
 		t.Errorf("one batch and one entry were wanted:\n%s", out)
@@ -80,8 +82,10 @@ func TestJournalTools(t *testing.T) {
 	for _, c := range []struct {
 		n    int
 		args []string
-	}{{302, nil}, {302, []string{"--to", "18446744073709551614"}}, {1, []string{"--from", "10", "--to", "10"}},
-		{101, []string{"--from", "200", "--to", "300"}}, {0, []string{"--from", "18446744073709551615"}}} {
+	}{{302, nil}, {302, []string{"--to", "18446744073709551614"}},
+		{1, []string{"--from", "10", "--to", "10"}},
+		{101, []string{"--from", "200", "--to", "300"}},
+		{0, []string{"--from", "18446744073709551615"}}} {
 		var run record.EntryRun
 		raw := check(0, nil, append([]string{"dump", dir, "--raw"}, c.args...)...)
 		if err := proto.Unmarshal([]byte(raw), &run); err != nil || len(run.Entries) != c.n {
@@ -92,7 +96,8 @@ func TestJournalTools(t *testing.T) {
 		}
 	}
 	damage(t, filepath.Join(dir, "journal", "000001.seg"))
-	check(3, []string{"DAMAGE", "000001.seg offset 8192", "rotten", "entries touched: 1", "the journal is damaged"}, "verify", dir)
+	check(3, []string{"DAMAGE", "000001.seg offset 8192", "rotten", "entries touched: 1",
+		"the journal is damaged"}, "verify", dir)
 	check(3, []string{"BAD: "}, "dump", dir)
 	check(3, []string{"damaged: 1 place"}, "stats", dir)
 	check(3, []string{`"kind":"rotten"`}, "verify", dir, "--json")

@@ -1,9 +1,12 @@
-// Command raftd is a replicated, durable, linearizable key-value server that speaks the Redis protocol.
+// Command raftd is a replicated, durable, linearizable key-value server that speaks the Redis
+// protocol.
 //
-// Without flags it is a cluster of one member on the loopback address with its data in ./raftd-data. Exit status: 0
-// after a clean stop, 1 when it could not start or lost its journal, 2 for a mistake on the command line.
+// Without flags it is a cluster of one member on the loopback address with its data in
+// ./raftd-data. Exit status: 0 after a clean stop, 1 when it could not start or lost its journal,
+// 2 for a mistake on the command line.
 //
-// raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found damage.
+// raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
+// damage.
 package main
 
 import (
@@ -54,7 +57,8 @@ A cluster of three, each member with its own --id and --data and the same --memb
 
   raftd --id 1 --data d1 --client 127.0.0.1:7379 --peer 127.0.0.1:7380 --http 127.0.0.1:7381 \
         --members 1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580`,
-		Example:       "  raftd --id 1 --data d1 --members 1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580",
+		Example: "  raftd --id 1 --data d1 --members " +
+			"1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -58,9 +58,9 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 
 func defaults() *options {
 	return &options{id: 1, data: "raftd-data", client: "127.0.0.1:7379", peer: "127.0.0.1:7380",
-		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused", follower: "proxy",
-		logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond, election: 250 * time.Millisecond,
-		giveUp: 20 * time.Second}
+		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused",
+		follower: "proxy", logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond,
+		election: 250 * time.Millisecond, giveUp: 20 * time.Second}
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -69,24 +69,32 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.data, "data", o.data, "data directory; created when missing")
 	f.StringVar(&o.client, "client", o.client, "address for Redis clients")
 	f.StringVar(&o.peer, "peer", o.peer, "address for the other members")
-	f.StringVar(&o.http, "http", o.http, "address for /metrics, /healthz, /readyz and /debug/pprof; empty: none")
+	f.StringVar(&o.http, "http", o.http,
+		"address for /metrics, /healthz, /readyz and /debug/pprof; empty: none")
 	f.StringVar(&o.members, "members", o.members,
-		"founding members as ID=HOST:PORT,…, the same list for each; a directory that belongs to a cluster keeps its own")
+		"founding members as ID=HOST:PORT,…, the same list for each; a directory that belongs "+
+			"to a cluster keeps its own")
 	f.StringVar(&o.advertise, "advertise", o.advertise,
-		"address told to clients and members in place of --client, when that is not reachable from elsewhere")
+		"address told to clients and members in place of --client, when that is not reachable "+
+			"from elsewhere")
 	f.StringVar(&o.journal, "journal", o.journal,
-		"direct | direct-fdatasync | buffered-fdatasync | buffered-dsync, which are durable; buffered-nosync | memory, which lose data")
+		"direct | direct-fdatasync | buffered-fdatasync | buffered-dsync, which are durable; "+
+			"buffered-nosync | memory, which lose data")
 	f.StringVar(&o.pipeline, "pipeline", o.pipeline,
 		"parallel: replicate beside the own disk write | serial: after it")
-	f.StringVar(&o.threads, "threads", o.threads, "fused: one loop does all, best on few cores | threaded")
+	f.StringVar(&o.threads, "threads", o.threads,
+		"fused: one loop does all, best on few cores | threaded")
 	f.StringVar(&o.follower, "follower", o.follower,
-		"what a member that does not lead does with data commands: proxy to the leader | redirect with -MOVED")
+		"what a member that does not lead does with data commands: proxy to the leader | "+
+			"redirect with -MOVED")
 	f.IntVar(&o.maxValue, "max-value", o.maxValue, "longest value in bytes")
 	f.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "interval of the leader's heartbeats")
 	f.DurationVar(&o.election, "election-timeout", o.election,
-		"shortest time without a leader before a member campaigns; the real one is random up to twice this")
+		"shortest time without a leader before a member campaigns; the real one is random up to "+
+			"twice this")
 	f.DurationVar(&o.stall, "stall-limit", o.stall,
-		"age of a journal write after which a leader hands leadership over; 0: one election timeout")
+		"age of a journal write after which a leader hands leadership over; "+
+			"0: one election timeout")
 	f.DurationVar(&o.giveUp, "give-up", o.giveUp,
 		"age of a journal write after which the process gives up, with status 1; 0: never")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
@@ -128,7 +136,8 @@ func (o *options) resolve() (*plan, error) {
 		return nil, usagef("--id: must not be 0")
 	}
 	if o.maxValue < 1 || o.maxValue > maxCommandLimit-commandRoom {
-		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue, maxCommandLimit-commandRoom)
+		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue,
+			maxCommandLimit-commandRoom)
 	}
 	if p.members, err = parseMembers(o.members); err != nil {
 		return nil, err
@@ -171,9 +180,11 @@ func parseMembers(s string) ([]engine.Member, error) {
 	return members, nil
 }
 
-// checkAddresses refuses what strangers could reach, since there is nothing yet that keeps them out.
+// checkAddresses refuses addresses that other machines can reach, since there is no
+// authentication yet.
 func (o *options) checkAddresses() error {
-	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer}, {"--http", o.http}} {
+	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer},
+		{"--http", o.http}} {
 		if a.address == "" && a.flag == "--http" {
 			continue
 		}
@@ -182,14 +193,17 @@ func (o *options) checkAddresses() error {
 			return usagef("%s: %q is not HOST:PORT: %v", a.flag, a.address, err)
 		}
 		if !o.insecure && !tcp.IP.IsLoopback() {
-			return usagef("%s %s can be reached from other machines, and raftd has no authentication yet; "+
-				"use a loopback address, or type --insecure if the network is yours alone", a.flag, a.address)
+			return usagef("%s %s can be reached from other machines, and raftd has no "+
+				"authentication yet; use a loopback address, or type --insecure if the network "+
+				"is yours alone", a.flag, a.address)
 		}
 	}
 	if o.advertise == "" {
 		o.advertise = o.client
-		if tcp, err := net.ResolveTCPAddr("tcp", o.client); err == nil && tcp.IP.IsUnspecified() || strings.HasPrefix(o.client, ":") {
-			return usagef("--client %s names no machine; say with --advertise HOST:PORT how clients reach it", o.client)
+		if tcp, err := net.ResolveTCPAddr("tcp", o.client); err == nil && tcp.IP.IsUnspecified() ||
+			strings.HasPrefix(o.client, ":") {
+			return usagef("--client %s names no machine; say with --advertise HOST:PORT how "+
+				"clients reach it", o.client)
 		}
 	}
 	if _, port, err := net.SplitHostPort(o.advertise); err != nil || port == "" {

@@ -27,7 +27,8 @@ func TestNoFlagsMeanAClusterOfOneOnLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(p.members) != 1 || p.members[0].ID != 1 || p.members[0].Address != "127.0.0.1:7380" ||
-		p.client != "127.0.0.1:7379" || p.advertise != p.client || !p.journal.Durable() || len(p.warnings()) != 0 {
+		p.client != "127.0.0.1:7379" || p.advertise != p.client || !p.journal.Durable() ||
+		len(p.warnings()) != 0 {
 		t.Fatalf("%+v", p)
 	}
 }
@@ -53,18 +54,21 @@ func TestMistakesAreExplained(t *testing.T) {
 	} {
 		_, err := parse(t, strings.Fields(x.args)...)
 		var usage *usageError
-		if !errors.As(err, &usage) || !strings.Contains(err.Error(), x.says) || strings.Contains(err.Error(), "\n") {
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), x.says) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", x.args, err)
 		}
 	}
 }
 
 func TestUnsafeChoicesAreWarnedOf(t *testing.T) {
-	p, err := parse(t, "--journal", "memory", "--insecure", "--client", "0.0.0.0:7379", "--advertise", "example.org:7379")
+	p, err := parse(t, "--journal", "memory", "--insecure", "--client", "0.0.0.0:7379",
+		"--advertise", "example.org:7379")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := strings.Join(p.warnings(), "\n"); !strings.Contains(w, "NOT durable") || !strings.Contains(w, "authentication") {
+	if w := strings.Join(p.warnings(), "\n"); !strings.Contains(w, "NOT durable") ||
+		!strings.Contains(w, "authentication") {
 		t.Fatal(w)
 	}
 	if status := execute([]string{"--nonsense"}); status != 2 {

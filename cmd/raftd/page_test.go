@@ -27,7 +27,8 @@ func TestPageListsTheFlags(t *testing.T) {
 		if value != "" {
 			value = "`" + value + "`"
 		}
-		fmt.Fprintf(&s, "| `--%s` | %s | %s |\n", f.Name, value, strings.ReplaceAll(f.Usage, "|", "\\|"))
+		fmt.Fprintf(&s, "| `--%s` | %s | %s |\n", f.Name, value,
+			strings.ReplaceAll(f.Usage, "|", "\\|"))
 	})
 	pages.Hold(t, page, "flags", s.String())
 }

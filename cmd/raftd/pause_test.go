@@ -21,9 +21,10 @@ func (c *chaos) leads() int {
 	return -1
 }
 
-// TestPausedAtRandom stops raftd processes (SIGSTOP), the leader more often than not, until the others have served for a
-// while, and lets them go on: a leader that does not know that it was deposed must not answer a read, and what it had taken
-// must come about or be unknown, never be said to have happened. Every other time leadership is handed over right after.
+// TestPausedAtRandom stops raftd processes (SIGSTOP), the leader more often than not, until the
+// others have served for a while, and lets them go on: a leader that does not know that it was
+// deposed must not answer a read, and what it had taken must come about or be unknown, never be
+// said to have happened. Every other time leadership is handed over right after.
 func TestPausedAtRandom(t *testing.T) {
 	for _, threads := range []string{"fused", "threaded"} {
 		t.Run(threads, func(t *testing.T) {

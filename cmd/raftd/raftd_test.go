@@ -28,8 +28,9 @@ func freeAddress(t *testing.T) string {
 // launch starts a member that the caller stops.
 func launch(t *testing.T, dir string, args ...string) *daemon {
 	t.Helper()
-	p, err := parse(t, append([]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t),
-		"--http", freeAddress(t), "--log-level", "error", "--heartbeat", "20ms", "--election-timeout", "100ms"}, args...)...)
+	p, err := parse(t, append([]string{"--data", dir, "--client", freeAddress(t),
+		"--peer", freeAddress(t), "--http", freeAddress(t), "--log-level", "error",
+		"--heartbeat", "20ms", "--election-timeout", "100ms"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,8 +188,8 @@ func TestSideDoor(t *testing.T) {
 	if err := client(t, d, 3).Set(context.Background(), "k", "v", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"/metrics": `raftd_commands_total{command="set"} 1`, "/healthz": "ok",
-		"/readyz": "ready: leader", "/debug/pprof/cmdline": ""} {
+	for path, want := range map[string]string{"/metrics": `raftd_commands_total{command="set"} 1`,
+		"/healthz": "ok", "/readyz": "ready: leader", "/debug/pprof/cmdline": ""} {
 		r, err := http.Get("http://" + d.plan.http + path)
 		if err != nil {
 			t.Fatal(err)
@@ -213,9 +214,12 @@ func TestStartFailuresSayWhatToDo(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--data", t.TempDir(), "--client", d.plan.client, "--peer", freeAddress(t), "--http", ""}, "or stop that process"},
-		{[]string{"--data", t.TempDir(), "--client", freeAddress(t), "--peer", freeAddress(t), "--http", d.plan.http}, "or stop that process"},
-		{[]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t), "--http", ""}, "stop that raftd"},
+		{[]string{"--data", t.TempDir(), "--client", d.plan.client, "--peer", freeAddress(t),
+			"--http", ""}, "or stop that process"},
+		{[]string{"--data", t.TempDir(), "--client", freeAddress(t), "--peer", freeAddress(t),
+			"--http", d.plan.http}, "or stop that process"},
+		{[]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t), "--http",
+			""}, "stop that raftd"},
 	} {
 		p, err := parse(t, x.args...)
 		if err != nil {

@@ -59,8 +59,9 @@ func run(o *options, out io.Writer) error {
 	}
 }
 
-// setProcessors gives each goroutine that blocks in the kernel (network loops in epoll, the journal's writer) a
-// processor to lose, and two to work with. The runtime takes a blocked processor back only after some time.
+// setProcessors gives each goroutine that blocks in the kernel (network loops in epoll, the
+// journal's writer) a processor to lose, and two to work with. The runtime takes a blocked
+// processor back only after some time.
 func setProcessors(p *plan) {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return
@@ -87,8 +88,8 @@ type daemon struct {
 func start(p *plan) (*daemon, error) {
 	d := &daemon{plan: p, machine: kv.New()}
 	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: p.level}))
-	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue, Client: p.client,
-		Machine: d.machine, Warnings: p.warnings()})
+	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
+		Client: p.client, Machine: d.machine, Warnings: p.warnings()})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
@@ -109,14 +110,15 @@ func start(p *plan) (*daemon, error) {
 	return d, nil
 }
 
-// warnings are told at each start and in INFO.
+// warnings are printed at each start and in INFO.
 func (p *plan) warnings() (list []string) {
 	if !p.journal.Durable() {
-		list = append(list, fmt.Sprintf("journal %s is NOT durable: acknowledged writes can be lost when this machine "+
-			"stops; for measurements and tests only", p.journal))
+		list = append(list, fmt.Sprintf("journal %s is NOT durable: acknowledged writes can be "+
+			"lost when this machine stops; for measurements and tests only", p.journal))
 	}
 	if p.insecure {
-		list = append(list, "--insecure: there is no authentication; everybody who reaches these addresses can read and write")
+		list = append(list, "--insecure: there is no authentication; everybody who reaches "+
+			"these addresses can read and write")
 	}
 	return list
 }
@@ -128,7 +130,8 @@ func (d *daemon) announce(out io.Writer) {
 	if !st.JournalDurable {
 		durable = "NOT durable"
 	}
-	fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster, len(st.Members))
+	fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
+		len(st.Members))
 	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
 	fmt.Fprintf(out, "  members   %s\n", p.peer)
 	if p.http != "" {
@@ -208,17 +211,21 @@ func explain(err error) string {
 	var hang *engine.HangError
 	switch {
 	case errors.As(err, &hang):
-		return fmt.Sprintf("%v; look after the device, then start raftd again (--give-up says how long to wait)", err)
+		return fmt.Sprintf("%v; look after the device, then start raftd again (--give-up says "+
+			"how long to wait)", err)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Sprintf("%v; choose another with --client, --peer or --http, or stop that process", err)
+		return fmt.Sprintf("%v; choose another with --client, --peer or --http, or stop that "+
+			"process", err)
 	case errors.Is(err, journal.ErrLocked):
 		return fmt.Sprintf("%v; stop that raftd, or choose another --data", err)
 	case errors.Is(err, journal.ErrNoDirect):
 		return fmt.Sprintf("%v (--journal), or choose another file system for --data", err)
 	case errors.As(err, &config):
-		return fmt.Sprintf("--%s: %s; see raftd --help", strings.ReplaceAll(config.Option, " ", "-"), config.Problem)
+		return fmt.Sprintf("--%s: %s; see raftd --help",
+			strings.ReplaceAll(config.Option, " ", "-"), config.Problem)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Sprintf("%v; check who owns the --data directory, and that ports are above 1023", err)
+		return fmt.Sprintf("%v; check who owns the --data directory, and that ports are above 1023",
+			err)
 	}
 	return err.Error()
 }

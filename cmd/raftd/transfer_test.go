@@ -94,9 +94,11 @@ func TestTransfersUnderLoad(t *testing.T) {
 	}
 	slices.Sort(gaps)
 	slices.Sort(asked)
-	t.Logf("%d of %d transfers came about; RAFT.TRANSFER took %v (median), %v (longest); longest time without an acknowledged "+
-		"write around each: %v (median), %v (longest); without transfers %v", len(gaps), transfers, asked[len(asked)/2],
-		asked[len(asked)-1], gaps[len(gaps)/2], gaps[len(gaps)-1], c.gap(calm.from, calm.to))
+	t.Logf("%d of %d transfers came about; RAFT.TRANSFER took %v (median), %v (longest); "+
+		"longest time without an acknowledged write around each: %v (median), %v (longest); "+
+		"without transfers %v", len(gaps), transfers,
+		asked[len(asked)/2], asked[len(asked)-1], gaps[len(gaps)/2], gaps[len(gaps)-1],
+		c.gap(calm.from, calm.to))
 	if leads < transfers*9/10 { // on a busy machine an election may come between
 		t.Errorf("after %d of %d transfers only, the member named led", leads, transfers)
 	}
@@ -150,7 +152,8 @@ func newFrozen(t *testing.T) *frozen {
 // whatever becomes of this one: what hangs in the kernel cannot even be killed.
 func (f *frozen) freeze(limit time.Duration) (thaw func()) {
 	f.t.Helper()
-	guard := exec.Command("sh", "-c", fmt.Sprintf("sleep %d; fsfreeze -u %s", int(limit/time.Second), f.dir))
+	guard := exec.Command("sh", "-c", fmt.Sprintf("sleep %d; fsfreeze -u %s",
+		int(limit/time.Second), f.dir))
 	guard.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := guard.Start(); err != nil {
 		f.t.Fatal(err)
@@ -187,7 +190,8 @@ func (f *frozen) throttle(pid int) {
 		f.t.Fatal(err)
 	}
 	limit := fmt.Sprintf("%d:%d 300", st.Dev>>8&0xfff, st.Dev&0xff|st.Dev>>12&^0xff)
-	for name, text := range map[string]string{"blkio.throttle.write_iops_device": limit, "cgroup.procs": strconv.Itoa(pid)} {
+	for name, text := range map[string]string{"blkio.throttle.write_iops_device": limit,
+		"cgroup.procs": strconv.Itoa(pid)} {
 		if err := os.WriteFile(filepath.Join(group, name), []byte(text), 0o600); err != nil {
 			f.t.Skip(err)
 		}
@@ -259,8 +263,8 @@ func (c *chaos) resumes(start time.Time) {
 			t.Error("INFO does not count the transfer")
 		}
 	}
-	t.Logf("hanging %s: another member leads after %v, a write through a follower is acknowledged after %v",
-		how, led.Round(time.Millisecond), resumed.Round(time.Millisecond))
+	t.Logf("hanging %s: another member leads after %v, a write through a follower is "+
+		"acknowledged after %v", how, led.Round(time.Millisecond), resumed.Round(time.Millisecond))
 	if resumed > 3*time.Second {
 		t.Error("not within 3 s")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -232,5 +233,33 @@ func TestReadOnlyRefusesChanges(t *testing.T) {
 		if !errors.Is(err, ErrReadOnly) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A segment that is filled ahead must not hold up writes to the others, and
+// filling it in steps must not copy it again and again: both would stall a
+// cluster in memory at the end of each segment.
+func TestMemoryFilesGrowOnTheirOwn(t *testing.T) {
+	m := NewMemory()
+	filled := create(t, m, "filled", Flags{}).(*memoryFile)
+	other := create(t, m, "other", Flags{})
+	filled.mu.Lock() // as while it grows
+	m.mu.Lock()
+	write(t, other, 1, 0)
+	m.mu.Unlock()
+	filled.mu.Unlock()
+
+	const size, step = 16 << 20, 64 << 10
+	var before, after runtime.MemStats
+	zeros := make([]byte, step)
+	runtime.ReadMemStats(&before)
+	for off := int64(0); off < size; off += step {
+		if err := filled.WriteAt(zeros, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 5*size/2 {
+		t.Errorf("%d bytes were allocated for a file of %d", taken, size)
 	}
 }

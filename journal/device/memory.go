@@ -18,9 +18,24 @@ type Memory struct {
 // NewMemory returns an empty directory.
 func NewMemory() *Memory { return &Memory{files: map[string]*memoryFile{}} }
 
+// memoryFile has a lock of its own: a segment that grows does not hold up the
+// write to another.
 type memoryFile struct {
-	fs   *Memory
+	mu   sync.Mutex
 	data []byte
+}
+
+// resize makes the file size bytes long, unless it is longer. Its memory
+// doubles, so that a file that grows by small steps is copied once in all.
+func (f *memoryFile) resize(size int64) {
+	if size > int64(cap(f.data)) {
+		grown := make([]byte, len(f.data), max(size, 2*int64(cap(f.data))))
+		copy(grown, f.data)
+		f.data = grown
+	}
+	if size > int64(len(f.data)) {
+		f.data = f.data[:size]
+	}
 }
 
 // Align implements FS.
@@ -44,7 +59,7 @@ func (m *Memory) Open(name string, _ Flags) (File, error) {
 func (m *Memory) Create(name string, _ Flags) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := &memoryFile{fs: m}
+	f := &memoryFile{}
 	m.files[name] = f
 	return f, nil
 }
@@ -92,8 +107,8 @@ func (m *Memory) List() ([]string, error) {
 func (m *Memory) Lock() (func() error, error) { return func() error { return nil }, nil }
 
 func (f *memoryFile) ReadAt(b []byte, off int64) error {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if off+int64(len(b)) > int64(len(f.data)) {
 		return errors.New("read beyond the end of the file")
 	}
@@ -102,11 +117,9 @@ func (f *memoryFile) ReadAt(b []byte, off int64) error {
 }
 
 func (f *memoryFile) WriteAt(b []byte, off int64) error {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	if need := off + int64(len(b)); need > int64(len(f.data)) {
-		f.data = append(f.data, make([]byte, need-int64(len(f.data)))...)
-	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.resize(off + int64(len(b)))
 	copy(f.data[off:], b)
 	return nil
 }
@@ -114,16 +127,16 @@ func (f *memoryFile) WriteAt(b []byte, off int64) error {
 func (f *memoryFile) Sync() error { return nil }
 
 func (f *memoryFile) Size() (int64, error) {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return int64(len(f.data)), nil
 }
 
 // Reserve implements File.
 func (f *memoryFile) Reserve(bytes int64, _ bool) error {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	f.data = append(f.data, make([]byte, max(0, bytes-int64(len(f.data))))...)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.resize(bytes)
 	return nil
 }
 

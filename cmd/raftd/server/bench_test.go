@@ -35,9 +35,10 @@ func (nowhere) Write(b []byte) error { return nil }
 
 func newEcho() (*front, *conn) {
 	st := engine.Status{Role: engine.Leader, Leader: 1}
-	f := newFront(New(Config{MaxValue: 1 << 20, Machine: kv.New(), Status: func() engine.Status { return st },
-		Leadership: func() (bool, uint64, string) { return leadershipOf(&st) }}),
-		lane{script: &laneEcho{}})
+	s := New(Config{MaxValue: 1 << 20, Machine: kv.New(),
+		Status:     func() engine.Status { return st },
+		Leadership: func() (bool, uint64, string) { return leadershipOf(&st) }})
+	f := newFront(s, lane{script: &laneEcho{}})
 	return f, f.accept(&nowhere{}, "", "")
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Commands about the connection itself.
 
-// version is what raftd calls itself; redisVersion is what tools that look for features are told.
+// version is what raftd calls itself; redisVersion is for tools that look for features.
 const (
 	version      = "0.1.0"
 	redisVersion = "7.0.0"

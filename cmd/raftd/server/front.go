@@ -40,7 +40,7 @@ type front struct {
 	dirtyForwarders []*forwarder
 	blocked         []*conn
 	forwarders      map[string]*forwarder
-	retired         []*forwarder // not the leader's any more, still owing
+	retired         []*forwarder // not the leader's any more, replies still pending
 	laneUsed        bool
 	finishing       bool
 

@@ -15,7 +15,8 @@ const page = "../../../docs/raftd.md"
 
 // TestPageListsTheCommands holds docs/raftd.md against the table of commands.
 func TestPageListsTheCommands(t *testing.T) {
-	classes := map[class]string{local: "local", write: "write", read: "read", stale: "own state", leads: "leader"}
+	classes := map[class]string{local: "local", write: "write", read: "read", stale: "own state",
+		leads: "leader"}
 	var s strings.Builder
 	s.WriteString("| command | class | arguments | what it does |\n|---|---|---|---|\n")
 	for _, d := range commands {
@@ -26,7 +27,8 @@ func TestPageListsTheCommands(t *testing.T) {
 		if classes[d.class] == "" {
 			t.Fatalf("%s: class %d has no name on the page", d.name, d.class)
 		}
-		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", strings.ToUpper(d.name), classes[d.class], n, d.summary)
+		fmt.Fprintf(&s, "| `%s` | %s | %s | %s |\n", strings.ToUpper(d.name), classes[d.class], n,
+			d.summary)
 	}
 	pages.Hold(t, page, "commands", s.String())
 }
@@ -52,7 +54,8 @@ func TestPageListsTheFieldsOfInfo(t *testing.T) {
 				}
 				continue
 			}
-			if name, _, ok := strings.Cut(line, ":"); ok && title != "" && !slices.Contains(fields[title], placeholder(name)) {
+			if name, _, ok := strings.Cut(line, ":"); ok && title != "" &&
+				!slices.Contains(fields[title], placeholder(name)) {
 				fields[title] = append(fields[title], placeholder(name))
 			}
 		}

@@ -6,7 +6,7 @@ import "github.com/ringraft/ringraft/netio/resp"
 // their bytes leave in that order. It belongs to one loop.
 //
 //	head                          tail
-//	 │ waiting │ ready │ waiting │ ready │        a ready reply leaves when all before it have left
+//	 │ waiting │ ready │ waiting │ ready │   a ready reply leaves when all before it have left
 //
 // The answer at the head goes straight to the output. One that comes earlier than those before it
 // is kept in the stash.

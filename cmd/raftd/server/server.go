@@ -35,8 +35,8 @@ type Config struct {
 	Client   string // address clients reach this member at, for INFO
 	Machine  *kv.Machine
 	Warnings []string // of unsafe settings, repeated in INFO
-	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil: Serve takes them from
-	// the engine that it serves.
+	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
+	// Serve takes them from the engine that it serves.
 	Status     func() engine.Status
 	Leadership func() (leading bool, leader uint64, address string)
 }
