@@ -27,6 +27,7 @@ type event struct {
 	life       int
 	connection *connection
 	frame      *frame
+	read       *journalRead
 	n          int
 	call       func()
 }

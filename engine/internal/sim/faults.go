@@ -40,6 +40,7 @@ const (
 	Burst
 	Forgetful
 	OldRead
+	Unserved
 	faultKinds
 )
 
@@ -51,7 +52,7 @@ type faultSpec struct {
 }
 
 func always(*Plan) bool     { return true }
-func never(*Plan) bool      { return false } // not drawn one by one: see drawForgetful, drawOldRead
+func never(*Plan) bool      { return false } // not drawn one by one: see draw*
 func several(p *Plan) bool  { return p.Members > 1 }
 func three(p *Plan) bool    { return p.Members > 2 }
 func majority(p *Plan) bool { return p.Members > 2 || p.Mode == Beyond }
@@ -95,6 +96,7 @@ func init() {
 		Burst:          {"burst of requests", always, (*World).faultBurst},
 		Forgetful:      {"a decisive vote forgets", never, (*World).faultForgetful},
 		OldRead:        {"a read outlives its leadership", never, (*World).faultOldRead},
+		Unserved:       {"a member is not served", never, (*World).faultUnserved},
 	}
 }
 

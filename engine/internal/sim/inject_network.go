@@ -126,3 +126,28 @@ func (w *World) faultChurn(f *Fault) {
 		at += step
 	}
 }
+
+// faultUnserved unmakes a member's way to another one, and makes it again: what
+// changes of membership will do while the member runs.
+func (w *World) faultUnserved(f *Fault) {
+	h := w.target(f)
+	other := w.hosts[(int(h.id)+int(f.X>>8%uint64(len(w.hosts)-1)))%len(w.hosts)].id
+	if !h.up || h.founding {
+		return
+	}
+	h.member.Disconnect(other)
+	life, until := h.life, w.now+f.Span
+	var look func()
+	look = func() {
+		switch {
+		case !h.up || h.life != life: // a new process makes all its links
+		case w.healed || w.now >= until:
+			h.member.Connect(other)
+			h.wake(0)
+			w.hit(ServedAgain)
+		default:
+			w.later(min(50*ms, until-w.now), look)
+		}
+	}
+	look()
+}

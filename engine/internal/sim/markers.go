@@ -30,6 +30,7 @@ const (
 	CommitOfMany
 	CaughtUpFromJournal
 	ReadOverruled
+	ServedAgain
 	AppliedFromJournal
 	ActorRestarted
 	FrameDropped
@@ -119,6 +120,7 @@ var markerNames = [markers]string{
 	EarlierTermCommitted: "an entry of an earlier term is committed by a later one",
 	CommitWithoutOwnDisk: "a leader commits what its own disk does not hold",
 	CommitOfMany:         "a hundred entries are committed at once",
+	ServedAgain:          "a member is served again after its way was unmade",
 	ReadOverruled:        "what the journal was read for is overruled before the read completes",
 	CaughtUpFromJournal:  "a member is fed from the journal",
 	AppliedFromJournal:   "apply reads the journal",

@@ -160,6 +160,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawFaults(&r)
 	p.drawForgetful()
 	p.drawOldRead()
+	p.drawUnserved()
 	return p
 }
 
@@ -234,6 +235,19 @@ func (p *Plan) drawOldRead() {
 	for range 1 + r.n(3) {
 		p.insert(Fault{At: r.between(2*sec, p.Duration-20*sec), Kind: OldRead,
 			Member: r.n(p.Members) + 1, X: r.next()})
+	}
+}
+
+// drawUnserved adds, to some plans, members whose way to another one is unmade
+// for a while. Like the others it draws for itself.
+func (p *Plan) drawUnserved() {
+	r := random{mix(p.Seed, 0x5e44ed)}
+	if p.Members < 2 || !r.chance(0.3) {
+		return
+	}
+	for range 1 + r.n(4) {
+		p.insert(Fault{At: r.between(1*sec, p.Duration-5*sec), Kind: Unserved,
+			Member: r.n(p.Members) + 1, Span: r.between(10*ms, 3*sec), X: r.next()})
 	}
 }
 

@@ -21,14 +21,14 @@ func (h *host) startRead(job member.Job) {
 	} else {
 		h.w.hit(CaughtUpFromJournal)
 	}
-	h.w.at(h.rng.tail(h.disk.mean), event{kind: evFetch, host: h, life: h.life, n: int(r.For)})
+	h.w.at(h.rng.tail(h.disk.mean), event{kind: evFetch, host: h, life: h.life, read: r})
 }
 
 // fetch reads what was asked for, and then completes. Both take time: a disk
 // that hangs hangs for readers too, and the reader's thread may stand still
 // with what it has read.
-func (h *host) fetch(id int) {
-	r, w := h.reads[id], h.w
+func (h *host) fetch(r *journalRead) {
+	w := h.w
 	if !r.worked {
 		r.Work()
 		r.worked = true
@@ -39,7 +39,7 @@ func (h *host) fetch(id int) {
 		if !h.hold {
 			step = min(step, r.due-w.now)
 		}
-		w.at(step, event{kind: evFetch, host: h, life: h.life, n: id})
+		w.at(step, event{kind: evFetch, host: h, life: h.life, read: r})
 		return
 	}
 	if r.For > 0 && r.Err == nil {

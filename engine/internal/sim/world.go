@@ -151,7 +151,7 @@ func (w *World) dispatch(e *event) {
 	case evConnect:
 		e.connection.connect()
 	case evFetch:
-		e.host.fetch(e.n)
+		e.host.fetch(e.read)
 	case evClient:
 		w.clients[e.n].act()
 	case evDrain:
