@@ -203,7 +203,8 @@ func TestLengthIsPowersToChoose(t *testing.T) {
 
 func TestNamesWaitForTheDirectory(t *testing.T) {
 	d := New()
-	a, b := create(t, d, "a", device.Flags{Dsync: true}), create(t, d, "b", device.Flags{Dsync: true})
+	a := create(t, d, "a", device.Flags{Dsync: true})
+	b := create(t, d, "b", device.Flags{Dsync: true})
 	mustWrite(t, a, 0, 1)
 	mustWrite(t, b, 0, 2)
 	if err := errors.Join(d.Rename("a", "b"), d.Remove("b")); err != nil {

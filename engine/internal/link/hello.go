@@ -49,8 +49,9 @@ func decodeHello(b []byte) (Hello, error) {
 }
 
 func (w *Welcome) encode() ([]byte, error) {
-	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From, To: w.To,
-		Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant, Refused: w.Refused})
+	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From,
+		To: w.To, Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant,
+		Refused: w.Refused})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -59,6 +60,7 @@ func decodeWelcome(b []byte) (Welcome, error) {
 	if err := proto.Unmarshal(b, &m); err != nil {
 		return Welcome{}, err
 	}
-	return Welcome{Hello: Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
-		Incarnation: m.Incarnation, Advertised: m.Advertised}, Grant: m.Grant, Refused: m.Refused}, nil
+	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
+		Incarnation: m.Incarnation, Advertised: m.Advertised}
+	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused}, nil
 }

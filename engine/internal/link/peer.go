@@ -136,8 +136,8 @@ func (p *Peer) disconnect() {
 // dial keeps a connection to the member from now on; peers.mu is held.
 func (p *Peer) dial(loop *netio.Loop) {
 	p.loop = loop
-	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open, BackoffMax: redialMax,
-		Patience: max(patienceMin, p.peers.cfg.Patience)})
+	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open,
+		BackoffMax: redialMax, Patience: max(patienceMin, p.peers.cfg.Patience)})
 }
 
 // close ends dialing and the connection, for ever; peers.mu is held.
@@ -159,7 +159,8 @@ func (p *Peer) open(c *netio.Conn) netio.Handler {
 	if err != nil {
 		c.Close(err)
 	}
-	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{}, Hello: p.welcomed, Gone: p.gone}
+	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
+		Hello: p.welcomed, Gone: p.gone}
 }
 
 // discard takes no frame: an acceptor says no more than its welcome.
@@ -175,9 +176,11 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	own := p.peers.hello(p.id)
 	switch {
 	case err != nil:
-		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w", p.id, p.address, err)
+		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w",
+			p.id, p.address, err)
 	case w.Refused != "":
-		p.peers.cfg.Logger.Warn("refused by member", "member", p.id, "address", p.address, "why", w.Refused)
+		p.peers.cfg.Logger.Warn("refused by member",
+			"member", p.id, "address", p.address, "why", w.Refused)
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
 	case w.Version != own.Version || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)

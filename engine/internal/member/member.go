@@ -128,10 +128,11 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	for _, id := range m.others() {
 		actors = append(actors, m.newActor(id))
 	}
-	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store, Journal: cfg.Journal,
-		Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes, Slots: cfg.Sizes.Slots,
-		Serial: cfg.Serial, Tick: int64(m.tick), ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged,
-		OnConfig: cfg.OnConfig, Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
+	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store,
+		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
+		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
+		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
+		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
@@ -139,9 +140,9 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 func (m *Member) newActor(id uint64) *peer.Actor {
 	link := m.cfg.Link(id)
 	m.links = append(m.links, otherMember{id, link})
-	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store, Terms: m.core,
-		Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes), Retry: int64(10 * m.cfg.Times.Heartbeat),
-		FrameBytes: m.cfg.Sizes.FrameBytes})
+	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store,
+		Terms: m.core, Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes),
+		Retry: int64(10 * m.cfg.Times.Heartbeat), FrameBytes: m.cfg.Sizes.FrameBytes})
 }
 
 // Connect makes a link to another member and serves it from now on, while the
@@ -185,7 +186,9 @@ func (m *Member) Begin() {
 func (m *Member) Poll(now int64) (worked int, more bool) { return m.replica.Poll(now) }
 
 // Turn does the given parts of one duty cycle at time now.
-func (m *Member) Turn(now int64, parts replica.Part) (worked int) { return m.replica.Turn(now, parts) }
+func (m *Member) Turn(now int64, parts replica.Part) (worked int) {
+	return m.replica.Turn(now, parts)
+}
 
 // PollApply does what apply can do. Unless the member is fused, the goroutine
 // that calls it may be another one than Poll's.

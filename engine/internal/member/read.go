@@ -37,7 +37,8 @@ func (r *Read) Work() {
 	run, err := r.reader.ReadOn(r.Index, r.bytes)
 	r.Run, r.Err = ziplist.Run{}, err
 	if err == nil {
-		r.Run = ziplist.Run{Term: run.Term, First: run.First, Count: run.Count, Records: run.Records}
+		r.Run = ziplist.Run{Term: run.Term, First: run.First, Count: run.Count,
+			Records: run.Records}
 	}
 }
 

@@ -91,7 +91,8 @@ func (s *transfers) take() {
 func (s *transfers) attend(m *Member, now int64) {
 	s.take()
 	if len(s.underway) > 0 {
-		s.underway = slices.DeleteFunc(s.underway, func(t *Transfer) bool { return m.advance(t, now) })
+		done := func(t *Transfer) bool { return m.advance(t, now) }
+		s.underway = slices.DeleteFunc(s.underway, done)
 	}
 }
 

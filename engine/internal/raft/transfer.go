@@ -11,8 +11,8 @@ type transfer struct {
 }
 
 // Transfer hands leadership to a voter. It is given up when nothing came of it within an election
-// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who is
-// connected.
+// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who
+// is connected.
 func (c *Core) Transfer(to uint64, e *Effects) error {
 	if c.role != Leader {
 		return ErrNotLeader
