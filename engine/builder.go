@@ -179,10 +179,12 @@ func (b *Builder) check() error {
 	case b.giveUp < 0:
 		return &ConfigError{"give up", fmt.Sprintf("%v; must not be negative", b.giveUp)}
 	case b.giveUp > 0 && b.giveUp < max(b.stallLimit, b.election):
-		return &ConfigError{"give up", fmt.Sprintf("%v must not be shorter than the stall limit of %v",
+		return &ConfigError{"give up", fmt.Sprintf(
+			"%v must not be shorter than the stall limit of %v",
 			b.giveUp, max(b.stallLimit, b.election))}
 	case b.maxCommand < 1 || b.maxCommand > 32<<20:
-		return &ConfigError{"max command", fmt.Sprintf("%d bytes; must be 1 to 32 MiB", b.maxCommand)}
+		return &ConfigError{"max command",
+			fmt.Sprintf("%d bytes; must be 1 to 32 MiB", b.maxCommand)}
 	case b.slots < 2 || b.slots&(b.slots-1) != 0:
 		return &ConfigError{"slots", fmt.Sprintf("%d; must be a power of two, at least 2", b.slots)}
 	}

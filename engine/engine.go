@@ -104,7 +104,8 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 	if len(old) >= 256 {
 		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
 	}
-	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries, Replies: cfg.Replies, Notify: cfg.Notify}
+	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries,
+		Replies: cfg.Replies, Notify: cfg.Notify}
 	l := pipeline.NewLane(uint16(len(old)), inner, e.b.maxCommand, e.run.wake, e.clock)
 	table := append(old[:len(old):len(old)], l)
 	e.lanes.table.Store(&table)

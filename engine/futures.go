@@ -86,7 +86,8 @@ func (f *futures) closeAll() {
 }
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
-	if f.e.lifecycle.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
+	// the lane may stay open for ever: an engine that gave up has left it to a write
+	if f.e.lifecycle.stopping.Load() {
 		return nil, f.e.failed(NotApplied, ReasonClosing)
 	}
 	ch := make(chan result, 1)

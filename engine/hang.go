@@ -14,7 +14,8 @@ type HangError struct {
 
 // Error names the directory and the age.
 func (e *HangError) Error() string {
-	return fmt.Sprintf("a write to %s has not returned for %v: the disk hangs", e.Dir, e.Age.Round(time.Millisecond))
+	return fmt.Sprintf("a write to %s has not returned for %v: the disk hangs",
+		e.Dir, e.Age.Round(time.Millisecond))
 }
 
 // watchHang gives up on a disk that hangs for too long. It runs beside the

@@ -226,7 +226,8 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 	}
 	prevTerm, ok := a.cfg.Terms.Term(a.next - 1)
 	if !ok && a.next > 1 {
-		a.err = fmt.Errorf("peer: member %d: entry %d before its place is gone", a.cfg.Member, a.next-1)
+		a.err = fmt.Errorf("peer: member %d: entry %d before its place is gone", a.cfg.Member,
+			a.next-1)
 		return false
 	}
 	m := raft.Message{Type: raft.Append, From: a.cfg.Self, To: a.cfg.Member, Term: a.term,
@@ -284,8 +285,8 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 // Check holds the actor against its bounds: what is in flight.
 func (a *Actor) Check() error {
 	if f := &a.inFlight; !f.valid() {
-		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member, f.len(),
-			f.bytes)
+		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member,
+			f.len(), f.bytes)
 	}
 	return nil
 }

@@ -136,7 +136,8 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 		return run, true
 	}
 	if !errors.Is(err, ziplist.ErrCompacted) {
-		panic(fmt.Sprintf("pipeline: apply: entry %d is ready but not in the store: %v", index, err))
+		panic(fmt.Sprintf("pipeline: apply: entry %d is ready but not in the store: %v", index,
+			err))
 	}
 	run, err, ok := a.catchup.Result()
 	if !ok {
@@ -259,7 +260,8 @@ func (a *Apply) answerReads(applied uint64) (n int) {
 			}
 			g := &l.app.groups[0]
 			local := flags&readLocal != 0
-			if !local && (!g.settled || g.reason == None && (g.index > applied || !l.answered(after))) {
+			if !local && (!g.settled ||
+				g.reason == None && (g.index > applied || !l.answered(after))) {
 				break
 			}
 			a.scratch = l.answerHead(a.sm, a.scratch, g.reason)

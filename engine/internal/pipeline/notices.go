@@ -62,7 +62,8 @@ func (n *Notices) Run(b *WriteBatch, first, term uint64) {
 
 // Refuse tells apply that the batch was not appended.
 func (n *Notices) Refuse(b *WriteBatch, why Reason) {
-	n.put(notice{kind: noticeRefuse, lane: b.Lane.id, count: b.Count, ordinal: b.Ordinal, reason: why})
+	n.put(notice{kind: noticeRefuse, lane: b.Lane.id, count: b.Count, ordinal: b.Ordinal,
+		reason: why})
 }
 
 // Reads tells apply that the lane's reads up to the count upto wait for round

@@ -10,8 +10,8 @@ import (
 // newActor is an actor of member id over a link that keeps what is sent.
 func (g *rig) newActor(id uint64) *peer.Actor {
 	g.links[id] = &recorder{connection: 1}
-	return peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: g.r.cfg.Store, Terms: g.core,
-		Catchup: nobody{}, Retry: 100 * rigTick})
+	return peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: g.r.cfg.Store,
+		Terms: g.core, Catchup: nobody{}, Retry: 100 * rigTick})
 }
 
 // sent counts the messages of a type that went to a member.
@@ -90,7 +90,8 @@ func TestActorsChangeWhileEffectsWait(t *testing.T) {
 	g.links[3].sent = nil
 	g.parts &^= Journal
 	g.from(3, raft.Message{Type: raft.Append, Term: 1, EntryTerm: 1, Count: 1})
-	g.from(3, raft.Message{Type: raft.Append, Term: 1, PrevIndex: 1, PrevTerm: 1, EntryTerm: 1, Count: 1})
+	g.from(3, raft.Message{Type: raft.Append, Term: 1, PrevIndex: 1, PrevTerm: 1, EntryTerm: 1,
+		Count: 1})
 	g.r.Campaign() // the ring is full: its requests for votes wait
 	if !g.r.RingFull() {
 		t.Fatal("a slot was free: ", g.core)

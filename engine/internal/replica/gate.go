@@ -48,7 +48,8 @@ func (g *gate) hold(m *raft.Message) {
 
 // drop forgets the messages to a member.
 func (g *gate) drop(member uint64) {
-	g.messages = slices.DeleteFunc(g.messages, func(m gatedMessage) bool { return m.msg.To == member })
+	g.messages = slices.DeleteFunc(g.messages,
+		func(m gatedMessage) bool { return m.msg.To == member })
 }
 
 func (r *Replica) send(e *raft.Effect) {

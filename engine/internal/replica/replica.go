@@ -69,7 +69,6 @@ type Replica struct {
 	gate    gate
 
 	sources sources
-	message raft.Message // being stepped; a variable would be allocated for each
 	config  configEntry
 	lanes   lanes
 	reads   readRounds

@@ -13,8 +13,8 @@ func (r *Replica) Found(data []byte) {
 	r.durable, r.stored = newLine(0), newLine(0)
 	r.gate.hard = journal.Hard{}
 	r.out.call(input{config: data}, func(e *raft.Effects) {
-		e.List = append(e.List, raft.Effect{Kind: raft.Mutate, Hard: r.core.Hard(), First: 1, Count: 1,
-			EntryTerm: 1, Source: raft.Config})
+		e.List = append(e.List, raft.Effect{Kind: raft.Mutate, Hard: r.core.Hard(), First: 1,
+			Count: 1, EntryTerm: 1, Source: raft.Config})
 	})
 }
 

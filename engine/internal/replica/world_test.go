@@ -196,7 +196,8 @@ func (w *world) start() {
 	first := Recovered(&o, rec)
 	w.core, err = raft.New(o)
 	w.must(err)
-	w.connectAll(ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 16 << 20}, first), rec.Last)
+	w.connectAll(ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 16 << 20}, first),
+		rec.Last)
 	w.round = 0
 	w.shown, w.durable, w.durableTo, w.commit = 0, 0, rec.Last, w.core.Commit()
 	if rec.Fresh {
@@ -229,9 +230,10 @@ func (w *world) connectAll(store *ziplist.Store, last uint64) {
 	}
 	table := func() []*pipeline.Lane { return w.lanes }
 	w.machine = &machine{w: w}
-	cfg := Config{ID: 1, Core: w.core, Store: store, Journal: w.journal, Lanes: table, Slots: w.slots,
-		Apply:  pipeline.NewApply(store, w.machine, table, w.newRead("apply"), nobody{}),
-		Serial: w.serial, Tick: rigTick, ElectionTicks: 10, OnConfig: decode, Timing: nobody{}, Clock: clock,
+	cfg := Config{ID: 1, Core: w.core, Store: store, Journal: w.journal, Lanes: table,
+		Slots: w.slots, Serial: w.serial, Tick: rigTick, ElectionTicks: 10,
+		Apply:    pipeline.NewApply(store, w.machine, table, w.newRead("apply"), nobody{}),
+		OnConfig: decode, Timing: nobody{}, Clock: clock,
 		OnRole: func(role raft.Role, leader, term uint64) {
 			w.say("role %s leader %d term %d", role, leader, term)
 		}}

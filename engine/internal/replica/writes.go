@@ -70,7 +70,8 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		return false
 	}
 	accepted := 0 // all, or none while leadership is handed over
-	r.out.call(input{batch: *b}, func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
+	r.out.call(input{batch: *b},
+		func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
 	return accepted > 0
 }
 
