@@ -151,7 +151,7 @@ func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; retur
 // limit and the election timeout; 0 is never.
 func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
-// Logger gets what the engine has to tell an operator. By default nothing does. It
+// Logger receives messages for the operator. By default nothing does. It
 // must not be nil, and its handler must not block for long: the engine's loops
 // wait for it.
 func (b *Builder) Logger(l *slog.Logger) *Builder { b.logger = l; return b }

@@ -54,7 +54,7 @@
 //	8  entries are applied in the order of indices   pipeline.Apply.Poll → StateMachine.Apply
 //	                                                 → Replies.End                         reply 1
 //	   replies go to the lanes that wait for them    pipeline.Lane.complete                reply 2
-//	9  the lane's owner is told and takes them       pipeline.Apply.notify → loopLane.notify,
+//	9  the lane's owner is notified, takes them      pipeline.Apply.notify → loopLane.notify,
 //	                                                 Lane.Next
 //	   a front end puts them in request order        its Env.OnCompletions                 reply 3
 //	   and writes each connection once               netio.Conn.Write

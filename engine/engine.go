@@ -118,8 +118,8 @@ func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 	e.publishStatus()
 }
 
-// Done is closed when the engine has closed, by Close or by itself because it lost
-// its ground; then Err says why.
+// Done is closed when the engine has closed, by Close, or by itself after a failure
+// that Err returns.
 func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
 // Err is why the engine closed itself, or is about to: the journal failed, or could

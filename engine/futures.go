@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// futures is the blocking road, Propose and Read, over one shared lane. A
-// lock makes its callers one owner; the apply goroutine hands results over
-// from Notify.
+// futures implements the blocking calls, Propose and Read, over one shared lane.
+// Its lock makes the callers one owner. Results are handed over by a goroutine
+// that Notify wakes.
 type futures struct {
 	e    *Engine
 	mu   sync.Mutex
@@ -72,7 +72,7 @@ func (f *futures) deliver() {
 	f.lane.Release()
 }
 
-// closeAll answers what the last turn could not: the engine is gone.
+// closeAll answers what the last turn could not: the engine is closed.
 func (f *futures) closeAll() {
 	f.deliver()
 	f.mu.Lock()

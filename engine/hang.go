@@ -26,8 +26,8 @@ func (e *Engine) watchHang() {
 	}
 }
 
-// hangs reports that the polling goroutine, told to stop, has to be given up:
-// it may be the one that writes. It has a second to say its last.
+// hangs reports that the polling goroutine, asked to stop, has to be given up:
+// it may be the one that writes. It has at least a second for its last turn.
 func (e *Engine) hangs(waited time.Duration) bool {
 	limit := e.b.giveUp
 	if limit == 0 {

@@ -226,7 +226,7 @@ func (c *cluster) equal(sum uint64) {
 }
 
 // The leader's disk hangs under load: another member leads soon, writes go on
-// there, nobody is told anything false, and the return of the disk disturbs no
+// there, no answer is false, and the return of the disk disturbs no
 // one. Serial: the target can never have what the own disk lacks, so the
 // leader steps down.
 func TestLeaderWithAHungDisk(t *testing.T) {
@@ -342,7 +342,7 @@ func TestLeaderHungInline(t *testing.T) {
 }
 
 // A member whose disk hangs cannot make a vote durable: it does not campaign,
-// whether the leader is gone or leadership is handed to it.
+// whether the leader is stopped or leadership is handed to it.
 func TestMemberWithAHungDiskDoesNotCampaign(t *testing.T) {
 	c, disks, log := newHanging(t, true, nil)
 	c.add(0)
@@ -525,7 +525,7 @@ func TestTransferGivenUpByItsCaller(t *testing.T) {
 	c.add(1)
 }
 
-// Everybody asks at once for every member: some succeed, the others hear why not.
+// Everybody asks at once for every member: some succeed, the others get the reason.
 func TestTransfersAtOnce(t *testing.T) {
 	c, _, _ := newHanging(t, true, nil)
 	c.add(0)

@@ -14,7 +14,7 @@ import (
 	"github.com/ringraft/ringraft/netio"
 )
 
-// impostor speaks as a member that is known, and says odd things.
+// impostor connects as a member that is known, and sends odd things.
 type impostor struct {
 	t *testing.T
 	e *Engine
@@ -60,7 +60,7 @@ func (p *impostor) say(m raft.Message, run []byte) {
 }
 
 // Whatever a member says in well-formed frames, nobody panics, nothing of it
-// enters the log, and the member is heard again when it talks sense.
+// enters the log, and the member is followed again when its frames make sense.
 func TestOddFramesOfAMember(t *testing.T) {
 	for _, threads := range []Threads{Fused, Threaded} {
 		t.Run(threads.String(), func(t *testing.T) { oddFrames(t, threads) })

@@ -81,7 +81,7 @@ func TestStartOnATakenPort(t *testing.T) {
 }
 
 // An engine that gave up has left its polling goroutine in a write. Whoever
-// calls it afterwards is told at once.
+// calls it afterwards gets it at once.
 func TestCallsAfterGivingUp(t *testing.T) {
 	for _, slow := range []bool{true, false} {
 		c, disks, _ := newHanging(t, slow, func(b *Builder) { b.GiveUp(700 * time.Millisecond) })

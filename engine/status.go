@@ -12,9 +12,9 @@ type Role uint8
 
 // The roles.
 const (
-	// Follower: it follows a leader, or waits to hear of one.
+	// Follower: it follows a leader, or waits for one.
 	Follower Role = iota
-	// PreCandidate: it has not heard a leader for an election timeout and asks
+	// PreCandidate: it has heard from no leader for an election timeout and asks
 	// whether it could win; no term begins.
 	PreCandidate
 	// Candidate: it asks for votes in a term of its own.
@@ -96,7 +96,7 @@ type Counters struct {
 
 // Status returns a snapshot. It works out the distributions of Stages under a lock
 // that the engine takes, too: for operators and tests, a few times a second. Who
-// leads is cheaper to learn from Leadership.
+// leads is cheaper to get from Leadership.
 func (e *Engine) Status() Status {
 	s := *e.status.Load()
 	s.Applied = e.member.Apply().Applied().Load()
@@ -109,7 +109,7 @@ func (e *Engine) Status() Status {
 	return s
 }
 
-// ResetStages forgets the stage times so far, for a measurement that begins after a
+// ResetStages discards the stage times so far, for a measurement that begins after a
 // warm-up.
 func (e *Engine) ResetStages() { e.timing.reset() }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/member"
 )
 
-// What became of a transfer is told in one line that names the member, and is
+// What became of a transfer is reported in one line that names the member, and is
 // both ErrTransfer and its cause.
 func TestTransferErrorsAreNamed(t *testing.T) {
 	for _, x := range []struct {

@@ -298,7 +298,7 @@ type Stats struct {
 	Waited time.Duration
 }
 
-// Stats tells of the producers first, then of the stages in the order they
+// Stats describes the producers first, then of the stages in the order they
 // were added. A stage that waits long is starved by those before it; producers
 // that wait are held up by the stage with the largest depth. Any goroutine.
 func (p *Pipeline[T]) Stats() []Stats {

@@ -207,7 +207,7 @@ func TestManyDeliversInOrderOfClaims(t *testing.T) {
 	}
 }
 
-var errHandler = errors.New("the disk is gone")
+var errHandler = errors.New("the disk failed")
 
 // However a handler fails, whoever claims, publishes or halts is told, with
 // the stage and the batch, and nobody waits for ever.

@@ -17,8 +17,8 @@ const helloMax = 4 << 10
 type Hello struct {
 	Version     uint32 // of the protocol; wire.Version
 	Cluster     uint64
-	From        uint64 // member that speaks
-	To          uint64 // member that it means to speak to
+	From        uint64 // member that sends it
+	To          uint64 // member that it is meant for
 	Incarnation uint64 // of From: grows with every start of its directory
 	Advertised  string // where clients reach From; "" when they do not
 }

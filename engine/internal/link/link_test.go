@@ -76,7 +76,7 @@ func TestMembersConnect(t *testing.T) {
 	})
 }
 
-// Whoever is not a member of this cluster is told so, in words, and nothing of
+// Whoever is not a member of this cluster is refused in words, and nothing of
 // it is delivered.
 func TestRefusals(t *testing.T) {
 	b := make(bell, 1)

@@ -12,7 +12,7 @@ type Reason uint8
 // Reasons, in the order in which they are looked for.
 const (
 	_            Reason = iota
-	OtherVersion        // it speaks another version of the protocol
+	OtherVersion        // it uses another version of the protocol
 	OtherCluster        // it belongs to another cluster
 	OtherMember         // it looks for another member
 	OwnID               // it has this member's id

@@ -169,9 +169,9 @@ func (m *Member) others() []uint64 {
 }
 
 // Bootstrap appends the first entry of a fresh log, the configuration that
-// the cluster is born with. Nobody may hear of this member before the entry is
-// durable: one that crashes before has founded nothing.
-func (m *Member) Bootstrap(configuration []byte) { m.replica.Found(configuration) }
+// the cluster starts with. This member must not send anything before the entry is
+// durable: if it crashes before that, no cluster was founded.
+func (m *Member) Bootstrap(configuration []byte) { m.replica.Bootstrap(configuration) }
 
 // Begin lets the only voter of a cluster lead at once: there is nobody to wait
 // for.
@@ -182,7 +182,7 @@ func (m *Member) Begin() {
 }
 
 // Poll does everything that can be done at time now, in ns of a monotonic
-// clock. more tells that work is left which nobody else will announce.
+// clock. more reports that work is left which nobody else will announce.
 func (m *Member) Poll(now int64) (worked int, more bool) { return m.replica.Poll(now) }
 
 // Turn does the given parts of one duty cycle at time now.
@@ -195,7 +195,7 @@ func (m *Member) Turn(now int64, parts replica.Part) (worked int) {
 func (m *Member) PollApply() (worked int, more bool) { return m.apply.Poll() }
 
 // ApplyDue reports that PollApply would find something to do. Entries that
-// apply has asked the journal for are nothing yet: the end of their read tells.
+// apply has asked the journal for do not count yet: the end of their read is announced.
 // PollApply's goroutine.
 func (m *Member) ApplyDue() bool {
 	a := m.apply
@@ -215,11 +215,11 @@ func (m *Member) After(now int64) error {
 		m.maintained = t
 		m.maintain(now)
 	}
-	m.transfers.attend(m, now)
+	m.transfers.poll(m, now)
 	return nil
 }
 
-// maintain looks once per tick at what changes rarely, and tells of it.
+// maintain checks once per tick what changes rarely, and reports it.
 func (m *Member) maintain(now int64) {
 	m.watchdog.check(m, now)
 	if full := m.replica.Full(); full != m.full {
@@ -243,8 +243,8 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 	m.cfg.OnRole(role, leader, term)
 }
 
-// Close is the last turn: everything left is answered. After a failure nobody
-// is told that something certainly did not happen which may have. No other
+// Close is the last turn: everything left is answered. After a failure no
+// request is answered as certainly not applied that may have been. No other
 // goroutine may poll any more.
 func (m *Member) Close(failed bool) {
 	m.transfers.close()

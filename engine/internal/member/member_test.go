@@ -169,7 +169,7 @@ func TestWhoDoesNotLeadHandsNothingOver(t *testing.T) {
 	}
 }
 
-// Whoever names a member is not told that it leads when another one does.
+// A transfer to a named member does not succeed when another one leads.
 func TestTransferIsNotClaimedForAnother(t *testing.T) {
 	for _, x := range []struct {
 		named, leader uint64
@@ -197,7 +197,7 @@ func TestAPauseIsNoHang(t *testing.T) {
 	}
 }
 
-// A disk that hangs is told once when it begins and once when it ends, and a
+// A disk that hangs is reported once when it begins and once when it ends, and a
 // member that follows does not campaign in between.
 func TestAHangingDiskIsTold(t *testing.T) {
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
@@ -266,7 +266,7 @@ func TestMembersComeAndGoWhileItRuns(t *testing.T) {
 	g.Disconnect(2)
 	sent := first.sent
 	if g.run(rigElection); first.sent != sent || g.Link(2) != nil {
-		t.Errorf("%d frames were sent to a member that is gone", first.sent-sent)
+		t.Errorf("%d frames were sent to a member that was removed", first.sent-sent)
 	}
 	g.Connect(2)
 	second := g.Link(2).(*rigLink)

@@ -15,7 +15,7 @@ type Job interface {
 	Done()
 }
 
-// readBytes is what one read of the journal takes unless it is told otherwise.
+// readBytes is what one read of the journal takes unless it is configured otherwise.
 const readBytes = 256 << 10
 
 // Read is a Job that reads entries of the journal: for an actor whose member

@@ -162,7 +162,7 @@ func (g *rounds) write(commands int) {
 	}
 }
 
-// follow is one append frame of a leader: checked, stored, journaled, and told
+// follow is one append frame of a leader: checked, stored, journaled, and acknowledged
 // committed by the next.
 func (g *rounds) follow(commands uint32) {
 	term, _ := g.core.Term(g.core.Last())

@@ -12,7 +12,7 @@ import (
 )
 
 // Source is the frame ring of one member's link, in. The connection's loop
-// writes verified frames into Ring; Close tells that no more will come.
+// writes verified frames into Ring; Close marks that no more will come.
 type Source struct {
 	Ring   *ring.Bytes
 	member uint64

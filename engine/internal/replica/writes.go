@@ -26,7 +26,7 @@ type laneInput struct {
 	mark mark
 }
 
-// mark tells up to which position a byte ring's records are no longer needed
+// mark is the position up to which a byte ring's records are no longer needed
 // once stage 1 has stored mutation seq.
 type mark struct{ seq, pos uint64 }
 
