@@ -11,8 +11,11 @@ import (
 var everywhere = []string{""}
 
 // plain are the rooms whose words are the field's. Others follow.
-var plain = []string{"docs/", "engine/internal/raft/", "engine/internal/wire/", "journal/",
-	"ziplist/", "netio/", "internal/"}
+var plain = []string{
+	"docs/", "engine/internal/link/", "engine/internal/member/", "engine/internal/peer/",
+	"engine/internal/pipeline/", "engine/internal/raft/", "engine/internal/replica/",
+	"engine/internal/wire/", "internal/", "journal/", "netio/", "ring/", "ziplist/",
+}
 
 // banned lists expressions that may not be written, what to write instead, and
 // the rooms that are held to it (prefixes of paths). A row with the rooms plain
