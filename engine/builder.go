@@ -151,7 +151,7 @@ func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; retur
 // limit and the election timeout; 0 is never.
 func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
-// Logger gets what the engine has to tell an operator. By default nothing does. It
+// Logger receives messages for the operator. By default nothing does. It
 // must not be nil, and its handler must not block for long: the engine's loops
 // wait for it.
 func (b *Builder) Logger(l *slog.Logger) *Builder { b.logger = l; return b }
@@ -179,10 +179,12 @@ func (b *Builder) check() error {
 	case b.giveUp < 0:
 		return &ConfigError{"give up", fmt.Sprintf("%v; must not be negative", b.giveUp)}
 	case b.giveUp > 0 && b.giveUp < max(b.stallLimit, b.election):
-		return &ConfigError{"give up", fmt.Sprintf("%v must not be shorter than the stall limit of %v",
+		return &ConfigError{"give up", fmt.Sprintf(
+			"%v must not be shorter than the stall limit of %v",
 			b.giveUp, max(b.stallLimit, b.election))}
 	case b.maxCommand < 1 || b.maxCommand > 32<<20:
-		return &ConfigError{"max command", fmt.Sprintf("%d bytes; must be 1 to 32 MiB", b.maxCommand)}
+		return &ConfigError{"max command",
+			fmt.Sprintf("%d bytes; must be 1 to 32 MiB", b.maxCommand)}
 	case b.slots < 2 || b.slots&(b.slots-1) != 0:
 		return &ConfigError{"slots", fmt.Sprintf("%d; must be a power of two, at least 2", b.slots)}
 	}

@@ -54,7 +54,7 @@
 //	8  entries are applied in the order of indices   pipeline.Apply.Poll → StateMachine.Apply
 //	                                                 → Replies.End                         reply 1
 //	   replies go to the lanes that wait for them    pipeline.Lane.complete                reply 2
-//	9  the lane's owner is told and takes them       pipeline.Apply.notify → loopLane.notify,
+//	9  the lane's owner is notified, takes them      pipeline.Apply.notify → loopLane.notify,
 //	                                                 Lane.Next
 //	   a front end puts them in request order        its Env.OnCompletions                 reply 3
 //	   and writes each connection once               netio.Conn.Write
@@ -84,16 +84,16 @@
 //     out.
 //   - With threads fused, steps 3 to 9 are done in one call stack of the network loop,
 //     over as many turns as disks and members take: netio.Loop.answer → Engine.pollLoop →
-//     runner.poll → member.Member.Poll → replica.Replica.Poll, which calls each stage's Poll, and in the end
-//     pipeline.Apply.Poll → pipeline.Apply.notify → the front end's completions. So a
-//     front end answers, and flushes new commands, from within the replica's poll,
-//     which then goes round once more. Only writes to the disk that are not quick have a
-//     goroutine of their own. Threaded, replica and apply have one each; then link.Peer.Send
-//     copies a frame for the loop that owns the connection, and loopLane.notify wakes
-//     the loop that owns the lane.
+//     runner.poll → member.Member.Poll → replica.Replica.Poll. That calls each stage's
+//     Poll, the last of them pipeline.Apply.Poll → pipeline.Apply.notify → the front end's
+//     completions. So a front end answers, and flushes new commands, inside the replica's
+//     poll, which takes them in its next round. Only writes to the disk that are not quick
+//     have a goroutine of their own. With threads threaded, replica and apply have one each.
+//     Then link.Peer.Send copies a frame for the loop that owns the connection, and
+//     loopLane.notify wakes the loop that owns the lane.
 //   - After a start the store is empty. Recovery (Engine.open, journal.Open,
 //     replica.Recovered) hands on terms and indices alone; the entries come back from
-//     disk when apply asks for them, once a leader has said that they are committed:
+//     disk when apply asks for them, once a leader has reported that they are committed:
 //     pipeline.Apply.read → member.journalRead.Fetch → journal.Reader.ReadOn.
 //
 // Two number lines tie it together: sequences count mutations, changes of the log or

@@ -104,7 +104,8 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 	if len(old) >= 256 {
 		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
 	}
-	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries, Replies: cfg.Replies, Notify: cfg.Notify}
+	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries,
+		Replies: cfg.Replies, Notify: cfg.Notify}
 	l := pipeline.NewLane(uint16(len(old)), inner, e.b.maxCommand, e.run.wake, e.clock)
 	table := append(old[:len(old):len(old)], l)
 	e.lanes.table.Store(&table)
@@ -117,8 +118,8 @@ func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 	e.publishStatus()
 }
 
-// Done is closed when the engine has closed, by Close or by itself because it lost
-// its ground; then Err says why.
+// Done is closed when the engine has closed, by Close, or by itself after a failure
+// that Err returns.
 func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
 // Err is why the engine closed itself, or is about to: the journal failed, or could

@@ -74,7 +74,8 @@ type cluster struct {
 
 func newCluster(t testing.TB, n int, tune func(*Builder)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), tune: tune, engines: make([]*Engine, n), sms: make([]*counter, n)}
+	c := &cluster{t: t, dir: t.TempDir(), tune: tune, engines: make([]*Engine, n),
+		sms: make([]*counter, n)}
 	for i, a := range ports(t, n) {
 		c.members = append(c.members, Member{ID: uint64(i + 1), Address: a})
 	}
@@ -93,7 +94,8 @@ func (c *cluster) start(i int) {
 	c.t.Helper()
 	c.sms[i] = &counter{}
 	b := New().ID(uint64(i + 1)).Dir(filepath.Join(c.dir, fmt.Sprint(i+1))).Members(c.members...).
-		StateMachine(c.sms[i]).Advertise(fmt.Sprintf("client-%d", i+1)).MaxCommand(1 << 20).SegmentBytes(4 << 20)
+		StateMachine(c.sms[i]).Advertise(fmt.Sprintf("client-%d", i+1)).
+		MaxCommand(1 << 20).SegmentBytes(4 << 20)
 	if c.tune != nil {
 		c.tune(b)
 	}
@@ -183,7 +185,9 @@ func TestThreeMembers(t *testing.T) {
 	for _, th := range []Threads{Fused, Threaded} {
 		for _, p := range []Pipeline{Parallel, Serial} {
 			t.Run(th.String()+"/"+p.String(), func(t *testing.T) {
-				c := newCluster(t, 3, func(b *Builder) { b.Threads(th).Pipeline(p).Journal(journal.BufferedDsync) })
+				c := newCluster(t, 3, func(b *Builder) {
+					b.Threads(th).Pipeline(p).Journal(journal.BufferedDsync)
+				})
 				const callers, each = 16, 50
 				var wg sync.WaitGroup
 				c.add(0)
@@ -198,7 +202,8 @@ func TestThreeMembers(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				if r, err := e.Read(context.Background(), nil); err != nil || !bytes.Equal(r, number(callers*each)) {
+				if r, err := e.Read(context.Background(), nil); err != nil ||
+					!bytes.Equal(r, number(callers*each)) {
 					t.Fatalf("read %v %v", r, err)
 				}
 				until(t, "all members equal", func() bool {
@@ -240,16 +245,20 @@ func TestFailoverAndCatchUp(t *testing.T) {
 
 func TestStrangersAreRefused(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	_, err := New().ID(1).Dir(filepath.Join(c.dir, "1")).Members(c.members...).StateMachine(&counter{}).Start(context.Background())
+	_, err := New().ID(1).Dir(filepath.Join(c.dir, "1")).Members(c.members...).
+		StateMachine(&counter{}).Start(context.Background())
 	if !errors.Is(err, journal.ErrLocked) {
 		t.Fatalf("a second process on one directory: %v", err)
 	}
-	_, err = New().ID(1).Dir(t.TempDir()).Members(c.members...).StateMachine(&counter{}).Start(context.Background())
+	_, err = New().ID(1).Dir(t.TempDir()).Members(c.members...).
+		StateMachine(&counter{}).Start(context.Background())
 	if err == nil {
 		t.Fatal("a port in use was taken twice")
 	}
 	var bad *ConfigError
-	if _, err := New().ID(7).Dir(t.TempDir()).Members(c.members...).StateMachine(&counter{}).Start(context.Background()); !errors.As(err, &bad) {
+	_, err = New().ID(7).Dir(t.TempDir()).Members(c.members...).
+		StateMachine(&counter{}).Start(context.Background())
+	if !errors.As(err, &bad) {
 		t.Fatalf("an id outside the members: %v", err)
 	}
 }
@@ -267,7 +276,8 @@ func TestCommandsMustFitTheSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	var bad *ConfigError
-	if _, err := b.SegmentBytes(64 << 20).MaxCommand(2 << 20).Start(context.Background()); !errors.As(err, &bad) {
+	_, err = b.SegmentBytes(64 << 20).MaxCommand(2 << 20).Start(context.Background())
+	if !errors.As(err, &bad) {
 		t.Fatalf("%v", err)
 	}
 	if e, err = b.MaxCommand(1 << 20).Start(context.Background()); err != nil {
@@ -283,7 +293,9 @@ func TestCommandsMustFitTheSegments(t *testing.T) {
 func TestTwoSlots(t *testing.T) {
 	for _, th := range []Threads{Fused, Threaded} {
 		t.Run(th.String(), func(t *testing.T) {
-			c := newCluster(t, 3, func(b *Builder) { b.Slots(2).Threads(th).Journal(journal.Memory) })
+			c := newCluster(t, 3, func(b *Builder) {
+				b.Slots(2).Threads(th).Journal(journal.Memory)
+			})
 			c.add(0)
 			e := c.engines[c.leader()]
 			lane, err := e.Lane(LaneConfig{Cells: 1})
@@ -360,8 +372,10 @@ func TestReadsKeepTheirPlace(t *testing.T) {
 	for len(want) > 0 {
 		var done Completion
 		until(t, "a completion", func() (ok bool) { done, ok = lane.Next(); return ok })
-		if got := binary.LittleEndian.Uint64(done.Reply); done.Outcome != Applied || got != want[done.Request] {
-			t.Fatalf("request %d: %v %d, want %d", done.Request, done.Outcome, got, want[done.Request])
+		if got := binary.LittleEndian.Uint64(done.Reply); done.Outcome != Applied ||
+			got != want[done.Request] {
+			t.Fatalf("request %d: %v %d, want %d", done.Request, done.Outcome, got,
+				want[done.Request])
 		}
 		delete(want, done.Request)
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/member"
 )
 
-// tell puts what happened to the member into words for the operator.
-func (e *Engine) tell(ev member.Event) {
+// logEvent logs an event of the member, in words for the operator.
+func (e *Engine) logEvent(ev member.Event) {
 	age := ev.Age.Round(time.Millisecond)
 	hangs := fmt.Sprintf("the disk has not finished a write for %v: ", age)
 	switch ev.Kind {

@@ -27,7 +27,9 @@ func (w *words) Apply(entries []engine.Entry, replies *engine.Replies) {
 func (w *words) Read(query, dst []byte) []byte { return append(dst, w.line...) }
 
 // propose finds the leader, starting with the member named first.
-func propose(ctx context.Context, members map[uint64]*engine.Engine, at uint64, cmd []byte) ([]byte, error) {
+func propose(
+	ctx context.Context, members map[uint64]*engine.Engine, at uint64, cmd []byte,
+) ([]byte, error) {
 	for {
 		if err := members[at].Ready(ctx); err != nil { // waits until this member knows a leader
 			return nil, err
@@ -60,7 +62,8 @@ func ExampleEngine_Propose() {
 
 	members := make(map[uint64]*engine.Engine)
 	for _, m := range list {
-		e, err := engine.New().ID(m.ID).Members(list...).Advertise(fmt.Sprint("client port of ", m.ID)).
+		e, err := engine.New().ID(m.ID).Members(list...).
+			Advertise(fmt.Sprint("client port of ", m.ID)).
 			Journal(journal.Memory).StateMachine(&words{}).Start(ctx)
 		if err != nil {
 			log.Fatal(err)

@@ -24,7 +24,9 @@ func (m *longest) Apply(entries []engine.Entry, replies *engine.Replies) {
 	}
 }
 
-func (m *longest) Read(query, dst []byte) []byte { return append(append(dst, query...), m.value...) }
+func (m *longest) Read(query, dst []byte) []byte {
+	return append(append(dst, query...), m.value...)
+}
 
 // Many requests under way at once, by one goroutine.
 func ExampleLane() {

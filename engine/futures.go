@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// futures is the blocking road, Propose and Read, over one shared lane. A
-// lock makes its callers one owner; the apply goroutine hands results over
-// from Notify.
+// futures implements the blocking calls, Propose and Read, over one shared lane.
+// Its lock makes the callers one owner. Results are handed over by a goroutine
+// that Notify wakes.
 type futures struct {
 	e    *Engine
 	mu   sync.Mutex
@@ -72,7 +72,7 @@ func (f *futures) deliver() {
 	f.lane.Release()
 }
 
-// closeAll answers what the last turn could not: the engine is gone.
+// closeAll answers what the last turn could not: the engine is closed.
 func (f *futures) closeAll() {
 	f.deliver()
 	f.mu.Lock()
@@ -86,7 +86,8 @@ func (f *futures) closeAll() {
 }
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
-	if f.e.lifecycle.stopping.Load() { // the lane may stay open for ever: an engine that gave up has left it to a write
+	// the lane may stay open for ever: an engine that gave up has left it to a write
+	if f.e.lifecycle.stopping.Load() {
 		return nil, f.e.failed(NotApplied, ReasonClosing)
 	}
 	ch := make(chan result, 1)

@@ -14,7 +14,8 @@ type HangError struct {
 
 // Error names the directory and the age.
 func (e *HangError) Error() string {
-	return fmt.Sprintf("a write to %s has not returned for %v: the disk hangs", e.Dir, e.Age.Round(time.Millisecond))
+	return fmt.Sprintf("a write to %s has not returned for %v: the disk hangs",
+		e.Dir, e.Age.Round(time.Millisecond))
 }
 
 // watchHang gives up on a disk that hangs for too long. It runs beside the
@@ -25,8 +26,8 @@ func (e *Engine) watchHang() {
 	}
 }
 
-// hangs reports that the polling goroutine, told to stop, has to be given up:
-// it may be the one that writes. It has a second to say its last.
+// hangs reports that the polling goroutine, asked to stop, has to be given up:
+// it may be the one that writes. It has at least a second for its last turn.
 func (e *Engine) hangs(waited time.Duration) bool {
 	limit := e.b.giveUp
 	if limit == 0 {

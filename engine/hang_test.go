@@ -131,7 +131,9 @@ func (p page) Handle(_ context.Context, r slog.Record) error {
 }
 
 // newHanging is a cluster of three whose disks can hang.
-func newHanging(t *testing.T, slow bool, tune func(*Builder)) (c *cluster, disks map[uint64]*hangingDisk, log *diary) {
+func newHanging(t *testing.T, slow bool, tune func(*Builder)) (
+	c *cluster, disks map[uint64]*hangingDisk, log *diary,
+) {
 	t.Helper()
 	disks, log = map[uint64]*hangingDisk{}, &diary{lines: map[uint64][]string{}}
 	for id := range uint64(3) {
@@ -172,7 +174,8 @@ func (y *tally) check(t *testing.T, sum uint64) {
 	if a, u := y.applied.Load(), y.unknown.Load(); sum < a || sum > a+u {
 		t.Errorf("sum %d: %d applied, %d unknown, %d certainly not", sum, a, u, y.not.Load())
 	}
-	t.Logf("%d applied, %d unknown, %d certainly not; sum %d", y.applied.Load(), y.unknown.Load(), y.not.Load(), sum)
+	t.Logf("%d applied, %d unknown, %d certainly not; sum %d", y.applied.Load(), y.unknown.Load(),
+		y.not.Load(), sum)
 }
 
 // load proposes ones through one engine until stop is closed.
@@ -223,7 +226,7 @@ func (c *cluster) equal(sum uint64) {
 }
 
 // The leader's disk hangs under load: another member leads soon, writes go on
-// there, nobody is told anything false, and the return of the disk disturbs no
+// there, no answer is false, and the return of the disk disturbs no
 // one. Serial: the target can never have what the own disk lacks, so the
 // leader steps down.
 func TestLeaderWithAHungDisk(t *testing.T) {
@@ -254,14 +257,16 @@ func TestLeaderWithAHungDisk(t *testing.T) {
 			c.engines[old] = nil // add asks for the leader: not this one
 			c.add(1)
 			y.applied.Add(1)
-			t.Logf("another member leads after %v, a write is acknowledged after %v", led, time.Since(start))
+			t.Logf("another member leads after %v, a write is acknowledged after %v", led,
+				time.Since(start))
 			if time.Since(start) > 3*time.Second {
 				t.Error("writes took more than 3 s to resume")
 			}
 			wg.Wait() // answered by a leader deposed, with its disk still hanging
 			close(stop)
 			c.engines[old] = e
-			if s := e.Status(); s.Role == Leader || s.WriteAge < 200*time.Millisecond || s.Counters.StallTransfers != 1 {
+			if s := e.Status(); s.Role == Leader || s.WriteAge < 200*time.Millisecond ||
+				s.Counters.StallTransfers != 1 {
 				t.Errorf("%v, age %v, %d transfers", s.Role, s.WriteAge, s.Counters.StallTransfers)
 			}
 			if !log.has(id, "the disk has not finished a write for") || !log.has(id, x.says) {
@@ -269,7 +274,8 @@ func TestLeaderWithAHungDisk(t *testing.T) {
 			}
 			term := c.engines[c.leader()].Status().Term
 			disks[id].release()
-			until(t, "the disk to be said to be back", func() bool { return log.has(id, "the disk writes again") })
+			until(t, "the log to report the disk's return",
+				func() bool { return log.has(id, "the disk writes again") })
 			sum := c.add(1)
 			y.applied.Add(1)
 			c.equal(sum)
@@ -317,7 +323,8 @@ func TestLeaderHungInline(t *testing.T) {
 	c.engines[old] = nil
 	c.add(1)
 	y.applied.Add(1)
-	t.Logf("another member leads after %v, a write is acknowledged after %v", led, time.Since(start))
+	t.Logf("another member leads after %v, a write is acknowledged after %v", led,
+		time.Since(start))
 	if time.Since(start) > 3*time.Second {
 		t.Error("writes took more than 3 s to resume")
 	}
@@ -326,7 +333,7 @@ func TestLeaderHungInline(t *testing.T) {
 		t.Error("its polling goroutine runs, though the write that hangs is done inline")
 	}
 	disks[id].release()
-	until(t, "the old leader to find itself deposed", func() bool { return e.Status().Role != Leader })
+	until(t, "the old leader to step down", func() bool { return e.Status().Role != Leader })
 	wg.Wait()
 	sum := c.add(1)
 	y.applied.Add(1)
@@ -335,7 +342,7 @@ func TestLeaderHungInline(t *testing.T) {
 }
 
 // A member whose disk hangs cannot make a vote durable: it does not campaign,
-// whether the leader is gone or leadership is handed to it.
+// whether the leader is stopped or leadership is handed to it.
 func TestMemberWithAHungDiskDoesNotCampaign(t *testing.T) {
 	c, disks, log := newHanging(t, true, nil)
 	c.add(0)
@@ -348,7 +355,8 @@ func TestMemberWithAHungDiskDoesNotCampaign(t *testing.T) {
 	until(t, "the member to notice", func() bool { return log.has(id, "no campaigns meanwhile") })
 	var failed *TransferError
 	err := c.engines[lead].Transfer(context.Background(), id)
-	if !errors.Is(err, ErrTransfer) || !errors.Is(err, ErrNotTaken) || !errors.As(err, &failed) || failed.To != id {
+	if !errors.Is(err, ErrTransfer) || !errors.Is(err, ErrNotTaken) || !errors.As(err, &failed) ||
+		failed.To != id {
 		t.Fatalf("handing leadership to it: %v", err)
 	}
 	if sum++; c.add(1) != sum { // and the old leader leads on
@@ -358,11 +366,13 @@ func TestMemberWithAHungDiskDoesNotCampaign(t *testing.T) {
 	// The third member asks several times in vain: it needs the hung one's vote. No term is raised.
 	term := c.engines[g].Status().Term
 	asked := log.count(uint64(g+1), "role=pre-candidate")
-	until(t, "campaigns", func() bool { return log.count(uint64(g+1), "role=pre-candidate") > asked+3 })
+	until(t, "campaigns",
+		func() bool { return log.count(uint64(g+1), "role=pre-candidate") > asked+3 })
 	if now := c.engines[g].Status().Term; now != term {
 		t.Errorf("vain campaigns brought term %d after %d", now, term)
 	}
-	if log.has(id, "role=pre-candidate") && !campaignedBefore(log, id) || c.engines[f].Status().Role != Follower {
+	if log.has(id, "role=pre-candidate") && !campaignedBefore(log, id) ||
+		c.engines[f].Status().Role != Follower {
 		t.Fatalf("it campaigned: %q", log.lines[id])
 	}
 	disks[id].release()
@@ -391,9 +401,12 @@ func TestGivesUpOnAHungDisk(t *testing.T) {
 		name    string
 		slow    bool // the writer hangs; else the polling goroutine itself
 		threads Threads
-	}{{"writer", true, Fused}, {"inline", false, Fused}, {"writer, threaded", true, Threaded}, {"inline, threaded", false, Threaded}} {
+	}{{"writer", true, Fused}, {"inline", false, Fused}, {"writer, threaded", true, Threaded},
+		{"inline, threaded", false, Threaded}} {
 		t.Run(x.name, func(t *testing.T) {
-			c, disks, _ := newHanging(t, x.slow, func(b *Builder) { b.GiveUp(700 * time.Millisecond).Threads(x.threads) })
+			c, disks, _ := newHanging(t, x.slow, func(b *Builder) {
+				b.GiveUp(700 * time.Millisecond).Threads(x.threads)
+			})
 			c.add(0)
 			old := c.leader()
 			e := c.engines[old]
@@ -410,8 +423,9 @@ func TestGivesUpOnAHungDisk(t *testing.T) {
 			}
 			took := time.Since(start)
 			var hang *HangError
-			if !errors.As(e.Err(), &hang) || hang.Dir != e.b.dir || hang.Age < 700*time.Millisecond ||
-				!strings.Contains(e.Err().Error(), e.b.dir) || strings.Contains(e.Err().Error(), "\n") {
+			if !errors.As(e.Err(), &hang) || hang.Dir != e.b.dir ||
+				hang.Age < 700*time.Millisecond || !strings.Contains(e.Err().Error(), e.b.dir) ||
+				strings.Contains(e.Err().Error(), "\n") {
 				t.Fatalf("%v", e.Err())
 			}
 			if err := e.Close(); !errors.As(err, &hang) || took > 4*time.Second {
@@ -442,12 +456,14 @@ func TestTransferAnswers(t *testing.T) {
 		to    uint64
 		cause error
 	}{{9, ErrNotMember}, {uint64(lead + 1), ErrLeadsAlready}} {
-		if err := e.Transfer(ctx, x.to); !errors.Is(err, ErrTransfer) || !errors.Is(err, x.cause) || strings.Contains(err.Error(), "\n") {
+		if err := e.Transfer(ctx, x.to); !errors.Is(err, ErrTransfer) || !errors.Is(err, x.cause) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("to %d: %v", x.to, err)
 		}
 	}
 	var who *Error
-	if err := c.engines[(lead+1)%3].Transfer(ctx, 0); !errors.Is(err, ErrNotLeader) || !errors.As(err, &who) || who.Leader != uint64(lead+1) {
+	if err := c.engines[(lead+1)%3].Transfer(ctx, 0); !errors.Is(err, ErrNotLeader) ||
+		!errors.As(err, &who) || who.Leader != uint64(lead+1) {
 		t.Errorf("from a follower: %v", err)
 	}
 	dead := (lead + 1) % 3
@@ -482,10 +498,12 @@ func TestTransferGivenUpByItsCaller(t *testing.T) {
 	c, _, _ := newHanging(t, true, nil)
 	c.add(0)
 	over := func(err error) bool {
-		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTransfer) || errors.Is(err, ErrNotLeader)
+		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrTransfer) ||
+			errors.Is(err, ErrNotLeader)
 	}
 	for i := range 40 {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%12)*100*time.Microsecond)
+		ctx, cancel := context.WithTimeout(context.Background(),
+			time.Duration(i%12)*100*time.Microsecond)
 		err := c.engines[c.leader()].Transfer(ctx, 0)
 		cancel()
 		if err != nil && !over(err) {
@@ -507,7 +525,7 @@ func TestTransferGivenUpByItsCaller(t *testing.T) {
 	c.add(1)
 }
 
-// Everybody asks at once for every member: some succeed, the others hear why not.
+// Everybody asks at once for every member: some succeed, the others get the reason.
 func TestTransfersAtOnce(t *testing.T) {
 	c, _, _ := newHanging(t, true, nil)
 	c.add(0)

@@ -49,7 +49,7 @@ type LaneConfig struct {
 	// batch of them, and may be nil. The goroutine that applies commands calls it,
 	// so it must not block, nor call what must not be called from a StateMachine.
 	// With threads fused that goroutine is the network loop: when the loop owns
-	// the lane, Notify may call the lane's methods; otherwise it tells the owner,
+	// the lane, Notify may call the lane's methods; otherwise it notifies the owner,
 	// for example by a send to a channel that does not wait.
 	Notify func()
 }

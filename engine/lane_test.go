@@ -40,11 +40,14 @@ type noTiming struct{}
 func (noTiming) Applied(int64) {}
 
 func newLanePath(sm StateMachine) *lanePath {
-	p := &lanePath{next: 1, store: ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 1 << 20}, 1)}
-	p.inner = pipeline.NewLane(0, pipeline.LaneConfig{Cells: 1024, Bytes: 1, Queries: 256 << 10, Replies: 256 << 10}, 1<<10, func() {}, func() int64 { return 1 })
+	store := ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 1 << 20}, 1)
+	p := &lanePath{next: 1, store: store}
+	cfg := pipeline.LaneConfig{Cells: 1024, Bytes: 1, Queries: 256 << 10, Replies: 256 << 10}
+	p.inner = pipeline.NewLane(0, cfg, 1<<10, func() {}, func() int64 { return 1 })
 	p.lane = &Lane{p.inner}
 	table := []*pipeline.Lane{p.inner}
-	p.apply = pipeline.NewApply(p.store, machine{sm}, func() []*pipeline.Lane { return table }, nil, noTiming{})
+	lanes := func() []*pipeline.Lane { return table }
+	p.apply = pipeline.NewApply(p.store, machine{sm}, lanes, nil, noTiming{})
 	p.notices = p.apply.Notices()
 	return p
 }
@@ -115,8 +118,8 @@ func TestALaneAllocatesNothing(t *testing.T) {
 
 // Conversions between the two are changes of type only.
 func TestNumbersAreThoseInside(t *testing.T) {
-	for role, inside := range map[Role]raft.Role{Follower: raft.Follower, PreCandidate: raft.PreCandidate,
-		Candidate: raft.Candidate, Leader: raft.Leader} {
+	for role, inside := range map[Role]raft.Role{Follower: raft.Follower,
+		PreCandidate: raft.PreCandidate, Candidate: raft.Candidate, Leader: raft.Leader} {
 		if raft.Role(role) != inside {
 			t.Errorf("%v is %v inside", role, inside)
 		}

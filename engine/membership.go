@@ -25,10 +25,10 @@ type membership struct {
 	voters  []Member
 }
 
-// found makes the first membership of a cluster. All founding members must be
-// told the same list: the cluster's id is derived from it, so members of
-// different lists refuse each other.
-func found(cluster uint64, members []Member) membership {
+// newMembership returns the first membership of a cluster. All founding members
+// must be given the same list: the cluster's id is derived from it, so members
+// with different lists refuse each other.
+func newMembership(cluster uint64, members []Member) membership {
 	m := membership{cluster: cluster, voters: slices.Clone(members)}
 	slices.SortFunc(m.voters, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 	if m.cluster == 0 {

@@ -18,15 +18,17 @@ const threadedLoops = 2
 
 // newPeers is the table of the other members, still empty.
 func (e *Engine) newPeers() *link.Peers {
-	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
-		Advertised: e.b.advertise, CommandMax: e.b.maxCommand, Across: e.b.threads == Threaded,
+	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster,
+		Incarnation: e.recovery.Incarnation, Advertised: e.b.advertise,
+		CommandMax: e.b.maxCommand, Across: e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
 		Deliver: func(s *replica.Source) { e.member.Replica().AddSource(s) }})
 }
 
 // listen opens the sockets and starts polling.
 func (e *Engine) listen(ctx context.Context) error {
-	cfg := netio.Config{Loops: 1, Logger: e.log, OutboundMax: max(8<<20, 2*link.GrantBytes(e.b.maxCommand))}
+	cfg := netio.Config{Loops: 1, Logger: e.log,
+		OutboundMax: max(8<<20, 2*link.GrantBytes(e.b.maxCommand))}
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}
@@ -93,7 +95,8 @@ func (e *Engine) openFronts() error {
 				return err
 			}
 			e.services.lanes[k] = append(e.services.lanes[k], ll)
-			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k, completions: &ll.deliver, tick: &ll.tick})
+			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k,
+				completions: &ll.deliver, tick: &ll.tick})
 		}
 		e.services.fronts[i].perLoop = perLoop
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/ringraft/ringraft/netio"
 )
 
-// impostor speaks as a member that is known, and says odd things.
+// impostor connects as a member that is known, and sends odd things.
 type impostor struct {
 	t *testing.T
 	e *Engine
@@ -60,7 +60,7 @@ func (p *impostor) say(m raft.Message, run []byte) {
 }
 
 // Whatever a member says in well-formed frames, nobody panics, nothing of it
-// enters the log, and the member is heard again when it talks sense.
+// enters the log, and the member is followed again when its frames make sense.
 func TestOddFramesOfAMember(t *testing.T) {
 	for _, threads := range []Threads{Fused, Threaded} {
 		t.Run(threads.String(), func(t *testing.T) { oddFrames(t, threads) })
@@ -69,7 +69,8 @@ func TestOddFramesOfAMember(t *testing.T) {
 
 func oddFrames(t *testing.T, threads Threads) {
 	a := ports(t, 3)
-	e, err := New().Dir(t.TempDir()).Members(Member{1, a[0]}, Member{2, a[1]}, Member{3, a[2]}).StateMachine(&counter{}).
+	e, err := New().Dir(t.TempDir()).StateMachine(&counter{}).
+		Members(Member{1, a[0]}, Member{2, a[1]}, Member{3, a[2]}).
 		Threads(threads).Start(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +81,8 @@ func oddFrames(t *testing.T, threads Threads) {
 		}
 	})
 	p := &impostor{t: t, e: e}
-	hello := &wire.Hello{Version: wire.Version, Cluster: e.Status().Cluster, From: 2, To: 1, Incarnation: 7}
+	hello := &wire.Hello{Version: wire.Version, Cluster: e.Status().Cluster, From: 2, To: 1,
+		Incarnation: 7}
 	p.dial(hello)
 	first := p.c
 	p.dial(hello) // once more: the connection before is over
@@ -99,7 +101,8 @@ func oddFrames(t *testing.T, threads Threads) {
 	}
 	command := record.Entry{Data: number(1)}
 	beat := raft.Message{Type: raft.Heartbeat, From: 2, To: 1, Term: 2}
-	app := raft.Message{Type: raft.Append, From: 2, To: 1, Term: 2, PrevIndex: 1, PrevTerm: 1, EntryTerm: 2, Count: 1}
+	app := raft.Message{Type: raft.Append, From: 2, To: 1, Term: 2, PrevIndex: 1, PrevTerm: 1,
+		EntryTerm: 2, Count: 1}
 	with := func(m raft.Message, change func(m *raft.Message)) raft.Message { change(&m); return m }
 	p.say(beat, nil)
 	until(t, "the member to be followed", func() bool { return e.Status().Leader == 2 })
@@ -125,7 +128,8 @@ func oddFrames(t *testing.T, threads Threads) {
 	} {
 		p.say(x.m, x.run)
 		bad++
-		until(t, "the frame to be refused", func() bool { return e.Status().Counters.BadFrames == bad })
+		until(t, "the frame to be refused",
+			func() bool { return e.Status().Counters.BadFrames == bad })
 	}
 	const top = ^uint64(0)
 	for _, m := range []raft.Message{ // well-formed, and against all sense: the core drops them
@@ -137,7 +141,8 @@ func oddFrames(t *testing.T, threads Threads) {
 		with(beat, func(m *raft.Message) { m.Type = 0 }),
 		with(beat, func(m *raft.Message) { m.Type = 200 }),
 		{Type: raft.AppendAck, From: 2, To: 1, Term: 2, Match: 1 << 61},
-		{Type: raft.AppendAck, From: 2, To: 1, Term: 2, Reject: true, PrevIndex: 1 << 61, HintIndex: 1 << 60},
+		{Type: raft.AppendAck, From: 2, To: 1, Term: 2, Reject: true, PrevIndex: 1 << 61,
+			HintIndex: 1 << 60},
 		{Type: raft.HeartbeatAck, From: 2, To: 1, Term: 2, Round: 1 << 61},
 		{Type: raft.PreVoteAck, From: 2, To: 1, Term: 1 << 61, Round: 1},
 		{Type: raft.VoteAck, From: 2, To: 1, Term: 2, LastResort: true},
@@ -146,7 +151,8 @@ func oddFrames(t *testing.T, threads Threads) {
 	}
 	p.say(app, run(2, 2, command))
 	until(t, "the entry after all that", func() bool { return e.Status().Last == 2 })
-	if s := e.Status(); s.Leader != 2 || s.Term != 2 || s.Commit != 1 && s.Commit != 0 || s.Counters.BadFrames != bad {
+	if s := e.Status(); s.Leader != 2 || s.Term != 2 || s.Commit != 1 && s.Commit != 0 ||
+		s.Counters.BadFrames != bad {
 		t.Fatalf("%+v", s)
 	}
 	p.say(with(beat, func(m *raft.Message) { m.Commit = 2 }), nil)

@@ -16,14 +16,14 @@ import (
 // frame of an actor's, or a batch of a lane's.
 const runBytes = 300 << 10
 
-// open recovers the journal and settles who the members are: what the
-// directory says, or, for a fresh one, what the builder was told.
+// open recovers the journal and decides who the members are: those that the
+// directory records, or, in a fresh one, those that the builder was given.
 func (e *Engine) open() error {
-	told := e.b.members
-	if len(told) == 0 {
-		told = []Member{{ID: e.b.id, Address: e.b.listen}}
+	given := e.b.members
+	if len(given) == 0 {
+		given = []Member{{ID: e.b.id, Address: e.b.listen}}
 	}
-	e.membership = found(e.b.cluster, told)
+	e.membership = newMembership(e.b.cluster, given)
 	identity := journal.Identity{Cluster: e.membership.cluster, Replica: e.b.id}
 	if e.b.mode != journal.Memory {
 		known, ok, err := journal.ReadIdentity(e.b.dir)
@@ -35,7 +35,8 @@ func (e *Engine) open() error {
 		}
 	}
 	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
-		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
+		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), Damaged: true,
+		HangMax: e.b.giveUp, FS: e.b.files})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -46,21 +47,23 @@ func (e *Engine) open() error {
 	return nil
 }
 
-// adopt checks what was recovered against what the builder was told.
+// adopt checks what was recovered against what the builder was given.
 func (e *Engine) adopt() error {
 	rec := &e.recovery
 	if most := e.b.maxCommand + runBytes; most > e.journal.Largest() {
-		return &ConfigError{"max command", fmt.Sprintf("%d bytes; with what is written beside it, it does not fit "+
-			"a segment of the journal in %s, which takes %d", e.b.maxCommand, e.b.dir, e.journal.Largest())}
+		return &ConfigError{"max command", fmt.Sprintf(
+			"%d bytes; with what is written beside it, it does not fit "+
+				"a segment of the journal in %s, which takes %d",
+			e.b.maxCommand, e.b.dir, e.journal.Largest())}
 	}
 	if rec.Fresh {
 		return nil
 	}
-	told, err := e.membership, error(nil)
+	given, err := e.membership, error(nil)
 	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 	}
-	if len(e.b.members) > 0 && told.cluster != e.membership.cluster {
+	if len(e.b.members) > 0 && given.cluster != e.membership.cluster {
 		e.log.Warn("the data directory's own membership is used; the members given are ignored",
 			"dir", e.b.dir, "members", e.membership.voters)
 	}
@@ -73,15 +76,15 @@ func (e *Engine) adopt() error {
 	return e.journal.SetMetadata(rec.Metadata)
 }
 
-// refuseAlone says why a member without others does not start: nobody can say
-// what its journal has lost.
+// refuseAlone returns why a member without others does not start: there is no
+// copy of what its journal has lost.
 func refuseAlone(dir string, rec *journal.Recovery) error {
 	switch {
 	case len(rec.Lost) > 0:
 		return &journal.DamageError{Dir: dir, Ranges: rec.Lost}
 	case rec.Damaged:
-		return fmt.Errorf("%s: the journal lacks entries that were committed, and there is no other "+
-			"member to say what they were; restore the directory from a copy", dir)
+		return fmt.Errorf("%s: the journal lacks entries that were committed, and there is "+
+			"no other member to say what they were; restore the directory from a copy", dir)
 	case rec.Probation:
 		return fmt.Errorf("%s: the last batch of the journal has rotted, and there is no other "+
 			"member to say what stood in it; restore the directory from a copy", dir)
@@ -89,12 +92,14 @@ func refuseAlone(dir string, rec *journal.Recovery) error {
 	return nil
 }
 
-// reportDamage tells the operator what the journal has lost.
+// reportDamage logs what the journal has lost.
 func (e *Engine) reportDamage() {
 	rec, dir := &e.recovery, e.b.dir
 	for _, lost := range rec.Lost {
-		e.log.Error("the journal is damaged: the vote decides no election until a leader has filled it in",
-			"dir", dir, "entries", lost.Entries(), "file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
+		e.log.Error("the journal is damaged: "+
+			"the vote decides no election until a leader has filled it in",
+			"dir", dir, "entries", lost.Entries(),
+			"file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
 	}
 	switch {
 	case rec.Probation:
@@ -111,12 +116,15 @@ func (e *Engine) assemble() error {
 	e.run.init(e)
 	e.peers = e.newPeers()
 	m, err := member.Build(member.Config{
-		ID: e.b.id, Members: e.membership.configuration(1), Seed: uint64(time.Now().UnixNano()) ^ e.b.id<<48,
+		ID: e.b.id, Members: e.membership.configuration(1),
+		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots},
-		Journal: e.journal, Machine: machine{e.b.machine}, Lanes: e.lanes.all, Link: e.newLink, Start: e.startJob,
-		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec, Background: new(ziplist.Pace).Take},
-		Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
-		OnRole: e.roleChanged, OnConfig: decodeConfiguration, OnEvent: e.tell, Timing: e.timing, Clock: e.clock,
+		Journal: e.journal, Machine: machine{e.b.machine}, Lanes: e.lanes.all, Link: e.newLink,
+		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
+		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
+			Background: new(ziplist.Pace).Take},
+		OnRole: e.roleChanged, OnConfig: decodeConfiguration, OnEvent: e.logEvent,
+		Timing: e.timing, Clock: e.clock,
 	}, &e.recovery)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)

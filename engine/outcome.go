@@ -61,7 +61,7 @@ const (
 	// place. NotApplied.
 	ReasonSuperseded
 	// ReasonLeadershipLost: the command was in the log when this member ceased to
-	// lead, and what became of it was not learnt in time. Unknown.
+	// lead, and its result was not known in time. Unknown.
 	ReasonLeadershipLost
 	// ReasonJournalFailed: the journal failed and the engine closes itself;
 	// Engine.Err says what happened. NotApplied, or Unknown for what was in the

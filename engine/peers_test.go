@@ -13,7 +13,7 @@ func inLoop(t *testing.T, e *Engine, f func()) {
 }
 
 // The way to a member is unmade and made again while the cluster serves: the
-// member hears nothing meanwhile, and has everything afterwards.
+// member receives nothing meanwhile, and has everything afterwards.
 func TestAMemberIsDisconnectedAndConnectedAgain(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	c.add(1)

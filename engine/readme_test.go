@@ -28,7 +28,8 @@ func TestReadmeShowsExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		examples += string(b) + strings.ReplaceAll(string(b), "\n\t", "\n") // and what stands in a function
+		// and what stands in a function
+		examples += string(b) + strings.ReplaceAll(string(b), "\n\t", "\n")
 	}
 	blocks := strings.Split(section, "```go\n")[1:]
 	for _, b := range blocks {

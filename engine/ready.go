@@ -19,8 +19,8 @@ type readiness struct {
 //
 //   - this member leads and an entry of its term is committed, so that it holds
 //     everything ever committed, and answers Propose and Read; or
-//   - this member follows a leader of its term that it has heard, and has not given
-//     up since, as it does after one to two election timeouts without a word.
+//   - this member follows a leader of its term that has contacted it, and has not given
+//     up since, as it does after one to two election timeouts without a message.
 //
 // Leadership says which, and who leads. Nil means that it was so during the call:
 // leadership may be lost at any time after, so the errors of Propose and Read still

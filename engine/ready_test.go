@@ -44,7 +44,8 @@ func TestReady(t *testing.T) {
 			if err := e.Ready(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if r, err := e.Propose(ctx, number(7)); err != nil || binary.LittleEndian.Uint64(r) != 7 {
+			if r, err := e.Propose(ctx, number(7)); err != nil ||
+				binary.LittleEndian.Uint64(r) != 7 {
 				t.Fatal(r, err)
 			}
 			if r, err := e.Read(ctx, nil); err != nil || binary.LittleEndian.Uint64(r) != 7 {
@@ -99,8 +100,8 @@ func TestReadyWaits(t *testing.T) {
 // committed what it has not seen committed yet.
 func TestALeaderIsReadyAtItsFirstCommit(t *testing.T) {
 	core, err := raft.New(raft.Options{ID: 1, Config: raft.Configuration{Voters: []uint64{1, 2, 3}},
-		Hard: raft.Hard{Term: 1}, First: 1, Last: 4, Runs: []raft.TermRun{{First: 1, Term: 1}}, Commit: 2,
-		HeartbeatTicks: 1, ElectionTicks: 10})
+		Hard: raft.Hard{Term: 1}, First: 1, Last: 4, Runs: []raft.TermRun{{First: 1, Term: 1}},
+		Commit: 2, HeartbeatTicks: 1, ElectionTicks: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 //	          move bytes
 //
 // A wake-up costs nothing unless the other side sleeps: signal says that
-// there is something to look at, asleep that somebody must be told.
+// there is something to poll, asleep that the poller must be woken.
 type runner struct {
 	e       *Engine
 	fused   bool
@@ -148,7 +148,7 @@ func (r *runner) applyDue() bool {
 	return r.stopped.Load() || r.e.member.ApplyDue()
 }
 
-// wakeIfWaiting tells the replica that apply made room or progress.
+// wakeIfWaiting notifies the replica that apply made room or progress.
 func (r *runner) wakeIfWaiting() {
 	if r.e.member.Replica().Blocked() {
 		r.wake()

@@ -20,7 +20,8 @@ func TestALateWakeUpDoesNotLoseTheNext(t *testing.T) {
 		r.replica.Park(func() bool { return r.sleepOver() })
 		close(woken)
 	}()
-	until(t, "the late waker to find it asleep", func() bool { return r.asleep.CompareAndSwap(true, false) })
+	until(t, "the late waker to find it asleep",
+		func() bool { return r.asleep.CompareAndSwap(true, false) })
 	until(t, "the replica to come out of its sleep", func() bool {
 		r.replica.Unpark()
 		select {

@@ -80,9 +80,11 @@ func TestOneAtATimeNeverStalls(t *testing.T) {
 					_ = pprof.Lookup("goroutine").WriteTo(&b, 1) // to explain the failure
 					for _, x := range c.engines {
 						s := x.Status()
-						t.Logf("%v leader %d term %d last %d durable %d commit %d applied %d %+v", s.Role, s.Leader, s.Term, s.Last,
-							s.Durable, s.Commit, s.Applied, s.Members)
-						t.Logf("waiting %v ready %d stored %d", x.member.Apply().Waiting(), x.member.Apply().Ready().Load(), x.member.Apply().Applied().Load())
+						t.Logf("%v leader %d term %d last %d durable %d commit %d applied %d %+v",
+							s.Role, s.Leader, s.Term, s.Last, s.Durable, s.Commit, s.Applied,
+							s.Members)
+						t.Logf("waiting %v ready %d stored %d", x.member.Apply().Waiting(),
+							x.member.Apply().Ready().Load(), x.member.Apply().Applied().Load())
 					}
 					t.Fatalf("stalled after %d\n%s", d, b.String())
 				}

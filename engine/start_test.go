@@ -30,7 +30,8 @@ func TestStartTooLate(t *testing.T) {
 			before := goroutines()
 			dir, address := t.TempDir(), ports(t, 1)[0]
 			b := func() *Builder {
-				return New().Dir(dir).Members(Member{ID: 1, Address: address}).StateMachine(&counter{}).Threads(threads)
+				return New().Dir(dir).Members(Member{ID: 1, Address: address}).
+					StateMachine(&counter{}).Threads(threads)
 			}
 			late, cancel := context.WithCancel(context.Background())
 			cancel()
@@ -61,7 +62,8 @@ func TestStartTooLate(t *testing.T) {
 
 // A start that finds its port taken leaves nothing behind either.
 func TestStartOnATakenPort(t *testing.T) {
-	taken, err := New().Dir(t.TempDir()).Listen("127.0.0.1:0").StateMachine(&counter{}).Start(context.Background())
+	taken, err := New().Dir(t.TempDir()).Listen("127.0.0.1:0").
+		StateMachine(&counter{}).Start(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,9 @@ func TestStartOnATakenPort(t *testing.T) {
 	address := taken.net.Addr(0).String()
 	before := goroutines()
 	for range 3 {
-		if _, err := New().Dir(t.TempDir()).Listen(address).StateMachine(&counter{}).Start(context.Background()); err == nil {
+		_, err = New().Dir(t.TempDir()).Listen(address).
+			StateMachine(&counter{}).Start(context.Background())
+		if err == nil {
 			t.Fatal("two engines on one port")
 		}
 	}
@@ -77,7 +81,7 @@ func TestStartOnATakenPort(t *testing.T) {
 }
 
 // An engine that gave up has left its polling goroutine in a write. Whoever
-// calls it afterwards is told at once.
+// calls it afterwards gets it at once.
 func TestCallsAfterGivingUp(t *testing.T) {
 	for _, slow := range []bool{true, false} {
 		c, disks, _ := newHanging(t, slow, func(b *Builder) { b.GiveUp(700 * time.Millisecond) })
@@ -95,9 +99,11 @@ func TestCallsAfterGivingUp(t *testing.T) {
 		}
 		lane.Flush()
 		<-e.Done()
-		for name, call := range map[string]func(context.Context, []byte) ([]byte, error){"Propose": e.Propose, "Read": e.Read} {
+		type call = func(context.Context, []byte) ([]byte, error)
+		for name, call := range map[string]call{"Propose": e.Propose, "Read": e.Read} {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			if _, err := call(ctx, number(1)); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrNotApplied) {
+			if _, err := call(ctx, number(1)); !errors.Is(err, ErrClosed) ||
+				!errors.Is(err, ErrNotApplied) {
 				t.Errorf("writer goroutine %t: %s: %v", slow, name, err)
 			}
 			cancel()
@@ -106,8 +112,8 @@ func TestCallsAfterGivingUp(t *testing.T) {
 	}
 }
 
-// A lone member whose log is shorter than what it knows to be committed does not start: it could never lead.
-// No hole need be left that says so.
+// The only member of a cluster does not start when its log is shorter than what is recorded as
+// committed: it could never lead. That is so even if no hole is left in the log.
 func TestLoneStartWithoutWhatIsCommitted(t *testing.T) {
 	dir, address := t.TempDir(), ports(t, 1)[0]
 	b := func() *Builder {
@@ -128,7 +134,8 @@ func TestLoneStartWithoutWhatIsCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !j.Append(&journal.Batch{Hard: rec.Hard, Commit: rec.Last + 10, First: rec.Last + 1, Sequence: 1}, nil) {
+	empty := journal.Batch{Hard: rec.Hard, Commit: rec.Last + 10, First: rec.Last + 1, Sequence: 1}
+	if !j.Append(&empty, nil) {
 		t.Fatal("refused")
 	}
 	for now := int64(1); j.Durable() == 0; now++ {

@@ -12,9 +12,9 @@ type Role uint8
 
 // The roles.
 const (
-	// Follower: it follows a leader, or waits to hear of one.
+	// Follower: it follows a leader, or waits for one.
 	Follower Role = iota
-	// PreCandidate: it has not heard a leader for an election timeout and asks
+	// PreCandidate: it has heard from no leader for an election timeout and asks
 	// whether it could win; no term begins.
 	PreCandidate
 	// Candidate: it asks for votes in a term of its own.
@@ -30,12 +30,14 @@ func (r Role) String() string { return raft.Role(r).String() }
 // renewed every half heartbeat and when role, leader or term change; Commit,
 // Applied, WriteAge, Stages, Uptime and some counters are as of the call.
 type Status struct {
-	ID            uint64 // of this member
-	Cluster       uint64 // of its cluster
-	Incarnation   uint64 // grows with every start of this directory
-	Role          Role
-	Leader        uint64         // id of the leader of this term, 0: none known
-	LeaderAddress string         // what the leader passed to Builder.Advertise, "": nothing or unknown
+	ID          uint64 // of this member
+	Cluster     uint64 // id of the cluster
+	Incarnation uint64 // grows with every start of this data directory
+	Role        Role
+	Leader      uint64 // id of the leader of this term; 0: none is known
+	// LeaderAddress is what the leader passed to Builder.Advertise; "": nothing, or it is
+	// not known.
+	LeaderAddress string
 	Term          uint64         // grows with every election
 	Last          uint64         // index of the newest entry of the log
 	Durable       uint64         // index of the newest entry on this member's disk
@@ -94,7 +96,7 @@ type Counters struct {
 
 // Status returns a snapshot. It works out the distributions of Stages under a lock
 // that the engine takes, too: for operators and tests, a few times a second. Who
-// leads is cheaper to learn from Leadership.
+// leads is cheaper to get from Leadership.
 func (e *Engine) Status() Status {
 	s := *e.status.Load()
 	s.Applied = e.member.Apply().Applied().Load()
@@ -107,7 +109,7 @@ func (e *Engine) Status() Status {
 	return s
 }
 
-// ResetStages forgets the stage times so far, for a measurement that begins after a
+// ResetStages discards the stage times so far, for a measurement that begins after a
 // warm-up.
 func (e *Engine) ResetStages() { e.timing.reset() }
 
@@ -117,21 +119,23 @@ func (e *Engine) publishStatus() {
 	role, leader, term := replica.Role()
 	hard := core.Hard()
 	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
-		Role: Role(role), Leader: leader, Term: max(term, hard.Term), Last: core.Last(), Commit: core.Commit(),
-		Durable: replica.DurableIndex(), Journal: e.b.mode.String(), JournalDurable: e.b.mode.Durable(),
-		Pipeline: e.b.pipeline.String(), Threads: e.b.threads.String()}
+		Role: Role(role), Leader: leader, Term: max(term, hard.Term), Last: core.Last(),
+		Commit: core.Commit(), Durable: replica.DurableIndex(), Journal: e.b.mode.String(),
+		JournalDurable: e.b.mode.Durable(), Pipeline: e.b.pipeline.String(),
+		Threads: e.b.threads.String()}
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
 		Frames: st.Frames, BadFrames: st.BadFrames, Elections: st.Elections}
 	zs := e.member.Store().Stats()
 	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
 	s.Counters.StoreMemory = uint64(zs.Held())
-	s.Counters.StorePacked, s.Counters.StoreCompressed = uint64(zs.PackedBytes), uint64(zs.Compressed)
+	s.Counters.StorePacked = uint64(zs.PackedBytes)
+	s.Counters.StoreCompressed = uint64(zs.Compressed)
 	s.Counters.StoreUnpacked = zs.Unpacked
 	js := e.journal.Stats()
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
-	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise, Connected: true,
-		Match: s.Durable, Mode: "self"})
+	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise,
+		Connected: true, Match: s.Durable, Mode: "self"})
 	if m, ok := e.membership.member(e.b.id); ok {
 		s.Members[0].Address = m.Address
 	}
@@ -147,7 +151,8 @@ func (e *Engine) publishStatus() {
 }
 
 func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
-	m := MemberStatus{ID: p.ID(), Address: p.Address(), Advertised: p.Advertised(), Connected: p.Connected()}
+	m := MemberStatus{ID: p.ID(), Address: p.Address(), Advertised: p.Advertised(),
+		Connected: p.Connected()}
 	if leads {
 		known, _ := e.member.Core().Member(p.ID())
 		m.Match, m.Mode = known.Match, known.Mode.String()

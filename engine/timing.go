@@ -67,7 +67,8 @@ func (t *timing) status() []StageStatus {
 	for i, h := range t.stage {
 		at := func(q float64) time.Duration { return time.Duration(h.ValueAtQuantile(q)) * 100 }
 		out = append(out, StageStatus{Name: stageNames[i], Count: uint64(h.TotalCount()),
-			P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: time.Duration(h.Max()) * 100})
+			P50: at(50), P90: at(90), P99: at(99), P999: at(99.9),
+			Max: time.Duration(h.Max()) * 100})
 	}
 	return out
 }

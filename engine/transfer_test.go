@@ -7,7 +7,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/member"
 )
 
-// What became of a transfer is told in one line that names the member, and is
+// What became of a transfer is reported in one line that names the member, and is
 // both ErrTransfer and its cause.
 func TestTransferErrorsAreNamed(t *testing.T) {
 	for _, x := range []struct {
@@ -15,8 +15,10 @@ func TestTransferErrorsAreNamed(t *testing.T) {
 		cause error
 		says  string
 	}{
-		{2, ErrNotTaken, "ringraft: leadership was not transferred to member 2: it did not take over within an election timeout"},
-		{0, ErrNotConnected, "ringraft: leadership was not transferred to another member: it is not connected"},
+		{2, ErrNotTaken, "ringraft: leadership was not transferred to member 2: " +
+			"it did not take over within an election timeout"},
+		{0, ErrNotConnected, "ringraft: leadership was not transferred to another member: " +
+			"it is not connected"},
 	} {
 		err := new(Engine).transferError(x.to, x.cause)
 		if !errors.Is(err, ErrTransfer) || !errors.Is(err, x.cause) || err.Error() != x.says {

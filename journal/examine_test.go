@@ -362,8 +362,8 @@ func TestExamineOnRealFiles(t *testing.T) {
 			t.Fatalf("%s: %v", d, err)
 		}
 	}
-	j, _, err := Open(Config{Dir: dir, Mode: BufferedNosync, Identity: testID, SegmentBytes: 16 << 10,
-		Device: inline()})
+	j, _, err := Open(Config{Dir: dir, Mode: BufferedNosync, Identity: testID,
+		SegmentBytes: 16 << 10, Device: inline()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,8 +404,8 @@ func TestExamineOnRealFiles(t *testing.T) {
 // called damaged.
 func TestExamineBesideAWriter(t *testing.T) {
 	dir := t.TempDir()
-	cfg := Config{Dir: dir, Mode: Direct, Identity: testID, SegmentBytes: 32 << 10, GroupBytes: 6000,
-		SealAfter: time.Nanosecond, Device: inline()}
+	cfg := Config{Dir: dir, Mode: Direct, Identity: testID, SegmentBytes: 32 << 10,
+		GroupBytes: 6000, SealAfter: time.Nanosecond, Device: inline()}
 	j, _, err := Open(cfg)
 	if errors.Is(err, ErrNoDirect) {
 		cfg.Mode = BufferedNosync

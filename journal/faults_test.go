@@ -454,7 +454,9 @@ func TestHangingMakerHasAnAge(t *testing.T) {
 
 // damagedJournal writes a log of nine entries in batches of one, seals it and
 // spoils the batch of entry 5. It returns what undoes the damage.
-func damagedJournal(t *testing.T, spoil func(b []byte)) (fs *simdisk.Disk, cfg Config, undo func()) {
+func damagedJournal(t *testing.T, spoil func(b []byte)) (
+	fs *simdisk.Disk, cfg Config, undo func(),
+) {
 	t.Helper()
 	fs = newDisk()
 	cfg = small(fs)

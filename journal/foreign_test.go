@@ -152,7 +152,8 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 		t.Run(fmt.Sprint(segment), func(t *testing.T) {
 			clock := &simdisk.Manual{}
 			cfg := small(newDisk())
-			cfg.SegmentBytes, cfg.GroupBytes, cfg.Foreground, cfg.Device = segment, 0, true, simdisk.NewDevice(clock)
+			cfg.SegmentBytes, cfg.GroupBytes = segment, 0
+			cfg.Foreground, cfg.Device = true, simdisk.NewDevice(clock)
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j}
 			for w.last < 3000 && j.Err() == nil {

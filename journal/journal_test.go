@@ -16,8 +16,9 @@ var testID = Identity{Cluster: 7, Replica: 3}
 
 // small is a configuration whose journal wraps after a few batches.
 func small(fs device.FS) Config {
-	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096, GroupBytes: 8 << 10,
-		SealAfter: time.Millisecond, FS: fs, Device: inline(), Metadata: []byte("members")}
+	return Config{Dir: "test", Mode: Direct, Identity: testID, SegmentBytes: 16 * 4096,
+		GroupBytes: 8 << 10, SealAfter: time.Millisecond, FS: fs, Device: inline(),
+		Metadata: []byte("members")}
 }
 
 // inline is a device that writes at once, in the caller: tests are

@@ -24,7 +24,8 @@ func (f noDirect) Create(name string, fl device.Flags) (device.File, error) {
 
 func TestRefusedDirectNamesTheMode(t *testing.T) {
 	cfg := tiny(noDirect{simdisk.New()})
-	if _, _, err := Open(cfg); !errors.Is(err, ErrNoDirect) || !strings.Contains(err.Error(), BufferedDsync.String()) {
+	if _, _, err := Open(cfg); !errors.Is(err, ErrNoDirect) ||
+		!strings.Contains(err.Error(), BufferedDsync.String()) {
 		t.Fatal(err)
 	}
 	cfg.Mode = BufferedDsync

@@ -30,8 +30,9 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg := Config{Dir: t.TempDir(), Mode: BufferedFdatasync, Identity: testID, SegmentBytes: 64 << 10,
-				GroupBytes: 8 << 10, SealAfter: time.Millisecond, Preallocate: how, Device: inline()}
+			cfg := Config{Dir: t.TempDir(), Mode: BufferedFdatasync, Identity: testID,
+				SegmentBytes: 64 << 10, GroupBytes: 8 << 10, SealAfter: time.Millisecond,
+				Preallocate: how, Device: inline()}
 			j, _ := mustOpen(t, cfg)
 			w := &writer{t: t, j: j, now: 1}
 			for i := range uint64(40) {

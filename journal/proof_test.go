@@ -153,9 +153,12 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 		disk.Before = func(op *simdisk.Op) error {
 			if op.Kind == simdisk.Write && op.Name == stateName && depth > 0 {
 				for copies := range 4 {
+					written := func(_ string, off int64) bool {
+						return copies>>(off/4096&1)&1 == 1
+					}
 					left = append(left, disk.Crash(simdisk.Power{
 						Name:   func() bool { return true },
-						Sector: func(_ string, off int64) bool { return copies>>(off/4096&1)&1 == 1 },
+						Sector: written,
 					}))
 				}
 			}

@@ -68,7 +68,8 @@ func (c *crashes) watch(disk *simdisk.Disk, depth int) {
 		}
 		c.points++
 		for _, keep := range c.keeps() {
-			c.verify(disk.Crash(simdisk.Keep(keep)), fmt.Sprintf("%v %s at %d", op.Kind, op.Name, op.Off), depth)
+			at := fmt.Sprintf("%v %s at %d", op.Kind, op.Name, op.Off)
+			c.verify(disk.Crash(simdisk.Keep(keep)), at, depth)
 		}
 		return nil
 	}

@@ -137,7 +137,10 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 		r := newTurning(t, uint64(seed))
 		r.mutate()
 		r.w.flush()
-		for ordinals := uint64(0); ordinals < uint64(turns/journals)*uint64(len(r.j.segments.live)+len(r.j.segments.spares)); ordinals = r.j.state.last {
+		segments := func() uint64 {
+			return uint64(len(r.j.segments.live) + len(r.j.segments.spares))
+		}
+		for r.j.state.last < uint64(turns/journals)*segments() {
 			r.fs.Before = onWrite(func(name string, b []byte, off int64) error {
 				x := &write{before: r.fs.Clone(), name: name, off: off, buf: slices.Clone(b)}
 				acked, issued := r.j.Durable(), r.w.seq
@@ -236,7 +239,10 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 				j.Durable(), acked, after-tried, j.Err())
 		}
 		disk.Before = nil
-		for _, keep := range []func() bool{func() bool { return false }, func() bool { return rng.IntN(2) == 0 }, func() bool { return true }} {
+		none := func() bool { return false }
+		half := func() bool { return rng.IntN(2) == 0 }
+		all := func() bool { return true }
+		for _, keep := range []func() bool{none, half, all} {
 			_, rec, log, err := recovered(onSim(disk.Crash(simdisk.Keep(keep)), mode))
 			if err != nil || rec.Probation {
 				t.Errorf("run %d: %+v %v", seed, rec, err)

@@ -76,7 +76,7 @@ func (b *Bytes) fit(n int) (at uint64, ok bool) {
 }
 
 // Reserve returns n contiguous bytes to fill, or nil when there is no room
-// now. A second Reserve without Commit forgets the first. Producer only.
+// now. A second Reserve without Commit replaces the first. Producer only.
 func (b *Bytes) Reserve(n int) []byte {
 	if b.head == b.freed || b.head == b.released.Load() {
 		b.rewind()
@@ -109,7 +109,7 @@ func (b *Bytes) rewind() {
 	b.head += uint64(len(b.buf)) - place
 }
 
-// look learns what the consumer has released.
+// look loads what the consumer has released.
 func (b *Bytes) look() { b.freed = b.released.Load() }
 
 // Commit keeps the first n reserved bytes as one record, not yet visible.

@@ -16,7 +16,8 @@ type ClaimError struct{ Wanted, Slots, Open int }
 
 func (e *ClaimError) Error() string {
 	if e.Open > 0 {
-		return fmt.Sprintf("ring: claim of %d slots in a ring of %d, beside %d claimed and not published", e.Wanted, e.Slots, e.Open)
+		return fmt.Sprintf("ring: claim of %d slots in a ring of %d, "+
+			"beside %d claimed and not published", e.Wanted, e.Slots, e.Open)
 	}
 	return fmt.Sprintf("ring: claim of %d slots in a ring of %d", e.Wanted, e.Slots)
 }
@@ -29,5 +30,6 @@ type PublishError struct {
 }
 
 func (e *PublishError) Error() string {
-	return fmt.Sprintf("ring: publish of %d slots from %d, which are not those claimed and not published", e.Count, e.First)
+	return fmt.Sprintf("ring: publish of %d slots from %d, "+
+		"which are not those claimed and not published", e.Count, e.First)
 }

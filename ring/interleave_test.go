@@ -47,7 +47,8 @@ func newModel(w *interleave.World, c *program) *model {
 	if err != nil {
 		panic(err)
 	}
-	m := &model{World: w, p: p, in: &p.in, halt: c.halt || c.halter || c.fails, halter: c.halter, fails: c.fails, hold: c.hold}
+	m := &model{World: w, p: p, in: &p.in, halt: c.halt || c.halter || c.fails, halter: c.halter,
+		fails: c.fails, hold: c.hold}
 	c.shape(m)
 	if err := p.wire(); err != nil {
 		panic(err)
@@ -168,7 +169,8 @@ func (m *model) stage(bit uint64, follows ...*Stage[event]) *Stage[event] {
 		for seq, e := range b.All() {
 			producer, n := e.value>>32, e.value&(1<<32-1)
 			if count[producer]++; n != count[producer] {
-				interleave.Fail("event %d is number %d of producer %d, expected %d", seq, n, producer, count[producer])
+				interleave.Fail("event %d is number %d of producer %d, expected %d", seq, n,
+					producer, count[producer])
 			}
 			if e.seenBy&need != need {
 				interleave.Fail("event %d was seen by %b, %b comes before", seq, e.seenBy, need)
@@ -297,27 +299,44 @@ func (c *program) explore(limit int) *interleave.Result {
 
 func TestEveryOrder(t *testing.T) {
 	for _, c := range []program{
-		{name: "one to one, 2 slots", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 5, claim: 1, hold: true},
-		{name: "one to one, all at once", cfg: Config{Slots: 2, MaxBatch: 2}, shape: chain(1), producers: 1, events: 5, claim: 1, hold: true},
-		{name: "one to one, claims of 2", cfg: Config{Slots: 4, MaxBatch: 3}, shape: chain(1), producers: 1, events: 8, claim: 2, hold: true},
-		{name: "one to one, halted", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3, claim: 1, halt: true},
-		{name: "two stages, 2 slots", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 4, claim: 1},
-		{name: "two stages, halted", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 1, claim: 1, halt: true},
-		{name: "two producers, 2 slots", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1},
-		{name: "two producers, 4 slots", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 4}, shape: chain(1), producers: 2, events: 2, claim: 1},
-		{name: "two producers that both wait", cfg: Config{Slots: 2, Producers: 2, MaxBatch: 2}, shape: chain(1), producers: 2, events: 3, claim: 1,
-			preemptions: 3},
-		{name: "two producers, claims of 2", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 1}, shape: chain(1), producers: 2, events: 3, claim: 2},
-		{name: "two producers, halted", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 1, claim: 1, halt: true},
-		{name: "halted by another", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3, claim: 1, halter: true},
-		{name: "two producers halted by another", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1, halter: true, preemptions: 3},
-		{name: "the stage fails", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 4, claim: 1, fails: true},
-		{name: "the second stage fails", cfg: Config{Slots: 2}, shape: chain(2), producers: 1, events: 3, claim: 1, fails: true, preemptions: 3},
-		{name: "the stage of two producers fails", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1), producers: 2, events: 2, claim: 1, fails: true,
-			preemptions: 3},
-		{name: "multicast, 2 slots", cfg: Config{Slots: 2}, shape: multicast, producers: 1, events: 3, claim: 1},
-		{name: "diamond, 2 slots", cfg: Config{Slots: 2, MaxBatch: 2}, shape: diamond, producers: 1, events: 3, claim: 1, preemptions: 3},
-		{name: "diamond, one event", cfg: Config{Slots: 2, MaxBatch: 2}, shape: diamond, producers: 1, events: 1, claim: 1},
+		{name: "one to one, 2 slots", cfg: Config{Slots: 2}, shape: chain(1), producers: 1,
+			events: 5, claim: 1, hold: true},
+		{name: "one to one, all at once", cfg: Config{Slots: 2, MaxBatch: 2}, shape: chain(1),
+			producers: 1, events: 5, claim: 1, hold: true},
+		{name: "one to one, claims of 2", cfg: Config{Slots: 4, MaxBatch: 3}, shape: chain(1),
+			producers: 1, events: 8, claim: 2, hold: true},
+		{name: "one to one, halted", cfg: Config{Slots: 2}, shape: chain(1), producers: 1,
+			events: 3, claim: 1, halt: true},
+		{name: "two stages, 2 slots", cfg: Config{Slots: 2}, shape: chain(2), producers: 1,
+			events: 4, claim: 1},
+		{name: "two stages, halted", cfg: Config{Slots: 2}, shape: chain(2), producers: 1,
+			events: 1, claim: 1, halt: true},
+		{name: "two producers, 2 slots", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1),
+			producers: 2, events: 2, claim: 1},
+		{name: "two producers, 4 slots", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 4},
+			shape: chain(1), producers: 2, events: 2, claim: 1},
+		{name: "two producers that both wait", cfg: Config{Slots: 2, Producers: 2, MaxBatch: 2},
+			shape: chain(1), producers: 2, events: 3, claim: 1, preemptions: 3},
+		{name: "two producers, claims of 2", cfg: Config{Slots: 4, Producers: 2, MaxBatch: 1},
+			shape: chain(1), producers: 2, events: 3, claim: 2},
+		{name: "two producers, halted", cfg: Config{Slots: 2, Producers: 2}, shape: chain(1),
+			producers: 2, events: 1, claim: 1, halt: true},
+		{name: "halted by another", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 3,
+			claim: 1, halter: true},
+		{name: "two producers halted by another", cfg: Config{Slots: 2, Producers: 2},
+			shape: chain(1), producers: 2, events: 2, claim: 1, halter: true, preemptions: 3},
+		{name: "the stage fails", cfg: Config{Slots: 2}, shape: chain(1), producers: 1, events: 4,
+			claim: 1, fails: true},
+		{name: "the second stage fails", cfg: Config{Slots: 2}, shape: chain(2), producers: 1,
+			events: 3, claim: 1, fails: true, preemptions: 3},
+		{name: "the stage of two producers fails", cfg: Config{Slots: 2, Producers: 2},
+			shape: chain(1), producers: 2, events: 2, claim: 1, fails: true, preemptions: 3},
+		{name: "multicast, 2 slots", cfg: Config{Slots: 2}, shape: multicast, producers: 1,
+			events: 3, claim: 1},
+		{name: "diamond, 2 slots", cfg: Config{Slots: 2, MaxBatch: 2}, shape: diamond, producers: 1,
+			events: 3, claim: 1, preemptions: 3},
+		{name: "diamond, one event", cfg: Config{Slots: 2, MaxBatch: 2}, shape: diamond,
+			producers: 1, events: 1, claim: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := c.explore(5e6)
@@ -337,19 +356,26 @@ func TestEveryOrderFindsWhatIsBroken(t *testing.T) {
 		says string
 	}{
 		{program{name: "producers are not woken", cfg: Config{Slots: 2}, shape: chain(1), events: 4,
-			tamper: func(p *Pipeline[event]) { p.stages[0].wake = nil }}, "nobody can go on: .*producer 1 before sleep"},
+			tamper: func(p *Pipeline[event]) { p.stages[0].wake = nil }},
+			"nobody can go on: .*producer 1 before sleep"},
 		{program{name: "stages are not woken", cfg: Config{Slots: 2}, shape: chain(1), events: 2,
 			tamper: func(p *Pipeline[event]) { p.heads = nil }}, "stage a passed [01] of 2"},
-		{program{name: "the second stage is not woken", cfg: Config{Slots: 2}, shape: chain(2), events: 1,
-			tamper: func(p *Pipeline[event]) { p.stages[0].wake = nil }}, "stage b passed 0 of 1"},
+		{program{name: "the second stage is not woken", cfg: Config{Slots: 2}, shape: chain(2),
+			events: 1, tamper: func(p *Pipeline[event]) { p.stages[0].wake = nil }},
+			"stage b passed 0 of 1"},
 		{program{name: "no gate", cfg: Config{Slots: 2}, shape: chain(1), events: 4,
-			tamper: func(p *Pipeline[event]) { p.one.gates = nil }}, "event [12] is number [34] of producer 1"},
-		{program{name: "the gate is the wrong stage", cfg: Config{Slots: 2}, shape: chain(2), events: 4,
-			tamper: func(p *Pipeline[event]) { p.one.gates = []*Sequence{&p.stages[0].passed} }}, "event [12] is number [34]"},
-		{program{name: "several producers as if they were one", cfg: Config{Slots: 4}, shape: chain(1), events: 1,
-			producers: 2, hold: true}, "."},
-		{program{name: "the diamond follows one side only", cfg: Config{Slots: 2}, shape: diamond, events: 1,
-			tamper: func(p *Pipeline[event]) { p.stages[2].follows = p.stages[2].follows[:1] }}, "was seen by .*comes before"},
+			tamper: func(p *Pipeline[event]) { p.one.gates = nil }},
+			"event [12] is number [34] of producer 1"},
+		{program{name: "the gate is the wrong stage", cfg: Config{Slots: 2}, shape: chain(2),
+			events: 4, tamper: func(p *Pipeline[event]) {
+				p.one.gates = []*Sequence{&p.stages[0].passed}
+			}}, "event [12] is number [34]"},
+		{program{name: "several producers as if they were one", cfg: Config{Slots: 4},
+			shape: chain(1), events: 1, producers: 2, hold: true}, "."},
+		{program{name: "the diamond follows one side only", cfg: Config{Slots: 2}, shape: diamond,
+			events: 1, tamper: func(p *Pipeline[event]) {
+				p.stages[2].follows = p.stages[2].follows[:1]
+			}}, "was seen by .*comes before"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.producers, c.claim = max(1, c.producers), 1

@@ -26,7 +26,10 @@ func thrown(f func()) (v any) {
 func TestARingRefusesClaimsOfNothing(t *testing.T) {
 	one, many := New[int](4), NewMany[int](4)
 	for _, n := range []int{0, -1, math.MinInt} {
-		for name, claim := range map[string]func(){"Ring": func() { one.TryClaim(n) }, "Many": func() { many.TryClaim(n) }} {
+		for name, claim := range map[string]func(){
+			"Ring": func() { one.TryClaim(n) },
+			"Many": func() { many.TryClaim(n) },
+		} {
 			if e, ok := thrown(claim).(*ClaimError); !ok || e.Wanted != n || e.Slots != 4 {
 				t.Errorf("%s: a claim of %d: %v", name, n, e)
 			}
@@ -69,8 +72,10 @@ func TestARingRefusesPublishesOfWhatWasNotClaimed(t *testing.T) {
 	for _, c := range []struct {
 		first uint64
 		n     int
-	}{{0, 1}, {1, 1}, {2, 0}, {2, -1}, {2, 4}, {2, 9}, {5, 1}, {9, 1}, {2, math.MaxInt}, {math.MaxUint64, 2}} {
-		if e, ok := thrown(func() { many.Publish(c.first, c.n) }).(*PublishError); !ok || e.First != c.first || e.Count != c.n {
+	}{{0, 1}, {1, 1}, {2, 0}, {2, -1}, {2, 4}, {2, 9}, {5, 1}, {9, 1}, {2, math.MaxInt},
+		{math.MaxUint64, 2}} {
+		if e, ok := thrown(func() { many.Publish(c.first, c.n) }).(*PublishError); !ok ||
+			e.First != c.first || e.Count != c.n {
 			t.Errorf("published %v", c)
 		}
 	}
@@ -101,7 +106,8 @@ func TestAPipelineRefusesMisuse(t *testing.T) {
 			wrong := []struct {
 				first uint64
 				n     int
-			}{{a, 0}, {a, -1}, {a, 4}, {a, 9}, {0, 1}, {b + 1, 1}, {math.MaxUint64, 1}, {a, math.MaxInt}}
+			}{{a, 0}, {a, -1}, {a, 4}, {a, 9}, {0, 1}, {b + 1, 1}, {math.MaxUint64, 1},
+				{a, math.MaxInt}}
 			if producers == 1 { // with several, claims are published in any order
 				wrong = append(wrong, struct {
 					first uint64
@@ -110,7 +116,8 @@ func TestAPipelineRefusesMisuse(t *testing.T) {
 			}
 			for _, w := range wrong {
 				var e *PublishError
-				if err := in.Publish(w.first, w.n); !errors.As(err, &e) || e.First != w.first || e.Count != w.n {
+				if err := in.Publish(w.first, w.n); !errors.As(err, &e) || e.First != w.first ||
+					e.Count != w.n {
 					t.Errorf("publish of %v: %v", w, err)
 				}
 			}
@@ -259,7 +266,8 @@ func TestHaltRacesPublish(t *testing.T) {
 			}
 			halt(t, p)
 			if wg.Wait(); passed.Load() != published.Load() {
-				t.Fatalf("%d producers: %d passed, %d published", producers, passed.Load(), published.Load())
+				t.Fatalf("%d producers: %d passed, %d published", producers, passed.Load(),
+					published.Load())
 			}
 		}
 	}

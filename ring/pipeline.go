@@ -65,13 +65,15 @@ const unknown = ^uint64(0)
 // cannot be.
 func NewPipeline[T any](cfg Config) (*Pipeline[T], error) {
 	if cfg.Slots < 2 || cfg.Slots&(cfg.Slots-1) != 0 {
-		return nil, &ConfigError{Why: fmt.Sprintf("%d slots: a power of two of at least 2 is needed", cfg.Slots)}
+		return nil, &ConfigError{
+			Why: fmt.Sprintf("%d slots: a power of two of at least 2 is needed", cfg.Slots)}
 	}
 	if int(cfg.Wait) >= len(waitNames) {
 		return nil, &ConfigError{Why: fmt.Sprintf("no wait strategy %d", cfg.Wait)}
 	}
 	if cfg.Producers < 0 || cfg.MaxBatch < 0 {
-		return nil, &ConfigError{Why: fmt.Sprintf("%d producers, batches of %d", cfg.Producers, cfg.MaxBatch)}
+		return nil, &ConfigError{
+			Why: fmt.Sprintf("%d producers, batches of %d", cfg.Producers, cfg.MaxBatch)}
 	}
 	cfg.Producers = max(cfg.Producers, 1)
 	if cfg.MaxBatch == 0 {
@@ -92,11 +94,15 @@ func NewPipeline[T any](cfg Config) (*Pipeline[T], error) {
 
 // Stage adds a stage that is given what all stages it follows have passed, or
 // what was published if it follows none. Panics with a *ConfigError after Start.
-func (p *Pipeline[T]) Stage(name string, handle func(Batch[T]) error, follows ...*Stage[T]) *Stage[T] {
+func (p *Pipeline[T]) Stage(
+	name string, handle func(Batch[T]) error, follows ...*Stage[T],
+) *Stage[T] {
 	if p.running() {
-		panic(&ConfigError{Why: fmt.Sprintf("stage %s is added to a pipeline that was started", name)})
+		panic(&ConfigError{
+			Why: fmt.Sprintf("stage %s is added to a pipeline that was started", name)})
 	}
-	s := &Stage[T]{name: name, p: p, handle: handle, next: 1, follows: follows, waiter: newWaiter(p.cfg.Wait)}
+	s := &Stage[T]{name: name, p: p, handle: handle, next: 1, follows: follows,
+		waiter: newWaiter(p.cfg.Wait)}
 	p.stages = append(p.stages, s)
 	return s
 }
@@ -161,13 +167,15 @@ func (p *Pipeline[T]) check() error {
 	}
 	threads := len(p.stages) + p.cfg.Producers
 	if most := runtime.GOMAXPROCS(0); p.cfg.Wait == Spin && threads >= most {
-		return &ConfigError{Why: fmt.Sprintf("%d spinning goroutines need GOMAXPROCS of at least %d, it is %d; use park",
+		return &ConfigError{Why: fmt.Sprintf(
+			"%d spinning goroutines need GOMAXPROCS of at least %d, it is %d; use park",
 			threads, threads+1, most)}
 	}
 	for _, s := range p.stages {
 		for _, up := range s.follows {
 			if up == nil || up.p != p {
-				return &ConfigError{Why: fmt.Sprintf("stage %s follows one of another pipeline", s.name)}
+				return &ConfigError{
+					Why: fmt.Sprintf("stage %s follows one of another pipeline", s.name)}
 			}
 		}
 	}
@@ -284,11 +292,13 @@ type Stats struct {
 	Name   string
 	Passed uint64 // newest event done with; of the producers: newest claimed or published
 	Depth  uint64 // events waiting for it; of the producers: slots in use
-	Waits  uint64 // times it slept; with Yield and Spin, times it looked in vain for more than a moment
+	// Waits is how often it slept; with Yield and Spin, how often it polled in vain for longer
+	// than a moment.
+	Waits  uint64
 	Waited time.Duration
 }
 
-// Stats tells of the producers first, then of the stages in the order they
+// Stats describes the producers first, then of the stages in the order they
 // were added. A stage that waits long is starved by those before it; producers
 // that wait are held up by the stage with the largest depth. Any goroutine.
 func (p *Pipeline[T]) Stats() []Stats {

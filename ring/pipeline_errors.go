@@ -9,7 +9,7 @@ import (
 // a publish reach no stage.
 var ErrHalted = errors.New("ring: pipeline halted")
 
-// ConfigError tells why a pipeline cannot be started.
+// ConfigError says why a pipeline cannot be started.
 type ConfigError struct{ Why string }
 
 func (e *ConfigError) Error() string { return "ring: " + e.Why }
@@ -48,7 +48,7 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// DrainError tells that Halt gave up before all that was claimed had passed
+// DrainError reports that Halt gave up before all that was claimed had passed
 // every stage.
 type DrainError struct {
 	Stage string // the stage furthest behind

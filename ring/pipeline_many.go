@@ -31,7 +31,8 @@ const closed = 1 << 63
 // NewMany returns a ring of capacity slots, a power of two, at least 2.
 func NewMany[T any](capacity int) *Many[T] {
 	checkCapacity(capacity)
-	return &Many[T]{slots: make([]T, capacity), marks: make([]word, capacity), mask: uint64(capacity - 1)}
+	return &Many[T]{slots: make([]T, capacity), marks: make([]word, capacity),
+		mask: uint64(capacity - 1)}
 }
 
 // Gate names the consumers whose sequences free slots. Before first use.
@@ -82,12 +83,16 @@ func (m *Many[T]) Publish(first uint64, n int) {
 	m.publish(first, n)
 }
 
-func (m *Many[T]) publish(first uint64, n int) { m.marks[first&m.mask].Store(first + uint64(n) - 1) }
+func (m *Many[T]) publish(first uint64, n int) {
+	m.marks[first&m.mask].Store(first + uint64(n) - 1)
+}
 
 // isOpen says whether the slots were claimed and their first not published.
 func (m *Many[T]) isOpen(first uint64, n int) bool {
 	claimed := m.Claimed()
-	return first > 0 && first <= claimed && n > 0 && uint64(n) <= min(claimed-first+1, uint64(len(m.slots))) && m.marks[first&m.mask].Load() < first
+	return first > 0 && first <= claimed && n > 0 &&
+		uint64(n) <= min(claimed-first+1, uint64(len(m.slots))) &&
+		m.marks[first&m.mask].Load() < first
 }
 
 // Available is the newest sequence up to which all is published, for a

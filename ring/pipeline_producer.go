@@ -77,7 +77,8 @@ func (in *Producer[T]) Slots(first uint64, n int) (head, tail []T) {
 	if n < 1 || n > len(in.slots) {
 		panic(&ClaimError{Wanted: n, Slots: len(in.slots)})
 	}
-	return Batch[T]{First: first, Last: first + uint64(n) - 1, slots: in.slots, mask: in.mask}.Slices()
+	b := Batch[T]{First: first, Last: first + uint64(n) - 1, slots: in.slots, mask: in.mask}
+	return b.Slices()
 }
 
 // Publish hands the n slots that Claim(n) returned to the stages. Without an

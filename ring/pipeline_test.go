@@ -43,7 +43,8 @@ func (r *rig) stage(name string, bit, need uint64, follows ...*Stage[cell]) *Sta
 		}
 		for seq, c := range b.All() {
 			if counts[c.producer]++; counts[c.producer] != c.n {
-				return fmt.Errorf("event %d: number %d of producer %d, expected %d", seq, c.n, c.producer, counts[c.producer])
+				return fmt.Errorf("event %d: number %d of producer %d, expected %d", seq, c.n,
+					c.producer, counts[c.producer])
 			}
 			if c.seen&need != need {
 				return fmt.Errorf("event %d was seen by %b, %b come before", seq, c.seen, need)
@@ -54,7 +55,8 @@ func (r *rig) stage(name string, bit, need uint64, follows ...*Stage[cell]) *Sta
 		}
 		for _, up := range follows {
 			if up.Passed() < b.Last {
-				return fmt.Errorf("event %d is here before stage %s has passed it", b.Last, up.Name())
+				return fmt.Errorf("event %d is here before stage %s has passed it", b.Last,
+					up.Name())
 			}
 		}
 		next = b.Last + 1
@@ -91,8 +93,11 @@ func TestPipelinesLoseAndRepeatNothing(t *testing.T) {
 		for _, slots := range []int{2, 4, 256} {
 			for _, producers := range []int{1, 2, 3} {
 				for _, wait := range []Wait{Park, Adaptive, Yield} {
-					t.Run(fmt.Sprintf("%s/%d slots/%d producers/%v", shape.name, slots, producers, wait), func(t *testing.T) {
-						p, err := NewPipeline[cell](Config{Slots: slots, Producers: producers, Wait: wait})
+					name := fmt.Sprintf("%s/%d slots/%d producers/%v",
+						shape.name, slots, producers, wait)
+					t.Run(name, func(t *testing.T) {
+						cfg := Config{Slots: slots, Producers: producers, Wait: wait}
+						p, err := NewPipeline[cell](cfg)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -202,7 +207,7 @@ func TestManyDeliversInOrderOfClaims(t *testing.T) {
 	}
 }
 
-var errHandler = errors.New("the disk is gone")
+var errHandler = errors.New("the disk failed")
 
 // However a handler fails, whoever claims, publishes or halts is told, with
 // the stage and the batch, and nobody waits for ever.
@@ -212,11 +217,14 @@ func TestAFailingHandlerSurfaces(t *testing.T) {
 		fail func() error
 		is   func(error) bool
 	}{
-		{"error", func() error { return errHandler }, func(err error) bool { return errors.Is(err, errHandler) }},
-		{"panic with an error", func() error { panic(errHandler) }, func(err error) bool { return errors.Is(err, errHandler) }},
+		{"error", func() error { return errHandler },
+			func(err error) bool { return errors.Is(err, errHandler) }},
+		{"panic with an error", func() error { panic(errHandler) },
+			func(err error) bool { return errors.Is(err, errHandler) }},
 		{"panic", func() error { panic("no") }, func(err error) bool {
 			var p *PanicError
-			return errors.As(err, &p) && p.Value == "no" && strings.Contains(string(p.Stack), "pipeline_test.go")
+			return errors.As(err, &p) && p.Value == "no" &&
+				strings.Contains(string(p.Stack), "pipeline_test.go")
 		}},
 		{"goexit", func() error { runtime.Goexit(); return nil }, func(err error) bool {
 			var p *PanicError
@@ -358,7 +366,8 @@ func TestHaltThatRunsOutOfTimeTellsWhatIsLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var d *DrainError
-	if err := p.Halt(ctx); !errors.As(err, &d) || d.Stage != "stuck" || d.Left != 3 || !errors.Is(err, context.Canceled) {
+	if err := p.Halt(ctx); !errors.As(err, &d) || d.Stage != "stuck" || d.Left != 3 ||
+		!errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	close(gate)
@@ -377,7 +386,8 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		{Config{Slots: 4, Producers: -1}, "-1 producers"},
 	} {
 		var e *ConfigError
-		if _, err := NewPipeline[int](c.cfg); !errors.As(err, &e) || !strings.Contains(err.Error(), c.says) {
+		if _, err := NewPipeline[int](c.cfg); !errors.As(err, &e) ||
+			!strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v", c.cfg, err)
 		}
 	}
@@ -388,7 +398,8 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 	}
 	other, _ := NewPipeline[int](Config{Slots: 2})
 	p.Stage("a", none, other.Stage("b", none))
-	if _, err := p.Start(); err == nil || !strings.Contains(err.Error(), "stage a follows one of another pipeline") {
+	const foreign = "stage a follows one of another pipeline"
+	if _, err := p.Start(); err == nil || !strings.Contains(err.Error(), foreign) {
 		t.Error(err)
 	}
 	p, _ = NewPipeline[int](Config{Slots: 2})
@@ -407,7 +418,8 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		}
 	}
 	halt(t, p)
-	for name, want := range map[string]Wait{"park": Park, "adaptive": Adaptive, "yield": Yield, "spin": Spin} {
+	for name, want := range map[string]Wait{"park": Park, "adaptive": Adaptive, "yield": Yield,
+		"spin": Spin} {
 		if got, err := ParseWait(name); err != nil || got != want || got.String() != name {
 			t.Error(name, got, err)
 		}
@@ -435,7 +447,8 @@ func TestSpinningIsRefusedWithoutTheCores(t *testing.T) {
 	if err := build(1); err != nil {
 		t.Fatal(err)
 	}
-	if err := build(2); err == nil || !strings.Contains(err.Error(), "3 spinning goroutines need GOMAXPROCS of at least 4, it is 3; use park") {
+	const few = "3 spinning goroutines need GOMAXPROCS of at least 4, it is 3; use park"
+	if err := build(2); err == nil || !strings.Contains(err.Error(), few) {
 		t.Fatal(err)
 	}
 }
@@ -457,7 +470,8 @@ func TestStatsNameTheSlowStage(t *testing.T) {
 		runtime.Gosched()
 	}
 	s := p.Stats()
-	if len(s) != 3 || s[0].Name != "producers" || s[0].Depth != 8 || s[1].Depth != 0 || s[2].Name != "b" || s[2].Depth != 8 {
+	if len(s) != 3 || s[0].Name != "producers" || s[0].Depth != 8 || s[1].Depth != 0 ||
+		s[2].Name != "b" || s[2].Depth != 8 {
 		t.Fatalf("%+v", s)
 	}
 	claimed := make(chan error)

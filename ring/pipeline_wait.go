@@ -40,7 +40,8 @@ func ParseWait(name string) (Wait, error) {
 			return Wait(w), nil
 		}
 	}
-	return 0, &ConfigError{Why: fmt.Sprintf("no wait strategy %q; there are park, adaptive, yield and spin", name)}
+	return 0, &ConfigError{Why: fmt.Sprintf(
+		"no wait strategy %q; there are park, adaptive, yield and spin", name)}
 }
 
 // Adaptive looks at its condition between these many times before it parks:

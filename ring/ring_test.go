@@ -19,7 +19,8 @@ func TestSequencesAreAlone(t *testing.T) {
 		t.Fatalf("value at %d of %d bytes", at, size)
 	}
 	var pair [2]Sequence
-	if d := uintptr(unsafe.Pointer(&pair[1].v)) - uintptr(unsafe.Pointer(&pair[0].v)); d < cacheLine {
+	d := uintptr(unsafe.Pointer(&pair[1].v)) - uintptr(unsafe.Pointer(&pair[0].v))
+	if d < cacheLine {
 		t.Fatalf("two values are %d bytes apart", d)
 	}
 	var b Bytes
@@ -114,7 +115,8 @@ func TestBytesAgainstAModel(t *testing.T) {
 					t.Fatalf("seed %d: next %v, %d published", seed, ok, len(published))
 				}
 				if ok {
-					if !bytes.Equal(rec, published[0]) || !bytes.Equal(b.At(off, len(rec)), rec) || cap(rec) != len(rec) {
+					if !bytes.Equal(rec, published[0]) || !bytes.Equal(b.At(off, len(rec)), rec) ||
+						cap(rec) != len(rec) {
 						t.Fatalf("seed %d: wrong record", seed)
 					}
 					out = append(out, held{rec, published[0], pos})

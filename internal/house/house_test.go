@@ -18,11 +18,12 @@ const module = "github.com/ringraft/ringraft/"
 // mayImport lists, for each room, the rooms of this module that its
 // production code may import. A room that is missing may import none.
 var mayImport = map[string][]string{
-	"internal/poison":               {},
-	"internal/interleave":           {},
-	"internal/freeport":             {},
-	"internal/pages":                {},
-	"ring":                          {"internal/poison", "internal/interleave"}, // the second in builds with the tag interleave
+	"internal/poison":     {},
+	"internal/interleave": {},
+	"internal/freeport":   {},
+	"internal/pages":      {},
+	// The second is imported in builds with the tag interleave.
+	"ring":                          {"internal/poison", "internal/interleave"},
 	"ziplist":                       {"journal/record", "internal/poison"},
 	"journal/record":                {},
 	"journal/device":                {},
@@ -32,15 +33,40 @@ var mayImport = map[string][]string{
 	"netio/resp":                    {},
 	"engine/internal/raft/quorum":   {},
 	"engine/internal/raft/progress": {},
-	"engine/internal/raft":          {"engine/internal/raft/quorum", "engine/internal/raft/progress"},
-	"engine/internal/wire":          {"engine/internal/raft", "journal/record"},
-	"engine/internal/pipeline":      {"ring", "ziplist", "journal", "journal/record"},
-	"engine/internal/peer":          {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire", "ziplist", "journal", "journal/record"},
-	"engine/internal/replica":       {"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record"},
-	"engine/internal/member":        {"engine/internal/raft", "engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica", "journal", "ziplist"},
-	"engine/internal/link":          {"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "netio"},
-	"engine":                        {"engine/internal/link", "engine/internal/member", "engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio"},
-	"engine/internal/sim":           {"engine/internal/member", "engine/internal/raft", "engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal", "journal/record", "journal/device", "netio", "internal/simdisk"},
+	"engine/internal/raft": {
+		"engine/internal/raft/quorum",
+		"engine/internal/raft/progress",
+	},
+	"engine/internal/wire":     {"engine/internal/raft", "journal/record"},
+	"engine/internal/pipeline": {"ring", "ziplist", "journal", "journal/record"},
+	"engine/internal/peer": {
+		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire",
+		"ziplist", "journal", "journal/record",
+	},
+	"engine/internal/replica": {
+		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/pipeline",
+		"engine/internal/peer", "engine/internal/wire", "ring", "ziplist", "journal",
+		"journal/record",
+	},
+	"engine/internal/member": {
+		"engine/internal/raft", "engine/internal/peer", "engine/internal/pipeline",
+		"engine/internal/replica", "journal", "ziplist",
+	},
+	"engine/internal/link": {
+		"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring",
+		"netio",
+	},
+	"engine": {
+		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
+		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
+		"engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal",
+		"journal/record", "journal/device", "netio",
+	},
+	"engine/internal/sim": {
+		"engine/internal/member", "engine/internal/raft", "engine/internal/replica",
+		"engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring",
+		"ziplist", "journal", "journal/record", "journal/device", "netio", "internal/simdisk",
+	},
 	// The instrument imports no room, the rooms import the instrument, and no
 	// room another; bench/resp is the client that two of them ask servers with.
 	"bench":               {},
@@ -50,10 +76,15 @@ var mayImport = map[string][]string{
 	"bench/acks":          {"bench", "bench/resp", "internal/freeport"},
 	"bench/rings":         {"bench", "ring"},
 	"bench/journals":      {"bench", "journal", "journal/record", "journal/device"},
-	"cmd/raftbench":       {"bench", "bench/load", "bench/acks", "bench/rings", "bench/journals", "journal", "ring"},
-	"cmd/raftd":           {"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server", "cmd/raftd/kv"},
-	"cmd/raftd/server":    {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
-	"cmd/raftd/kv":        {"engine", "netio/resp"},
+	"cmd/raftbench": {
+		"bench", "bench/load", "bench/acks", "bench/rings", "bench/journals", "journal", "ring",
+	},
+	"cmd/raftd": {
+		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
+		"cmd/raftd/kv",
+	},
+	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
+	"cmd/raftd/kv":     {"engine", "netio/resp"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.
@@ -125,7 +156,8 @@ func walk(t *testing.T, visit func(room, path string, f *ast.File)) {
 			return err
 		}
 		rel, _ := filepath.Rel(root, path)
-		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || rel == "perf" || rel == "bin") {
+		hidden := strings.HasPrefix(d.Name(), ".") && rel != "."
+		if d.IsDir() && (hidden || rel == "perf" || rel == "bin") {
 			return fs.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -17,7 +17,8 @@ import (
 func TestTheMapNamesWhatIsThere(t *testing.T) {
 	known := map[string]bool{}
 	walk(t, func(room, file string, _ *ast.File) {
-		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", file), nil, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", file), nil,
+			parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +45,8 @@ func TestTheMapNamesWhatIsThere(t *testing.T) {
 		t.Fatal("engine/doc.go has no map")
 	}
 	named := 0
-	for _, name := range regexp.MustCompile(`\b[A-Za-z]\w*(\.[A-Za-z]\w*){1,2}\b`).FindAllString(section, -1) {
+	names := regexp.MustCompile(`\b[A-Za-z]\w*(\.[A-Za-z]\w*){1,2}\b`)
+	for _, name := range names.FindAllString(section, -1) {
 		named++
 		if !known[name] {
 			t.Errorf("engine/doc.go names %s, which is not there", name)

@@ -14,34 +14,44 @@ import (
 
 // stepRooms are the rooms whose code runs under simulation: what they do may
 // depend on nothing but their inputs.
-var stepRooms = []string{"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/raft/progress", "engine/internal/replica", "engine/internal/pipeline",
-	"engine/internal/peer", "engine/internal/member", "engine/internal/wire", "ring", "ziplist", "journal/record", "journal", "internal/simdisk"}
+var stepRooms = []string{
+	"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/raft/progress",
+	"engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer",
+	"engine/internal/member", "engine/internal/wire", "ring", "ziplist", "journal/record",
+	"journal", "internal/simdisk",
+}
 
 // besides lists what is allowed to stand beside the rule, and why.
 var besides = map[string]string{
-	"journal/segments.go: goroutine":  "makes and deletes segments ahead; simulations make them in the foreground",
+	"journal/segments.go: goroutine": "makes and deletes segments ahead; " +
+		"simulations do it in the foreground",
 	"journal/segments.go: time.Now":   "paces that goroutine",
 	"journal/segments.go: time.Since": "paces that goroutine",
 	"journal/segments.go: time.Sleep": "paces that goroutine",
-	"journal/window.go: goroutine":    "reads ahead while a journal opens; simulations read in the same order without it",
-	"journal/journal.go: time.Now":    "Close waits for a real disk; simulations crash instead",
-	"journal/journal.go: time.After":  "the same",
-	"journal/journal.go: time.Until":  "the same",
-	"journal/journal.go: select":      "the same",
-	"journal/journal.go: goroutine":   "Close waits beside it for files that a hanging disk holds; simulations crash instead",
-	"ziplist/pace.go: goroutine":      "packs beside the writer; simulations schedule the task themselves",
-	"ziplist/pace.go: time.Now":       "paces that goroutine",
-	"ziplist/pace.go: time.Since":     "paces that goroutine",
-	"ring/atomic.go: select":          "threads park on it; stages do not",
-	"ring/atomic.go: time.Now":        "how long a thread slept",
-	"ring/atomic.go: time.Since":      "the same",
-	"ring/pipeline.go: goroutine":     "pipelines with goroutines of their own; the engine runs its stages itself",
-	"ring/pipeline.go: select":        "the same",
+	"journal/window.go: goroutine": "reads ahead in Open; " +
+		"simulations read in the same order without it",
+	"journal/journal.go: time.Now":   "Close waits for a real disk; simulations crash instead",
+	"journal/journal.go: time.After": "the same",
+	"journal/journal.go: time.Until": "the same",
+	"journal/journal.go: select":     "the same",
+	"journal/journal.go: goroutine": "Close does not wait for files on a hanging disk; " +
+		"simulations crash",
+	"ziplist/pace.go: goroutine": "packs beside the writer; " +
+		"simulations schedule the task themselves",
+	"ziplist/pace.go: time.Now":   "paces that goroutine",
+	"ziplist/pace.go: time.Since": "paces that goroutine",
+	"ring/atomic.go: select":      "threads park on it; stages do not",
+	"ring/atomic.go: time.Now":    "how long a thread slept",
+	"ring/atomic.go: time.Since":  "the same",
+	"ring/pipeline.go: goroutine": "of pipelines with goroutines; the engine uses none",
+	"ring/pipeline.go: select":    "the same",
 }
 
 // forbidden are functions that make two runs differ.
-var forbidden = []string{"time.Now", "time.Since", "time.Until", "time.Sleep", "time.After", "time.Tick", "time.NewTimer",
-	"time.NewTicker", "time.AfterFunc", "os.Getpid", "runtime.NumGoroutine"}
+var forbidden = []string{
+	"time.Now", "time.Since", "time.Until", "time.Sleep", "time.After", "time.Tick",
+	"time.NewTimer", "time.NewTicker", "time.AfterFunc", "os.Getpid", "runtime.NumGoroutine",
+}
 
 // TestStepsArePure: no clock, no global randomness, no goroutine, no select
 // and no map order in what runs under simulation.
@@ -122,7 +132,8 @@ func look(f *ast.File, info *types.Info, report func(what string, at token.Pos))
 // but for what wraps the package's own maps.
 func localTypes(fset *token.FileSet, path string, files []*ast.File) *types.Info {
 	info := &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
-	c := types.Config{Importer: &some{importer.ForCompiler(fset, "source", nil)}, Error: func(error) {}}
+	from := &some{importer.ForCompiler(fset, "source", nil)}
+	c := types.Config{Importer: from, Error: func(error) {}}
 	_, _ = c.Check(path, fset, files, info) // errors are of foreign packages
 	return info
 }

@@ -17,8 +17,8 @@ const helloMax = 4 << 10
 type Hello struct {
 	Version     uint32 // of the protocol; wire.Version
 	Cluster     uint64
-	From        uint64 // member that speaks
-	To          uint64 // member that it means to speak to
+	From        uint64 // member that sends it
+	To          uint64 // member that it is meant for
 	Incarnation uint64 // of From: grows with every start of its directory
 	Advertised  string // where clients reach From; "" when they do not
 }
@@ -49,8 +49,9 @@ func decodeHello(b []byte) (Hello, error) {
 }
 
 func (w *Welcome) encode() ([]byte, error) {
-	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From, To: w.To,
-		Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant, Refused: w.Refused})
+	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From,
+		To: w.To, Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant,
+		Refused: w.Refused})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -59,6 +60,7 @@ func decodeWelcome(b []byte) (Welcome, error) {
 	if err := proto.Unmarshal(b, &m); err != nil {
 		return Welcome{}, err
 	}
-	return Welcome{Hello: Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
-		Incarnation: m.Incarnation, Advertised: m.Advertised}, Grant: m.Grant, Refused: m.Refused}, nil
+	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
+		Incarnation: m.Incarnation, Advertised: m.Advertised}
+	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused}, nil
 }

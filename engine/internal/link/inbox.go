@@ -23,7 +23,7 @@ type Inbox struct {
 func (t *Peers) Accept(c *netio.Conn) netio.Handler {
 	in := &Inbox{peers: t, conn: c}
 	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: t.inboxBytes() / 2,
-		Hello: in.hello, Gone: in.gone}
+		Hello: in.hello, Gone: in.lost}
 	return &in.frames
 }
 
@@ -56,8 +56,8 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	return nil
 }
 
-// gone ends the inbox. Frames already in the ring are still taken.
-func (in *Inbox) gone(*netio.Conn, error) {
+// lost ends the inbox. Frames already in the ring are still taken.
+func (in *Inbox) lost(*netio.Conn, error) {
 	if in.peer == nil {
 		return
 	}
@@ -105,7 +105,7 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 	return nil
 }
 
-// forget lets go of a closed inbox, not of the incarnation that it proved.
+// forget drops a closed inbox. The incarnation that it proved is kept.
 func (t *Peers) forget(in *Inbox) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

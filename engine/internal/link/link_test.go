@@ -49,12 +49,15 @@ func TestMembersConnect(t *testing.T) {
 	modes(t, func(t *testing.T, across bool) {
 		_, one, two, toTwo, toOne := pair(t, across)
 		if toTwo.ID() != 2 || toTwo.Address() != two.address() || toTwo.Advertised() != "client-2" {
-			t.Errorf("member %d at %s, for clients %q", toTwo.ID(), toTwo.Address(), toTwo.Advertised())
+			t.Errorf("member %d at %s, for clients %q", toTwo.ID(), toTwo.Address(),
+				toTwo.Advertised())
 		}
-		if c, grant := toTwo.State(); c == 0 || grant != GrantBytes(1<<10) || toTwo.Incarnation() != 5 {
+		if c, grant := toTwo.State(); c == 0 || grant != GrantBytes(1<<10) ||
+			toTwo.Incarnation() != 5 {
 			t.Errorf("connection %d, grant %d, incarnation %d", c, grant, toTwo.Incarnation())
 		}
-		if !slices.Equal(one.peers.All(), []*Peer{toTwo}) || one.peers.Find(2) != toTwo || one.peers.Find(1) != nil {
+		if !slices.Equal(one.peers.All(), []*Peer{toTwo}) || one.peers.Find(2) != toTwo ||
+			one.peers.Find(1) != nil {
 			t.Error("the table is wrong")
 		}
 		var many []string // more than one writev takes
@@ -65,36 +68,45 @@ func TestMembersConnect(t *testing.T) {
 		one.send(toTwo, many...)
 		two.awaitFrame(many[len(many)-1])
 		if !slices.Equal(two.frames(), many) {
-			t.Errorf("%d frames arrived, not the %d that were sent, in their order", len(two.frames()), len(many))
+			t.Errorf("%d frames arrived, not the %d that were sent, in their order",
+				len(two.frames()), len(many))
 		}
 		two.send(toOne, "back")
 		one.awaitFrame("back")
 	})
 }
 
-// Whoever is not a member of this cluster is told so, in words, and nothing of
+// Whoever is not a member of this cluster is refused in words, and nothing of
 // it is delivered.
 func TestRefusals(t *testing.T) {
 	b := make(bell, 1)
 	r := newRig(t, 1, false, b)
 	r.peers.Add(2, "127.0.0.1:1")
-	if w := call(t, r).greet(helloFrom2()); w.Refused != "" || w.Grant != uint64(GrantBytes(1<<10)) || w.From != 1 ||
-		w.To != 2 || w.Version != wire.Version || w.Cluster != cluster || w.Incarnation != 5 || w.Advertised != "client-1" {
+	if w := call(t, r).greet(helloFrom2()); w.Refused != "" ||
+		w.Grant != uint64(GrantBytes(1<<10)) || w.From != 1 || w.To != 2 ||
+		w.Version != wire.Version || w.Cluster != cluster || w.Incarnation != 5 ||
+		w.Advertised != "client-1" {
 		t.Fatalf("%+v", w)
 	}
-	b.until(t, "what the hello said", func() bool { return r.peers.Find(2).Advertised() == "there" })
+	b.until(t, "the hello's address",
+		func() bool { return r.peers.Find(2).Advertised() == "there" })
 	for i, x := range []struct {
 		why    Reason
 		change func(h *Hello)
 		words  string
 	}{
-		{OtherVersion, func(h *Hello) { h.Version = 99 }, "protocol version 99, this member speaks 2"},
-		{OtherCluster, func(h *Hello) { h.Cluster = 0xbad }, "cluster 0000000000000bad, this member belongs to " +
-			"00000000000000c1: were both given the same members?"},
-		{OtherMember, func(h *Hello) { h.To = 3 }, "looking for member 3, this is member 1: check the addresses of the members"},
-		{OwnID, func(h *Hello) { h.From = 1 }, "member 1 is this member: two replicas were given one id"},
+		{OtherVersion, func(h *Hello) { h.Version = 99 },
+			"protocol version 99, this member speaks 2"},
+		{OtherCluster, func(h *Hello) { h.Cluster = 0xbad },
+			"cluster 0000000000000bad, this member belongs to 00000000000000c1: " +
+				"were both given the same members?"},
+		{OtherMember, func(h *Hello) { h.To = 3 },
+			"looking for member 3, this is member 1: check the addresses of the members"},
+		{OwnID, func(h *Hello) { h.From = 1 },
+			"member 1 is this member: two replicas were given one id"},
 		{NotMember, func(h *Hello) { h.From = 4 }, "member 4 is not in the configuration"},
-		{Outdated, func(h *Hello) { h.Incarnation = 6 }, "member 2 started again since (incarnation 6 is over)"},
+		{Outdated, func(h *Hello) { h.Incarnation = 6 },
+			"member 2 started again since (incarnation 6 is over)"},
 	} {
 		h := helloFrom2()
 		x.change(&h)
@@ -105,7 +117,8 @@ func TestRefusals(t *testing.T) {
 		c.awaitEnd()
 		b.until(t, "the end of the connection", func() bool { return len(r.endings()) == i+1 })
 		var refusal *Refusal
-		if err := r.endings()[i]; !errors.As(err, &refusal) || refusal.Reason != x.why || refusal.Hello != h {
+		if err := r.endings()[i]; !errors.As(err, &refusal) || refusal.Reason != x.why ||
+			refusal.Hello != h {
 			t.Errorf("%v", err)
 		}
 		r.awaitLine(x.words)
@@ -131,11 +144,12 @@ func TestNoHello(t *testing.T) {
 // answers serves an address where every hello gets one answer.
 func answers(t *testing.T, answer []byte) string {
 	t.Helper()
-	s, err := netio.Start(netio.Config{Listeners: []netio.Listener{{Addr: "127.0.0.1:0", Accept: func(*netio.Conn) netio.Handler {
-		return &netio.Frames{Hello: func(c *netio.Conn, _ uint32, _ []byte) error {
-			return c.Write(netio.AppendFrame(nil, 0, answer))
-		}, Sink: discard{}}
-	}}}})
+	s, err := netio.Start(netio.Config{Listeners: []netio.Listener{{Addr: "127.0.0.1:0",
+		Accept: func(*netio.Conn) netio.Handler {
+			return &netio.Frames{Hello: func(c *netio.Conn, _ uint32, _ []byte) error {
+				return c.Write(netio.AppendFrame(nil, 0, answer))
+			}, Sink: discard{}}
+		}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +160,8 @@ func answers(t *testing.T, answer []byte) string {
 // The dialer believes nobody who does not answer as the member it looks for.
 func TestWelcomesOfOthers(t *testing.T) {
 	welcome := func(change func(w *Welcome)) []byte {
-		w := Welcome{Hello: Hello{Version: wire.Version, Cluster: cluster, From: 2, To: 1}, Grant: 1 << 20}
+		w := Welcome{Hello: Hello{Version: wire.Version, Cluster: cluster, From: 2, To: 1},
+			Grant: 1 << 20}
 		change(&w)
 		b, err := w.encode()
 		if err != nil {
@@ -198,7 +213,8 @@ func TestReconnectReplacesTheInbox(t *testing.T) {
 			r.awaitFrame(fmt.Sprint("frame ", i))
 			if i > 0 {
 				last.awaitEnd()
-				b.until(t, "the end of the one before", func() bool { return len(r.endings()) == i })
+				b.until(t, "the end of the one before",
+					func() bool { return len(r.endings()) == i })
 			}
 			last = c
 		}
@@ -209,7 +225,8 @@ func TestReconnectReplacesTheInbox(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.until(t, "the end of the last", func() bool { return len(r.endings()) == 4 })
-		if w := call(t, r).greet(helloFrom2()); !strings.Contains(w.Refused, "incarnation 7 is over") {
+		const over = "incarnation 7 is over"
+		if w := call(t, r).greet(helloFrom2()); !strings.Contains(w.Refused, over) {
 			t.Errorf("an earlier incarnation: %q", w.Refused)
 		}
 	})
@@ -244,7 +261,8 @@ func TestAddWhileRunning(t *testing.T) {
 		three.peers.Start(three.loop())
 		var out, in []*Peer
 		for _, r := range []*rig{one, two} {
-			out, in = append(out, r.peers.Add(3, three.address())), append(in, three.peers.Add(r.peers.cfg.Self, r.address()))
+			out, in = append(out, r.peers.Add(3, three.address())),
+				append(in, three.peers.Add(r.peers.cfg.Self, r.address()))
 		}
 		for i, r := range []*rig{one, two} {
 			r.awaitConnected(out[i])
@@ -258,7 +276,8 @@ func TestAddWhileRunning(t *testing.T) {
 		two.send(toOne, "as before")
 		one.awaitFrame("as before")
 		two.awaitFrame("as before")
-		if a, b := one.peers.Memory(), three.peers.Memory(); a != b || a%2 != 0 || a < int64(2*GrantBytes(1<<10)) {
+		if a, b := one.peers.Memory(), three.peers.Memory(); a != b || a%2 != 0 ||
+			a < int64(2*GrantBytes(1<<10)) {
 			t.Errorf("memory for two members each: %d and %d", a, b)
 		}
 	})
@@ -271,7 +290,8 @@ func TestRemoveWhileRunning(t *testing.T) {
 		b.until(t, "the frame to arrive", func() bool { return one.waiting(0) })
 		one.peers.Remove(2)
 		one.peers.Remove(2) // once more changes nothing
-		if toTwo.Connected() || one.peers.Find(2) != nil || len(one.peers.All()) != 0 || one.peers.Memory() != 0 {
+		if toTwo.Connected() || one.peers.Find(2) != nil || len(one.peers.All()) != 0 ||
+			one.peers.Memory() != 0 {
 			t.Error("it is still known")
 		}
 		b.until(t, "both connections to end", func() bool {

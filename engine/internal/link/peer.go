@@ -10,13 +10,13 @@ import (
 )
 
 // redialMax is the longest pause between dials of a member. A member that
-// comes back hears the leader before it would campaign.
+// comes back receives a heartbeat before it would campaign.
 const redialMax = 200 * time.Millisecond
 
 // patienceMin is the least time after which a connection is given up whose
 // bytes do not arrive. TCP would find out after a partition has healed, and
-// again as long after it as the partition took: until then the member hears no
-// leader.
+// again as long after it as the partition took: until then the member receives
+// nothing from the leader.
 const patienceMin = time.Second
 
 // Peer is one member: the connection to it, which is dialed for as long as the
@@ -120,7 +120,7 @@ func (p *Peer) drain() {
 }
 
 // write sends frames, or drops them while there is no connection; loop. Why a
-// connection failed is told by its end, which follows.
+// connection failed is reported when it ends, right after this.
 func (p *Peer) write(vector [][]byte) {
 	if p.conn != nil && p.conn.Writev(vector) != nil {
 		p.disconnect()
@@ -136,8 +136,8 @@ func (p *Peer) disconnect() {
 // dial keeps a connection to the member from now on; peers.mu is held.
 func (p *Peer) dial(loop *netio.Loop) {
 	p.loop = loop
-	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open, BackoffMax: redialMax,
-		Patience: max(patienceMin, p.peers.cfg.Patience)})
+	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open,
+		BackoffMax: redialMax, Patience: max(patienceMin, p.peers.cfg.Patience)})
 }
 
 // close ends dialing and the connection, for ever; peers.mu is held.
@@ -159,7 +159,8 @@ func (p *Peer) open(c *netio.Conn) netio.Handler {
 	if err != nil {
 		c.Close(err)
 	}
-	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{}, Hello: p.welcomed, Gone: p.gone}
+	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
+		Hello: p.welcomed, Gone: p.lost}
 }
 
 // discard takes no frame: an acceptor says no more than its welcome.
@@ -175,9 +176,11 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	own := p.peers.hello(p.id)
 	switch {
 	case err != nil:
-		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w", p.id, p.address, err)
+		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w",
+			p.id, p.address, err)
 	case w.Refused != "":
-		p.peers.cfg.Logger.Warn("refused by member", "member", p.id, "address", p.address, "why", w.Refused)
+		p.peers.cfg.Logger.Warn("refused by member",
+			"member", p.id, "address", p.address, "why", w.Refused)
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
 	case w.Version != own.Version || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
@@ -195,8 +198,8 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	return nil
 }
 
-// gone hears that a connection ended, or that it never came to a welcome; loop.
-func (p *Peer) gone(_ *netio.Conn, err error) {
+// lost is called when a connection ended, or that it never came to a welcome; loop.
+func (p *Peer) lost(_ *netio.Conn, err error) {
 	if !p.peers.closed.Load() {
 		p.peers.cfg.Logger.Debug("link down", "member", p.id, "err", err)
 	}

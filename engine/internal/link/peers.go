@@ -100,7 +100,8 @@ func (t *Peers) Remove(id uint64) {
 	t.mu.Lock()
 	p := t.Find(id)
 	if p != nil {
-		table := slices.DeleteFunc(slices.Clone(t.All()), func(other *Peer) bool { return other == p })
+		table := slices.DeleteFunc(slices.Clone(t.All()),
+			func(other *Peer) bool { return other == p })
 		t.table.Store(&table)
 		p.close()
 		if p.inbox != nil {

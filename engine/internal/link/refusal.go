@@ -12,7 +12,7 @@ type Reason uint8
 // Reasons, in the order in which they are looked for.
 const (
 	_            Reason = iota
-	OtherVersion        // it speaks another version of the protocol
+	OtherVersion        // it uses another version of the protocol
 	OtherCluster        // it belongs to another cluster
 	OtherMember         // it looks for another member
 	OwnID               // it has this member's id
@@ -36,17 +36,18 @@ func (r *Refusal) Error() string {
 	case OtherVersion:
 		return fmt.Sprintf("protocol version %d, this member speaks %d", h.Version, wire.Version)
 	case OtherCluster:
-		return fmt.Sprintf("cluster %016x, this member belongs to %016x: were both given the same members?",
-			h.Cluster, r.Cluster)
+		return fmt.Sprintf("cluster %016x, this member belongs to %016x: "+
+			"were both given the same members?", h.Cluster, r.Cluster)
 	case OtherMember:
-		return fmt.Sprintf("looking for member %d, this is member %d: check the addresses of the members",
-			h.To, r.Member)
+		return fmt.Sprintf("looking for member %d, this is member %d: "+
+			"check the addresses of the members", h.To, r.Member)
 	case OwnID:
 		return fmt.Sprintf("member %d is this member: two replicas were given one id", h.From)
 	case NotMember:
 		return fmt.Sprintf("member %d is not in the configuration", h.From)
 	case Outdated:
-		return fmt.Sprintf("member %d started again since (incarnation %d is over)", h.From, h.Incarnation)
+		return fmt.Sprintf("member %d started again since (incarnation %d is over)", h.From,
+			h.Incarnation)
 	}
 	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
 }

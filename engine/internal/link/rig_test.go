@@ -77,9 +77,11 @@ func modes(t *testing.T, run func(t *testing.T, across bool)) {
 func newRig(t *testing.T, id uint64, across bool, b bell) *rig {
 	t.Helper()
 	r := &rig{t: t, bell: b, across: across}
-	r.peers = New(Config{Self: id, Cluster: cluster, Incarnation: 5, Advertised: "client-" + string(rune('0'+id)),
-		CommandMax: 1 << 10, Across: across, Deliver: r.deliver, Wake: b.ring, Logger: slog.New(diary{r})})
-	cfg := netio.Config{Listeners: []netio.Listener{{Addr: "127.0.0.1:0", Accept: r.accept}}, Poll: r.poll}
+	r.peers = New(Config{Self: id, Cluster: cluster, Incarnation: 5,
+		Advertised: "client-" + string(rune('0'+id)), CommandMax: 1 << 10, Across: across,
+		Deliver: r.deliver, Wake: b.ring, Logger: slog.New(diary{r})})
+	cfg := netio.Config{Listeners: []netio.Listener{{Addr: "127.0.0.1:0", Accept: r.accept}},
+		Poll: r.poll}
 	if across {
 		cfg.Loops = 2
 	}
@@ -210,7 +212,8 @@ func (r *rig) awaitLine(text string) {
 	r.bell.until(r.t, "the log to say "+text, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return slices.ContainsFunc(r.lines, func(l string) bool { return strings.Contains(l, text) })
+		return slices.ContainsFunc(r.lines,
+			func(l string) bool { return strings.Contains(l, text) })
 	})
 }
 
@@ -246,7 +249,8 @@ func pair(t *testing.T, across bool) (b bell, one, two *rig, toTwo, toOne *Peer)
 
 // helloFrom2 is what member 2 says to member 1.
 func helloFrom2() Hello {
-	return Hello{Version: wire.Version, Cluster: cluster, From: 2, To: 1, Incarnation: 7, Advertised: "there"}
+	return Hello{Version: wire.Version, Cluster: cluster, From: 2, To: 1, Incarnation: 7,
+		Advertised: "there"}
 }
 
 // caller is a connection made by hand.

@@ -2,7 +2,7 @@ package member
 
 import "time"
 
-// Event is something that an operator wants to know of.
+// Event is something that is logged for the operator.
 type Event struct {
 	Kind   EventKind
 	Member uint64        // HandingOver: to whom

@@ -128,10 +128,11 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	for _, id := range m.others() {
 		actors = append(actors, m.newActor(id))
 	}
-	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store, Journal: cfg.Journal,
-		Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes, Slots: cfg.Sizes.Slots,
-		Serial: cfg.Serial, Tick: int64(m.tick), ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged,
-		OnConfig: cfg.OnConfig, Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
+	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store,
+		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
+		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
+		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
+		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
@@ -139,9 +140,9 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 func (m *Member) newActor(id uint64) *peer.Actor {
 	link := m.cfg.Link(id)
 	m.links = append(m.links, otherMember{id, link})
-	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store, Terms: m.core,
-		Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes), Retry: int64(10 * m.cfg.Times.Heartbeat),
-		FrameBytes: m.cfg.Sizes.FrameBytes})
+	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store,
+		Terms: m.core, Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes),
+		Retry: int64(10 * m.cfg.Times.Heartbeat), FrameBytes: m.cfg.Sizes.FrameBytes})
 }
 
 // Connect makes a link to another member and serves it from now on, while the
@@ -168,9 +169,9 @@ func (m *Member) others() []uint64 {
 }
 
 // Bootstrap appends the first entry of a fresh log, the configuration that
-// the cluster is born with. Nobody may hear of this member before the entry is
-// durable: one that crashes before has founded nothing.
-func (m *Member) Bootstrap(configuration []byte) { m.replica.Found(configuration) }
+// the cluster starts with. This member must not send anything before the entry is
+// durable: if it crashes before that, no cluster was founded.
+func (m *Member) Bootstrap(configuration []byte) { m.replica.Bootstrap(configuration) }
 
 // Begin lets the only voter of a cluster lead at once: there is nobody to wait
 // for.
@@ -181,18 +182,20 @@ func (m *Member) Begin() {
 }
 
 // Poll does everything that can be done at time now, in ns of a monotonic
-// clock. more tells that work is left which nobody else will announce.
+// clock. more reports that work is left which nobody else will announce.
 func (m *Member) Poll(now int64) (worked int, more bool) { return m.replica.Poll(now) }
 
 // Turn does the given parts of one duty cycle at time now.
-func (m *Member) Turn(now int64, parts replica.Part) (worked int) { return m.replica.Turn(now, parts) }
+func (m *Member) Turn(now int64, parts replica.Part) (worked int) {
+	return m.replica.Turn(now, parts)
+}
 
 // PollApply does what apply can do. Unless the member is fused, the goroutine
 // that calls it may be another one than Poll's.
 func (m *Member) PollApply() (worked int, more bool) { return m.apply.Poll() }
 
 // ApplyDue reports that PollApply would find something to do. Entries that
-// apply has asked the journal for are nothing yet: the end of their read tells.
+// apply has asked the journal for do not count yet: the end of their read is announced.
 // PollApply's goroutine.
 func (m *Member) ApplyDue() bool {
 	a := m.apply
@@ -212,11 +215,11 @@ func (m *Member) After(now int64) error {
 		m.maintained = t
 		m.maintain(now)
 	}
-	m.transfers.attend(m, now)
+	m.transfers.poll(m, now)
 	return nil
 }
 
-// maintain looks once per tick at what changes rarely, and tells of it.
+// maintain checks once per tick what changes rarely, and reports it.
 func (m *Member) maintain(now int64) {
 	m.watchdog.check(m, now)
 	if full := m.replica.Full(); full != m.full {
@@ -240,8 +243,8 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 	m.cfg.OnRole(role, leader, term)
 }
 
-// Close is the last turn: everything left is answered. After a failure nobody
-// is told that something certainly did not happen which may have. No other
+// Close is the last turn: everything left is answered. After a failure no
+// request is answered as certainly not applied that may have been. No other
 // goroutine may poll any more.
 func (m *Member) Close(failed bool) {
 	m.transfers.close()

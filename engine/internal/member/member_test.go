@@ -34,20 +34,25 @@ const (
 func newRig(t *testing.T, members raft.Configuration) *rig {
 	t.Helper()
 	g := &rig{t: t, now: 1, disk: &heldDevice{}, up: map[uint64]bool{}}
-	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory, Identity: journal.Identity{Cluster: 7, Replica: 1},
-		SegmentBytes: 1 << 20, Foreground: true, Device: g.disk})
+	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory,
+		Identity: journal.Identity{Cluster: 7, Replica: 1}, SegmentBytes: 1 << 20,
+		Foreground: true, Device: g.disk})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g.Member, err = Build(Config{ID: 1, Members: members, Seed: 1,
 		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: rigElection},
-		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20}, Machine: echo{},
-		Lanes: func() []*pipeline.Lane { return nil }, Start: func(j Job) { g.jobs = append(g.jobs, j) },
-		Link:     func(id uint64) peer.Link { return &rigLink{g: g, id: id} },
-		OnRole:   func(raft.Role, uint64, uint64) {},
-		OnConfig: func(uint64, []byte) (raft.Configuration, error) { return raft.Configuration{}, nil },
-		OnEvent:  func(e Event) { g.events = append(g.events, e.Kind) },
-		Timing:   noTiming{}, Clock: func() int64 { return g.now }}, rec)
+		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20},
+		Machine: echo{},
+		Lanes:   func() []*pipeline.Lane { return nil },
+		Start:   func(j Job) { g.jobs = append(g.jobs, j) },
+		Link:    func(id uint64) peer.Link { return &rigLink{g: g, id: id} },
+		OnRole:  func(raft.Role, uint64, uint64) {},
+		OnConfig: func(uint64, []byte) (raft.Configuration, error) {
+			return raft.Configuration{}, nil
+		},
+		OnEvent: func(e Event) { g.events = append(g.events, e.Kind) },
+		Timing:  noTiming{}, Clock: func() int64 { return g.now }}, rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +169,7 @@ func TestWhoDoesNotLeadHandsNothingOver(t *testing.T) {
 	}
 }
 
-// Whoever names a member is not told that it leads when another one does.
+// A transfer to a named member does not succeed when another one leads.
 func TestTransferIsNotClaimedForAnother(t *testing.T) {
 	for _, x := range []struct {
 		named, leader uint64
@@ -192,7 +197,7 @@ func TestAPauseIsNoHang(t *testing.T) {
 	}
 }
 
-// A disk that hangs is told once when it begins and once when it ends, and a
+// A disk that hangs is reported once when it begins and once when it ends, and a
 // member that follows does not campaign in between.
 func TestAHangingDiskIsTold(t *testing.T) {
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
@@ -261,13 +266,14 @@ func TestMembersComeAndGoWhileItRuns(t *testing.T) {
 	g.Disconnect(2)
 	sent := first.sent
 	if g.run(rigElection); first.sent != sent || g.Link(2) != nil {
-		t.Errorf("%d frames were sent to a member that is gone", first.sent-sent)
+		t.Errorf("%d frames were sent to a member that was removed", first.sent-sent)
 	}
 	g.Connect(2)
 	second := g.Link(2).(*rigLink)
 	g.Connect(2)
 	g.Connect(1)
-	if g.run(rigElection); second.sent == 0 || first.sent != sent || g.Link(2) != second || g.Link(1) != nil {
+	if g.run(rigElection); second.sent == 0 || first.sent != sent || g.Link(2) != second ||
+		g.Link(1) != nil {
 		t.Errorf("%d frames on the new link, %d more on the old", second.sent, first.sent-sent)
 	}
 }

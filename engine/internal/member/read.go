@@ -15,7 +15,7 @@ type Job interface {
 	Done()
 }
 
-// readBytes is what one read of the journal takes unless it is told otherwise.
+// readBytes is what one read of the journal takes unless it is configured otherwise.
 const readBytes = 256 << 10
 
 // Read is a Job that reads entries of the journal: for an actor whose member
@@ -37,7 +37,8 @@ func (r *Read) Work() {
 	run, err := r.reader.ReadOn(r.Index, r.bytes)
 	r.Run, r.Err = ziplist.Run{}, err
 	if err == nil {
-		r.Run = ziplist.Run{Term: run.Term, First: run.First, Count: run.Count, Records: run.Records}
+		r.Run = ziplist.Run{Term: run.Term, First: run.First, Count: run.Count,
+			Records: run.Records}
 	}
 }
 

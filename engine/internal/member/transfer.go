@@ -87,15 +87,16 @@ func (s *transfers) take() {
 	}
 }
 
-// attend carries every request a step further.
-func (s *transfers) attend(m *Member, now int64) {
+// poll advances every request.
+func (s *transfers) poll(m *Member, now int64) {
 	s.take()
 	if len(s.underway) > 0 {
-		s.underway = slices.DeleteFunc(s.underway, func(t *Transfer) bool { return m.advance(t, now) })
+		done := func(t *Transfer) bool { return m.advance(t, now) }
+		s.underway = slices.DeleteFunc(s.underway, done)
 	}
 }
 
-// close answers what nobody will attend to any more.
+// close answers the requests that will not be advanced any more.
 func (s *transfers) close() {
 	s.take()
 	for _, t := range s.underway {
@@ -175,7 +176,7 @@ func (m *Member) handOver(to uint64) (uint64, error) {
 	}
 }
 
-// successor is the most up-to-date connected voter, rather one that was heard
+// successor is the most up-to-date connected voter, rather one that was heard from
 // lately; 0: none is connected.
 func (m *Member) successor() (to uint64) {
 	var match uint64

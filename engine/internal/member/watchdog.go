@@ -99,7 +99,7 @@ func (w *watchdog) giveUp(m *Member, age time.Duration, first bool) {
 	}
 }
 
-// deposed is told that this member does not lead.
+// deposed notes that this member does not lead.
 func (w *watchdog) deposed() {
 	if w.giving {
 		w.giving = false

@@ -40,7 +40,7 @@ type Link interface {
 	Incarnation() uint64
 }
 
-// Terms tells the term of a log index; the core does.
+// Terms returns the term of a log index; the core implements it.
 type Terms interface {
 	Term(index uint64) (uint64, bool)
 }
@@ -83,7 +83,7 @@ type Actor struct {
 type session struct {
 	connection  uint64
 	incarnation uint64
-	restarted   bool // it was started again: what it acknowledged may be gone
+	restarted   bool // it was started again: what it acknowledged may be lost
 }
 
 type counts struct{ bytes, entries, restarts uint64 }
@@ -99,7 +99,7 @@ type Config struct {
 	FrameBytes   int   // records in one append frame, unless one is larger; 256 KiB
 }
 
-// New returns an actor at rest.
+// New returns an idle actor.
 func New(c Config) *Actor {
 	if c.FrameBytes <= 0 {
 		c.FrameBytes = frameBytes
@@ -144,7 +144,7 @@ func (a *Actor) reset() {
 	a.inFlight.reset()
 }
 
-// Ack tells of a successful append answer of the current term.
+// Ack notes a successful append answer of the current term.
 func (a *Actor) Ack(match uint64, now int64) {
 	if match > a.match {
 		a.match, a.moved = match, now
@@ -226,7 +226,8 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 	}
 	prevTerm, ok := a.cfg.Terms.Term(a.next - 1)
 	if !ok && a.next > 1 {
-		a.err = fmt.Errorf("peer: member %d: entry %d before its place is gone", a.cfg.Member, a.next-1)
+		a.err = fmt.Errorf("peer: member %d: the term of entry %d is not known", a.cfg.Member,
+			a.next-1)
 		return false
 	}
 	m := raft.Message{Type: raft.Append, From: a.cfg.Self, To: a.cfg.Member, Term: a.term,
@@ -284,8 +285,8 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 // Check holds the actor against its bounds: what is in flight.
 func (a *Actor) Check() error {
 	if f := &a.inFlight; !f.valid() {
-		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member, f.len(),
-			f.bytes)
+		return fmt.Errorf("bounded: member %d: %d appends of %d bytes in flight", a.cfg.Member,
+			f.len(), f.bytes)
 	}
 	return nil
 }

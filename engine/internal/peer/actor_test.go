@@ -103,7 +103,8 @@ func TestAReadOfAnEarlierLeadershipIsNotSent(t *testing.T) {
 		}
 		store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
 		l := &wireLink{connection: 1}
-		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: uneven{}, Catchup: s, Retry: 10})
+		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: uneven{}, Catchup: s,
+			Retry: 10})
 		a.Direct(3, progress.Stream, 1, 0, 1)
 		a.Poll(8, 3, 1)
 		entries := uint32(0)
@@ -111,7 +112,8 @@ func TestAReadOfAnEarlierLeadershipIsNotSent(t *testing.T) {
 			entries += m.Count
 		}
 		if c.sent != (entries > 0) || !c.sent && !slices.Equal(s.fetched, []uint64{1}) {
-			t.Errorf("a run of %d entries of term %d: sent %d entries, asked again %v", c.count, c.term, entries, s.fetched)
+			t.Errorf("a run of %d entries of term %d: sent %d entries, asked again %v", c.count,
+				c.term, entries, s.fetched)
 		}
 	}
 }
@@ -132,7 +134,8 @@ func TestNothingIsSentOfALogThatCannotBeRead(t *testing.T) {
 	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
 	for _, mode := range []progress.Mode{progress.Probe, progress.Stream} {
 		s, l := &spoiled{}, &wireLink{connection: 1}
-		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Catchup: s, Retry: 10})
+		a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Catchup: s,
+			Retry: 10})
 		a.Direct(1, mode, 5, 0, 1)
 		for now := range int64(4) {
 			a.Poll(8, 4, now)
@@ -151,12 +154,14 @@ func TestNothingIsSentOfALogThatCannotBeRead(t *testing.T) {
 func TestAppendsAreCutToFrames(t *testing.T) {
 	store := ziplist.New(ziplist.Config{BudgetBytes: 8 << 20}, 1)
 	for i, size := range []int{300, 300, 300, 2 << 20, 300} {
-		if _, err := store.Append(1, uint64(i+1), 1, record.AppendCommand(nil, make([]byte, size))); err != nil {
+		records := record.AppendCommand(nil, make([]byte, size))
+		if _, err := store.Append(1, uint64(i+1), 1, records); err != nil {
 			t.Fatal(err)
 		}
 	}
 	l := &wireLink{connection: 1} // grants 1 MiB
-	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 1000, FrameBytes: 700})
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 1000,
+		FrameBytes: 700})
 	a.Direct(1, progress.Stream, 1, 0, 1)
 	var counts []uint32
 	for now := range int64(8) {

@@ -36,7 +36,7 @@ func (f *inFlight) ack(match uint64) (empty bool) {
 	return f.empty()
 }
 
-// reset forgets all: they are lost, or what they brought counts no more.
+// reset drops all: they are lost, or their answers count no more.
 func (f *inFlight) reset() { f.head, f.tail, f.bytes = 0, 0, 0 }
 
 func (f *inFlight) valid() bool {

@@ -107,7 +107,7 @@ func (a *Apply) Err() error {
 	return nil
 }
 
-// Poll applies a bounded amount and returns the work done. more tells that
+// Poll applies a bounded amount and returns the work done. more reports that
 // work is left that no one else will announce.
 func (a *Apply) Poll() (worked int, more bool) {
 	ready := a.ready.Load() // before the notices: what covers it is visible
@@ -136,7 +136,8 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 		return run, true
 	}
 	if !errors.Is(err, ziplist.ErrCompacted) {
-		panic(fmt.Sprintf("pipeline: apply: entry %d is ready but not in the store: %v", index, err))
+		panic(fmt.Sprintf("pipeline: apply: entry %d is ready but not in the store: %v", index,
+			err))
 	}
 	run, err, ok := a.catchup.Result()
 	if !ok {
@@ -259,7 +260,8 @@ func (a *Apply) answerReads(applied uint64) (n int) {
 			}
 			g := &l.app.groups[0]
 			local := flags&readLocal != 0
-			if !local && (!g.settled || g.reason == None && (g.index > applied || !l.answered(after))) {
+			if !local && (!g.settled ||
+				g.reason == None && (g.index > applied || !l.answered(after))) {
 				break
 			}
 			a.scratch = l.answerHead(a.sm, a.scratch, g.reason)
@@ -270,6 +272,19 @@ func (a *Apply) answerReads(applied uint64) (n int) {
 	return n
 }
 
+// notify publishes the completions of this turn and calls the lanes' Notify,
+// once each. With threads fused the call stack reaches down to the replica's
+// Poll, and Notify is a front end that takes its completions, adds requests to
+// the same lane and flushes them. That is safe for three reasons:
+//
+//   - Apply is done: notify comes last in its Poll, its cursors are stored, and
+//     apply's part of the lane is published before Notify runs. What Notify
+//     calls changes the owner's part of the lane and nothing of apply's.
+//   - The replica polls Apply last in its turn, outside any call of the core
+//     and with no effect half carried out. It reads the lanes again only in its
+//     next turn, so new requests look as if they had come between two turns.
+//   - One goroutine does all of it, and it owns the lane, so "one owner at a
+//     time" holds. It never waits: a lane without room refuses with ErrBusy.
 func (a *Apply) notify() {
 	for _, l := range a.lanes() {
 		if l.app.dirty {

@@ -12,8 +12,8 @@ func (a *Apply) String() string {
 	applied := a.applied.Load()
 	for _, r := range a.window.runs[a.window.head:] {
 		if first := max(r.first, applied+1); first <= r.last {
-			waits = append(waits, fmt.Sprintf("lane%d: writes at %d-%d of term %d", r.lane, first, r.last,
-				r.term))
+			waits = append(waits, fmt.Sprintf("lane%d: writes at %d-%d of term %d", r.lane, first,
+				r.last, r.term))
 		}
 	}
 	for _, l := range a.lanes() {

@@ -54,7 +54,8 @@ func (s *Journal) fill() (n int) {
 		slot := s.ring.At(s.taken + 1)
 		var records []byte
 		if slot.Count > 0 {
-			records = s.store.Bytes(ziplist.Ref{Chunk: slot.Chunk, Off: uint32(slot.Off), Len: slot.Len})
+			records = s.store.Bytes(ziplist.Ref{Chunk: slot.Chunk, Off: uint32(slot.Off),
+				Len: slot.Len})
 		}
 		s.batch = journal.Batch{Hard: slot.Hard, Commit: slot.Commit, First: slot.First,
 			Count: slot.Count, Term: slot.Term, Sequence: s.taken + 1}

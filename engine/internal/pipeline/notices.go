@@ -2,7 +2,7 @@ package pipeline
 
 import "github.com/ringraft/ringraft/ring"
 
-// noticeKind tells what the replica wants of apply.
+// noticeKind says what apply has to do.
 type noticeKind uint8
 
 const (
@@ -54,18 +54,19 @@ func (n *Notices) Publish() {
 	}
 }
 
-// Run tells apply that entries first..first+b.Count-1 of term answer the batch.
+// Run notifies apply that entries first..first+b.Count-1 of term answer the batch.
 func (n *Notices) Run(b *WriteBatch, first, term uint64) {
 	n.put(notice{kind: noticeRun, lane: b.Lane.id, count: b.Count, first: first, term: term,
 		ordinal: b.Ordinal, flushed: b.Flushed})
 }
 
-// Refuse tells apply that the batch was not appended.
+// Refuse notifies apply that the batch was not appended.
 func (n *Notices) Refuse(b *WriteBatch, why Reason) {
-	n.put(notice{kind: noticeRefuse, lane: b.Lane.id, count: b.Count, ordinal: b.Ordinal, reason: why})
+	n.put(notice{kind: noticeRefuse, lane: b.Lane.id, count: b.Count, ordinal: b.Ordinal,
+		reason: why})
 }
 
-// Reads tells apply that the lane's reads up to the count upto wait for round
+// Reads notifies apply that the lane's reads up to the count upto wait for round
 // ctx, or, when why is not None, are refused.
 func (n *Notices) Reads(l *Lane, upto, ctx uint64, why Reason) {
 	n.put(notice{kind: noticeReads, lane: l.id, ordinal: upto, ctx: ctx, reason: why})
@@ -80,7 +81,7 @@ func (n *Notices) Confirm(ctx, index uint64) {
 func (n *Notices) RefuseReads(why Reason) { n.put(notice{kind: noticeRefuseReads, reason: why}) }
 
 // Expire makes outstanding runs of terms up to term unknown: leadership was
-// lost and nobody can say in time what became of them.
+// lost, and whether they are committed is not known in time.
 func (n *Notices) Expire(term uint64, why Reason) {
 	n.put(notice{kind: noticeExpire, term: term, reason: why})
 }
@@ -88,7 +89,7 @@ func (n *Notices) Expire(term uint64, why Reason) {
 // Close answers everything that is left: runs are unknown.
 func (n *Notices) Close(why Reason) { n.put(notice{kind: noticeClose, reason: why}) }
 
-// takeNotices carries out what the replica asked for.
+// takeNotices carries out the notices of the replica.
 func (a *Apply) takeNotices() (n int) {
 	from, to := a.taken.Load(), a.notices.Cursor().Load()
 	for seq := from + 1; seq <= to; seq++ {

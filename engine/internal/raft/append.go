@@ -121,7 +121,7 @@ func (c *Core) ack(match uint64, e *Effects) {
 // heartbeat is the leader's sign of life.
 func (c *Core) heartbeat(m *Message, e *Effects) {
 	c.commitTo(min(m.Commit, c.verified), e)
-	c.probation.hear(m)
+	c.probation.receive(m)
 	c.leaveProbation()
 	r := c.send(e, HeartbeatAck, m.From)
 	r.Round = m.Round

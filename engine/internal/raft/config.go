@@ -72,7 +72,7 @@ func (c *Core) PutConfig(conf Configuration) {
 // before an entry of the leader's own term is committed (else two disjoint majorities may form).
 // Voters change by going through a joint configuration: first Outgoing = the present voters, then,
 // when that is committed, the same Voters without Outgoing. Learners change at once. The caller
-// reads Config afterwards to learn who is new and who is gone.
+// reads Config afterwards to learn who is new and who was removed.
 func (c *Core) Change(conf Configuration, e *Effects) error {
 	switch {
 	case c.role != Leader:
@@ -98,7 +98,7 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 		p := &c.members[i]
 		if p.Next == 0 { // new in the table
 			p.Reset(conf.Index)
-			c.order(p, e)
+			c.direct(p, e)
 		}
 	}
 	c.advance(e) // fewer voters may already be enough, for entries and for reads

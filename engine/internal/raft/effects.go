@@ -23,7 +23,7 @@ const (
 	// RoleChange: Role, Leader or Term changed. Reads that are not ready are void when the replica
 	// was the leader and Role is no longer that, or Term is another.
 	RoleChange
-	// Peer: an order for the replication actor of Member: Mode, from Next; Match is what the core
+	// Peer directs the replication actor of Member: Mode, from Next. Match is what the core
 	// knows of it.
 	Peer
 )

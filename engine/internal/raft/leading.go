@@ -24,15 +24,15 @@ func (c *Core) lead(e *Effects) {
 	c.mutate(e, NoOp, 1)
 	for i := range c.n {
 		c.members[i].Reset(next)
-		c.order(&c.members[i], e)
+		c.direct(&c.members[i], e)
 	}
 	c.newRound()
 	c.beat(e)
 	c.advance(e)
 }
 
-// order tells a member's actor how to go on.
-func (c *Core) order(p *progress.Progress, e *Effects) {
+// direct gives a member's actor its mode and its next entry.
+func (c *Core) direct(p *progress.Progress, e *Effects) {
 	if p.ID == c.id {
 		return
 	}
@@ -91,7 +91,7 @@ func (c *Core) appendAck(m *Message, e *Effects) {
 	}
 	moved, streams := p.Ack(m.Match)
 	if streams {
-		c.order(p, e)
+		c.direct(p, e)
 	}
 	if moved {
 		c.advance(e)
@@ -116,10 +116,10 @@ func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 	}
 	agree := c.log.atMost(min(m.HintIndex, m.PrevIndex-1), m.HintTerm)
 	p.Back(agree+1, c.log.firstSendable())
-	c.order(p, e)
+	c.direct(p, e)
 }
 
-// Lost says that the link to a member broke, so that appends under way may be gone: probe again
+// Lost says that the link to a member broke, so that appends under way may be lost: probe again
 // from the first entry it has not acknowledged. Other roles ignore it.
 func (c *Core) Lost(id uint64, e *Effects) {
 	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
@@ -129,7 +129,7 @@ func (c *Core) Lost(id uint64, e *Effects) {
 			next = p.Match + 1
 		}
 		p.Back(next, c.log.firstSendable())
-		c.order(p, e)
+		c.direct(p, e)
 	}
 }
 
@@ -139,6 +139,6 @@ func (c *Core) Forget(id uint64, e *Effects) {
 	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
 		p := &c.members[i]
 		p.Reset(c.log.last + 1)
-		c.order(p, e)
+		c.direct(p, e)
 	}
 }

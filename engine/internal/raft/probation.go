@@ -25,9 +25,9 @@ type probation struct {
 // Probation reports whether the replica's vote still is of last resort only.
 func (c *Core) Probation() bool { return c.probation.nonce != 0 }
 
-// hear takes a heartbeat of the leader followed. Another term's leader starts it over, since its
+// receive takes a heartbeat of the leader followed. Another term's leader starts it over, since its
 // log may be shorter than the target.
-func (p *probation) hear(m *Message) {
+func (p *probation) receive(m *Message) {
 	if p.heard && p.term != m.Term {
 		p.heard = false
 	}

@@ -37,7 +37,7 @@ func (c *Core) tickLeader(n int, e *Effects) {
 	c.leading.beat += n
 	if c.leading.beat >= c.heartbeatTicks {
 		c.beat(e)
-		c.transfer.told = false
+		c.transfer.sent = false
 		c.handOver(e) // once more: the message may have been lost
 	}
 }

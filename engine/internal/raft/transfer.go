@@ -7,12 +7,12 @@ import "fmt"
 type transfer struct {
 	to      uint64
 	elapsed int  // ticks; given up after an election timeout
-	told    bool // TimeoutNow is sent; again with the next heartbeat
+	sent    bool // TimeoutNow is sent; again with the next heartbeat
 }
 
 // Transfer hands leadership to a voter. It is given up when nothing came of it within an election
-// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who is
-// connected.
+// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who
+// is connected.
 func (c *Core) Transfer(to uint64, e *Effects) error {
 	if c.role != Leader {
 		return ErrNotLeader
@@ -34,13 +34,13 @@ func (c *Core) Transfer(to uint64, e *Effects) error {
 // Transferring is the member that leadership is being handed to, or 0.
 func (c *Core) Transferring() uint64 { return c.transfer.to }
 
-// handOver tells the target to campaign as soon as it has everything.
+// handOver sends TimeoutNow to the target as soon as it has everything.
 func (c *Core) handOver(e *Effects) {
-	if c.role != Leader || c.transfer.to == 0 || c.transfer.told {
+	if c.role != Leader || c.transfer.to == 0 || c.transfer.sent {
 		return
 	}
 	if i := c.slot(c.transfer.to); i >= 0 && c.members[i].Match == c.log.last {
-		c.transfer.told = true
+		c.transfer.sent = true
 		c.send(e, TimeoutNow, c.transfer.to)
 	}
 }

@@ -10,8 +10,8 @@ import (
 // newActor is an actor of member id over a link that keeps what is sent.
 func (g *rig) newActor(id uint64) *peer.Actor {
 	g.links[id] = &recorder{connection: 1}
-	return peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: g.r.cfg.Store, Terms: g.core,
-		Catchup: nobody{}, Retry: 100 * rigTick})
+	return peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: g.r.cfg.Store,
+		Terms: g.core, Catchup: nobody{}, Retry: 100 * rigTick})
 }
 
 // sent counts the messages of a type that went to a member.
@@ -24,8 +24,8 @@ func (g *rig) sent(id uint64, t raft.MessageType) (n int) {
 	return n
 }
 
-// A member without an actor hears nothing. An actor that comes during a
-// leadership missed what the core said of its member; it is told anew.
+// Nothing is sent to a member without an actor. An actor that comes during a
+// leadership missed what the core directed for its member; the core directs it again.
 func TestAnActorAddedToALeaderIsDirected(t *testing.T) {
 	g := newRig(t, 64)
 	g.r.RemoveActor(3)
@@ -90,13 +90,14 @@ func TestActorsChangeWhileEffectsWait(t *testing.T) {
 	g.links[3].sent = nil
 	g.parts &^= Journal
 	g.from(3, raft.Message{Type: raft.Append, Term: 1, EntryTerm: 1, Count: 1})
-	g.from(3, raft.Message{Type: raft.Append, Term: 1, PrevIndex: 1, PrevTerm: 1, EntryTerm: 1, Count: 1})
+	g.from(3, raft.Message{Type: raft.Append, Term: 1, PrevIndex: 1, PrevTerm: 1, EntryTerm: 1,
+		Count: 1})
 	g.r.Campaign() // the ring is full: its requests for votes wait
 	if !g.r.RingFull() {
 		t.Fatal("a slot was free: ", g.core)
 	}
-	gone := g.links[2]
-	before := len(gone.sent)
+	removed := g.links[2]
+	before := len(removed.sent)
 	g.r.RemoveActor(2)
 	g.turn()
 	g.r.AddActor(g.newActor(2))
@@ -104,8 +105,8 @@ func TestActorsChangeWhileEffectsWait(t *testing.T) {
 	g.turn()
 	g.parts |= Journal
 	g.durable()
-	if len(gone.sent) != before {
-		t.Errorf("after its removal, the actor sent %v", gone.sent[before:])
+	if len(removed.sent) != before {
+		t.Errorf("after its removal, the actor sent %v", removed.sent[before:])
 	}
 	if g.sent(2, raft.Vote) != 1 || g.sent(3, raft.Vote) != 0 {
 		t.Fatalf("votes were asked of 2: %v, of 3: %v", g.links[2].sent, g.links[3].sent)

@@ -85,17 +85,19 @@ func newRounds(tb testing.TB) *rounds {
 		tb.Fatal(err)
 	}
 	store := ziplist.New(ziplist.Config{BudgetBytes: 16 << 20}, 1)
-	g.lane = pipeline.NewLane(0, pipeline.LaneConfig{}, 1<<10, func() {}, func() int64 { return g.now })
+	g.lane = pipeline.NewLane(0, pipeline.LaneConfig{}, 1<<10, func() {},
+		func() int64 { return g.now })
 	lanes := []*pipeline.Lane{g.lane}
 	table := func() []*pipeline.Lane { return lanes }
 	var actors []*peer.Actor
 	for id := uint64(2); id <= 3; id++ {
-		actors = append(actors, peer.New(peer.Config{Self: 1, Member: id, Link: nowhere{}, Store: store,
-			Terms: g.core, Catchup: nobody{}, Retry: 1 << 60}))
+		actors = append(actors, peer.New(peer.Config{Self: 1, Member: id, Link: nowhere{},
+			Store: store, Terms: g.core, Catchup: nobody{}, Retry: 1 << 60}))
 	}
 	g.r = New(Config{ID: 1, Core: g.core, Store: store, Journal: j, Actors: actors, Lanes: table,
 		Apply: pipeline.NewApply(store, blank{}, table, nobody{}, nobody{}), Fused: true,
-		Slots: 256, Tick: rigTick, ElectionTicks: 10, Timing: nobody{}, Clock: func() int64 { return g.now }}, 0)
+		Slots: 256, Tick: rigTick, ElectionTicks: 10, Timing: nobody{},
+		Clock: func() int64 { return g.now }}, 0)
 	g.in = NewSource(2, ring.NewBytes(1<<16))
 	g.r.AddSource(g.in)
 	return g
@@ -160,7 +162,7 @@ func (g *rounds) write(commands int) {
 	}
 }
 
-// follow is one append frame of a leader: checked, stored, journaled, and told
+// follow is one append frame of a leader: checked, stored, journaled, and acknowledged
 // committed by the next.
 func (g *rounds) follow(commands uint32) {
 	term, _ := g.core.Term(g.core.Last())

@@ -9,14 +9,14 @@ func (r *Replica) Check() error {
 	durable, stored := r.journal.Durable().Load(), r.append.Stored().Load()
 	cursor := r.ring.Cursor().Load()
 	if durable > stored || stored > cursor || cursor > durable+uint64(r.ring.Cap()) {
-		return fmt.Errorf("I1: durable %d, stored %d, cursor %d, capacity %d", durable, stored, cursor,
-			r.ring.Cap())
+		return fmt.Errorf("I1: durable %d, stored %d, cursor %d, capacity %d", durable, stored,
+			cursor, r.ring.Cap())
 	}
 	applied, ready := r.cfg.Apply.Applied().Load(), r.cfg.Apply.Ready().Load()
 	commit, last := r.core.Commit(), r.core.Last()
 	if applied > ready || ready > r.commit || r.commit > commit || commit > last {
-		return fmt.Errorf("I2: applied %d, ready %d, commit %d carried out, %d known, last %d", applied, ready,
-			r.commit, commit, last)
+		return fmt.Errorf("I2: applied %d, ready %d, commit %d carried out, %d known, last %d",
+			applied, ready, r.commit, commit, last)
 	}
 	if ready > r.stored.index() {
 		return fmt.Errorf("I2: ready %d, stored only up to %d", ready, r.stored.index())

@@ -7,9 +7,9 @@ import "github.com/ringraft/ringraft/engine/internal/pipeline"
 // caller owns every stage by now; nothing polls any more.
 func (r *Replica) Close() { r.shut(pipeline.Closing) }
 
-// Fail is Close after the journal lost its ground: nothing that is gated
-// leaves, and nobody is told that something certainly did not happen which
-// may have.
+// Fail is Close after the journal failed for good: nothing that is gated
+// leaves, and no request is answered as certainly not applied that may have
+// been.
 func (r *Replica) Fail() { r.shut(pipeline.Poisoned) }
 
 func (r *Replica) shut(why pipeline.Reason) {

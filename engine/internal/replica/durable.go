@@ -9,7 +9,7 @@ package replica
 //
 // The index of the newest completed write alone will not do: entries 26..40
 // of term 5 are being written, are cut, then come back from a third leader.
-// The completion of the first write must not vouch for the third.
+// The completion of the first write must not count as that of the third.
 //
 // One line serves the durable sequence and another the stored one.
 type line struct {
@@ -28,7 +28,7 @@ type span struct{ seq, first, last uint64 }
 // newLine starts at sequence 0 with a log that ends, durably, at last.
 func newLine(last uint64) line { return line{last: last, end: last} }
 
-// publish tells of mutation seq: after first-1 the log is count entries.
+// publish adds mutation seq: after first-1 the log is count entries.
 func (l *line) publish(seq, first uint64, count uint32) {
 	s := span{seq: seq, first: first, last: first + uint64(count) - 1}
 	if first <= l.end {
@@ -43,7 +43,7 @@ func (l *line) publish(seq, first uint64, count uint32) {
 	l.published, l.end = seq, s.last
 }
 
-// reach tells that every mutation up to seq is durable (or stored).
+// reach notes that every mutation up to seq is durable (or stored).
 func (l *line) reach(seq uint64) {
 	if seq <= l.reached {
 		return

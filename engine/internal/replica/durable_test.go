@@ -112,12 +112,14 @@ func TestDurableIndexIsNeverEarly(t *testing.T) {
 			}
 			got, want := l.index(), m.truth()
 			if got > want {
-				t.Fatalf("seed %d seq %d: durable index %d, a crash leaves only %d", seed, seq, got, want)
+				t.Fatalf("seed %d seq %d: durable index %d, a crash leaves only %d", seed, seq, got,
+					want)
 			}
 			// A returning suffix may be safe although the rule, which looks
 			// at first alone, says not yet; with the queue empty they agree.
 			if m.reached == int(seq) && got != want {
-				t.Fatalf("seed %d seq %d: all durable, index %d, log ends at %d", seed, seq, got, want)
+				t.Fatalf("seed %d seq %d: all durable, index %d, log ends at %d", seed, seq, got,
+					want)
 			}
 			if got < want {
 				late++
@@ -129,7 +131,8 @@ func TestDurableIndexIsNeverEarly(t *testing.T) {
 		}
 	}
 	if wrongNaive == 0 {
-		t.Fatal("the model never caught the naive rule (index of the last completed write): it has no teeth")
+		t.Fatal("the model never caught the naive rule " +
+			"(index of the last completed write): it has no teeth")
 	}
 	t.Logf("%d steps; rule conservative in %d; naive rule wrong in %d", steps, late, wrongNaive)
 }

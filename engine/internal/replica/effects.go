@@ -76,7 +76,7 @@ func (r *Replica) fromLane(s *pipeline.Slot, seq uint64, b *pipeline.WriteBatch)
 }
 
 // fromFrame points the slot at the part of the frame's records that the log
-// does not hold yet, and tells the core of configurations among them.
+// does not hold yet, and passes the configurations among them to the core.
 func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32, f *frame) {
 	at := 0
 	for range skip {

@@ -42,7 +42,7 @@ func (r *Replica) takeFrames() (n int) {
 // step checks one frame and hands its header to the core. Nothing of a frame
 // that does not fit its own header goes any further.
 func (r *Replica) step(s *Source, off uint64, rec []byte) {
-	m := &r.message
+	m := &r.sources.message
 	run, err := wire.Parse(rec, m)
 	r.stats.Frames++
 	if err != nil || m.From != s.member || m.To != r.cfg.ID {
@@ -54,7 +54,8 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 		r.stats.BadFrames++
 		return
 	}
-	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.lead.term && r.lead.role == raft.Leader {
+	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.lead.term &&
+		r.lead.role == raft.Leader {
 		if a := r.actor(m.From); a != nil {
 			a.Ack(m.Match, r.clock.now)
 		}

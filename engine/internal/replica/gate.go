@@ -7,7 +7,7 @@ import (
 	"github.com/ringraft/ringraft/journal"
 )
 
-// gate holds back what vouches for the own disk until it is durable.
+// gate holds back messages that promise what this disk holds, until it is durable.
 type gate struct {
 	hard     journal.Hard // newest published
 	seq      uint64       // of the mutation that brought it
@@ -46,9 +46,10 @@ func (g *gate) hold(m *raft.Message) {
 	g.messages = append(g.messages, gatedMessage{seq: g.seq, msg: *m})
 }
 
-// drop forgets the messages to a member.
+// drop discards the messages to a member.
 func (g *gate) drop(member uint64) {
-	g.messages = slices.DeleteFunc(g.messages, func(m gatedMessage) bool { return m.msg.To == member })
+	g.messages = slices.DeleteFunc(g.messages,
+		func(m gatedMessage) bool { return m.msg.To == member })
 }
 
 func (r *Replica) send(e *raft.Effect) {
@@ -84,7 +85,7 @@ func (r *Replica) takeDurable() int {
 	}
 	if i := r.durable.index(); i != before {
 		// The hard state may have made it a leader that finds no slot: the
-		// core must still learn of the index, which nobody tells again.
+		// core must still learn of the index, which nobody reports again.
 		r.out.follow(func(e *raft.Effects) { r.core.Durable(i, e) })
 	}
 	r.timeDurable(seq)

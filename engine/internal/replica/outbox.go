@@ -53,7 +53,7 @@ func (o *outbox) call(in input, f func(*raft.Effects)) bool {
 	return true
 }
 
-// follow is call for what the core must be told even while effects wait: its
+// follow is call for what the core must learn even while effects wait: its
 // effects line up behind them. They may append nothing, for the input is that
 // of the earlier call.
 func (o *outbox) follow(f func(*raft.Effects)) {

@@ -41,7 +41,9 @@ func (s *slots) valid(t *testing.T) {
 	}
 }
 
-func mutation(source raft.Source) raft.Effect { return raft.Effect{Kind: raft.Mutate, Source: source} }
+func mutation(source raft.Source) raft.Effect {
+	return raft.Effect{Kind: raft.Mutate, Source: source}
+}
 
 func committed(index uint64) raft.Effect { return raft.Effect{Kind: raft.Commit, Index: index} }
 

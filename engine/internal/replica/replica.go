@@ -41,7 +41,7 @@ type Config struct {
 	// election timeout. Both as the core was built.
 	Tick          int64 // ns
 	ElectionTicks int
-	// OnRole is told of every change of role, leader or term.
+	// OnRole is called after every change of role, leader or term.
 	OnRole func(role raft.Role, leader, term uint64)
 	// OnConfig decodes a configuration entry that a leader sent.
 	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
@@ -69,7 +69,6 @@ type Replica struct {
 	gate    gate
 
 	sources sources
-	message raft.Message // being stepped; a variable would be allocated for each
 	config  configEntry
 	lanes   lanes
 	reads   readRounds
@@ -127,7 +126,7 @@ func New(cfg Config, last uint64) *Replica {
 }
 
 // Poll does everything that can be done at time now (monotonic ns) and
-// returns the work done. more tells that work is left which nobody else will
+// returns the work done. more reports that work is left which nobody else will
 // announce: call again soon, after letting others have a turn.
 func (r *Replica) Poll(now int64) (worked int, more bool) {
 	const rounds = 8

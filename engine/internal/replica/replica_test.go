@@ -79,22 +79,25 @@ func newRig(t *testing.T, slots int) *rig {
 		}
 	})
 	voters := raft.Configuration{Voters: []uint64{1, 2, 3}}
-	o := raft.Options{ID: 1, Config: voters, First: 1, HeartbeatTicks: 2, ElectionTicks: 10, Seed: 1}
+	o := raft.Options{ID: 1, Config: voters, First: 1, HeartbeatTicks: 2, ElectionTicks: 10,
+		Seed: 1}
 	if g.core, err = raft.New(o); err != nil {
 		t.Fatal(err)
 	}
 	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)
-	g.lane = pipeline.NewLane(0, pipeline.LaneConfig{}, 1<<10, func() {}, func() int64 { return g.now })
+	g.lane = pipeline.NewLane(0, pipeline.LaneConfig{}, 1<<10, func() {},
+		func() int64 { return g.now })
 	lanes := func() []*pipeline.Lane { return []*pipeline.Lane{g.lane} }
 	var actors []*peer.Actor
 	for id := uint64(2); id <= 3; id++ {
 		g.links[id] = &recorder{connection: 1}
-		actors = append(actors, peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id], Store: store,
-			Terms: g.core, Catchup: nobody{}, Retry: 100 * rigTick}))
+		actors = append(actors, peer.New(peer.Config{Self: 1, Member: id, Link: g.links[id],
+			Store: store, Terms: g.core, Catchup: nobody{}, Retry: 100 * rigTick}))
 	}
 	g.r = New(Config{ID: 1, Core: g.core, Store: store, Journal: j, Actors: actors, Lanes: lanes,
 		Apply: pipeline.NewApply(store, blank{}, lanes, nobody{}, nobody{}),
-		Slots: slots, Tick: rigTick, ElectionTicks: 10, Timing: nobody{}, Clock: func() int64 { return g.now }}, 0)
+		Slots: slots, Tick: rigTick, ElectionTicks: 10, Timing: nobody{},
+		Clock: func() int64 { return g.now }}, 0)
 	for id := uint64(2); id <= 3; id++ {
 		g.in[id] = NewSource(id, ring.NewBytes(1<<16))
 		g.r.AddSource(g.in[id])
@@ -143,7 +146,8 @@ func (g *rig) from(id uint64, m raft.Message) {
 // durable waits until the disk has everything.
 func (g *rig) durable() {
 	g.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); g.r.journal.Durable().Load() < g.r.ring.Cursor().Load(); {
+	deadline := time.Now().Add(10 * time.Second)
+	for g.r.journal.Durable().Load() < g.r.ring.Cursor().Load() {
 		if g.turn(); time.Now().After(deadline) {
 			g.t.Fatal("the disk does not write")
 		}
@@ -175,7 +179,8 @@ func TestADeposedLeaderSendsNothing(t *testing.T) {
 	g.write() // entry 2: the ring is full
 	g.links[2].connection = 0
 	g.from(2, raft.Message{Type: raft.AppendAck, Term: 2, Match: 1})
-	g.from(3, raft.Message{Type: raft.Append, Term: 3, EntryTerm: 1, Count: 2}) // entries 1 and 2 are of term 1
+	// entries 1 and 2 are of term 1
+	g.from(3, raft.Message{Type: raft.Append, Term: 3, EntryTerm: 1, Count: 2})
 	if !g.r.RingFull() {
 		t.Fatal("it could step down")
 	}

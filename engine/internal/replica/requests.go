@@ -7,14 +7,14 @@ import (
 	"github.com/ringraft/ringraft/journal"
 )
 
-// Found appends the founding configuration as the first entry of a fresh log.
+// Bootstrap appends the founding configuration as the first entry of a fresh log.
 // The core must have been built with that entry in place: last index 1, term 1.
-func (r *Replica) Found(data []byte) {
+func (r *Replica) Bootstrap(data []byte) {
 	r.durable, r.stored = newLine(0), newLine(0)
 	r.gate.hard = journal.Hard{}
 	r.out.call(input{config: data}, func(e *raft.Effects) {
-		e.List = append(e.List, raft.Effect{Kind: raft.Mutate, Hard: r.core.Hard(), First: 1, Count: 1,
-			EntryTerm: 1, Source: raft.Config})
+		e.List = append(e.List, raft.Effect{Kind: raft.Mutate, Hard: r.core.Hard(), First: 1,
+			Count: 1, EntryTerm: 1, Source: raft.Config})
 	})
 }
 

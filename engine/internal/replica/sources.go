@@ -6,12 +6,13 @@ import (
 	"sync/atomic"
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal/record"
 	"github.com/ringraft/ringraft/ring"
 )
 
 // Source is the frame ring of one member's link, in. The connection's loop
-// writes verified frames into Ring; Close tells that no more will come.
+// writes verified frames into Ring; Close marks that no more will come.
 type Source struct {
 	Ring   *ring.Bytes
 	member uint64
@@ -37,6 +38,8 @@ type sources struct {
 	added []*Source
 	flag  atomic.Bool
 	table []*Source
+
+	message raft.Message // header of the frame being taken, kept to save an allocation
 }
 
 // AddSource makes a source known. Any goroutine.
@@ -114,7 +117,8 @@ func (c *configEntry) put(data []byte, seq, stored uint64) uint32 {
 	if c.seq > stored {
 		panic(fmt.Sprintf("replica: configuration entry %d while %d is not stored", seq, c.seq))
 	}
-	c.record, c.seq = record.Append(c.record[:0], &record.Entry{Kind: record.Config, Data: data}), seq
+	c.record = record.Append(c.record[:0], &record.Entry{Kind: record.Config, Data: data})
+	c.seq = seq
 	return uint32(len(c.record))
 }
 

@@ -18,13 +18,13 @@ type flight struct {
 // committed.
 type times struct {
 	flights   []flight // by sequence
-	durable   int      // flights told to be durable
+	durable   int      // flights reported durable
 	committed int      // and committed
 }
 
 func (t *times) claimed(f flight) { t.flights = append(t.flights, f) }
 
-// reset forgets what is on its way: the leadership is over.
+// reset drops the flights: the leadership is over.
 func (t *times) reset() { t.flights, t.durable, t.committed = t.flights[:0], 0, 0 }
 
 func (t *times) trim() {
@@ -37,7 +37,7 @@ func (t *times) trim() {
 	t.committed -= n
 }
 
-// timeDurable tells the times of flights up to a durable sequence.
+// timeDurable reports the times of flights up to a durable sequence.
 func (r *Replica) timeDurable(seq uint64) {
 	t := &r.times
 	if t.durable == len(t.flights) {
@@ -50,7 +50,7 @@ func (r *Replica) timeDurable(seq uint64) {
 	t.trim()
 }
 
-// timeCommitted tells the times of flights up to a committed index.
+// timeCommitted reports the times of flights up to a committed index.
 func (r *Replica) timeCommitted(index uint64) {
 	t := &r.times
 	if t.committed == len(t.flights) {

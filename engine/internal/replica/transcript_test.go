@@ -215,7 +215,8 @@ func (w *world) lead() {
 	}
 	w.write(nil)
 	for id := uint64(2); id <= uint64(w.members); id++ {
-		ack := raft.Message{Type: raft.AppendAck, From: id, To: 1, Term: m.Term, Match: w.core.Last()}
+		ack := raft.Message{Type: raft.AppendAck, From: id, To: 1, Term: m.Term,
+			Match: w.core.Last()}
 		w.frame(&ack, id, false)
 	}
 	w.settle()
@@ -334,8 +335,8 @@ func (w *world) show(window bool) {
 	s := w.r.Stats()
 	role, leader, term := w.r.Role()
 	w.say("%s leader %d term %d", role, leader, term)
-	w.say("log to %d, stored %d, durable %d; commit %d, ready %d, applied %d", w.core.Last(), w.r.stored.index(),
-		w.r.DurableIndex(), w.r.commit, a.Ready().Load(), a.Applied().Load())
+	w.say("log to %d, stored %d, durable %d; commit %d, ready %d, applied %d", w.core.Last(),
+		w.r.stored.index(), w.r.DurableIndex(), w.r.commit, a.Ready().Load(), a.Applied().Load())
 	w.say("%d of %d slots free; effects wait: %t; messages wait for the disk: %d", w.r.ring.Free(),
 		w.r.ring.Cap(), w.r.out.pending(), len(w.r.gate.messages))
 	w.say("frames %d, bad %d; refused %d", s.Frames, s.BadFrames, s.Refused)

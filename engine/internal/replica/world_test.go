@@ -49,10 +49,10 @@ type world struct {
 	stands  bool                    // apply stands still
 
 	written int    // commands, over all lanes
-	round   uint64 // own rounds are told from here on: they start at random
+	round   uint64 // own rounds are counted from here on: they start at random
 	downs   uint64 // connections that broke
 
-	// What was told already.
+	// What was logged already.
 	shown, durable, durableTo, commit uint64
 }
 
@@ -106,7 +106,7 @@ func (d *directory) Create(name string, f device.Flags) (device.File, error) {
 	return d.Memory.Create(name, f)
 }
 
-// wireTap is a link that tells what is sent over it.
+// wireTap is a link that logs what is sent over it.
 type wireTap struct {
 	w           *world
 	connection  uint64
@@ -196,11 +196,12 @@ func (w *world) start() {
 	first := Recovered(&o, rec)
 	w.core, err = raft.New(o)
 	w.must(err)
-	w.connectAll(ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 16 << 20}, first), rec.Last)
+	w.connectAll(ziplist.New(ziplist.Config{ChunkBytes: 64 << 10, BudgetBytes: 16 << 20}, first),
+		rec.Last)
 	w.round = 0
 	w.shown, w.durable, w.durableTo, w.commit = 0, 0, rec.Last, w.core.Commit()
 	if rec.Fresh {
-		w.r.Found(voters)
+		w.r.Bootstrap(voters)
 	}
 }
 
@@ -229,9 +230,10 @@ func (w *world) connectAll(store *ziplist.Store, last uint64) {
 	}
 	table := func() []*pipeline.Lane { return w.lanes }
 	w.machine = &machine{w: w}
-	cfg := Config{ID: 1, Core: w.core, Store: store, Journal: w.journal, Lanes: table, Slots: w.slots,
-		Apply:  pipeline.NewApply(store, w.machine, table, w.newRead("apply"), nobody{}),
-		Serial: w.serial, Tick: rigTick, ElectionTicks: 10, OnConfig: decode, Timing: nobody{}, Clock: clock,
+	cfg := Config{ID: 1, Core: w.core, Store: store, Journal: w.journal, Lanes: table,
+		Slots: w.slots, Serial: w.serial, Tick: rigTick, ElectionTicks: 10,
+		Apply:    pipeline.NewApply(store, w.machine, table, w.newRead("apply"), nobody{}),
+		OnConfig: decode, Timing: nobody{}, Clock: clock,
 		OnRole: func(role raft.Role, leader, term uint64) {
 			w.say("role %s leader %d term %d", role, leader, term)
 		}}
@@ -290,7 +292,7 @@ var sourceNames = [...]string{
 	"", " from a lane", " from a frame", ", the no-op", ", the configuration",
 }
 
-// showSlots tells of the slots published since the last time, before stage 1
+// showSlots logs the slots published since the last time, before stage 1
 // takes them.
 func (w *world) showSlots() {
 	for to := w.r.ring.Cursor().Load(); w.shown < to; {
@@ -306,7 +308,7 @@ func (w *world) showSlots() {
 	}
 }
 
-// showProgress tells of what is newly durable, before what followed from it,
+// showProgress logs what is newly durable, before what followed from it,
 // and committed.
 func (w *world) showProgress(cause int) {
 	follows := slices.Clone(w.lines[cause:])

@@ -26,7 +26,7 @@ type laneInput struct {
 	mark mark
 }
 
-// mark tells up to which position a byte ring's records are no longer needed
+// mark is the position up to which a byte ring's records are no longer needed
 // once stage 1 has stored mutation seq.
 type mark struct{ seq, pos uint64 }
 
@@ -70,7 +70,8 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		return false
 	}
 	accepted := 0 // all, or none while leadership is handed over
-	r.out.call(input{batch: *b}, func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
+	r.out.call(input{batch: *b},
+		func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
 	return accepted > 0
 }
 

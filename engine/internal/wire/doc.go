@@ -1,4 +1,4 @@
-// Package wire is the form in which replicas speak to each other.
+// Package wire is the encoding of the messages between replicas.
 //
 // A frame on a link is netio's frame header and one protobuf message:
 //
