@@ -12,7 +12,8 @@ var everywhere = []string{""}
 
 // plain are the rooms whose words are the field's. Others follow.
 var plain = []string{"docs/", "engine/internal/raft/", "engine/internal/wire/", "journal/",
-	"ziplist/", "netio/", "internal/"}
+	"ziplist/", "netio/", "internal/",
+	"bench/", "cmd/", "perf/", "README.md", "Makefile"}
 
 // banned lists expressions that may not be written, what to write instead, and
 // the rooms that are held to it (prefixes of paths). A row with the rooms plain
