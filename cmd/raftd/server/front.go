@@ -30,11 +30,8 @@ type front struct {
 	cells []cell // of the lane's requests, by request & mask
 	mask  uint64
 
-	args  [][]byte
-	text  []byte // encoded command
-	reply []byte // reply being made, in the internal form
-	free  [][]byte
-	now   func() int64
+	buffers
+	now func() int64
 
 	dirty           []*conn
 	dirtyForwarders []*forwarder
@@ -44,10 +41,23 @@ type front struct {
 	laneUsed        bool
 	finishing       bool
 
-	counts  []uint64 // by command, of this loop
+	useCounts
+}
+
+// buffers are used again for each command.
+type buffers struct {
+	command resp.Command
+	args    [][]byte
+	text    []byte // encoded command
+	reply   []byte // reply being made, in the internal form
+	free    [][]byte
+}
+
+// useCounts count the commands of this loop.
+type useCounts struct {
+	counts  []uint64 // by command
 	touched []int    // commands counted in this batch
 	tally   tally
-	command resp.Command
 }
 
 // cell remembers who sent a request of the lane.
@@ -72,8 +82,11 @@ func newFront(s *Server, l lane) *front {
 	return &front{
 		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
 		now: s.now, start: func(g func()) { go g() },
-		forwarders: make(map[string]*forwarder), counts: make([]uint64, len(commands)),
-		tally: tally{published: s.newTotals()},
+		forwarders: make(map[string]*forwarder),
+		useCounts: useCounts{
+			counts: make([]uint64, len(commands)),
+			tally:  tally{published: s.newTotals()},
+		},
 	}
 }
 
