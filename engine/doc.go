@@ -71,10 +71,30 @@
 //	6  the leader's commit, at most verified:        replica.Replica.publishReady →
 //	   apply                                         pipeline.Apply.Poll → StateMachine.Apply
 //
-// The three copies of a reply are: into the buffer of Replies, by the state machine;
-// into the lane's ring of replies; into the connection's queue, by a front end, since
-// replies of one connection come from several places and leave in request order.
-// Whoever uses a lane without a front end reads the second.
+//	A READ
+//	1  it waits in the lane's ring of reads          Lane.Read, Lane.Flush
+//	2  it gets the next round of heartbeats          replica.Replica.takeReads →
+//	                                                 raft.Core.Read
+//	3  a quorum has answered the round               raft.Core.Step, then Notices.Confirm
+//	4  answered when its index is applied            pipeline.Apply.answerReads →
+//	                                                 StateMachine.Read
+//	-  or refused when the leader is deposed first   replica.Replica.dropReads →
+//	                                                 pipeline.Notices.RefuseReads
+//
+//	A VOTE
+//	1  another member asks for it                    replica.Replica.step → raft.Core.Step
+//	2  term and vote are a mutation of their own     replica.outbox.carry → Replica.mutate
+//	3  the answer waits for it                       replica.Replica.send, gate.hold
+//	4  state file, then batch: durable               pipeline.Journal.Poll,
+//	                                                 journal.Journal.Poll
+//	5  the answer leaves                             replica.Replica.takeDurable
+//
+// A reply is copied three times: into the buffer of Replies, by the state machine; into
+// the lane's ring of replies; into the connection's output, by a front end. A read is
+// answered into a buffer of apply's instead of the first. A reply that comes before an
+// earlier one of its connection is kept, and copied once more. What the socket does not
+// take is copied by netio. A command that a follower forwarded goes through a front end
+// on both members. Whoever uses a lane without a front end reads the second copy.
 //
 // Three things that the table does not show:
 //

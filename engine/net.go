@@ -37,9 +37,9 @@ func (e *Engine) listen(ctx context.Context) error {
 		address = m.Address
 	}
 	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept})
-	e.services.fronts = make([]*front, len(e.b.services))
+	e.services.fronts = make([]*acceptors, len(e.b.services))
 	for i, s := range e.b.services {
-		f := &front{}
+		f := &acceptors{}
 		e.services.fronts[i] = f
 		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: f.accept})
 	}
@@ -69,17 +69,17 @@ func (e *Engine) listen(ctx context.Context) error {
 
 // services are the front ends on the engine's own loops.
 type services struct {
-	fronts []*front
+	fronts []*acceptors
 	lanes  [][]*loopLane // by loop
 }
 
-// front is one service: an acceptor per loop.
-type front struct {
+// acceptors is one service: an acceptor per loop.
+type acceptors struct {
 	perLoop []netio.Acceptor
 }
 
-func (f *front) accept(c *netio.Conn) netio.Handler {
-	return f.perLoop[c.Loop().Index()](c)
+func (a *acceptors) accept(c *netio.Conn) netio.Handler {
+	return a.perLoop[c.Loop().Index()](c)
 }
 
 // openFronts gives each service its lane and acceptor on each loop.

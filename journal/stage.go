@@ -32,7 +32,7 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 	}
 	g := &j.groups[j.fill]
 	need := len(records)
-	if g.n == 0 || g.used == 0 { // used is what it held before, until it is begun
+	if g.n == 0 || g.used == 0 { // before begin, used is left over from the last use
 		need += record.RunHeaderMax
 	}
 	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 &&

@@ -39,7 +39,7 @@ func serverCommands() []*command {
 		{name: "raft.status", arity: 1, flags: admin,
 			run: runRaftStatus, group: "raft", since: "0.1.0",
 			summary: "State of this member as a map"},
-		{name: "raft.transfer", arity: -1, class: leads, flags: admin,
+		{name: "raft.transfer", arity: -1, class: byLeader, flags: admin,
 			group: "raft", since: "0.1.0",
 			summary: "Hand leadership to a member, or to the most up-to-date one; OK " +
 				"when the leader leads no more"},

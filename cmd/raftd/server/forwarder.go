@@ -134,7 +134,7 @@ func (fw *forwarder) opened(sock socket) {
 // forward sends a command on, byte for byte when it came as an array.
 func (fw *forwarder) forward(c *conn, d *command, args [][]byte, raw []byte) {
 	kind := readReply
-	if d.class == write || d.class == leads {
+	if d.class == write || d.class == byLeader {
 		kind = writeReply
 	}
 	fw.push(forwarded{c, c.queue.push(kind), kind == writeReply})
@@ -214,7 +214,7 @@ func (fw *forwarder) lost() {
 		if o.conn == nil || o.conn.closed {
 			continue
 		}
-		fault := "TRYAGAIN the connection to the leader was lost"
+		fault := "TRYAGAIN the leader did not answer, or the connection to it was lost"
 		if o.write {
 			fault = unknownResult
 		}

@@ -138,7 +138,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	f.refresh()
 	var to *forwarder
-	if d.class != stale && !f.lead.leading {
+	if d.class != ownState && !f.lead.leading {
 		var refused string
 		if to, refused = f.forwarderToLeader(c, d, args); refused != "" {
 			c.fault(refused)
@@ -160,7 +160,7 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		to.forward(c, d, args, raw)
 		return true
 	}
-	if d.class == leads {
+	if d.class == byLeader {
 		f.transfer(c, args)
 	} else {
 		f.submit(c, d, args)

@@ -15,8 +15,8 @@ const page = "../../../docs/raftd.md"
 
 // TestPageListsTheCommands holds docs/raftd.md against the table of commands.
 func TestPageListsTheCommands(t *testing.T) {
-	classes := map[class]string{local: "local", write: "write", read: "read", stale: "own state",
-		leads: "leader"}
+	classes := map[class]string{local: "local", write: "write", read: "read", ownState: "own state",
+		byLeader: "leader"}
 	var s strings.Builder
 	s.WriteString("| command | class | arguments | what it does |\n|---|---|---|---|\n")
 	for _, d := range commands {

@@ -10,11 +10,11 @@ import (
 type class uint8
 
 const (
-	local class = iota // answered by this server at once
-	write              // goes through the log
-	read               // linearizable query
-	stale              // query against this replica's own state
-	leads              // carried out by the leader, beside its loop
+	local    class = iota // answered by this server at once
+	write                 // goes through the log
+	read                  // linearizable query
+	ownState              // query against this replica's own state
+	byLeader              // carried out by the leader, beside its loop
 )
 
 // command is one row of the table: what the server does with the command and what COMMAND tells
@@ -291,7 +291,7 @@ func keyspaceCommands() []*command {
 		{name: "flushdb", arity: -1, class: write, flags: remove,
 			encode: encodeFlush, group: "server", since: "1.0.0",
 			summary: "Remove all keys (there is one database)"},
-		{name: "raft.digest", arity: 1, class: stale, flags: []string{"readonly", "admin"},
+		{name: "raft.digest", arity: 1, class: ownState, flags: []string{"readonly", "admin"},
 			encode: rowOp(kv.OpDigest), group: "raft", since: "0.1.0",
 			summary: "Digest of this member's own state, with its applied index"},
 	}

@@ -238,8 +238,9 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 		lane.complete(request, Applied, None, a.replies.reply(int(i-first)))
 	}
 	if index <= end && len(a.entries) < applyEntries {
-		// The read at the head was issued before the next write, whose commit
-		// in our own term proves that we still lead: answer it in between.
+		// The read at the head was issued before the next write. The commit of
+		// that write in this term proves that the member led when the read was
+		// taken: answer the read in between.
 		a.scratch = lane.answerHead(a.sm, a.scratch, None)
 		a.reads.Add(1)
 	}

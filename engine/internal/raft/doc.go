@@ -8,10 +8,10 @@
 //
 // The caller's duties:
 //
-//  1. Carry out effects in order. A gated Send leaves only when the newest Mutate before it is
-//     durable as to its hard state; nothing else waits.
-//  2. Report the own disk by Durable and DurableHard, turned back from sequences (a write that was
-//     overruled later must not vouch for what overruled it).
+//  1. Carry out effects in order. A gated Send leaves only when the hard state of the newest Mutate
+//     before it is durable; no other effect waits for the disk.
+//  2. Report the own disk by Durable and DurableHard, in indices and terms of the present log: a
+//     write that was overruled later must not count for what overruled it.
 //  3. Deliver headers only of frames whose checksum is right, and carry out a Mutate from Frame
 //     with exactly the entries of the Append being stepped.
 //  4. After a frame with configuration entries, tell them by PutConfig in log order; at start

@@ -25,10 +25,9 @@ func (c *Core) drawTimeout() {
 	c.election.timeout = c.electionTicks + c.random.below(c.electionTicks)
 }
 
-// promotable reports whether the replica may campaign: it votes, or it did until a configuration
-// that is not known to be committed. In that case nobody else may be able to win, since its log can
-// be the longest of a quorum; it does not count its own vote (thesis 4.2.2). Not while its disk
-// hangs.
+// promotable reports whether the replica may campaign: it is a voter, or it was one before a
+// configuration that is not known to be committed. Such a member may hold the only log that can
+// win, so it campaigns, without its own vote (thesis 4.2.2). Nobody campaigns while its disk hangs.
 func (c *Core) promotable() bool {
 	if c.stalled {
 		return false
@@ -176,7 +175,7 @@ func (c *Core) preVote(m *Message, e *Effects) {
 		r.Term, r.Round, r.LastResort = m.Term, m.Round, c.Probation()
 		return
 	}
-	r := c.sendGated(e, PreVoteAck, m.From)
+	r := c.sendGated(e, PreVoteAck, m.From) // a refusal carries the own term, consent does not
 	r.Round, r.Reject = m.Round, true
 }
 

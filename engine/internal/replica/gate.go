@@ -40,7 +40,7 @@ func (g *gate) published(h journal.Hard, seq uint64) {
 
 // hold keeps a message until the newest hard state is durable.
 func (g *gate) hold(m *raft.Message) {
-	if len(g.messages) == gatedMax { // a disk that hangs; whoever asked long ago asks again
+	if len(g.messages) == gatedMax { // the disk hangs: drop the oldest, its asker asks again
 		g.messages = g.messages[:copy(g.messages, g.messages[1:])]
 	}
 	g.messages = append(g.messages, gatedMessage{seq: g.seq, msg: *m})
