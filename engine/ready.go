@@ -75,7 +75,7 @@ func (s *readiness) announce(e *Engine) {
 // effects have been carried out, which may be behind it.
 func leaderKnown(core *raft.Core, role raft.Role, leader uint64) bool {
 	switch {
-	case role != core.Role():
+	case role != core.Role() || leader != core.Leader():
 		return false
 	case role != raft.Leader:
 		return leader != 0

@@ -135,4 +135,11 @@ func TestALeaderIsReadyAtItsFirstCommit(t *testing.T) {
 	if known(raft.Leader, 1) || !known(raft.Follower, 3) {
 		t.Error(core.Dump())
 	}
+	core.Step(&raft.Message{Type: raft.VoteAck, From: 2, To: 1, Term: 4}, &e)
+	if core.Role() != raft.Follower || core.Hard().Term != 4 {
+		t.Fatal(core.Dump())
+	}
+	if known(raft.Follower, 3) {
+		t.Error("member 3 led an earlier term; the effect that says so waits")
+	}
 }

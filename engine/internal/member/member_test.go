@@ -252,6 +252,22 @@ func TestApplySleepsWhileTheJournalIsRead(t *testing.T) {
 	}
 }
 
+// What was read is as long as the longest command: a reader that rests keeps none of it.
+func TestAReadKeepsNothingItHandedOver(t *testing.T) {
+	c := &journalRead{start: func(j Job) {
+		r := j.(*Read)
+		r.Run = ziplist.Run{Term: 1, First: r.Index, Count: 1, Records: make([]byte, 1<<10)}
+		r.Done()
+	}}
+	c.Fetch(5)
+	if run, err, ok := c.Result(); !ok || err != nil || run.First != 5 || len(run.Records) != 1<<10 {
+		t.Fatal(run, err, ok)
+	}
+	if c.read.Run.Records != nil {
+		t.Error("the bytes are held until the next read")
+	}
+}
+
 // A member is served from Connect to Disconnect, and not beyond; the second
 // link is another one than the first.
 func TestMembersComeAndGoWhileItRuns(t *testing.T) {

@@ -78,7 +78,9 @@ func (c *journalRead) Result() (ziplist.Run, error, bool) {
 	if !c.read.done.Load() {
 		return ziplist.Run{}, nil, false
 	}
+	run := c.read.Run
+	c.read.Run = ziplist.Run{} // its bytes are the caller's now
 	c.read.done.Store(false)
 	c.busy = false
-	return c.read.Run, c.read.Err, true
+	return run, c.read.Err, true
 }
