@@ -1,3 +1,5 @@
+// Package acks checks that no acknowledged write is lost: writers keep a ledger while members are
+// killed and started, and every key is read back afterwards. docs/bench.md describes the check.
 package acks
 
 import (

@@ -260,7 +260,8 @@ func TestAReadKeepsNothingItHandedOver(t *testing.T) {
 		r.Done()
 	}}
 	c.Fetch(5)
-	if run, err, ok := c.Result(); !ok || err != nil || run.First != 5 || len(run.Records) != 1<<10 {
+	run, err, ok := c.Result()
+	if !ok || err != nil || run.First != 5 || len(run.Records) != 1<<10 {
 		t.Fatal(run, err, ok)
 	}
 	if c.read.Run.Records != nil {
