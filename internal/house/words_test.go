@@ -31,6 +31,7 @@ var banned = []struct {
 	{`\b[Bb]reath(s|e|es|ed)?\b|\b(min|max)Breath\b`, "back off"},
 	{`\bflagDoubt\b`, "flagProbation"},
 	{`\b[Ll]one\b`, "idle, or a cluster of one"},
+	{`\bstage 1 (has|then|takes|makes)\b`, "the stage's name, Append"},
 	{`\bstore1\b`, "appendEntries"},
 	{`make orders\b`, "make interleave"},
 	{`\bserver\.link\b`, "forwarder"},

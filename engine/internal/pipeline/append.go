@@ -8,14 +8,14 @@ import (
 	"github.com/ringraft/ringraft/ziplist"
 )
 
-// Bytes is what holds a slot's records, as stage 1 sees it: the byte ring of a
+// Bytes is what holds a slot's records, as Append sees it: the byte ring of a
 // lane or of a member's link, or the replica's configuration entry. The replica
 // keeps them until Stored has passed the slot that names them.
 type Bytes interface {
 	At(off uint64, n int) []byte
 }
 
-// Append is stage 1, for leaders and followers alike: cut the store where the
+// Append is the first stage, for leaders and followers alike: cut the store where the
 // slot says so, copy the encoded records behind it, and replace the slot's
 // source by the store reference.
 //
@@ -34,7 +34,7 @@ type Append struct {
 	noOp    []byte                 // the record of a new leader's empty entry
 }
 
-// NewAppend wires stage 1. sources names what holds a slot's records.
+// NewAppend wires the stage. sources names what holds a slot's records.
 func NewAppend(r *ring.Ring[Slot], store *ziplist.Store, sources func(slot *Slot) Bytes) *Append {
 	return &Append{ring: r, store: store, sources: sources,
 		noOp: record.Append(nil, &record.Entry{Kind: record.NoOp})}

@@ -19,7 +19,7 @@ type Journal struct {
 	batch   journal.Batch
 }
 
-// NewJournal wires the stage behind stage 1, whose Stored it follows.
+// NewJournal wires the stage behind Append, whose Stored it follows.
 func NewJournal(r *ring.Ring[Slot], store *ziplist.Store, j *journal.Journal) *Journal {
 	return &Journal{ring: r, store: store, journal: j}
 }

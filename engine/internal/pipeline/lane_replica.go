@@ -22,7 +22,7 @@ type WriteBatch struct {
 }
 
 // TakeWrites takes the next write batch. The replica's goroutine only. The
-// bytes stay until stage 1 has stored or the replica has dropped them
+// bytes stay until Append has stored or the replica has dropped them
 // (ReleaseWrites).
 func (l *Lane) TakeWrites(b *WriteBatch) bool {
 	off, rec, pos, ok := l.writes.NextAt()

@@ -2,19 +2,19 @@ package pipeline
 
 import "github.com/ringraft/ringraft/journal"
 
-// Source says where the bytes of a slot's entries lie before stage 1 has
+// Source says where the bytes of a slot's entries lie before Append has
 // stored them.
 type Source uint16
 
 const (
 	// SourceNone: the mutation has no entries (hard state, truncation), or
-	// stage 1 has replaced the source by the store reference.
+	// Append has replaced the source by the store reference.
 	SourceNone Source = iota
 	// SourceLane: encoded records in the batch ring of a lane.
 	SourceLane
 	// SourceFrame: encoded records in the frame ring of a member's link.
 	SourceFrame
-	// SourceNoOp: the empty entry of a new leader; stage 1 makes it.
+	// SourceNoOp: the empty entry of a new leader; Append makes it.
 	SourceNoOp
 	// SourceConfig: the encoded record of a configuration entry, which the
 	// replica keeps.
@@ -25,7 +25,7 @@ const (
 // First-1 the log is these Count entries of Term". It is one cache line and
 // holds no pointer.
 //
-// The replica writes a slot until it publishes it; stage 1 then replaces the
+// The replica writes a slot until it publishes it; Append then replaces the
 // source (Source, Origin, Off, Len) by the store reference (Chunk, Off, Len);
 // the journal only reads. A slot is given back when durable passes it.
 type Slot struct {

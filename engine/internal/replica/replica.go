@@ -4,7 +4,7 @@
 // Poll is its whole life. The duty cycle keeps protocol ahead of load:
 //
 //	frames from members → durable cursor → due ticks → reads and proposals
-//	→ stage 1 → ready cursor → actors send → journal → apply (when fused)
+//	→ append → ready cursor → actors send → journal → apply (when fused)
 //
 // Nothing here blocks, and time is an argument, so the same code runs under
 // real loops and under a simulated world.
@@ -155,7 +155,7 @@ const (
 	Ticks                    // let time pass in the core
 	Reads                    // give reads their rounds
 	Writes                   // claim slots for lane batches
-	Append                   // stage 1
+	Append                   // the first stage
 	Send                     // actors
 	Journal                  // hand over to the journal, and take what is durable
 	Apply                    // when fused
@@ -220,7 +220,7 @@ func (r *Replica) idle() bool {
 	return true
 }
 
-// takeStored follows stage 1: bytes it has stored are given back, ready moves.
+// takeStored follows Append: bytes it has stored are given back, ready moves.
 func (r *Replica) takeStored() {
 	seq := r.append.Stored().Load()
 	r.stored.reach(seq)

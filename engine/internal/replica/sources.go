@@ -105,7 +105,7 @@ func (t *sources) release(stored uint64) {
 }
 
 // configEntry is the record of the newest configuration entry that this
-// replica made, which stage 1 takes from here.
+// replica made, which Append takes from here.
 type configEntry struct {
 	record []byte
 	seq    uint64 // of its mutation

@@ -292,7 +292,7 @@ var sourceNames = [...]string{
 	"", " from a lane", " from a frame", ", the no-op", ", the configuration",
 }
 
-// showSlots logs the slots published since the last time, before stage 1
+// showSlots logs the slots published since the last time, before Append
 // takes them.
 func (w *world) showSlots() {
 	for to := w.r.ring.Cursor().Load(); w.shown < to; {

@@ -27,7 +27,7 @@ type laneInput struct {
 }
 
 // mark is the position up to which a byte ring's records are no longer needed
-// once stage 1 has stored mutation seq.
+// once Append has stored mutation seq.
 type mark struct{ seq, pos uint64 }
 
 // takeWrites claims slots for lane batches, in turn, as long as everything
