@@ -91,9 +91,9 @@ func (c *conn) input(b []byte) (n int) {
 
 // drainHeld works through input that waited.
 func (c *conn) drainHeld() {
-	n := c.run(c.held)
-	c.held = c.held[n:]
-	if len(c.held) == 0 {
+	held := c.held
+	n := c.run(held)
+	if c.held = held[n:]; len(c.held) == 0 || c.closing || c.closed {
 		c.held = nil
 	}
 }

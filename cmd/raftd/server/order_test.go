@@ -203,3 +203,22 @@ func TestQuitClosesAfterTheReplies(t *testing.T) {
 		t.Fatalf("got %q", got)
 	}
 }
+
+// Input that waited may end the connection, by a command or by what is no command.
+func TestWaitingInputEndsTheConnection(t *testing.T) {
+	for last, want := range map[string]string{
+		array("QUIT"):    "+OK\r\n",
+		"*1\r\nPING\r\n": "-ERR Protocol error: expected '$', got 'P'\r\n",
+	} {
+		r := newRig(t, nil)
+		c, w := r.connect()
+		r.send(c, array("SET", "k", "v")+array("RESET")+last+array("PING"))
+		expect(t, "before the write is applied", w.take(), "")
+		r.lane.complete(1)
+		r.front.completions()
+		expect(t, "replies", w.take(), "+OK\r\n+RESET\r\n"+want)
+		if !w.closed || c.held != nil {
+			t.Error("the connection is not closed")
+		}
+	}
+}
