@@ -15,6 +15,7 @@ func FuzzInput(f *testing.F) {
 	f.Add(strings.Repeat(array("INCR", "n"), 700), uint8(200))
 	f.Add("*-1\r\n*0\r\n\r\n*1\r\n$-1\r\n", uint8(2))
 	f.Add("*2\r\n$3\r\nGET\r\n$99999999999\r\n", uint8(2))
+	f.Add(array("SET", "k", "v")+array("HELLO", "3")+"GET k\r\nQUIT\r\nPING\r\n", uint8(250))
 	f.Fuzz(func(t *testing.T, input string, cut uint8) {
 		if strings.Contains(strings.ToLower(input), "time") ||
 			strings.Contains(strings.ToLower(input), "info") ||
