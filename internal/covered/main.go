@@ -21,6 +21,7 @@ var parts = []struct {
 }{
 	{"the core", []string{"engine/internal/raft/"}},
 	{"the replica", []string{"engine/internal/replica/"}},
+	{"the member", []string{"engine/internal/member/"}},
 	{"the journal's recovery", []string{"journal/recover.go", "journal/scan.go", "journal/state.go",
 		"journal/verdict.go", "journal/window.go"}},
 }
