@@ -108,6 +108,9 @@ func (f *front) refresh() {
 func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	d := lookup(args[0])
 	switch {
+	case (d == nil || !d.arityFits(len(args))) && speaksHTTP(args):
+		f.tally.faults++
+		c.refuseHTTP()
 	case d == nil:
 		f.tally.faults++
 		c.fault(unknownFault(args))

@@ -7,6 +7,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"sort"
 	"strings"
 	"sync"
@@ -34,7 +35,8 @@ type Config struct {
 	MaxValue int    // longest value in bytes
 	Client   string // address clients reach this member at, for INFO
 	Machine  *kv.Machine
-	Warnings []string // of unsafe settings, repeated in INFO
+	Warnings []string     // of unsafe settings, repeated in INFO
+	Logger   *slog.Logger // nil: silent
 	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
 	// Serve takes them from the engine that it serves.
 	Status     func() engine.Status
@@ -49,6 +51,7 @@ type Server struct {
 
 	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
 	transferring atomic.Bool
+	httpRefused  sync.Once // to log it once
 
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
@@ -78,6 +81,9 @@ type client struct {
 
 // New makes a server; Serve gives it traffic.
 func New(cfg Config) *Server {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	s := &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client)}
 	if cfg.Status != nil {
 		s.source.Store(&source{cfg.Status, cfg.Leadership})
