@@ -42,6 +42,7 @@ type Builder struct {
 	segment    int64
 	stallLimit time.Duration
 	giveUp     time.Duration
+	keepAlive  time.Duration
 	logger     *slog.Logger
 	files      device.FS // tests; nil: the directory
 }
@@ -151,6 +152,12 @@ func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; retur
 // limit and the election timeout; 0 is never.
 func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
+// KeepAlive is for how long the host of a connection's other end may answer
+// nothing, neither probes nor data, before the connection is closed: 60 s by
+// default and when it is 0, at least 3 s, for members and for clients. It finds hosts
+// that vanished without a word; a client that is only idle is not affected.
+func (b *Builder) KeepAlive(d time.Duration) *Builder { b.keepAlive = d; return b }
+
 // Logger receives messages for the operator. By default nothing does. It
 // must not be nil, and its handler must not block for long: the engine's loops
 // wait for it.
@@ -176,6 +183,8 @@ func (b *Builder) check() error {
 			fmt.Sprintf("%v must be at least three heartbeats of %v", b.election, b.heartbeat)}
 	case b.stallLimit < 0:
 		return &ConfigError{"stall limit", fmt.Sprintf("%v; must not be negative", b.stallLimit)}
+	case b.keepAlive != 0 && b.keepAlive < 3*time.Second:
+		return &ConfigError{"keep alive", fmt.Sprintf("%v; must be 0 or at least 3s", b.keepAlive)}
 	case b.giveUp < 0:
 		return &ConfigError{"give up", fmt.Sprintf("%v; must not be negative", b.giveUp)}
 	case b.giveUp > 0 && b.giveUp < max(b.stallLimit, b.election):

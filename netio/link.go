@@ -2,14 +2,11 @@ package netio
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // LinkConfig says where a Link goes. Zero durations take the defaults given.
@@ -150,12 +147,7 @@ func (l *Link) control(_, _ string, raw syscall.RawConn) error {
 	if l.cfg.Patience <= 0 {
 		return nil
 	}
-	var failed error
-	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
-			int(l.cfg.Patience.Milliseconds()))
-	})
-	return errors.Join(err, failed)
+	return setUserTimeout(raw, l.cfg.Patience)
 }
 
 func (l *Link) update(f func(s *LinkState)) {

@@ -35,6 +35,9 @@ type Config struct {
 	// a connection above this for OutboundPatience is closed too; 2 MiB
 	OutboundSoft     int
 	OutboundPatience time.Duration // 10 s
+	// an accepted connection is closed when its peer's host answers nothing, keep-alive probes
+	// or data, for this long; 60 s, at least 3 s, in whole seconds
+	KeepAlive time.Duration
 	// accepted connections open at once; 16384. Beyond: closed unseen
 	ConnsMax int
 
@@ -51,6 +54,7 @@ func (c *Config) fill() {
 	c.OutboundMax = or(c.OutboundMax, 8<<20)
 	c.OutboundSoft = or(c.OutboundSoft, 2<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
+	c.KeepAlive = max(or(c.KeepAlive, time.Minute), 3*time.Second)
 	c.ConnsMax = or(c.ConnsMax, 16384)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -116,7 +120,7 @@ func Start(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, l := range cfg.Listeners {
-		ln, err := net.Listen("tcp", l.Addr)
+		ln, err := cfg.listen(l.Addr)
 		if err != nil {
 			s.closeListeners()
 			return nil, &ListenError{Addr: l.Addr, Err: err}

@@ -34,6 +34,7 @@ type options struct {
 	election  time.Duration
 	stall     time.Duration
 	giveUp    time.Duration
+	keepAlive time.Duration
 	insecure  bool
 }
 
@@ -60,7 +61,8 @@ func defaults() *options {
 	return &options{id: 1, data: "raftd-data", client: "127.0.0.1:7379", peer: "127.0.0.1:7380",
 		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused",
 		follower: "proxy", logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond,
-		election: 250 * time.Millisecond, giveUp: 20 * time.Second}
+		election: 250 * time.Millisecond, giveUp: 20 * time.Second,
+		keepAlive: time.Minute}
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -97,6 +99,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 			"0: one election timeout")
 	f.DurationVar(&o.giveUp, "give-up", o.giveUp,
 		"age of a journal write after which the process gives up, with status 1; 0: never")
+	f.DurationVar(&o.keepAlive, "tcp-keepalive", o.keepAlive,
+		"a connection is closed when the other host answers nothing, probes or data, for so long; "+
+			"at least 3s")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
 		"allow addresses other than loopback although there is no authentication yet")
@@ -138,6 +143,9 @@ func (o *options) resolve() (*plan, error) {
 	if o.maxValue < 1 || o.maxValue > maxCommandLimit-commandRoom {
 		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue,
 			maxCommandLimit-commandRoom)
+	}
+	if o.keepAlive < 3*time.Second {
+		return nil, usagef("--tcp-keepalive: %v; must be at least 3s", o.keepAlive)
 	}
 	if p.members, err = parseMembers(o.members); err != nil {
 		return nil, err

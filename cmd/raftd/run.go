@@ -97,7 +97,7 @@ func start(p *plan) (*daemon, error) {
 	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
-		StallLimit(p.stall).GiveUp(p.giveUp).
+		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + commandRoom).Memory(logMemory).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()

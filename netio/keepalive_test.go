@@ -1,0 +1,52 @@
+package netio
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An accepted connection has the options with which the kernel finds out that the peer's host is
+// gone, with and without data under way.
+func TestAcceptedConnectionsProbeTheirPeers(t *testing.T) {
+	got := make(chan [5]int, 1)
+	accept := func(c *Conn) Handler {
+		var v [5]int
+		for i, o := range [...][2]int{{unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}, {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT}} {
+			var err error
+			if v[i], err = unix.GetsockoptInt(c.fd, o[0], o[1]); err != nil {
+				t.Error(err)
+			}
+		}
+		got <- v
+		return nil
+	}
+	for keepAlive, want := range map[time.Duration][5]int{
+		0:                {1, 30, 10, 3, 60000},
+		time.Second:      {1, 2, 1, 3, 3000},
+		12 * time.Second: {1, 6, 2, 3, 12000},
+	} {
+		s, err := Start(Config{KeepAlive: keepAlive,
+			Listeners: []Listener{{Addr: "127.0.0.1:0", Accept: accept}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", s.Addr(0).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := <-got; v != want {
+			t.Errorf("keep alive %v: %v, want %v", keepAlive, v, want)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
