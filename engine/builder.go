@@ -152,10 +152,11 @@ func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; retur
 // limit and the election timeout; 0 is never.
 func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
-// KeepAlive is for how long the host of a connection's other end may answer
-// nothing, neither probes nor data, before the connection is closed: 60 s by
+// KeepAlive is how long an accepted connection stays open while the other host
+// answers no probe, or the other end takes none of what was sent to it: 60 s by
 // default and when it is 0, at least 3 s, for members and for clients. It finds hosts
-// that vanished without a word; a client that is only idle is not affected.
+// that vanished without a word, and clients that stopped reading. A client that is only
+// idle, with nothing left to read, is not affected.
 func (b *Builder) KeepAlive(d time.Duration) *Builder { b.keepAlive = d; return b }
 
 // Logger receives messages for the operator. By default nothing does. It

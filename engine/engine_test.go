@@ -261,6 +261,11 @@ func TestStrangersAreRefused(t *testing.T) {
 	if !errors.As(err, &bad) {
 		t.Fatalf("an id outside the members: %v", err)
 	}
+	_, err = New().Dir(t.TempDir()).StateMachine(&counter{}).KeepAlive(time.Second).
+		Start(context.Background())
+	if !errors.As(err, &bad) || bad.Option != "keep alive" {
+		t.Fatalf("a keep alive of a second: %v", err)
+	}
 }
 
 // A command that no segment takes is refused at the start, not written to death;

@@ -15,6 +15,7 @@ import (
 //
 //	nothing to send   probes after half of KeepAlive, then one each sixth, three in all
 //	data unanswered   TCP_USER_TIMEOUT, or the kernel would send it again for a quarter of an hour
+//	peer reads none   the same: Linux counts a window that stays closed, though the host answers
 func (c *Config) listen(address string) (net.Listener, error) {
 	sixth := c.KeepAlive / 6
 	lc := net.ListenConfig{

@@ -1,7 +1,9 @@
 package netio
 
 import (
+	"errors"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,5 +50,44 @@ func TestAcceptedConnectionsProbeTheirPeers(t *testing.T) {
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// flooder writes more than its peer's window takes, and reports how the connection ended.
+type flooder struct{ closed chan error }
+
+func (f *flooder) Data(c *Conn, b []byte) (int, error) {
+	return len(b), c.Write(make([]byte, 1<<20))
+}
+
+func (f *flooder) Closed(_ *Conn, err error) { f.closed <- err }
+
+// A client that takes none of what it asked for is closed by the kernel, though its host answers.
+func TestAClientThatStopsReadingIsClosed(t *testing.T) {
+	h := &flooder{closed: make(chan error, 1)}
+	s, err := Start(Config{KeepAlive: 3 * time.Second, Listeners: []Listener{{
+		Addr: "127.0.0.1:0", Accept: func(*Conn) Handler { return h }}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context()) //nolint:errcheck // the end of the test
+	c, err := net.Dial("tcp", s.Addr(0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // it is reset
+	if err := c.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("ask")); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-h.closed:
+		if !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("closed for %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it is open for ten times the keep alive")
 	}
 }

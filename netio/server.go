@@ -35,8 +35,8 @@ type Config struct {
 	// a connection above this for OutboundPatience is closed too; 2 MiB
 	OutboundSoft     int
 	OutboundPatience time.Duration // 10 s
-	// an accepted connection is closed when its peer's host answers nothing, keep-alive probes
-	// or data, for this long; 60 s, at least 3 s, in whole seconds
+	// an accepted connection is closed when for this long its peer's host answers no probe, or
+	// the peer takes none of what was sent to it; 60 s, at least 3 s
 	KeepAlive time.Duration
 	// accepted connections open at once; 16384. Beyond: closed unseen
 	ConnsMax int

@@ -13,7 +13,7 @@ type Event struct {
 // EventKind says what happened.
 type EventKind uint8
 
-// The events. The first six are the watchdog's.
+// The events. The first five are the watchdog's.
 const (
 	NotCampaigning EventKind = iota + 1 // the disk hangs: no campaign meanwhile
 	HandingOver                         // the disk hangs: leadership is being handed to Member
