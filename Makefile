@@ -66,9 +66,11 @@ sim-coverage:
 	$(GO) test -count=1 -run '^TestRandomCluster$$' -coverpkg=./engine/internal/raft/... -coverprofile=$(BIN)/core.cover ./engine/internal/raft
 	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover
 
-# Every order of loads, stores and wake-ups on tiny rings.
+# Every order of loads, stores and wake-ups: on tiny rings, and of a lane's owner,
+# replica and apply.
 interleave:
 	GOGC=400 $(GO) test -count=1 -tags interleave ./ring ./internal/interleave
+	GOGC=400 $(GO) test -count=1 -tags interleave -run TestEveryOrder ./engine/internal/replica
 
 # Every bit, every truncation, every torn subset, ten thousand turns of the ring
 # of segments with power gone in every write, processes on disks that fail (as

@@ -60,9 +60,9 @@ const (
 // way, completions the other, one owner goroutine, no locks. Requests are
 // numbered 1, 2, 3, …
 //
-// A lane is one order of requests. A read is answered after the write that it
-// names and before any later write of the lane; completions of reads and
-// writes may otherwise pass each other.
+// A lane is one order of requests. A read, local or not, is answered after the
+// write that it names and before any later write of the lane is executed;
+// completions of reads and writes may otherwise pass each other.
 type Lane struct {
 	id    uint16
 	cells uint64 // power of two
@@ -250,8 +250,8 @@ func (l *Lane) read(query []byte, after uint64, flags uint32) (uint64, error) {
 }
 
 // Flush hands over every request added since the last one, with at most one
-// wake-up. Reads are published before writes, so that whoever sees a write
-// also sees the reads numbered below it.
+// wake-up. Reads are published before writes, so that whoever has seen a write,
+// and only then looks at the reads, sees all that are numbered below it.
 func (l *Lane) Flush() {
 	l.commitBatch()
 	if n := l.nReads; n != l.readsFlushed.Load() {

@@ -24,6 +24,11 @@ type WriteBatch struct {
 // TakeWrites takes the next write batch. The replica's goroutine only. The
 // bytes stay until Append has stored or the replica has dropped them
 // (ReleaseWrites).
+//
+// Flush publishes reads and then writes, so they are looked at the other way round:
+// behind TakeWrites, TakeReads counts every read added before a command of the batch.
+// Apply has to know these reads when it executes the batch, and TakeReads before
+// TakeWrites alone may miss them: the owner may flush between the two.
 func (l *Lane) TakeWrites(b *WriteBatch) bool {
 	off, rec, pos, ok := l.writes.NextAt()
 	if !ok {
@@ -54,7 +59,7 @@ func (l *Lane) At(off uint64, n int) []byte { return l.writes.At(off, n) }
 func (l *Lane) ReleaseWrites(pos uint64) { l.writes.Release(pos) }
 
 // TakeReads returns the count of reads flushed so far when some of them have
-// not yet been given a round.
+// not yet been given a round. The replica's goroutine only.
 func (l *Lane) TakeReads() (upto uint64, ok bool) {
 	n := l.readsFlushed.Load()
 	if n == l.rep.readsSeen {

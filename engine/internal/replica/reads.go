@@ -16,23 +16,13 @@ type readRounds struct {
 }
 
 func (r *Replica) takeReads() (n int) {
-	leads := r.lead.role == raft.Leader
 	for _, l := range r.cfg.Lanes() {
 		if r.notices.Room() <= noticesKept {
 			return n
 		}
-		upto, ok := l.TakeReads()
-		if !ok {
-			continue
-		}
-		n++
-		if !leads {
-			r.notices.Reads(l, upto, 0, pipeline.NotLeader)
-			continue
-		}
-		r.notices.Reads(l, upto, r.reads.begun+1, pipeline.None)
-		r.reads.waiting = true
+		n += r.announce(l)
 	}
+	leads := r.lead.role == raft.Leader
 	if r.reads.waiting && !r.out.pending() && r.reads.begun-r.reads.confirmed < readsAhead {
 		r.reads.waiting = false
 		r.reads.begun++
@@ -47,6 +37,22 @@ func (r *Replica) takeReads() (n int) {
 		n++
 	}
 	return n
+}
+
+// announce tells apply which reads of a lane are new: they wait for the next round,
+// or, off the leader, are refused. There is room for a notice.
+func (r *Replica) announce(l *pipeline.Lane) (n int) {
+	upto, ok := l.TakeReads()
+	if !ok {
+		return 0
+	}
+	if r.lead.role != raft.Leader {
+		r.notices.Reads(l, upto, 0, pipeline.NotLeader)
+		return 1
+	}
+	r.notices.Reads(l, upto, r.reads.begun+1, pipeline.None)
+	r.reads.waiting = true
+	return 1
 }
 
 // dropReads refuses the reads without a confirmed round. It puts in

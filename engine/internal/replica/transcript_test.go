@@ -27,6 +27,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	lead                          it is elected, by member 2, and its no-op committed; silent
 //	write LANE N · read LANE [after REQUEST] · readlocal LANE
 //	add LANE write|read           a request that leaves its lane with the lane's next one
+//	flushed-within-a-turn LANE    a read and a write, between the turn's looks at the two
 //	durable [SLOT]                the disk writes until the slot is durable, or everything
 //	deliver ID TYPE FIELD …       a message from member ID, in the words in which it would
 //	                              be printed; short: its run lacks an entry; over ID: by
@@ -133,6 +134,12 @@ func (w *world) command(f []string) {
 		return
 	case "write", "read", "readlocal":
 		w.requests(f)
+	case "flushed-within-a-turn":
+		w.r.Turn(w.now, Frames|Ticks|Reads)
+		w.request([]string{f[1], "read"})
+		w.request([]string{f[1], "write"})
+		w.lanes[lane(f[1])].Flush()
+		w.r.Turn(w.now, Writes)
 	case "durable":
 		w.write(f[1:])
 	case "deliver":

@@ -62,6 +62,7 @@ type disk struct {
 	ends  []int // of each group in queue
 	tags  []uint64
 	tag   uint64
+	quick bool // a write that the loop does itself is done at once
 }
 
 func (d *disk) Submit(ops []device.Op, tag uint64) {
@@ -69,9 +70,11 @@ func (d *disk) Submit(ops []device.Op, tag uint64) {
 	d.ends, d.tags = append(d.ends, len(ops)), append(d.tags, tag)
 }
 
-// Inline leaves the write to the script, as to a writer.
+// Inline leaves the write to the script, as to a writer, unless the disk is quick.
 func (d *disk) Inline(ops []device.Op, tag uint64) time.Duration {
-	d.Submit(ops, tag)
+	if d.Submit(ops, tag); d.quick {
+		d.write()
+	}
 	return 0
 }
 
@@ -225,7 +228,8 @@ func (w *world) connectAll(store *ziplist.Store, last uint64) {
 	w.lanes, w.reads = nil, map[string]*journalRead{}
 	w.links, w.in = map[uint64]*wireTap{}, map[uint64]*Source{}
 	for i := range uint16(2) {
-		l := pipeline.NewLane(i, pipeline.LaneConfig{Cells: w.cells}, 1<<10, func() {}, clock)
+		sizes := pipeline.LaneConfig{Cells: w.cells, Bytes: 1, Queries: 1 << 12, Replies: 1 << 12}
+		l := pipeline.NewLane(i, sizes, 1<<10, func() {}, clock)
 		w.lanes = append(w.lanes, l)
 	}
 	table := func() []*pipeline.Lane { return w.lanes }

@@ -32,6 +32,11 @@ type mark struct{ seq, pos uint64 }
 
 // takeWrites claims slots for lane batches, in turn, as long as everything
 // downstream has room. Off the leader they are refused, certainly not applied.
+//
+// A lane's reads are announced again before each of its batches is claimed: the
+// owner may have flushed reads and the batch behind them since takeReads looked,
+// and apply keeps them in order only when it knows the reads before it executes the
+// batch. See pipeline.Lane.TakeWrites.
 func (r *Replica) takeWrites() (n int) {
 	lanes := r.cfg.Lanes()
 	for len(r.lanes.table) < len(lanes) {
@@ -40,7 +45,11 @@ func (r *Replica) takeWrites() (n int) {
 	for i, l := range lanes {
 		for range batchTurn {
 			b := &r.lanes.table[i].held
-			if b.Count == 0 && !l.TakeWrites(b) || !r.claim(b) {
+			if b.Count == 0 && !l.TakeWrites(b) || r.notices.Room() <= noticesKept {
+				break
+			}
+			n += r.announce(l)
+			if !r.claim(b) {
 				break
 			}
 			b.Count = 0
