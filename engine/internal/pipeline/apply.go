@@ -254,23 +254,30 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 // and whose own earlier write is answered, in lane order.
 func (a *Apply) answerReads(applied uint64) (n int) {
 	for _, l := range a.lanes() {
-		for {
-			_, after, flags, ok := l.headRead()
-			if !ok {
-				break
-			}
-			g := &l.app.groups[0]
-			local := flags&readLocal != 0
-			if !local && (!g.settled ||
-				g.reason == None && (g.index > applied || !l.answered(after))) {
-				break
-			}
-			a.scratch = l.answerHead(a.sm, a.scratch, g.reason)
+		for l.readDue(applied) {
+			a.scratch = l.answerHead(a.sm, a.scratch, l.app.groups[0].reason)
 			n++
 		}
 	}
 	a.reads.Add(uint64(n))
 	return n
+}
+
+// endReads leaves no read of a lane that was added before a write without an answer:
+// those that are not due are refused.
+func (a *Apply) endReads(l *Lane, write uint64) {
+	for {
+		r, _, _, ok := l.headRead()
+		if !ok || r > write {
+			return
+		}
+		why := NotLeader
+		if l.readDue(a.applied.Load()) {
+			why = l.app.groups[0].reason
+		}
+		a.scratch = l.answerHead(a.sm, a.scratch, why)
+		a.reads.Add(1)
+	}
 }
 
 // notify publishes the completions of this turn and calls the lanes' Notify,

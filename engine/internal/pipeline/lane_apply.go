@@ -69,6 +69,20 @@ func (l *Lane) headRead() (request, after uint64, flags uint32, ok bool) {
 		binary.LittleEndian.Uint32(rec[4:]), true
 }
 
+// readDue reports that the lane's oldest read can be answered, or has to be refused,
+// when everything up to index applied is.
+func (l *Lane) readDue(applied uint64) bool {
+	_, after, flags, ok := l.headRead()
+	if !ok {
+		return false
+	}
+	g := &l.app.groups[0]
+	if flags&readLocal != 0 {
+		return true
+	}
+	return g.settled && (g.reason != None || g.index <= applied && l.answered(after))
+}
+
 // answerHead answers the oldest read, from the state machine or with a
 // refusal, and gives its bytes back.
 func (l *Lane) answerHead(sm StateMachine, scratch []byte, refused Reason) []byte {

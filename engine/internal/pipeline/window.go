@@ -76,11 +76,16 @@ func (w *window) piece(index, last, term uint64, a *Apply) (end uint64, r *windo
 	return last, nil
 }
 
-// settle answers part of a run without the state machine.
+// settle answers part of a run without the state machine. A write whose outcome is
+// unknown may yet be executed, and nobody will notice then that the lane's reads
+// before it come first: they are answered now, or refused.
 func (a *Apply) settle(t *windowRun, first, last uint64, o Outcome, why Reason) {
 	lane := a.lanes()[t.lane]
 	for i := first; i <= last; i++ {
 		request := lane.writeRequest(t.ordinalOf(i))
+		if o == Unknown {
+			a.endReads(lane, request)
+		}
 		lane.complete(request, o, why, nil)
 	}
 	if o == Unknown {
