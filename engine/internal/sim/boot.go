@@ -32,13 +32,16 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
 		Sizes:   member.Sizes{Slots: p.Slots, FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
 		Journal: j, Machine: h.machine,
-		Lanes: func() []*pipeline.Lane { return h.lanes },
-		Link:  h.linkTo, Start: h.startRead,
+		Lanes: func() []*pipeline.Lane {
+			h.seam()
+			return h.lanes
+		},
+		Link: h.linkTo, Start: h.startRead,
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
 		Serial: p.Serial,
 		OnRole: h.onRole, OnConfig: decodeVoters, OnEvent: h.onEvent,
-		Timing: noTiming{}, Clock: h.local,
+		Timing: seams{h}, Clock: h.local,
 	}, rec)
 	if err == nil {
 		err = j.SetMetadata(voters)
@@ -140,10 +143,3 @@ func decodeVoters(index uint64, data []byte) (raft.Configuration, error) {
 	}
 	return c, nil
 }
-
-type noTiming struct{}
-
-func (noTiming) Claimed(int64, int64)   {}
-func (noTiming) Durable(int64, int64)   {}
-func (noTiming) Committed(int64, int64) {}
-func (noTiming) Applied(int64)          {}

@@ -87,11 +87,12 @@ type client struct {
 	plan        *ClientPlan
 	host        int // index of the one it talks to
 	outstanding int
-	extra       int // of a burst
+	extra       int  // of a burst
+	visits      bool // it is in the middle of a turn of the member that it talks to
 	lastWrite   uint64
 	lastOp      int
 	lastLife    int
-	lastHost    int
+	lastHost    uint64
 	lastLane    int
 	proofs      int // requests answered since the healing
 	buf         []byte
@@ -122,7 +123,7 @@ func (c *client) act() {
 	if !p.Open {
 		n = min(n, p.Outstanding-c.outstanding)
 	}
-	if n > 0 {
+	if n > 0 && !c.visits {
 		c.issue(n)
 	}
 	w.at(p.Think/2+c.rng.between(0, p.Think), event{kind: evClient, n: c.id})
@@ -144,6 +145,10 @@ func (c *client) issue(n int) {
 		return
 	}
 	l := h.clientLanes[c.id%len(h.clientLanes)]
+	if !w.healed && w.owners.chance(w.plan.Inside) {
+		h.visit(c, l, n)
+		return
+	}
 	for range n {
 		if !c.one(h, l) {
 			w.hit(LaneBusy)
@@ -157,21 +162,27 @@ func (c *client) issue(n int) {
 func (c *client) one(h *host, l *clientLane) bool {
 	w, le := c.w, binary.LittleEndian
 	op := len(w.judge.ops)
-	o := operation{client: c.id, host: h.id, invoked: w.now, floor: w.judge.floor, kind: opGet,
-		key: c.rng.n(2 * w.plan.Keys)}
+	o := operation{client: c.id, host: h.id, life: h.life, lane: l.id, invoked: w.now,
+		floor: w.judge.floor, kind: opGet, key: c.rng.n(2 * w.plan.Keys)}
 	var request uint64
 	var err error
 	if c.rng.chance(c.plan.Reads) {
 		b := le.AppendUint64(c.buf[:0], uint64(op))
 		b = le.AppendUint16(b, uint16(o.key))
+		o.local = w.owners.chance(0.05)
 		after := uint64(0)
-		if c.lastLife == h.life && c.lastHost == c.host && c.lastLane == l.id && c.rng.chance(0.7) {
+		if c.lastLife == h.life && c.lastHost == h.id && c.lastLane == l.id && c.rng.chance(0.7) {
 			after, o.after = c.lastWrite, c.lastOp
 			w.hit(ReadAfterWrite)
 		}
 		o.last = h.core.Last()
 		o.early = h.core.Role() == raft.Leader && h.core.Commit() < h.noop
-		request, err = l.lane.Read(b, after)
+		if o.local {
+			o.after = 0
+			request, err = l.lane.ReadLocal(b)
+		} else {
+			request, err = l.lane.Read(b, after)
+		}
 	} else {
 		if o.kind = opSet; o.key&1 == 1 {
 			o.kind = opIncr
@@ -184,7 +195,7 @@ func (c *client) one(h *host, l *clientLane) bool {
 		request, err = l.lane.Write(b)
 		if err == nil {
 			c.lastWrite, c.lastOp = request, op
-			c.lastLife, c.lastHost, c.lastLane = h.life, c.host, l.id
+			c.lastLife, c.lastHost, c.lastLane = h.life, h.id, l.id
 		}
 	}
 	if errors.Is(err, pipeline.ErrBusy) {

@@ -64,6 +64,9 @@ type process struct {
 
 	clientLanes []*clientLane
 	lanes       []*pipeline.Lane
+	visits      []visit          // of clients, within its turns
+	inside      bool             // a turn is under way
+	calling     bool             // and an owner at a seam of it
 	reads       [16]*journalRead // of the journal, by whom they are for; 0: apply
 }
 
@@ -239,6 +242,7 @@ func (h *host) refuse(err error) {
 // effect is called before whatever leaves the process: the moments between
 // which it may die.
 func (h *host) effect(what string) {
+	h.seam()
 	if h.armed > 0 {
 		if h.armed--; h.armed == 0 {
 			h.w.logf("n%d: power goes before: %s", h.id, what)
@@ -281,6 +285,7 @@ func (h *host) down() {
 			h.w.hit(ActorRestarted)
 		}
 	}
+	h.leave()
 	for _, r := range h.clientLanes {
 		r.closed()
 	}

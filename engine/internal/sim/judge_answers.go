@@ -19,9 +19,11 @@ const (
 type operation struct {
 	client     int
 	host       uint64
+	life, lane int // its process there, and the lane
 	kind       uint8
 	key        int
-	after      int // the command whose answer it waits for
+	after      int  // the command whose answer it waits for
+	local      bool // a read of what its member has applied
 	gaveUp     bool
 	early      bool // a read before the leader's no-op was committed
 	state      opState
@@ -69,12 +71,17 @@ func (j *judge) answer(h *host, id int, c *pipeline.Completion) {
 		o.index, o.value = le.Uint64(c.Reply), le.Uint64(c.Reply[8:])
 		w.trace = mix(w.trace, o.index^o.value<<32)
 		if o.kind == opGet {
-			w.hit(ReadConfirmed)
-			if o.early {
-				w.hit(ReadWaitedForNoOp)
+			if o.local {
+				w.hit(ReadLocally)
+			} else {
+				w.hit(ReadConfirmed)
+				if o.early {
+					w.hit(ReadWaitedForNoOp)
+				}
+				j.confirmed(h, o, id)
 			}
-			j.confirmed(h, o, id)
 			j.readAnswer(o, id)
+			j.laneOrder(o, id)
 		} else {
 			j.writeAnswer(o, id)
 		}
@@ -118,13 +125,30 @@ func (j *judge) readAnswer(o *operation, id int) {
 		j.w.fail("own writes", "read %d is answered before command %d, for which it waits", id,
 			o.after)
 	}
-	if o.index < o.floor {
+	if o.index < o.floor && !o.local {
 		j.w.fail("linearizable",
 			"read %d shows index %d, clients had been told of %d before it began",
 			id, o.index, o.floor)
 	}
 	if v := j.valueAt(o.key, o.index); v != o.value {
 		j.w.fail("linearizable", "read %d shows %d at %d instead of %d", id, o.value, o.index, v)
+	}
+}
+
+// laneOrder: a read sees no write that was added to its lane after it.
+func (j *judge) laneOrder(read *operation, id int) {
+	for later := id + 1; later < len(j.ops); later++ {
+		o := &j.ops[later]
+		if o.kind == opGet || o.appliedAt == 0 || o.lane != read.lane || o.life != read.life ||
+			o.host != read.host {
+			continue
+		}
+		if o.appliedAt <= read.index {
+			j.w.fail("a lane is one order",
+				"read %d shows index %d, and with it command %d, which came later and is at %d", id,
+				read.index, later, o.appliedAt)
+		}
+		j.w.hit(ReadKeptPlace)
 	}
 }
 

@@ -45,6 +45,7 @@ func execute(values []uint64, op uint64, kind uint8, key int) uint64 {
 
 // Apply implements pipeline.StateMachine.
 func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
+	m.host.seam()
 	for i := range entries {
 		e := &entries[i]
 		le := binary.LittleEndian
@@ -62,6 +63,7 @@ func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
 
 // Read implements pipeline.StateMachine.
 func (m *machine) Read(query, dst []byte) []byte {
+	m.host.seam()
 	le := binary.LittleEndian
 	dst = le.AppendUint64(dst, m.index)
 	return le.AppendUint64(dst, m.values[le.Uint16(query[8:])])

@@ -78,6 +78,9 @@ const (
 	ReadConfirmed
 	ReadRefused
 	ReadAfterWrite
+	ReadKeptPlace
+	ReadLocally
+	FlushedInTurn
 	Superseded
 	OutcomeUnknown
 	NotLeaderRefused
@@ -167,6 +170,9 @@ var markerNames = [markers]string{
 	ReadConfirmed:        "a read is confirmed",
 	ReadRefused:          "a read is refused at step-down",
 	ReadAfterWrite:       "a read waits for its own write",
+	ReadKeptPlace:        "a read is answered before a later write that is applied by now",
+	ReadLocally:          "a read is answered by what its member has applied",
+	FlushedInTurn:        "a lane is flushed within a turn",
 	Superseded:           "an appended command is certainly not applied",
 	OutcomeUnknown:       "an outcome is unknown",
 	NotLeaderRefused:     "a command is refused off the leader",

@@ -79,6 +79,7 @@ type DiskPlan struct {
 // TurnPlan is how members are scheduled.
 type TurnPlan struct {
 	Partial float64 // chance that a turn leaves parts out
+	Inside  float64 // chance that a client uses its lane within a turn
 	Gap     int64   // between turns of a busy member
 	Skew    int64   // clocks differ by up to so many millionths
 }
@@ -157,6 +158,8 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	}
 	delays := random{mix(seed, 0x7e11)}
 	p.ReadDelay = pick(&delays, 0, 0, 1*ms, 20*ms, 200*ms)
+	insides := random{mix(seed, 0x1a51de)}
+	p.Inside = pick(&insides, 0, 0.3, 0.7, 1)
 	p.drawFaults(&r)
 	p.drawForgetful()
 	p.drawOldRead()

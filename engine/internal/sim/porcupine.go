@@ -42,7 +42,7 @@ func (j *judge) porcupine() {
 	byKey := make([][]porcupine.Operation, len(j.model))
 	for i := range j.ops {
 		o := &j.ops[i]
-		if i == 0 || o.state == notApplied || o.kind == opGet && o.state != applied {
+		if i == 0 || o.local || o.state == notApplied || o.kind == opGet && o.state != applied {
 			continue
 		}
 		if o.kind != opGet && o.state != applied && o.appliedAt == 0 {

@@ -88,6 +88,7 @@ func (s *shrinker) simplify() (removed bool) {
 		func(p *Plan) { p.Corrupt = 0 },
 		func(p *Plan) { p.Echo = 0 },
 		func(p *Plan) { p.Partial = 0 },
+		func(p *Plan) { p.Inside = 0 },
 		func(p *Plan) { p.Skew = 0 },
 		func(p *Plan) { p.ReadDelay = 0 },
 		func(p *Plan) { p.Datagrams = false },

@@ -85,6 +85,7 @@ func (h *host) work() {
 	if h.stalledTo > w.now {
 		parts &^= h.stalled
 	}
+	h.inside = true
 	worked := h.member.Turn(h.local(), parts)
 	w.judge.committed(h)
 	if h.applyStall <= w.now && !(later && w.sched.chance(0.5)) {
@@ -94,7 +95,8 @@ func (h *host) work() {
 			worked++
 		}
 	}
-	if worked > 0 || later {
+	h.inside = false
+	if worked > 0 || later || len(h.visits) > 0 {
 		h.wake(p.Gap)
 	}
 }

@@ -32,6 +32,7 @@ type World struct {
 	out   io.Writer // transcript; nil: none
 
 	sched, rng random
+	owners     random // what they do within turns
 	hosts      []*host
 	net        network
 	clients    []*client
@@ -99,7 +100,8 @@ func Run(p *Plan, out io.Writer) (r *Result) {
 
 func newWorld(p *Plan, out io.Writer) *World {
 	root := random{mix(p.Seed, 0xa11ce)}
-	w := &World{plan: p, out: out, sched: root.fork(1), rng: root.fork(2), trace: p.Seed}
+	w := &World{plan: p, out: out, sched: root.fork(1), rng: root.fork(2), owners: root.fork(4),
+		trace: p.Seed}
 	w.judge.init(w)
 	w.net.init(w, root.fork(3))
 	for i := range p.Members {
