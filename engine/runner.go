@@ -26,6 +26,7 @@ type runner struct {
 	signal  atomic.Bool
 	asleep  atomic.Bool
 	stopped atomic.Bool
+	short   atomic.Bool   // the replica goes to sleep until apply has made room
 	halted  chan struct{} // fused: closed after the last poll
 
 	replica *ring.Parker
@@ -115,9 +116,11 @@ func (r *runner) replicaLoop() {
 		if worked > 0 || more || r.signal.Load() {
 			continue
 		}
+		r.short.Store(r.e.member.Replica().Short())
 		r.asleep.Store(true)
 		r.replica.Park(r.sleepOver)
 		r.asleep.Store(false)
+		r.short.Store(false)
 	}
 }
 
@@ -125,8 +128,11 @@ func (r *runner) replicaLoop() {
 // when asleep is false even if no signal is set: a waker that was slow may clear
 // asleep for a signal that has been served already. Wakers ring only while asleep
 // is true, so whoever went on sleeping then would never be woken again.
+//
+// Apply makes room first and looks at short then, so here it is the other way round.
 func (r *runner) sleepOver() bool {
-	return r.signal.Load() || !r.asleep.Load() || r.e.lifecycle.stopping.Load()
+	return r.signal.Load() || !r.asleep.Load() || r.e.lifecycle.stopping.Load() ||
+		r.short.Load() && r.e.member.Replica().HasRoom()
 }
 
 func (r *runner) applyLoop() {
@@ -134,8 +140,8 @@ func (r *runner) applyLoop() {
 	for !r.stopped.Load() {
 		worked, more := r.e.member.PollApply()
 		if worked > 0 || more {
-			if worked > 0 {
-				r.wakeIfWaiting()
+			if r.short.Load() {
+				r.wake()
 			}
 			continue
 		}
@@ -146,13 +152,6 @@ func (r *runner) applyLoop() {
 // applyDue reports that apply's goroutine has something to do.
 func (r *runner) applyDue() bool {
 	return r.stopped.Load() || r.e.member.ApplyDue()
-}
-
-// wakeIfWaiting notifies the replica that apply made room or progress.
-func (r *runner) wakeIfWaiting() {
-	if r.e.member.Replica().Blocked() {
-		r.wake()
-	}
 }
 
 // stop ends polling after one last turn that answers everything. False when

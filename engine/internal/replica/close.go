@@ -36,7 +36,3 @@ func (r *Replica) shut(why pipeline.Reason) {
 	r.notices.Publish()
 	r.cfg.Apply.Poll()
 }
-
-// Blocked reports that the replica waits for apply to make room. Any
-// goroutine.
-func (r *Replica) Blocked() bool { return r.cfg.Apply.NoticesLeft() <= noticesKept*2 }

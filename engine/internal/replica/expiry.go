@@ -29,7 +29,7 @@ func (r *Replica) expire() {
 	for n < len(r.expiries) && r.expiries[n].at <= r.clock.now {
 		n++
 	}
-	if n > 0 && r.notices.Room() > noticesKept {
+	if n > 0 && r.room() {
 		r.notices.Expire(r.expiries[n-1].term, pipeline.LeadershipLost)
 		r.expiries = r.expiries[:copy(r.expiries, r.expiries[n:])]
 	}

@@ -17,7 +17,7 @@ type readRounds struct {
 
 func (r *Replica) takeReads() (n int) {
 	for _, l := range r.cfg.Lanes() {
-		if r.notices.Room() <= noticesKept {
+		if !r.room() {
 			return n
 		}
 		n += r.announce(l)

@@ -84,6 +84,7 @@ type Replica struct {
 	// other entries stand at those indices.
 	commit uint64
 
+	short bool // apply had no room for notices
 	stats Stats
 }
 
@@ -130,6 +131,7 @@ func New(cfg Config, last uint64) *Replica {
 // announce: call again soon, after letting others have a turn.
 func (r *Replica) Poll(now int64) (worked int, more bool) {
 	const rounds = 8
+	r.short = false
 	for i := range rounds {
 		parts := All
 		if i > 0 {

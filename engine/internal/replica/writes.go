@@ -45,7 +45,7 @@ func (r *Replica) takeWrites() (n int) {
 	for i, l := range lanes {
 		for range batchTurn {
 			b := &r.lanes.table[i].held
-			if b.Count == 0 && !l.TakeWrites(b) || r.notices.Room() <= noticesKept {
+			if b.Count == 0 && !l.TakeWrites(b) || !r.room() {
 				break
 			}
 			n += r.announce(l)
@@ -61,7 +61,7 @@ func (r *Replica) takeWrites() (n int) {
 
 // claim proposes one batch or refuses it; false when it must wait.
 func (r *Replica) claim(b *pipeline.WriteBatch) bool {
-	if r.notices.Room() <= noticesKept {
+	if !r.room() {
 		return false
 	}
 	if r.lead.role != raft.Leader { // also while effects wait for a disk that hangs
@@ -83,6 +83,24 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
 	return accepted > 0
 }
+
+// room reports whether apply can be told of something that can wait, and notes when
+// it cannot.
+func (r *Replica) room() bool {
+	if r.notices.Room() > noticesKept {
+		return true
+	}
+	r.short = true
+	return false
+}
+
+// HasRoom reports whether apply has room for what the replica has to tell it. Any
+// goroutine.
+func (r *Replica) HasRoom() bool { return r.cfg.Apply.NoticesLeft() > noticesKept }
+
+// Short reports that the last Poll left something undone until HasRoom holds. Poll's
+// goroutine only.
+func (r *Replica) Short() bool { return r.short }
 
 func (r *Replica) refuse(b *pipeline.WriteBatch, why pipeline.Reason) {
 	r.notices.Refuse(b, why)
