@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
-	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/ziplist"
@@ -50,6 +49,10 @@ func (e *Engine) open() error {
 // adopt checks what was recovered against what the builder was given.
 func (e *Engine) adopt() error {
 	rec := &e.recovery
+	// What is in the log has to be sent on, whatever is proposed from now on.
+	if e.longest = e.b.maxCommand; rec.Largest > runBytes {
+		e.longest = max(e.longest, rec.Largest)
+	}
 	if most := e.b.maxCommand + runBytes; most > e.journal.Largest() {
 		return &ConfigError{"max command", fmt.Sprintf(
 			"%d bytes; with what is written beside it, it does not fit "+
@@ -118,7 +121,7 @@ func (e *Engine) assemble() error {
 	m, err := member.Build(member.Config{
 		ID: e.b.id, Members: e.membership.configuration(1),
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
-		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots},
+		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
 		Journal: e.journal, Machine: machine{e.b.machine}, Lanes: e.lanes.all, Link: e.newLink,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
@@ -141,7 +144,7 @@ func (e *Engine) assemble() error {
 }
 
 // newLink makes the link to one of the other members.
-func (e *Engine) newLink(id uint64) peer.Link {
+func (e *Engine) newLink(id uint64) member.Link {
 	m, _ := e.membership.member(id)
 	return e.peers.Add(id, m.Address)
 }

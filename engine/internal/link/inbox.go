@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/netio"
@@ -17,6 +18,7 @@ type Inbox struct {
 	frames netio.Frames
 	peer   *Peer           // nil before a member was admitted
 	source *replica.Source // the same
+	silent *time.Timer     // until it says hello
 }
 
 // Accept takes a connection on the port for members. It is a netio.Acceptor.
@@ -24,6 +26,7 @@ func (t *Peers) Accept(c *netio.Conn) netio.Handler {
 	in := &Inbox{peers: t, conn: c}
 	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: t.inboxBytes() / 2,
 		Hello: in.hello, Gone: in.lost}
+	t.unproven.enter(in, t.cfg.Greeting)
 	return &in.frames
 }
 
@@ -34,7 +37,7 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("link: %s does not speak as a replica: %w", c.RemoteAddr(), err)
 	}
-	w := Welcome{Hello: t.hello(h.From), Grant: uint64(GrantBytes(t.cfg.CommandMax))}
+	w := Welcome{Hello: t.hello(h.From), Grant: uint64(GrantBytes(t.cfg.Longest))}
 	refusal := t.admit(in, &h)
 	if refusal != nil {
 		w.Refused = refusal.Error()
@@ -47,10 +50,14 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	case err != nil:
 		return err
 	case refusal != nil:
-		t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(), "why", w.Refused)
+		if t.refusals.due(refusal, c.RemoteAddr(), time.Now()) {
+			t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(),
+				"why", w.Refused)
+		}
 		return fmt.Errorf("link: refused %s: %w", c.RemoteAddr(), refusal)
 	}
-	in.peer.noteAdvertised(h.Advertised)
+	t.unproven.leave(in)
+	in.peer.note(&h)
 	in.frames.Sink = in.source.Ring
 	t.cfg.Deliver(in.source)
 	return nil
@@ -59,6 +66,7 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 // lost ends the inbox. Frames already in the ring are still taken.
 func (in *Inbox) lost(*netio.Conn, error) {
 	if in.peer == nil {
+		in.peers.unproven.leave(in)
 		return
 	}
 	in.source.Close()
@@ -96,6 +104,11 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 		return refuse(NotMember)
 	case h.Incarnation < p.newest:
 		return refuse(Outdated)
+	}
+	if unfit := p.needs.Load(); unfit != nil && h.RunMax < uint64(unfit.Bytes) {
+		r := refuse(TooSmall)
+		r.Unfit = *unfit
+		return r
 	}
 	if p.inbox != nil {
 		p.inbox.close(fmt.Errorf("link: member %d connected again", p.id))

@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -30,16 +31,21 @@ type Peer struct {
 
 	connection  atomic.Uint64 // changes with every welcome, 0 while down
 	grant       atomic.Int64
-	incarnation atomic.Uint64          // the member's, of its newest welcome
-	advertised  atomic.Pointer[string] // nil before it said anything
-	ended       atomic.Bool            // closed for ever, whatever the loop still stores
+	incarnation atomic.Uint64              // the member's, of its newest welcome
+	said        atomic.Pointer[said]       // of itself; nil before it said anything
+	needs       atomic.Pointer[peer.Unfit] // what it cannot take and has to; nil: nothing
+	ended       atomic.Bool                // closed for ever, whatever the loop still stores
 
 	// Guarded by peers.mu.
 	dialer *netio.Link
 	inbox  *Inbox // nil while the member has no connection to here
 	newest uint64 // incarnation of the newest hello that was admitted
 
-	conn *netio.Conn // loop's; nil while down
+	// The loop's.
+	conn    *netio.Conn // nil while down
+	waiting *time.Timer // for the welcome; nil when there is no connection
+	refused string      // why the member refused last
+	toldAt  time.Time   // when that was logged
 
 	// Frames on their way out. One of the two is used: across is nil when Send
 	// and Flush run in the loop.
@@ -63,13 +69,55 @@ func (p *Peer) ID() uint64 { return p.id }
 // Address is where the member is dialed.
 func (p *Peer) Address() string { return p.address }
 
+// said is what a member says of itself in a hello or a welcome.
+type said struct {
+	advertised string
+	limits     peer.Limits
+}
+
 // Advertised is where clients reach the member, "" until it said so.
 func (p *Peer) Advertised() string {
-	if s := p.advertised.Load(); s != nil {
-		return *s
+	if s := p.said.Load(); s != nil {
+		return s.advertised
 	}
 	return ""
 }
+
+// Limits implements peer.Link.
+func (p *Peer) Limits() peer.Limits {
+	if s := p.said.Load(); s != nil {
+		return s.limits
+	}
+	return peer.Limits{}
+}
+
+// Err is why the member is not connected: what the last dial came to, or why the
+// last connection ended. Nil while it is connected, and when it is not known yet.
+func (p *Peer) Err() error {
+	if p.Connected() {
+		return nil
+	}
+	p.peers.mu.Lock()
+	defer p.peers.mu.Unlock()
+	if p.dialer == nil {
+		return nil
+	}
+	return p.dialer.State().Err
+}
+
+// Refuse ends the member's connection to here and refuses it, in words, until it
+// can take an entry of this leader's log that it cannot take now.
+func (p *Peer) Refuse(unfit peer.Unfit) {
+	p.needs.Store(&unfit)
+	p.peers.mu.Lock()
+	defer p.peers.mu.Unlock()
+	if p.inbox != nil {
+		p.inbox.close(unfit)
+	}
+}
+
+// Accept ends Refuse.
+func (p *Peer) Accept() { p.needs.Store(nil) }
 
 // Connected reports whether frames can be sent to the member.
 func (p *Peer) Connected() bool { return p.connection.Load() != 0 }
@@ -159,6 +207,7 @@ func (p *Peer) open(c *netio.Conn) netio.Handler {
 	if err != nil {
 		c.Close(err)
 	}
+	p.waiting = p.greeting(c)
 	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
 		Hello: p.welcomed, Gone: p.lost}
 }
@@ -179,16 +228,16 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w",
 			p.id, p.address, err)
 	case w.Refused != "":
-		p.peers.cfg.Logger.Warn("refused by member",
-			"member", p.id, "address", p.address, "why", w.Refused)
+		p.tellRefused(w.Refused)
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
 	case w.Version != own.Version || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
 	}
-	p.conn = c
+	p.waiting.Stop()
+	p.conn, p.refused = c, ""
 	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned
-	p.noteAdvertised(w.Advertised)
-	p.grant.Store(int64(w.Grant))
+	p.note(&w.Hello)
+	p.grant.Store(int64(min(w.Grant, uint64(GrantBytes(p.peers.cfg.Longest)))))
 	p.incarnation.Store(w.Incarnation)
 	p.connection.Store(c.ID() + 1)
 	if p.ended.Load() { // between the dial and now; the connection is about to be closed
@@ -198,14 +247,28 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	return nil
 }
 
+// tellRefused logs why the member refuses: when that changes, and now and then;
+// loop.
+func (p *Peer) tellRefused(why string) {
+	now := time.Now()
+	if why == p.refused && now.Sub(p.toldAt) < linesApart {
+		return
+	}
+	p.refused, p.toldAt = why, now
+	p.peers.cfg.Logger.Warn("refused by member", "member", p.id, "address", p.address, "why", why)
+}
+
 // lost is called when a connection ended, or that it never came to a welcome; loop.
 func (p *Peer) lost(_ *netio.Conn, err error) {
 	if !p.peers.closed.Load() {
 		p.peers.cfg.Logger.Debug("link down", "member", p.id, "err", err)
 	}
+	p.waiting.Stop()
 	p.disconnect()
 }
 
-// noteAdvertised keeps where clients reach the member, as it said in a hello or
-// a welcome.
-func (p *Peer) noteAdvertised(address string) { p.advertised.Store(&address) }
+// note keeps what the member said of itself in a hello or a welcome.
+func (p *Peer) note(h *Hello) {
+	of := func(n uint64) int { return int(min(n, math.MaxInt32)) }
+	p.said.Store(&said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax)}})
+}

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"math"
+
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
@@ -19,6 +21,7 @@ const reserveMax = 8
 type lanes struct {
 	table   []laneInput // by number
 	reserve int         // slots that proposals leave free
+	limit   int         // bytes of the longest command that lanes were told
 }
 
 type laneInput struct {
@@ -34,6 +37,7 @@ type mark struct{ seq, pos uint64 }
 // downstream has room. Off the leader they are refused, certainly not applied.
 func (r *Replica) takeWrites() (n int) {
 	lanes := r.cfg.Lanes()
+	r.limitCommands(lanes)
 	for len(r.lanes.table) < len(lanes) {
 		r.lanes.table = append(r.lanes.table, laneInput{})
 	}
@@ -48,6 +52,31 @@ func (r *Replica) takeWrites() (n int) {
 		}
 	}
 	return n
+}
+
+// limitCommands tells lanes the longest command that every voter takes, as far as
+// voters have said: one that a voter cannot write would stop it for ever, and a
+// majority of such voters everybody.
+func (r *Replica) limitCommands(lanes []*pipeline.Lane) {
+	most := r.commandLimit()
+	fresh := lanes[len(r.lanes.table):]
+	if most != r.lanes.limit {
+		r.lanes.limit, fresh = most, lanes
+	}
+	for _, l := range fresh {
+		l.LimitCommands(most)
+	}
+}
+
+// commandLimit is the least of the voters' longest commands.
+func (r *Replica) commandLimit() int {
+	most := math.MaxInt
+	for _, a := range r.actors {
+		if n := a.Limits().Command; n > 0 && r.core.Votes(a.Member()) {
+			most = min(most, n)
+		}
+	}
+	return most
 }
 
 // claim proposes one batch or refuses it; false when it must wait.
@@ -66,6 +95,10 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		r.refuse(b, pipeline.NoSpace)
 		return true
 	}
+	if int64(b.Longest) > int64(r.lanes.limit) { // a voter connected since it was added
+		r.refuse(b, tooLong(b))
+		return true
+	}
 	if r.ring.Free() <= r.lanes.reserve {
 		return false
 	}
@@ -73,6 +106,15 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 	r.out.call(input{batch: *b},
 		func(e *raft.Effects) { accepted = r.core.Propose(int(b.Count), e) })
 	return accepted > 0
+}
+
+// tooLong is why a batch with a command above the limit is refused. Whoever has
+// others in it tries again, and is told which command is too large.
+func tooLong(b *pipeline.WriteBatch) pipeline.Reason {
+	if b.Count > 1 {
+		return pipeline.Busy
+	}
+	return pipeline.TooLarge
 }
 
 func (r *Replica) refuse(b *pipeline.WriteBatch, why pipeline.Reason) {
