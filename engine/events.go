@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/engine/internal/peer"
 )
 
 // logEvent logs an event of the member, in words for the operator.
@@ -42,6 +44,9 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 		e.log.Warn(fmt.Sprintf("member %d cannot be reached for %v", ev.Member, age),
 			"address", e.address(ev.Member), "err", reason(ev.Err))
 	case member.Unfed:
+		if errors.As(ev.Err, new(peer.Unfit)) {
+			return // MemberUnfit has said so
+		}
 		e.log.Warn(fmt.Sprintf("member %d is connected and not fed: its log %s", ev.Member,
 			stands), "err", reason(ev.Err))
 	case member.MemberWell:

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
@@ -66,10 +67,7 @@ func (e *Engine) adopt() error {
 	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 	}
-	if len(e.b.members) > 0 && given.cluster != e.membership.cluster {
-		e.log.Warn("the data directory's own membership is used; the members given are ignored",
-			"dir", e.b.dir, "members", e.membership.voters)
-	}
+	e.compareMembers(&given)
 	if len(e.membership.voters) == 1 {
 		if err := refuseAlone(e.b.dir, rec); err != nil {
 			return fmt.Errorf("engine: %w", err)
@@ -77,6 +75,21 @@ func (e *Engine) adopt() error {
 	}
 	e.reportDamage()
 	return e.journal.SetMetadata(rec.Metadata)
+}
+
+// compareMembers warns of a list of members, or an address to listen on, that is
+// not what the directory says, and so what the other members dial.
+func (e *Engine) compareMembers(given *membership) {
+	own := &e.membership
+	if len(e.b.members) > 0 && !slices.Equal(given.voters, own.voters) {
+		e.log.Warn("the data directory's own members are used; the members given are ignored",
+			"dir", e.b.dir, "members", own.voters, "given", given.voters)
+	}
+	m, ok := own.member(e.b.id)
+	if ok && len(own.voters) > 1 && e.b.listen != "" && elsewhere(e.b.listen, m.Address) {
+		e.log.Warn("the other members dial this one where it does not listen",
+			"dir", e.b.dir, "dialed", m.Address, "listens", e.b.listen)
+	}
 }
 
 // refuseAlone returns why a member without others does not start: there is no

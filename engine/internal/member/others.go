@@ -144,6 +144,9 @@ func (m *Member) lookAtOwnLog(now int64) {
 	e := Event{Member: leader, Have: commit, Of: told}
 	if now-f.moved >= int64(max(troubleMin, troubleElections*m.cfg.Times.Election)) {
 		e.Kind, since = Behind, f.moved
+		if link := m.Link(leader); link != nil {
+			e.Err = link.Err()
+		}
 		if unfit := m.replica.Unfit(); unfit != (peer.Unfit{}) {
 			e.Err = unfit
 		}
