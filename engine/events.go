@@ -52,6 +52,9 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 	case member.MemberWell:
 		e.log.Info(fmt.Sprintf("member %d is well again after %v", ev.Member, age))
 	case member.Behind:
+		if p := e.peers.Find(ev.Member); p != nil && ev.Err == nil && p.Complaint() != "" {
+			ev.Err = errors.New(p.Complaint())
+		}
 		e.log.Warn(fmt.Sprintf("this member is not fed by leader %d: its log %s", ev.Member,
 			stands), "err", reason(ev.Err))
 	case member.NotBehind:
@@ -64,7 +67,7 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 		}
 	case member.MemberFits:
 		if p := e.peers.Find(ev.Member); p != nil {
-			p.Accept()
+			p.Refuse(peer.Unfit{})
 		}
 	case member.CommandLimit:
 		e.logLimit(ev.Member, ev.Bytes)

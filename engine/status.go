@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/link"
@@ -166,12 +167,15 @@ func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
 		Connected: p.Connected(), CommandMax: p.Limits().Command}
 	core, replica := e.member.Core(), e.member.Replica()
 	wrong := p.Err()
-	if leads {
+	switch {
+	case leads:
 		known, _ := core.Member(p.ID())
 		m.Match, m.Mode, m.Lag = known.Match, known.Mode.String(), core.Last()-known.Match
 		if m.Connected && m.Lag > 0 {
 			wrong = replica.Unfed(p.ID())
 		}
+	case wrong == nil && p.ID() == core.Leader() && e.member.Behind() && p.Complaint() != "":
+		wrong = errors.New(p.Complaint())
 	}
 	if wrong != nil {
 		m.Error = wrong.Error()

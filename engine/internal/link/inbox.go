@@ -1,9 +1,11 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ring"
@@ -50,7 +52,7 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	case err != nil:
 		return err
 	case refusal != nil:
-		if t.refusals.due(refusal, c.RemoteAddr(), time.Now()) {
+		if t.refusals.due(refusal.Reason, h.From, c.RemoteAddr(), time.Now()) {
 			t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(),
 				"why", w.Refused)
 		}
@@ -64,10 +66,16 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 }
 
 // lost ends the inbox. Frames already in the ring are still taken.
-func (in *Inbox) lost(*netio.Conn, error) {
+func (in *Inbox) lost(_ *netio.Conn, err error) {
 	if in.peer == nil {
 		in.peers.unproven.leave(in)
 		return
+	}
+	if frame := new(netio.FrameError); errors.As(err, &frame) {
+		if in.peers.refusals.due(0, in.peer.id, in.conn.RemoteAddr(), time.Now()) {
+			in.peers.cfg.Logger.Warn("a member sends what is not taken", "member", in.peer.id,
+				"err", err)
+		}
 	}
 	in.source.Close()
 	in.peers.forget(in)
@@ -105,9 +113,9 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 	case h.Incarnation < p.newest:
 		return refuse(Outdated)
 	}
-	if unfit := p.needs.Load(); unfit != nil && h.RunMax < uint64(unfit.Bytes) {
+	if unfit := p.notice; h.RunMax < uint64(unfit.Bytes) {
 		r := refuse(TooSmall)
-		r.Unfit = *unfit
+		r.Unfit, p.notice = unfit, peer.Unfit{}
 		return r
 	}
 	if p.inbox != nil {

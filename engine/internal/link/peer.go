@@ -31,21 +31,21 @@ type Peer struct {
 
 	connection  atomic.Uint64 // changes with every welcome, 0 while down
 	grant       atomic.Int64
-	incarnation atomic.Uint64              // the member's, of its newest welcome
-	said        atomic.Pointer[said]       // of itself; nil before it said anything
-	needs       atomic.Pointer[peer.Unfit] // what it cannot take and has to; nil: nothing
-	ended       atomic.Bool                // closed for ever, whatever the loop still stores
+	incarnation atomic.Uint64          // the member's, of its newest welcome
+	said        atomic.Pointer[said]   // of itself; nil before it said anything
+	complaint   atomic.Pointer[string] // why it refused this member last; nil: never
+	ended       atomic.Bool            // closed for ever, whatever the loop still stores
 
 	// Guarded by peers.mu.
 	dialer *netio.Link
-	inbox  *Inbox // nil while the member has no connection to here
-	newest uint64 // incarnation of the newest hello that was admitted
+	inbox  *Inbox     // nil while the member has no connection to here
+	newest uint64     // incarnation of the newest hello that was admitted
+	notice peer.Unfit // what its next hello is refused for; none: the zero value
 
 	// The loop's.
 	conn    *netio.Conn // nil while down
 	waiting *time.Timer // for the welcome; nil when there is no connection
-	refused string      // why the member refused last
-	toldAt  time.Time   // when that was logged
+	toldAt  time.Time   // when the complaint was logged
 
 	// Frames on their way out. One of the two is used: across is nil when Send
 	// and Flush run in the loop.
@@ -105,19 +105,25 @@ func (p *Peer) Err() error {
 	return p.dialer.State().Err
 }
 
-// Refuse ends the member's connection to here and refuses it, in words, until it
-// can take an entry of this leader's log that it cannot take now.
+// Refuse ends the member's connection to here, and refuses its next one, in words:
+// there is an entry of this leader's log that it cannot take. The one after that is
+// taken, for its votes and answers count as before. The zero Unfit takes it back.
 func (p *Peer) Refuse(unfit peer.Unfit) {
-	p.needs.Store(&unfit)
 	p.peers.mu.Lock()
 	defer p.peers.mu.Unlock()
-	if p.inbox != nil {
+	if p.notice = unfit; p.inbox != nil && unfit != (peer.Unfit{}) {
 		p.inbox.close(unfit)
 	}
 }
 
-// Accept ends Refuse.
-func (p *Peer) Accept() { p.needs.Store(nil) }
+// Complaint is why the member refused this one last, "" when it never did. It may be
+// over.
+func (p *Peer) Complaint() string {
+	if s := p.complaint.Load(); s != nil {
+		return *s
+	}
+	return ""
+}
 
 // Connected reports whether frames can be sent to the member.
 func (p *Peer) Connected() bool { return p.connection.Load() != 0 }
@@ -234,7 +240,7 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
 	}
 	p.waiting.Stop()
-	p.conn, p.refused = c, ""
+	p.conn = c
 	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned
 	p.note(&w.Hello)
 	p.grant.Store(int64(min(w.Grant, uint64(GrantBytes(p.peers.cfg.Longest)))))
@@ -251,10 +257,11 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 // loop.
 func (p *Peer) tellRefused(why string) {
 	now := time.Now()
-	if why == p.refused && now.Sub(p.toldAt) < linesApart {
+	if why == p.Complaint() && now.Sub(p.toldAt) < linesApart {
 		return
 	}
-	p.refused, p.toldAt = why, now
+	p.complaint.Store(&why)
+	p.toldAt = now
 	p.peers.cfg.Logger.Warn("refused by member", "member", p.id, "address", p.address, "why", why)
 }
 
@@ -270,5 +277,11 @@ func (p *Peer) lost(_ *netio.Conn, err error) {
 // note keeps what the member said of itself in a hello or a welcome.
 func (p *Peer) note(h *Hello) {
 	of := func(n uint64) int { return int(min(n, math.MaxInt32)) }
-	p.said.Store(&said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax)}})
+	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax)}}
+	before := p.said.Swap(&now)
+	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
+		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+
+			"it takes: assumed is what this one takes", "member", p.id,
+			"bytes", p.peers.cfg.Limits.Command)
+	}
 }

@@ -88,18 +88,18 @@ type refusals struct {
 
 // line is who was refused, and why.
 type line struct {
-	reason Reason
+	reason Reason // 0: a member's frame
 	host   string
 	member uint64
 }
 
 // due reports that a refusal is worth a line.
-func (r *refusals) due(why *Refusal, from net.Addr, now time.Time) bool {
+func (r *refusals) due(why Reason, member uint64, from net.Addr, now time.Time) bool {
 	host, _, err := net.SplitHostPort(from.String())
 	if err != nil {
 		host = from.String()
 	}
-	l := line{why.Reason, host, why.Hello.From}
+	l := line{why, host, member}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for other, at := range r.lines {

@@ -125,37 +125,35 @@ func TestRefusalLines(t *testing.T) {
 	var r refusals
 	now := time.Unix(1, 0)
 	from := func(host string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(host), Port: 5} }
-	refusal := func(why Reason, id uint64) *Refusal {
-		return &Refusal{Reason: why, Hello: Hello{From: id}}
-	}
 	for i, x := range []struct {
-		why  *Refusal
-		host string
-		due  bool
+		why    Reason
+		member uint64
+		host   string
+		due    bool
 	}{
-		{refusal(NotMember, 4), "10.0.0.1", true},
-		{refusal(NotMember, 4), "10.0.0.1", false},
-		{refusal(NotMember, 5), "10.0.0.1", true},
-		{refusal(OtherVersion, 4), "10.0.0.1", true},
-		{refusal(NotMember, 4), "10.0.0.2", true},
+		{NotMember, 4, "10.0.0.1", true},
+		{NotMember, 4, "10.0.0.1", false},
+		{NotMember, 5, "10.0.0.1", true},
+		{OtherVersion, 4, "10.0.0.1", true},
+		{NotMember, 4, "10.0.0.2", true},
 	} {
-		if due := r.due(x.why, from(x.host), now); due != x.due {
+		if due := r.due(x.why, x.member, from(x.host), now); due != x.due {
 			t.Errorf("line %d: %t", i, due)
 		}
 	}
-	if !r.due(refusal(NotMember, 4), from("10.0.0.1"), now.Add(linesApart)) {
+	if !r.due(NotMember, 4, from("10.0.0.1"), now.Add(linesApart)) {
 		t.Error("it is never said again")
 	}
 	for id := range uint64(1000) {
-		r.due(refusal(NotMember, id), from("10.0.0.9"), now)
+		r.due(NotMember, id, from("10.0.0.9"), now)
 	}
 	if len(r.lines) > linesMax {
 		t.Errorf("%d lines are remembered", len(r.lines))
 	}
 }
 
-// A member tells what it can take; who cannot take what is in the log is refused,
-// in words, until it can.
+// A member tells what it can take; who cannot take what is in the log is refused once,
+// in words.
 func TestLimitsAreTold(t *testing.T) {
 	b := make(bell, 1)
 	one := newRigWith(t, 1, false, b, func(c *Config) {
@@ -185,13 +183,16 @@ func TestLimitsAreTold(t *testing.T) {
 	if !toTwo.Connected() {
 		t.Error("it hears from its leader no more, and would campaign")
 	}
+	two.awaitConnected(toOne) // its answers count, and it knows why it is not fed
+	if toOne.Complaint() != words {
+		t.Error(toOne.Complaint())
+	}
+	toTwo.Refuse(peer.Unfit{Index: 8, Bytes: 3 << 10, Limit: 2 << 10})
 	h := helloFrom2()
-	h.Incarnation, h.RunMax = 5, 3<<10
+	h.Incarnation, h.RunMax = 6, 3<<10
 	if w := call(t, one).greet(h); w.Refused != "" {
 		t.Errorf("with more room: %s", w.Refused)
 	}
-	toTwo.Accept()
-	two.awaitConnected(toOne)
 }
 
 // An earlier release says nothing of what it takes.

@@ -144,15 +144,15 @@ func (m *Member) lookAtOwnLog(now int64) {
 	e := Event{Member: leader, Have: commit, Of: told}
 	if now-f.moved >= int64(max(troubleMin, troubleElections*m.cfg.Times.Election)) {
 		e.Kind, since = Behind, f.moved
-		if link := m.Link(leader); link != nil {
-			e.Err = link.Err()
-		}
 		if unfit := m.replica.Unfit(); unfit != (peer.Unfit{}) {
 			e.Err = unfit
 		}
 	}
 	m.report(&f.trouble, e, NotBehind, since, now)
 }
+
+// Behind reports that the leader has for a while committed what does not arrive here.
+func (m *Member) Behind() bool { return m.feeding.kind != 0 }
 
 // compareLimits reports that voters take commands of different length: the log is
 // one, so the least counts for all.

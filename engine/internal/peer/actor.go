@@ -245,7 +245,7 @@ func (a *Actor) rewind(now int64) {
 // append queues one append frame at next; false when it cannot be sent now.
 func (a *Actor) append(limit, commit uint64, grant int) bool {
 	room := grant - a.inFlight.bytes - frameOverhead
-	if room <= 0 {
+	if room <= 0 || a.unfit.Index == a.next {
 		return false
 	}
 	prevTerm, ok := a.cfg.Terms.Term(a.next - 1)

@@ -218,3 +218,36 @@ func TestNothingIsSentThatTheMemberCannotWrite(t *testing.T) {
 		t.Errorf("a run of %d: %v", run.Count, err)
 	}
 }
+
+// counted counts the reads of a journal that were taken.
+type counted struct {
+	shelf
+	taken int
+}
+
+func (c *counted) Result() (ziplist.Run, error, bool) {
+	c.taken++
+	return c.shelf.Result()
+}
+
+// An entry that the member cannot take is read from the journal once, not with
+// every turn.
+func TestAnUnfitEntryIsReadOnce(t *testing.T) {
+	s := &counted{shelf: shelf{run: ziplist.Run{Term: 1, First: 1, Count: 1,
+		Records: record.AppendCommand(nil, make([]byte, 500))}}}
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
+	l := &wireLink{connection: 1, limits: Limits{Run: 100}}
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Catchup: s,
+		Retry: 10})
+	a.Direct(1, progress.Stream, 1, 0, 1)
+	for now := range int64(100) {
+		a.Poll(8, 3, now)
+	}
+	if s.taken != 1 || len(l.sent) != 0 || a.Unfit().Index != 1 {
+		t.Errorf("taken %d times, sent %v, %+v", s.taken, l.sent, a.Unfit())
+	}
+	l.connection, l.limits.Run = 2, 1<<10
+	if a.Poll(8, 3, 100); len(l.sent) != 1 {
+		t.Error("it is not sent to a member that takes it")
+	}
+}
