@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
@@ -72,13 +71,15 @@ func (b *Builder) Dir(dir string) *Builder { b.dir = dir; return b }
 
 // Listen is the address, host and port, where the other members reach this one.
 // The default is this member's address in Members, and without Members a port of
-// loopback that the system chooses.
+// loopback that the system chooses. With Members the port is the same as there, and
+// the host may be another one of the same machine, such as 0.0.0.0.
 func (b *Builder) Listen(address string) *Builder { b.listen = address; return b }
 
 // Members is the list of a new cluster's voting members, one to seven, this one
 // among them. Every member has to be given the same list when it starts for the
-// first time. A directory that belongs to a cluster already keeps its own
-// membership, and a list that differs is warned of and not used.
+// first time. Ids and addresses differ, and addresses are such that the others can
+// dial them. A directory that belongs to a cluster already keeps its own membership,
+// and a list that differs is warned of and not used.
 func (b *Builder) Members(m ...Member) *Builder { b.members = m; return b }
 
 // Journal chooses how the journal writes. journal.Direct, the default, survives a
@@ -120,7 +121,9 @@ func (b *Builder) Heartbeat(d time.Duration) *Builder { b.heartbeat = d; return 
 func (b *Builder) ElectionTimeout(d time.Duration) *Builder { b.election = d; return b }
 
 // MaxCommand bounds one command, in bytes: 1 MiB by default, at most 32 MiB, and
-// it has to fit a segment of the journal. Every member has to have the same.
+// it has to fit a segment of the journal. Every member should have the same: the least of
+// the voters' counts for all, and a member that cannot take what the log has already is
+// not fed.
 func (b *Builder) MaxCommand(n int) *Builder { b.maxCommand = n; return b }
 
 // Memory bounds the newest part of the log that is kept in memory, in bytes: 64 MiB
@@ -199,33 +202,6 @@ func (b *Builder) check() error {
 		return &ConfigError{"slots", fmt.Sprintf("%d; must be a power of two, at least 2", b.slots)}
 	}
 	return b.checkMembers()
-}
-
-func (b *Builder) checkMembers() error {
-	seen := map[uint64]bool{}
-	for _, m := range b.members {
-		if m.ID == 0 {
-			return &ConfigError{"members", "an id of 0"}
-		}
-		if seen[m.ID] {
-			return &ConfigError{"members", fmt.Sprintf("member %d is listed twice", m.ID)}
-		}
-		seen[m.ID] = true
-		if _, _, err := net.SplitHostPort(m.Address); err != nil {
-			return &ConfigError{"members",
-				fmt.Sprintf("member %d: address %q is not host:port", m.ID, m.Address)}
-		}
-	}
-	if len(b.members) > 0 && !seen[b.id] {
-		return &ConfigError{"members", fmt.Sprintf("this replica's id %d is not among them", b.id)}
-	}
-	if len(b.members) > 7 {
-		return &ConfigError{"members", fmt.Sprintf("%d voters; at most 7", len(b.members))}
-	}
-	if b.listen == "" && len(b.members) == 0 {
-		b.listen = "127.0.0.1:0"
-	}
-	return nil
 }
 
 // Start checks the options, recovers the journal, listens, begins to connect to

@@ -29,6 +29,7 @@ type Engine struct {
 	log        *slog.Logger
 	membership membership
 	recovery   journal.Recovery
+	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time
 
 	journal *journal.Journal

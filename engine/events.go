@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/engine/internal/peer"
 )
 
 // logEvent logs an event of the member, in words for the operator.
@@ -28,5 +31,76 @@ func (e *Engine) logEvent(ev member.Event) {
 		e.log.Info("the disk has room again: writes are taken")
 	case member.ProbationEnded:
 		e.log.Info("probation ended: what the journal had lost is here again")
+	default:
+		e.logMember(ev, age)
 	}
+}
+
+// logMember logs what concerns the other members, and carries out what follows.
+func (e *Engine) logMember(ev member.Event, age time.Duration) {
+	stands := fmt.Sprintf("stands at %d of %d for %v", ev.Have, ev.Of, age)
+	switch ev.Kind {
+	case member.Unreachable:
+		e.log.Warn(fmt.Sprintf("member %d cannot be reached for %v", ev.Member, age),
+			"address", e.address(ev.Member), "err", reason(ev.Err))
+	case member.Unfed:
+		if errors.As(ev.Err, new(peer.Unfit)) {
+			return // MemberUnfit has said so
+		}
+		e.log.Warn(fmt.Sprintf("member %d is connected and not fed: its log %s", ev.Member,
+			stands), "err", reason(ev.Err))
+	case member.MemberWell:
+		e.log.Info(fmt.Sprintf("member %d is well again after %v", ev.Member, age))
+	case member.Behind:
+		if p := e.peers.Find(ev.Member); p != nil && ev.Err == nil && p.Complaint() != "" {
+			ev.Err = errors.New(p.Complaint())
+		}
+		e.log.Warn(fmt.Sprintf("this member is not fed by leader %d: its log %s", ev.Member,
+			stands), "err", reason(ev.Err))
+	case member.NotBehind:
+		e.log.Info(fmt.Sprintf("this member is fed again after %v", age))
+	case member.MemberUnfit:
+		e.log.Warn(fmt.Sprintf("member %d cannot be fed: %v: %s", ev.Member, ev.Unfit,
+			link.Larger(ev.Member, ev.Unfit.Bytes)))
+		if p := e.peers.Find(ev.Member); p != nil {
+			p.Refuse(ev.Unfit)
+		}
+	case member.MemberFits:
+		if p := e.peers.Find(ev.Member); p != nil {
+			p.Refuse(peer.Unfit{})
+		}
+	case member.CommandLimit:
+		e.logLimit(ev.Member, ev.Bytes)
+	}
+}
+
+// logLimit says whose limit holds when members differ.
+func (e *Engine) logLimit(id uint64, bytes int) {
+	const same = "give every member the same MaxCommand (raftd: --max-value)"
+	switch own := e.b.maxCommand; id {
+	case 0:
+		e.log.Info("all members take commands of the same length", "bytes", bytes)
+	case e.b.id:
+		e.log.Warn(fmt.Sprintf("this member takes commands of %d bytes, others longer ones: "+
+			"the cluster takes no longer ones than this member; %s", own, same))
+	default:
+		e.log.Warn(fmt.Sprintf("commands above %d bytes are refused although this member takes "+
+			"%d: member %d takes no longer ones; %s", bytes, own, id, same))
+	}
+}
+
+// address is where a member is dialed.
+func (e *Engine) address(id uint64) string {
+	if p := e.peers.Find(id); p != nil {
+		return p.Address()
+	}
+	return ""
+}
+
+// reason is an error in words, also when there is none.
+func reason(err error) string {
+	if err == nil {
+		return "not known"
+	}
+	return err.Error()
 }

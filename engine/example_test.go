@@ -39,7 +39,7 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	defer e.Close()
-	if err := e.Ready(ctx); err != nil { // waits until a leader is known
+	if err := e.Ready(ctx); err != nil { // waits for a leader, and for what is committed
 		log.Fatal(err)
 	}
 	reply, err := e.Propose(ctx, []byte("hello")) // durable on a majority, and applied

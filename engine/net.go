@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/link"
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/netio"
 )
@@ -20,7 +21,8 @@ const threadedLoops = 2
 func (e *Engine) newPeers() *link.Peers {
 	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster,
 		Incarnation: e.recovery.Incarnation, Advertised: e.b.advertise,
-		CommandMax: e.b.maxCommand, Across: e.b.threads == Threaded,
+		Longest: e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
+			Run: min(e.longest+runBytes, e.journal.Largest())}, Across: e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
 		Deliver: func(s *replica.Source) { e.member.Replica().AddSource(s) }})
 }
@@ -28,7 +30,7 @@ func (e *Engine) newPeers() *link.Peers {
 // listen opens the sockets and starts polling.
 func (e *Engine) listen(ctx context.Context) error {
 	cfg := netio.Config{Loops: 1, Logger: e.log, KeepAlive: e.b.keepAlive,
-		OutboundMax: max(8<<20, 2*link.GrantBytes(e.b.maxCommand))}
+		OutboundMax: max(8<<20, 2*link.GrantBytes(e.longest))}
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}

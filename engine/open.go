@@ -3,10 +3,10 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
-	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/ziplist"
@@ -50,6 +50,10 @@ func (e *Engine) open() error {
 // adopt checks what was recovered against what the builder was given.
 func (e *Engine) adopt() error {
 	rec := &e.recovery
+	// What is in the log has to be sent on, whatever is proposed from now on.
+	if e.longest = e.b.maxCommand; rec.Largest > runBytes {
+		e.longest = max(e.longest, rec.Largest)
+	}
 	if most := e.b.maxCommand + runBytes; most > e.journal.Largest() {
 		return &ConfigError{"max command", fmt.Sprintf(
 			"%d bytes; with what is written beside it, it does not fit "+
@@ -63,10 +67,7 @@ func (e *Engine) adopt() error {
 	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 	}
-	if len(e.b.members) > 0 && given.cluster != e.membership.cluster {
-		e.log.Warn("the data directory's own membership is used; the members given are ignored",
-			"dir", e.b.dir, "members", e.membership.voters)
-	}
+	e.compareMembers(&given)
 	if len(e.membership.voters) == 1 {
 		if err := refuseAlone(e.b.dir, rec); err != nil {
 			return fmt.Errorf("engine: %w", err)
@@ -74,6 +75,21 @@ func (e *Engine) adopt() error {
 	}
 	e.reportDamage()
 	return e.journal.SetMetadata(rec.Metadata)
+}
+
+// compareMembers warns of a list of members, or an address to listen on, that is
+// not what the directory says, and so what the other members dial.
+func (e *Engine) compareMembers(given *membership) {
+	own := &e.membership
+	if len(e.b.members) > 0 && !slices.Equal(given.voters, own.voters) {
+		e.log.Warn("the data directory's own members are used; the members given are ignored",
+			"dir", e.b.dir, "members", own.voters, "given", given.voters)
+	}
+	m, ok := own.member(e.b.id)
+	if ok && len(own.voters) > 1 && e.b.listen != "" && elsewhere(e.b.listen, m.Address) {
+		e.log.Warn("the other members dial this one where it does not listen",
+			"dir", e.b.dir, "dialed", m.Address, "listens", e.b.listen)
+	}
 }
 
 // refuseAlone returns why a member without others does not start: there is no
@@ -118,7 +134,7 @@ func (e *Engine) assemble() error {
 	m, err := member.Build(member.Config{
 		ID: e.b.id, Members: e.membership.configuration(1),
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
-		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots},
+		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
 		Journal: e.journal, Machine: machine{e.b.machine}, Lanes: e.lanes.all, Link: e.newLink,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
@@ -141,7 +157,7 @@ func (e *Engine) assemble() error {
 }
 
 // newLink makes the link to one of the other members.
-func (e *Engine) newLink(id uint64) peer.Link {
+func (e *Engine) newLink(id uint64) member.Link {
 	m, _ := e.membership.member(id)
 	return e.peers.Add(id, m.Address)
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/link"
@@ -38,15 +39,21 @@ type Status struct {
 	// LeaderAddress is what the leader passed to Builder.Advertise; "": nothing, or it is
 	// not known.
 	LeaderAddress string
-	Term          uint64         // grows with every election
-	Last          uint64         // index of the newest entry of the log
-	Durable       uint64         // index of the newest entry on this member's disk
-	Commit        uint64         // index of the newest entry known to be committed
-	Applied       uint64         // index of the newest entry applied here
-	WriteAge      time.Duration  // of the journal's write in flight, 0: none
-	Members       []MemberStatus // this one first
-	Stages        []StageStatus  // of the batches proposed here, in the order of their way
-	Counters      Counters
+	Term          uint64 // grows with every election
+	Last          uint64 // index of the newest entry of the log
+	Durable       uint64 // index of the newest entry on this member's disk
+	Commit        uint64 // index of the newest entry known to be committed
+	Applied       uint64 // index of the newest entry applied here
+	// LeaderCommit is Commit of the leader of this term, as it told last; 0: it has not yet.
+	// What lies between Applied and it is missing here.
+	LeaderCommit uint64
+	// CommandMax is the longest command that the cluster takes, in bytes: the least
+	// Builder.MaxCommand of its voters, as far as they have said.
+	CommandMax int
+	WriteAge   time.Duration  // of the journal's write in flight, 0: none
+	Members    []MemberStatus // this one first
+	Stages     []StageStatus  // of the batches proposed here, in the order of their way
+	Counters   Counters
 
 	Journal        string        // Builder.Journal
 	JournalDurable bool          // what was acknowledged survives a power cut
@@ -61,7 +68,10 @@ type MemberStatus struct {
 	Address    string // for members
 	Advertised string // for clients: what it passed to Builder.Advertise, "": nothing or unknown
 	Connected  bool   // messages can be sent to it
+	Error      string // why not, or why it is not fed; "": nothing is known to be wrong
 	Match      uint64 // this one's Durable; on a leader what others have acknowledged, else 0
+	Lag        uint64 // on a leader: entries of its log that the member has not acknowledged
+	CommandMax int    // its Builder.MaxCommand, 0: it has not said
 	Mode       string // "self"; on a leader "probe", "stream" or "snapshot"; else ""
 	SentBytes  uint64 // of the log, since the start
 	Restarts   uint64 // times that replication to it began anew, since the start
@@ -120,9 +130,11 @@ func (e *Engine) publishStatus() {
 	hard := core.Hard()
 	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
 		Role: Role(role), Leader: leader, Term: max(term, hard.Term), Last: core.Last(),
-		Commit: core.Commit(), Durable: replica.DurableIndex(), Journal: e.b.mode.String(),
+		Commit: core.Commit(), CommandMax: min(e.b.maxCommand, replica.CommandMax()),
+		Durable: replica.DurableIndex(), Journal: e.b.mode.String(),
 		JournalDurable: e.b.mode.Durable(), Pipeline: e.b.pipeline.String(),
 		Threads: e.b.threads.String()}
+	s.LeaderCommit, _ = core.LeaderCommit()
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
 		Frames: st.Frames, BadFrames: st.BadFrames, Elections: st.Elections}
@@ -135,7 +147,7 @@ func (e *Engine) publishStatus() {
 	js := e.journal.Stats()
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
 	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise,
-		Connected: true, Match: s.Durable, Mode: "self"})
+		Connected: true, Match: s.Durable, Mode: "self", CommandMax: e.b.maxCommand})
 	if m, ok := e.membership.member(e.b.id); ok {
 		s.Members[0].Address = m.Address
 	}
@@ -152,12 +164,23 @@ func (e *Engine) publishStatus() {
 
 func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
 	m := MemberStatus{ID: p.ID(), Address: p.Address(), Advertised: p.Advertised(),
-		Connected: p.Connected()}
-	if leads {
-		known, _ := e.member.Core().Member(p.ID())
-		m.Match, m.Mode = known.Match, known.Mode.String()
+		Connected: p.Connected(), CommandMax: p.Limits().Command}
+	core, replica := e.member.Core(), e.member.Replica()
+	wrong := p.Err()
+	switch {
+	case leads:
+		known, _ := core.Member(p.ID())
+		m.Match, m.Mode, m.Lag = known.Match, known.Mode.String(), core.Last()-known.Match
+		if m.Connected && m.Lag > 0 {
+			wrong = replica.Unfed(p.ID())
+		}
+	case wrong == nil && p.ID() == core.Leader() && e.member.Behind() && p.Complaint() != "":
+		wrong = errors.New(p.Complaint())
 	}
-	m.SentBytes, _, m.Restarts = e.member.Replica().Sent(p.ID())
+	if wrong != nil {
+		m.Error = wrong.Error()
+	}
+	m.SentBytes, _, m.Restarts = replica.Sent(p.ID())
 	return m
 }
 
@@ -169,6 +192,10 @@ func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
 	s := e.status.Load()
 	return s.Role == Leader, s.Leader, s.LeaderAddress
 }
+
+// CommandMax is the longest command that the cluster takes, in bytes; see Status. It
+// costs next to nothing, waits for nothing, and may be asked for every request.
+func (e *Engine) CommandMax() int { return e.status.Load().CommandMax }
 
 // Memory is the sum of the buffers that the engine has set aside, in bytes, and its
 // parts: what they may grow to, most of it untouched while there is little load. The

@@ -32,6 +32,9 @@ type Recovery struct {
 	Segments int   `json:"segments"`
 	Batches  int   `json:"batches"`
 	Bytes    int64 `json:"bytes"`
+	// Largest is the payload of the largest batch, in bytes: of its records and
+	// what tells their term and first index.
+	Largest int `json:"largest"`
 }
 
 // recovery walks the live segments in order.
@@ -125,6 +128,7 @@ func (r *recovery) believe(h *header, k int, pos int64) {
 		r.hard = h.hard
 	}
 	r.out.Commit = max(r.out.Commit, h.commit)
+	r.out.Largest = max(r.out.Largest, h.payload)
 	if len(h.metadata) > 0 {
 		r.out.Metadata = h.metadata
 	}

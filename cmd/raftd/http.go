@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/ringraft/ringraft/engine"
 )
 
 // httpServer is the side door for operators. A nil one does nothing.
@@ -88,24 +90,38 @@ func (d *daemon) healthz(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// readyLag is how many committed entries may wait to be applied on a member that calls itself
-// ready. Under load there are always some.
-const readyLag = 10000
+// readyWait is how long /readyz waits for this member to have what its leader had committed when
+// it was asked. The leader's next heartbeat tells it.
+func (p *plan) readyWait() time.Duration { return max(500*time.Millisecond, 3*p.heartbeat) }
 
-// readyz: a leader is known and this member has applied what it knows to be committed.
-func (d *daemon) readyz(w http.ResponseWriter, _ *http.Request) {
+// readyz: this member has applied what its leader had committed when it was asked.
+func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), d.plan.readyWait())
+	defer cancel()
+	err := d.engine.Ready(ctx)
 	st := d.engine.Status()
-	switch {
-	case d.engine.Err() != nil:
-		http.Error(w, d.engine.Err().Error(), http.StatusServiceUnavailable)
-	case st.Leader == 0:
-		http.Error(w, "no leader is known", http.StatusServiceUnavailable)
-	case st.Applied == 0 || st.Applied+readyLag < st.Commit:
-		http.Error(w, fmt.Sprintf("applying: %d of %d", st.Applied, st.Commit),
-			http.StatusServiceUnavailable)
-	default:
+	if err == nil {
 		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
+		return
 	}
+	http.Error(w, unready(&st, d.engine.Err()), http.StatusServiceUnavailable)
+}
+
+// unready says what is missing on a member that is not ready.
+func unready(st *engine.Status, failure error) string {
+	switch {
+	case failure != nil:
+		return failure.Error()
+	case st.Leader == 0:
+		return "not ready: no leader is known"
+	case st.LeaderCommit == 0:
+		return fmt.Sprintf("not ready: leader %d has not said yet what is committed", st.Leader)
+	case st.Applied < st.LeaderCommit:
+		return fmt.Sprintf("not ready: applied %d of %d that leader %d has committed", st.Applied,
+			st.LeaderCommit, st.Leader)
+	}
+	return fmt.Sprintf("not ready: leader %d is silent, or its term has committed nothing yet",
+		st.Leader)
 }
 
 // collector reads everything at the moment of the scrape; nothing is kept up to date in between.
@@ -121,10 +137,14 @@ var (
 	descTerm    = desc("raft_term", "Current term.")
 	descCommit  = desc("raft_commit_index", "Newest index known to be committed.")
 	descApplied = desc("raft_applied_index", "Newest index applied.")
+	descLeaders = desc("raft_leader_commit_index", "Newest index that the leader has told to be "+
+		"committed; 0 when it has told none in this term.")
 	descLast    = desc("raft_last_index", "Newest index in the log.")
 	descDurable = desc("raft_durable_index", "Newest index on this member's disk.")
 	descMatch   = desc("raft_member_match_index", "Newest index a member is known to hold, "+
 		"as its leader sees it.", "member")
+	descLag = desc("raft_member_lag", "Entries that a member has not acknowledged, as its leader "+
+		"sees it.", "member")
 	descConnected  = desc("raft_member_connected", "1 when a member is connected.", "member")
 	descStoreBytes = desc("store_bytes", "Log entries in memory.")
 	descStoreHeld  = desc("store_memory_bytes", "Memory that log entries take.")
@@ -151,9 +171,10 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descApplied,
-		descLast, descDurable, descMatch, descConnected, descStoreBytes, descStoreHeld, descPacked,
-		descCompressed, descWrites, descWritten, descElections, descWriteAge, descStalls,
+	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descLeaders,
+		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
+		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
+		descWritten, descElections, descWriteAge, descStalls,
 		descJournal, descStage, descKeys, descMemory, descClients, descAccepted, descCommands,
 		descRefused, descForwarded} {
 		out <- d
@@ -173,12 +194,14 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descLeader, float64(st.Leader))
 	gauge(descTerm, float64(st.Term))
 	gauge(descCommit, float64(st.Commit))
+	gauge(descLeaders, float64(st.LeaderCommit))
 	gauge(descApplied, float64(st.Applied))
 	gauge(descLast, float64(st.Last))
 	gauge(descDurable, float64(st.Durable))
 	for _, m := range st.Members {
 		id := fmt.Sprint(m.ID)
 		gauge(descMatch, float64(m.Match), id)
+		gauge(descLag, float64(m.Lag), id)
 		gauge(descConnected, truth(m.Connected), id)
 	}
 	gauge(descStoreBytes, float64(st.Counters.StoreBytes))

@@ -89,7 +89,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.follower, "follower", o.follower,
 		"what a member that does not lead does with data commands: proxy to the leader | "+
 			"redirect with -MOVED")
-	f.IntVar(&o.maxValue, "max-value", o.maxValue, "longest value in bytes")
+	f.IntVar(&o.maxValue, "max-value", o.maxValue,
+		"longest value in bytes; the least of the members' counts for all")
 	f.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "interval of the leader's heartbeats")
 	f.DurationVar(&o.election, "election-timeout", o.election,
 		"shortest time without a leader before a member campaigns; the real one is random up to "+
@@ -109,9 +110,6 @@ func (o *options) bind(f *pflag.FlagSet) {
 
 // maxCommandLimit is the largest command that the engine takes.
 const maxCommandLimit = 32 << 20
-
-// commandRoom is what a command may take beside its longest value.
-const commandRoom = 1 << 20
 
 // resolve checks the options and says what they mean.
 func (o *options) resolve() (*plan, error) {
@@ -140,9 +138,9 @@ func (o *options) resolve() (*plan, error) {
 	if o.id == 0 {
 		return nil, usagef("--id: must not be 0")
 	}
-	if o.maxValue < 1 || o.maxValue > maxCommandLimit-commandRoom {
+	if o.maxValue < 1 || o.maxValue > maxCommandLimit-server.CommandRoom {
 		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue,
-			maxCommandLimit-commandRoom)
+			maxCommandLimit-server.CommandRoom)
 	}
 	if o.keepAlive < 3*time.Second {
 		return nil, usagef("--tcp-keepalive: %v; must be at least 3s", o.keepAlive)
@@ -150,21 +148,22 @@ func (o *options) resolve() (*plan, error) {
 	if p.members, err = parseMembers(o.members); err != nil {
 		return nil, err
 	}
-	if len(p.members) == 0 {
-		p.members = []engine.Member{{ID: o.id, Address: o.peer}}
-	}
 	if err = o.checkOwn(p.members); err != nil {
 		return nil, err
 	}
 	return p, o.checkAddresses()
 }
 
-// checkOwn makes sure that this member is among the founders.
+// checkOwn makes sure that this member is among the founders; without a list it is the only one,
+// unless its directory knows others.
 func (o *options) checkOwn(members []engine.Member) error {
 	for _, m := range members {
 		if m.ID == o.id {
 			return nil
 		}
+	}
+	if len(members) == 0 {
+		return nil
 	}
 	return usagef("--members has no member %d; add %d=%s, or give another --id", o.id, o.id, o.peer)
 }

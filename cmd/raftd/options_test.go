@@ -26,9 +26,8 @@ func TestNoFlagsMeanAClusterOfOneOnLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.members) != 1 || p.members[0].ID != 1 || p.members[0].Address != "127.0.0.1:7380" ||
-		p.client != "127.0.0.1:7379" || p.advertise != p.client || !p.journal.Durable() ||
-		len(p.warnings()) != 0 {
+	if len(p.members) != 0 || p.peer != "127.0.0.1:7380" || p.client != "127.0.0.1:7379" ||
+		p.advertise != p.client || !p.journal.Durable() || len(p.warnings()) != 0 {
 		t.Fatalf("%+v", p)
 	}
 }
@@ -74,5 +73,37 @@ func TestUnsafeChoicesAreWarnedOf(t *testing.T) {
 	}
 	if status := execute([]string{"--nonsense"}); status != 2 {
 		t.Fatalf("exit status %d for an unknown flag", status)
+	}
+}
+
+// Lists of members that nobody can live with are mistakes on the command line, and name the flag.
+func TestMistakesInMembersAreExplained(t *testing.T) {
+	const list = "1=127.0.0.1:7380,2=127.0.0.1:7480"
+	for _, x := range []struct{ args, says string }{
+		{"--peer 127.0.0.1:7381 --members " + list,
+			"--peer: 127.0.0.1:7381, but the list of members has member 1 at 127.0.0.1:7380"},
+		{"--peer 127.0.0.2:7380 --members " + list, "--peer: 127.0.0.2:7380, but"},
+		{"--id 2 --members " + list, "--peer: 127.0.0.1:7380, but"},
+		{"--members 1=127.0.0.1:7380,2=127.0.0.1:7380",
+			"--members: members 1 and 2 have one address"},
+		{"--members 1=127.0.0.1:7380,1=127.0.0.1:7480", "--members: member 1 is listed twice"},
+		{"--members 1=127.0.0.1:7380,2=127.0.0.1:99999", `--members: member 2: address`},
+		{"--members 1=127.0.0.1:7380,2=127.0.0.1:0", "--members: member 2: address"},
+		{"--members 1=127.0.0.1:7380,2=!:5", "--members: member 2: address"},
+	} {
+		args := append(strings.Fields(x.args), "--http", "", "--data", t.TempDir())
+		p, err := parse(t, args...)
+		if err == nil {
+			var d *daemon
+			if d, err = start(p); err == nil {
+				d.stop()
+			}
+		}
+		if err == nil || !strings.HasPrefix(explain(err), x.says) {
+			t.Errorf("%s: %v", x.args, err)
+		}
+		if status := execute(args); status != 2 {
+			t.Errorf("%s: status %d", x.args, status)
+		}
 	}
 }

@@ -98,7 +98,7 @@ func start(p *plan) (*daemon, error) {
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
-		MaxCommand(p.maxValue + commandRoom).Memory(logMemory).Logger(d.log)
+		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
@@ -205,6 +205,17 @@ func (d *daemon) drain() {
 
 func (d *daemon) closeHTTP() { d.http.close() }
 
+// flagOf is the flag behind an option of the engine.
+func flagOf(option string) string {
+	switch option {
+	case "listen":
+		return "peer"
+	case "max command":
+		return "max-value"
+	}
+	return strings.ReplaceAll(option, " ", "-")
+}
+
 // explain turns an error into one line that says what to do, where the error itself does not.
 func explain(err error) string {
 	var config *engine.ConfigError
@@ -221,8 +232,7 @@ func explain(err error) string {
 	case errors.Is(err, journal.ErrNoDirect):
 		return fmt.Sprintf("%v (--journal), or choose another file system for --data", err)
 	case errors.As(err, &config):
-		return fmt.Sprintf("--%s: %s; see raftd --help",
-			strings.ReplaceAll(config.Option, " ", "-"), config.Problem)
+		return fmt.Sprintf("--%s: %s; see raftd --help", flagOf(config.Option), config.Problem)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Sprintf("%v; check who owns the --data directory, and that ports are above 1023",
 			err)

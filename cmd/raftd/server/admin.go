@@ -108,7 +108,7 @@ func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
 }
 
 func appendMember(dst []byte, m *engine.MemberStatus) []byte {
-	dst = resp.AppendMap(dst, 6)
+	dst = resp.AppendMap(dst, 8)
 	dst = resp.AppendBulkString(dst, "id")
 	dst = resp.AppendInt(dst, int64(m.ID))
 	dst = resp.AppendBulkString(dst, "address")
@@ -117,6 +117,10 @@ func appendMember(dst []byte, m *engine.MemberStatus) []byte {
 	dst = resp.AppendBulkString(dst, m.Advertised)
 	dst = resp.AppendBulkString(dst, "match")
 	dst = resp.AppendInt(dst, int64(m.Match))
+	dst = resp.AppendBulkString(dst, "lag")
+	dst = resp.AppendInt(dst, int64(m.Lag))
+	dst = resp.AppendBulkString(dst, "error")
+	dst = resp.AppendBulkString(dst, m.Error)
 	dst = resp.AppendBulkString(dst, "mode")
 	dst = resp.AppendBulkString(dst, m.Mode)
 	dst = resp.AppendBulkString(dst, "connected")

@@ -196,7 +196,9 @@ func raftFields(st *engine.Status) []field {
 		{"raft_log_last_index", number(st.Last)},
 		{"raft_durable_index", number(st.Durable)},
 		{"raft_commit_index", number(st.Commit)},
+		{"raft_leader_commit_index", number(st.LeaderCommit)},
 		{"raft_last_applied_index", number(st.Applied)},
+		{"raft_command_max", number(st.CommandMax)},
 		{"raft_journal", st.Journal},
 		{"raft_journal_durable", yesNo(st.JournalDurable)},
 		{"raft_pipeline", st.Pipeline},
@@ -219,13 +221,20 @@ func infoRaftFields(s *Server, st *engine.Status) []field {
 			state = "connected"
 		}
 		fields = append(fields, field{"raft_node" + number(m.ID), fmt.Sprintf(
-			"id=%d,state=%s,voting=yes,addr=%s,port=%s,client=%s,mode=%s,match=%d",
-			m.ID, state, host, port, m.Advertised, m.Mode, m.Match)})
+			"id=%d,state=%s,voting=yes,addr=%s,port=%s,client=%s,mode=%s,match=%d,lag=%d,"+
+				"command_max=%d,error=%s",
+			m.ID, state, host, port, m.Advertised, m.Mode, m.Match, m.Lag, m.CommandMax,
+			oneField(m.Error))})
 	}
 	for i, text := range s.cfg.Warnings {
 		fields = append(fields, field{"raft_warning_" + strconv.Itoa(i+1), text})
 	}
 	return fields
+}
+
+// oneField is a text in which commas and line ends would begin another field.
+func oneField(s string) string {
+	return strings.NewReplacer(",", ";", "\r", " ", "\n", " ").Replace(s)
 }
 
 func commandFields(s *Server, st *engine.Status) (fields []field) {

@@ -7,7 +7,7 @@
 //
 //	dialer: Peer                               acceptor: Inbox
 //	  │  Hello: version, cluster, from, to,       │
-//	  │  incarnation, advertised                  │
+//	  │  incarnation, advertised, limits          │
 //	  ├──────────────────────────────────────────►│ admitted, or a Refusal
 //	  │  Welcome: the same of its side, grant,    │
 //	  │  why it refuses                           │
@@ -15,6 +15,9 @@
 //	  │  appends within the grant, votes, acks,   │
 //	  │  heartbeats                               │
 //	  ├──────────────────────────────────────────►│ ring of frames ─► replica
+//
+// A connection without a hello, or without a welcome, is closed after a while;
+// those without a hello are few, and take no member's place.
 //
 // Peers is the table of members: a member is dialed and may connect from Add
 // until Remove. Three goroutines meet here, of which two are one when the

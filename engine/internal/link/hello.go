@@ -14,6 +14,9 @@ const helloMax = 4 << 10
 // message wire.Hello, fields in the order of their numbers, zeros left out:
 //
 //	08 version │ 10 cluster │ 18 from │ 20 to │ 28 incarnation │ 32 n advertised
+//	48 command max │ 50 run max
+//
+// The last two came later: an earlier release leaves them out and skips them.
 type Hello struct {
 	Version     uint32 // of the protocol; wire.Version
 	Cluster     uint64
@@ -21,12 +24,14 @@ type Hello struct {
 	To          uint64 // member that it is meant for
 	Incarnation uint64 // of From: grows with every start of its directory
 	Advertised  string // where clients reach From; "" when they do not
+	CommandMax  uint64 // bytes of the longest command that From takes; 0: it does not say
+	RunMax      uint64 // bytes of records in one append that From can write; 0: the same
 }
 
 // Welcome answers a Hello: the acceptor's side of it, and whether it takes the
 // connection. Behind the frame header it is the message wire.Welcome:
 //
-//	the six fields of a Hello │ 38 grant │ 42 n refused
+//	the fields of a Hello │ 38 grant │ 42 n refused
 type Welcome struct {
 	Hello
 	Grant   uint64 // bytes of append frames that the dialer may have in flight
@@ -35,7 +40,8 @@ type Welcome struct {
 
 func (h *Hello) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Hello{Version: h.Version, Cluster: h.Cluster, From: h.From, To: h.To,
-		Incarnation: h.Incarnation, Advertised: h.Advertised})
+		Incarnation: h.Incarnation, Advertised: h.Advertised, CommandMax: h.CommandMax,
+		RunMax: h.RunMax})
 }
 
 // decodeHello copies what it keeps of b.
@@ -45,13 +51,14 @@ func decodeHello(b []byte) (Hello, error) {
 		return Hello{}, err
 	}
 	return Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
-		Incarnation: m.Incarnation, Advertised: m.Advertised}, nil
+		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
+		RunMax: m.RunMax}, nil
 }
 
 func (w *Welcome) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From,
 		To: w.To, Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant,
-		Refused: w.Refused})
+		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -61,6 +68,7 @@ func decodeWelcome(b []byte) (Welcome, error) {
 		return Welcome{}, err
 	}
 	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
-		Incarnation: m.Incarnation, Advertised: m.Advertised}
+		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
+		RunMax: m.RunMax}
 	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused}, nil
 }

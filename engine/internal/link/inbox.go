@@ -1,8 +1,11 @@
 package link
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ring"
@@ -12,18 +15,20 @@ import (
 // everybody else in words, and assembles the member's frames in a ring that the
 // replica reads. Its methods run in the connection's loop.
 type Inbox struct {
-	peers  *Peers
-	conn   *netio.Conn
-	frames netio.Frames
-	peer   *Peer           // nil before a member was admitted
-	source *replica.Source // the same
+	peers   *Peers
+	conn    *netio.Conn
+	frames  netio.Frames
+	peer    *Peer           // nil before a member was admitted
+	source  *replica.Source // the same
+	greeter *greeter        // that waits for its hello
 }
 
 // Accept takes a connection on the port for members. It is a netio.Acceptor.
 func (t *Peers) Accept(c *netio.Conn) netio.Handler {
 	in := &Inbox{peers: t, conn: c}
-	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: t.inboxBytes() / 2,
+	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: frameMax,
 		Hello: in.hello, Gone: in.lost}
+	t.unproven.enter(in, t.cfg.Greeting)
 	return &in.frames
 }
 
@@ -34,7 +39,7 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("link: %s does not speak as a replica: %w", c.RemoteAddr(), err)
 	}
-	w := Welcome{Hello: t.hello(h.From), Grant: uint64(GrantBytes(t.cfg.CommandMax))}
+	w := Welcome{Hello: t.hello(h.From), Grant: uint64(GrantBytes(t.cfg.Longest))}
 	refusal := t.admit(in, &h)
 	if refusal != nil {
 		w.Refused = refusal.Error()
@@ -47,23 +52,59 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	case err != nil:
 		return err
 	case refusal != nil:
-		t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(), "why", w.Refused)
+		if t.refusals.due(refusal.Reason, h.From, c.RemoteAddr(), time.Now()) {
+			t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(),
+				"why", w.Refused)
+		}
 		return fmt.Errorf("link: refused %s: %w", c.RemoteAddr(), refusal)
 	}
-	in.peer.noteAdvertised(h.Advertised)
-	in.frames.Sink = in.source.Ring
+	t.unproven.leave(in)
+	in.peer.note(&h)
+	in.frames.Sink = &sink{in.source.Ring, in}
 	t.cfg.Deliver(in.source)
 	return nil
 }
 
 // lost ends the inbox. Frames already in the ring are still taken.
-func (in *Inbox) lost(*netio.Conn, error) {
+func (in *Inbox) lost(_ *netio.Conn, err error) {
 	if in.peer == nil {
+		in.peers.unproven.leave(in)
 		return
+	}
+	if frame := new(netio.FrameError); errors.As(err, &frame) {
+		in.complain(err)
 	}
 	in.source.Close()
 	in.peers.forget(in)
 	in.peers.cfg.Wake()
+}
+
+// complain logs what a member sends and is not taken, now and then.
+func (in *Inbox) complain(err error) {
+	if in.peers.refusals.due(0, in.peer.id, in.conn.RemoteAddr(), time.Now()) {
+		in.peers.cfg.Logger.Warn("a member sends what is not taken", "member", in.peer.id,
+			"err", err)
+	}
+}
+
+// frameMax is the longest frame that any member may send: an inbox may be smaller.
+const frameMax = 64 << 20
+
+// sink is the ring of an inbox. A frame that can never have room there is skipped: a
+// leader of an earlier release sends it again and again, and is heard besides.
+type sink struct {
+	*ring.Bytes
+	in *Inbox
+}
+
+// Reserve implements netio.FrameSink.
+func (s *sink) Reserve(n int) []byte {
+	if most := s.in.peers.inboxBytes() / 2; n > most {
+		s.in.complain(fmt.Errorf("link: a frame of %d bytes, and this member takes %d: %s", n, most,
+			Larger(s.in.peers.cfg.Self, n)))
+		return nil
+	}
+	return s.Bytes.Reserve(n)
 }
 
 // close ends the connection in its own loop, and the ring at once.
@@ -96,6 +137,11 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 		return refuse(NotMember)
 	case h.Incarnation < p.newest:
 		return refuse(Outdated)
+	}
+	if unfit := p.notice; h.RunMax < uint64(unfit.Bytes) {
+		r := refuse(TooSmall)
+		r.Unfit, p.notice = unfit, peer.Unfit{}
+		return r
 	}
 	if p.inbox != nil {
 		p.inbox.close(fmt.Errorf("link: member %d connected again", p.id))

@@ -21,7 +21,8 @@ import (
 // Members of other releases read these bytes.
 func TestHelloAndWelcomeBytes(t *testing.T) {
 	h := Hello{Version: 2, Cluster: 0x102, From: 1, To: 3, Incarnation: 300, Advertised: "a:1"}
-	six := []byte{0x08, 2, 0x10, 0x82, 2, 0x18, 1, 0x20, 3, 0x28, 0xac, 2, 0x32, 3, 'a', ':', '1'}
+	six := []byte{
+		0x08, 2, 0x10, 0x82, 2, 0x18, 1, 0x20, 3, 0x28, 0xac, 2, 0x32, 3, 'a', ':', '1'}
 	b, err := h.encode()
 	if err != nil || !bytes.Equal(b, six) {
 		t.Fatalf("%x %v", b, err)
@@ -32,6 +33,25 @@ func TestHelloAndWelcomeBytes(t *testing.T) {
 	w := Welcome{Hello: h, Grant: 4 << 20, Refused: "no"}
 	b, err = w.encode()
 	if err != nil || !bytes.Equal(b, append(six, 0x38, 0x80, 0x80, 0x80, 2, 0x42, 2, 'n', 'o')) {
+		t.Fatalf("%x %v", b, err)
+	}
+	if back, err := decodeWelcome(b); err != nil || back != w {
+		t.Fatalf("%+v %v", back, err)
+	}
+	// The limits came later: whoever does not know them reads the rest, and above
+	// is what he says.
+	h.CommandMax, h.RunMax = 300, 1
+	w.Hello = h
+	limits := []byte{0x48, 0xac, 2, 0x50, 1}
+	b, err = h.encode()
+	if err != nil || !bytes.Equal(b, append(six, limits...)) {
+		t.Fatalf("%x %v", b, err)
+	}
+	if back, err := decodeHello(b); err != nil || back != h {
+		t.Fatalf("%+v %v", back, err)
+	}
+	b, err = w.encode()
+	if err != nil || !bytes.HasSuffix(b, append([]byte{0x42, 2, 'n', 'o'}, limits...)) {
 		t.Fatalf("%x %v", b, err)
 	}
 	if back, err := decodeWelcome(b); err != nil || back != w {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -31,15 +32,20 @@ type Peer struct {
 	connection  atomic.Uint64 // changes with every welcome, 0 while down
 	grant       atomic.Int64
 	incarnation atomic.Uint64          // the member's, of its newest welcome
-	advertised  atomic.Pointer[string] // nil before it said anything
+	said        atomic.Pointer[said]   // of itself; nil before it said anything
+	complaint   atomic.Pointer[string] // why it refused this member last; nil: never
 	ended       atomic.Bool            // closed for ever, whatever the loop still stores
 
 	// Guarded by peers.mu.
 	dialer *netio.Link
-	inbox  *Inbox // nil while the member has no connection to here
-	newest uint64 // incarnation of the newest hello that was admitted
+	inbox  *Inbox     // nil while the member has no connection to here
+	newest uint64     // incarnation of the newest hello that was admitted
+	notice peer.Unfit // what its next hello is refused for; none: the zero value
 
-	conn *netio.Conn // loop's; nil while down
+	// The loop's.
+	conn    *netio.Conn // nil while down
+	waiting *time.Timer // for the welcome; nil when there is no connection
+	toldAt  time.Time   // when the complaint was logged
 
 	// Frames on their way out. One of the two is used: across is nil when Send
 	// and Flush run in the loop.
@@ -63,9 +69,57 @@ func (p *Peer) ID() uint64 { return p.id }
 // Address is where the member is dialed.
 func (p *Peer) Address() string { return p.address }
 
+// said is what a member says of itself in a hello or a welcome.
+type said struct {
+	advertised string
+	limits     peer.Limits
+}
+
 // Advertised is where clients reach the member, "" until it said so.
 func (p *Peer) Advertised() string {
-	if s := p.advertised.Load(); s != nil {
+	if s := p.said.Load(); s != nil {
+		return s.advertised
+	}
+	return ""
+}
+
+// Limits implements peer.Link.
+func (p *Peer) Limits() peer.Limits {
+	if s := p.said.Load(); s != nil {
+		return s.limits
+	}
+	return peer.Limits{}
+}
+
+// Err is why the member is not connected: what the last dial came to, or why the
+// last connection ended. Nil while it is connected, and when it is not known yet.
+func (p *Peer) Err() error {
+	if p.Connected() {
+		return nil
+	}
+	p.peers.mu.Lock()
+	defer p.peers.mu.Unlock()
+	if p.dialer == nil {
+		return nil
+	}
+	return p.dialer.State().Err
+}
+
+// Refuse ends the member's connection to here, and refuses its next one, in words:
+// there is an entry of this leader's log that it cannot take. The one after that is
+// taken, for its votes and answers count as before. The zero Unfit takes it back.
+func (p *Peer) Refuse(unfit peer.Unfit) {
+	p.peers.mu.Lock()
+	defer p.peers.mu.Unlock()
+	if p.notice = unfit; p.inbox != nil && unfit != (peer.Unfit{}) {
+		p.inbox.close(unfit)
+	}
+}
+
+// Complaint is why the member refused this one last, "" when it never did. It may be
+// over.
+func (p *Peer) Complaint() string {
+	if s := p.complaint.Load(); s != nil {
 		return *s
 	}
 	return ""
@@ -159,6 +213,7 @@ func (p *Peer) open(c *netio.Conn) netio.Handler {
 	if err != nil {
 		c.Close(err)
 	}
+	p.waiting = p.greeting(c)
 	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
 		Hello: p.welcomed, Gone: p.lost}
 }
@@ -179,16 +234,16 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 		return fmt.Errorf("link: member %d at %s does not answer as a replica: %w",
 			p.id, p.address, err)
 	case w.Refused != "":
-		p.peers.cfg.Logger.Warn("refused by member",
-			"member", p.id, "address", p.address, "why", w.Refused)
+		p.tellRefused(w.Refused)
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
 	case w.Version != own.Version || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
 	}
+	p.waiting.Stop()
 	p.conn = c
 	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned
-	p.noteAdvertised(w.Advertised)
-	p.grant.Store(int64(w.Grant))
+	p.note(&w.Hello)
+	p.grant.Store(int64(min(w.Grant, uint64(GrantBytes(p.peers.cfg.Longest)))))
 	p.incarnation.Store(w.Incarnation)
 	p.connection.Store(c.ID() + 1)
 	if p.ended.Load() { // between the dial and now; the connection is about to be closed
@@ -198,14 +253,35 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	return nil
 }
 
+// tellRefused logs why the member refuses: when that changes, and now and then;
+// loop.
+func (p *Peer) tellRefused(why string) {
+	now := time.Now()
+	if why == p.Complaint() && now.Sub(p.toldAt) < linesApart {
+		return
+	}
+	p.complaint.Store(&why)
+	p.toldAt = now
+	p.peers.cfg.Logger.Warn("refused by member", "member", p.id, "address", p.address, "why", why)
+}
+
 // lost is called when a connection ended, or that it never came to a welcome; loop.
 func (p *Peer) lost(_ *netio.Conn, err error) {
 	if !p.peers.closed.Load() {
 		p.peers.cfg.Logger.Debug("link down", "member", p.id, "err", err)
 	}
+	p.waiting.Stop()
 	p.disconnect()
 }
 
-// noteAdvertised keeps where clients reach the member, as it said in a hello or
-// a welcome.
-func (p *Peer) noteAdvertised(address string) { p.advertised.Store(&address) }
+// note keeps what the member said of itself in a hello or a welcome.
+func (p *Peer) note(h *Hello) {
+	of := func(n uint64) int { return int(min(n, math.MaxInt32)) }
+	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax)}}
+	before := p.said.Swap(&now)
+	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
+		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+
+			"it takes: assumed is what this one takes", "member", p.id,
+			"bytes", p.peers.cfg.Limits.Command)
+	}
+}

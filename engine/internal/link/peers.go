@@ -10,19 +10,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
 )
 
-// GrantBytes is what one member may have in flight towards another when the
-// longest command has commandMax bytes.
-func GrantBytes(commandMax int) int { return max(4<<20, commandMax+1<<20) }
+// GrantBytes is what one member may have in flight towards another that takes
+// commands of up to longest bytes.
+func GrantBytes(longest int) int { return max(4<<20, longest+1<<20) }
 
 // inboxBytes is the frame ring behind a grant: room for the grant, for one
 // frame lost to the wrap, and for the small messages beside appends.
 func (t *Peers) inboxBytes() int {
-	n := 2*GrantBytes(t.cfg.CommandMax) + 1<<20
+	n := 2*GrantBytes(t.cfg.Longest) + 1<<20
 	return 1 << bits.Len(uint(n-1))
 }
 
@@ -30,9 +31,10 @@ func (t *Peers) inboxBytes() int {
 type Config struct {
 	Self        uint64 // this member's id
 	Cluster     uint64
-	Incarnation uint64 // of this member
-	Advertised  string // where clients reach this member; "" when they do not
-	CommandMax  int    // bytes of the longest command; all members have the same
+	Incarnation uint64      // of this member
+	Advertised  string      // where clients reach this member; "" when they do not
+	Longest     int         // bytes of the longest command that is in the log or may come
+	Limits      peer.Limits // what this member tells of itself
 
 	// Across says that the polling goroutine is not the loop of Start: frames
 	// are copied into a ring, which Drain writes out in the loop. Otherwise Send
@@ -42,6 +44,10 @@ type Config struct {
 	// Patience ends a dialed connection whose bytes do not arrive for this
 	// long; a second is the least.
 	Patience time.Duration
+
+	// Greeting is how long a connection may take to its hello or its welcome; 0 is
+	// five seconds.
+	Greeting time.Duration
 
 	// Deliver hands the frames of a connection that was admitted to the
 	// replica. It is called in the connection's loop.
@@ -58,6 +64,9 @@ type Peers struct {
 	table  atomic.Pointer[[]*Peer] // replaced under mu, never changed
 	closed atomic.Bool             // set under mu
 
+	unproven unproven
+	refusals refusals
+
 	mu   sync.Mutex  // also guards the fields of a Peer that say so
 	loop *netio.Loop // that dials; nil before Start
 }
@@ -68,6 +77,9 @@ var errRemoved = errors.New("link: the member was removed")
 // New returns an empty table. Connections may be accepted at once; nothing is
 // dialed before Start.
 func New(cfg Config) *Peers {
+	if cfg.Greeting == 0 {
+		cfg.Greeting = greetingMax
+	}
 	t := &Peers{cfg: cfg}
 	t.table.Store(&[]*Peer{})
 	return t
@@ -167,5 +179,6 @@ func (t *Peers) Memory() int64 { return int64(len(t.All()) * t.inboxBytes()) }
 // hello is what this member says of itself to another.
 func (t *Peers) hello(to uint64) Hello {
 	return Hello{Version: wire.Version, Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to,
-		Incarnation: t.cfg.Incarnation, Advertised: t.cfg.Advertised}
+		Incarnation: t.cfg.Incarnation, Advertised: t.cfg.Advertised,
+		CommandMax: uint64(t.cfg.Limits.Command), RunMax: uint64(t.cfg.Limits.Run)}
 }

@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
@@ -18,6 +19,7 @@ const (
 	OwnID               // it has this member's id
 	NotMember           // it is no member
 	Outdated            // its member was started again since
+	TooSmall            // it cannot take an entry of the log
 )
 
 // Refusal is why a connection is not taken: a Hello that does not name a member
@@ -25,9 +27,16 @@ const (
 // for the operator, on both sides.
 type Refusal struct {
 	Reason  Reason
-	Hello   Hello  // as it came
-	Cluster uint64 // of the member that refuses
-	Member  uint64 // that refuses
+	Hello   Hello      // as it came
+	Cluster uint64     // of the member that refuses
+	Member  uint64     // that refuses
+	Unfit   peer.Unfit // TooSmall: the entry
+}
+
+// Larger says what to do about a member that takes too little.
+func Larger(member uint64, bytes int) string {
+	return fmt.Sprintf("start member %d with MaxCommand (raftd: --max-value) of at least %d, "+
+		"the same on every member", member, bytes)
 }
 
 func (r *Refusal) Error() string {
@@ -48,6 +57,8 @@ func (r *Refusal) Error() string {
 	case Outdated:
 		return fmt.Sprintf("member %d started again since (incarnation %d is over)", h.From,
 			h.Incarnation)
+	case TooSmall:
+		return fmt.Sprintf("%s: %s", r.Unfit.Error(), Larger(h.From, r.Unfit.Bytes))
 	}
 	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
 }

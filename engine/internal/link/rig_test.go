@@ -76,10 +76,18 @@ func modes(t *testing.T, run func(t *testing.T, across bool)) {
 // newRig starts a member of incarnation 5 that knows nobody and dials nobody.
 func newRig(t *testing.T, id uint64, across bool, b bell) *rig {
 	t.Helper()
+	return newRigWith(t, id, across, b, func(*Config) {})
+}
+
+// newRigWith is newRig with something configured otherwise.
+func newRigWith(t *testing.T, id uint64, across bool, b bell, change func(*Config)) *rig {
+	t.Helper()
 	r := &rig{t: t, bell: b, across: across}
-	r.peers = New(Config{Self: id, Cluster: cluster, Incarnation: 5,
-		Advertised: "client-" + string(rune('0'+id)), CommandMax: 1 << 10, Across: across,
-		Deliver: r.deliver, Wake: b.ring, Logger: slog.New(diary{r})})
+	own := Config{Self: id, Cluster: cluster, Incarnation: 5,
+		Advertised: "client-" + string(rune('0'+id)), Longest: 1 << 10, Across: across,
+		Deliver: r.deliver, Wake: b.ring, Logger: slog.New(diary{r})}
+	change(&own)
+	r.peers = New(own)
 	cfg := netio.Config{Listeners: []netio.Listener{{Addr: "127.0.0.1:0", Accept: r.accept}},
 		Poll: r.poll}
 	if across {
@@ -205,6 +213,18 @@ func (r *rig) awaitFrame(text string) {
 func (r *rig) awaitConnected(p *Peer) {
 	r.t.Helper()
 	r.bell.until(r.t, "a connection", p.Connected)
+}
+
+// count is how many lines of the log say a text.
+func (r *rig) count(text string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lines {
+		if strings.Contains(l, text) {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *rig) awaitLine(text string) {

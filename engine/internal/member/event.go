@@ -1,13 +1,21 @@
 package member
 
-import "time"
+import (
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/peer"
+)
 
 // Event is something that is logged for the operator.
 type Event struct {
 	Kind   EventKind
-	Member uint64        // HandingOver: to whom
-	Age    time.Duration // of the write that hangs, or that came back
-	Err    error         // why not, or what is missing
+	Member uint64        // HandingOver: to whom; of another member: which one
+	Age    time.Duration // of the write that hangs, or that came back; of the trouble
+	Err    error         // why not, or what is missing; nil: not known
+	Have   uint64        // Unfed, Behind: where the log that is not fed stands
+	Of     uint64        // and what it lacks up to
+	Bytes  int           // CommandLimit: of the longest command
+	Unfit  peer.Unfit    // MemberUnfit
 }
 
 // EventKind says what happened.
@@ -23,4 +31,13 @@ const (
 	DiskFull                            // writes are refused, reads go on: Err
 	DiskHasRoom                         // writes are taken again
 	ProbationEnded                      // what the journal had lost is here again
+
+	Unreachable  // no connection to Member for a while
+	Unfed        // Member is connected, and its log does not follow the leader's
+	MemberWell   // Member is reachable and follows again, after Age
+	Behind       // this member's own log does not follow its leader's
+	NotBehind    // it does again, after Age
+	MemberUnfit  // Unfit is an entry of this leader's log that Member cannot take
+	MemberFits   // no longer
+	CommandLimit // Member takes the shortest commands, Bytes: so the cluster does; 0: all the same
 )

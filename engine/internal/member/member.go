@@ -46,7 +46,7 @@ type Config struct {
 	Store   ziplist.Config
 	Machine pipeline.StateMachine
 	Lanes   func() []*pipeline.Lane // the lane table; it only grows
-	Link    func(member uint64) peer.Link
+	Link    func(member uint64) Link
 	Start   func(Job) // runs a job beside the polling goroutine
 
 	Fused  bool // Poll polls apply too
@@ -57,6 +57,13 @@ type Config struct {
 	OnEvent  func(Event)
 	Timing   Timing
 	Clock    func() int64 // ns, as Poll's argument; for stage times alone
+}
+
+// Link is the way to a member, and why it does not lead there.
+type Link interface {
+	peer.Link
+	// Err is why there is no connection, as far as is known; nil otherwise.
+	Err() error
 }
 
 // Times are durations. Heartbeat is at least 2 ns; a tick is half of it.
@@ -72,6 +79,7 @@ func (t Times) Tick() time.Duration { return t.Heartbeat / heartbeatTicks }
 // Sizes bound what a member keeps and sends.
 type Sizes struct {
 	Slots      int // of the mutation ring, a power of two
+	CommandMax int // bytes of the longest command that this member takes
 	FrameBytes int // of the records in one append frame; 0: the actor's default
 	ReadBytes  int // of one read of the journal for apply; 0: 256 KiB
 }
@@ -97,6 +105,9 @@ type Member struct {
 	applyRead *journalRead // apply's, of what the store no longer holds
 	watchdog  watchdog
 	transfers transfers
+	feeding   feeding
+	looked    int64 // when it looked after the others last
+	bound     bound
 
 	maintained int64 // tick of the last maintenance
 	full       bool  // no room for the journal's next segment
@@ -106,13 +117,14 @@ type Member struct {
 // otherMember is the way to one of the others.
 type otherMember struct {
 	id   uint64
-	link peer.Link
+	link Link
+	care care
 }
 
 // Build assembles a member over what its journal recovered. A fresh journal
 // needs Bootstrap before the first poll.
 func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
-	m := &Member{cfg: cfg, tick: cfg.Times.Tick()}
+	m := &Member{cfg: cfg, tick: cfg.Times.Tick(), bound: bound{bytes: cfg.Sizes.CommandMax}}
 	o := raft.Options{ID: cfg.ID, Config: cfg.Members, HeartbeatTicks: heartbeatTicks,
 		ElectionTicks: int(cfg.Times.Election / m.tick), Seed: cfg.Seed}
 	first := replica.Recovered(&o, rec)
@@ -139,7 +151,7 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 // newActor makes the link to another member, and the actor that serves it.
 func (m *Member) newActor(id uint64) *peer.Actor {
 	link := m.cfg.Link(id)
-	m.links = append(m.links, otherMember{id, link})
+	m.links = append(m.links, otherMember{id: id, link: link})
 	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store,
 		Terms: m.core, Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes),
 		Retry: int64(10 * m.cfg.Times.Heartbeat), FrameBytes: m.cfg.Sizes.FrameBytes})
@@ -222,6 +234,7 @@ func (m *Member) After(now int64) error {
 // maintain checks once per tick what changes rarely, and reports it.
 func (m *Member) maintain(now int64) {
 	m.watchdog.check(m, now)
+	m.lookAfterOthers(now)
 	if full := m.replica.Full(); full != m.full {
 		m.full = full
 		if full {
@@ -269,7 +282,7 @@ func (m *Member) Apply() *pipeline.Apply { return m.apply }
 func (m *Member) Replica() *replica.Replica { return m.replica }
 
 // Link is the link to a member, nil if there is none.
-func (m *Member) Link(id uint64) peer.Link {
+func (m *Member) Link(id uint64) Link {
 	if i := slices.IndexFunc(m.links, func(l otherMember) bool { return l.id == id }); i >= 0 {
 		return m.links[i].link
 	}

@@ -24,6 +24,8 @@ type rig struct {
 	up     map[uint64]bool
 	jobs   []Job
 	events []EventKind
+	last   Event
+	why    error // for which no link is up
 }
 
 const (
@@ -46,12 +48,12 @@ func newRig(t *testing.T, members raft.Configuration) *rig {
 		Machine: echo{},
 		Lanes:   func() []*pipeline.Lane { return nil },
 		Start:   func(j Job) { g.jobs = append(g.jobs, j) },
-		Link:    func(id uint64) peer.Link { return &rigLink{g: g, id: id} },
+		Link:    func(id uint64) Link { return &rigLink{g: g, id: id} },
 		OnRole:  func(raft.Role, uint64, uint64) {},
 		OnConfig: func(uint64, []byte) (raft.Configuration, error) {
 			return raft.Configuration{}, nil
 		},
-		OnEvent: func(e Event) { g.events = append(g.events, e.Kind) },
+		OnEvent: func(e Event) { g.events, g.last = append(g.events, e.Kind), e },
 		Timing:  noTiming{}, Clock: func() int64 { return g.now }}, rec)
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +109,8 @@ type rigLink struct {
 func (l *rigLink) Send(front, records []byte) { l.sent++ }
 func (l *rigLink) Flush()                     {}
 func (l *rigLink) Incarnation() uint64        { return 1 }
+func (l *rigLink) Limits() peer.Limits        { return peer.Limits{} }
+func (l *rigLink) Err() error                 { return l.g.why }
 func (l *rigLink) State() (uint64, int) {
 	if l.g.up[l.id] {
 		return 1, 1 << 20

@@ -38,6 +38,15 @@ type Link interface {
 	// Incarnation is the member's, as it said when the connection was made: it
 	// grows with every start.
 	Incarnation() uint64
+	// Limits is what the member said that it can take, when it connected last.
+	Limits() Limits
+}
+
+// Limits is what a member can take into its log, in bytes. Members may be
+// configured differently, and the log is one. 0: it has not said.
+type Limits struct {
+	Command int // its longest command
+	Run     int // records of one append: what its journal can write at once
 }
 
 // Terms returns the term of a log index; the core implements it.
@@ -76,7 +85,22 @@ type Actor struct {
 
 	front []byte
 	err   error
+	unfit Unfit
 	sent  counts
+}
+
+// Unfit is an entry of the log that a member cannot write to its journal, so
+// that it cannot be fed. The zero value: there is none.
+type Unfit struct {
+	Index uint64
+	Bytes int // of its record
+	Limit int // what the member can write
+}
+
+// Error is what is wrong.
+func (u Unfit) Error() string {
+	return fmt.Sprintf("entry %d of the log has %d bytes, and the member takes %d", u.Index,
+		u.Bytes, u.Limit)
 }
 
 // session is what the link last said of the member.
@@ -140,7 +164,7 @@ func (a *Actor) Restarted() bool {
 func (a *Actor) Stop() { a.reset() }
 
 func (a *Actor) reset() {
-	a.active, a.match, a.waiting = false, 0, false
+	a.active, a.match, a.waiting, a.unfit = false, 0, false, Unfit{}
 	a.inFlight.reset()
 }
 
@@ -178,7 +202,7 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 		if a.session.connection != 0 {
 			a.sent.restarts++
 		}
-		a.session.connection = connection
+		a.session.connection, a.unfit = connection, Unfit{}
 		a.rewind(now)
 		if i := a.cfg.Link.Incarnation(); i != a.session.incarnation {
 			a.session.restarted, a.session.incarnation = a.session.incarnation != 0, i
@@ -221,7 +245,7 @@ func (a *Actor) rewind(now int64) {
 // append queues one append frame at next; false when it cannot be sent now.
 func (a *Actor) append(limit, commit uint64, grant int) bool {
 	room := grant - a.inFlight.bytes - frameOverhead
-	if room <= 0 {
+	if room <= 0 || a.unfit.Index == a.next {
 		return false
 	}
 	prevTerm, ok := a.cfg.Terms.Term(a.next - 1)
@@ -237,7 +261,7 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 		if run, ok = a.read(limit); !ok {
 			return false
 		}
-		if len(run.Records) > room && !a.inFlight.empty() {
+		if !a.fits(&run) || len(run.Records) > room && !a.inFlight.empty() {
 			return false // an entry larger than the grant goes alone
 		}
 		m.EntryTerm, m.Count = run.Term, run.Count
@@ -255,6 +279,7 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 		a.inFlight.push(flight{last: a.next + uint64(run.Count) - 1, bytes: n})
 	}
 	a.next += uint64(run.Count)
+	a.err = nil
 	a.sent.bytes += uint64(len(run.Records))
 	a.sent.entries += uint64(run.Count)
 	return true
@@ -262,7 +287,7 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 
 // read takes the next run from the store, or from the journal behind it.
 func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
-	run, err := a.cfg.Store.Read(&a.cursor, a.next, limit, a.cfg.FrameBytes)
+	run, err := a.cfg.Store.Read(&a.cursor, a.next, limit, a.frameBytes())
 	if err == nil {
 		return run, true
 	}
@@ -281,6 +306,48 @@ func (a *Actor) read(limit uint64) (ziplist.Run, bool) {
 	a.cfg.Catchup.Fetch(a.next)
 	return run, false
 }
+
+// frameBytes is how much one append frame to the member may hold, unless it is a
+// single entry.
+func (a *Actor) frameBytes() int {
+	if n := a.cfg.Link.Limits().Run; n > 0 {
+		return min(a.cfg.FrameBytes, n)
+	}
+	return a.cfg.FrameBytes
+}
+
+// fits cuts a run to what the member can write at once. False: its first entry
+// alone is too large, and nothing is sent, for the member would refuse it each
+// time.
+func (a *Actor) fits(run *ziplist.Run) bool {
+	most := a.cfg.Link.Limits().Run
+	if most == 0 || len(run.Records) <= most {
+		return true
+	}
+	bytes, n := 0, uint32(0)
+	for ; n < run.Count; n++ {
+		k, err := record.Skip(run.Records[bytes:])
+		if err != nil {
+			a.err = fmt.Errorf("peer: member %d: entry %d: %w", a.cfg.Member, a.next, err)
+			return false
+		}
+		if bytes+k > most {
+			if n == 0 {
+				a.unfit = Unfit{Index: a.next, Bytes: k, Limit: most}
+			}
+			break
+		}
+		bytes += k
+	}
+	run.Count, run.Records = n, run.Records[:bytes]
+	return n > 0
+}
+
+// Unfit is the entry that the member cannot take, and for which it waits.
+func (a *Actor) Unfit() Unfit { return a.unfit }
+
+// Limits is what the member said that it can take.
+func (a *Actor) Limits() Limits { return a.cfg.Link.Limits() }
 
 // Check holds the actor against its bounds: what is in flight.
 func (a *Actor) Check() error {

@@ -15,10 +15,12 @@ import (
 // wireLink keeps the headers of what is sent.
 type wireLink struct {
 	connection uint64
+	limits     Limits
 	sent       []raft.Message
 }
 
 func (l *wireLink) Incarnation() uint64 { return 1 }
+func (l *wireLink) Limits() Limits      { return l.limits }
 
 func (l *wireLink) State() (uint64, int) { return l.connection, 1 << 20 }
 func (l *wireLink) Flush()               {}
@@ -176,5 +178,76 @@ func TestAppendsAreCutToFrames(t *testing.T) {
 	}
 	if !slices.Equal(counts, []uint32{2, 1, 1, 1}) {
 		t.Fatalf("frames of %v entries", counts)
+	}
+}
+
+// What is sent fits what the member can write; an entry that does not is kept back
+// and named, until the member takes more.
+func TestNothingIsSentThatTheMemberCannotWrite(t *testing.T) {
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)
+	sizes := []int{10, 10, 10, 300, 10}
+	for i, n := range sizes {
+		command := record.AppendCommand(nil, make([]byte, n))
+		if _, err := store.Append(1, uint64(i+1), 1, command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := &wireLink{connection: 1, limits: Limits{Run: 2 * record.SizeCommand(10)}}
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 10})
+	a.Direct(1, progress.Stream, 1, 0, 1)
+	a.Poll(5, 0, 1)
+	var counts []uint32
+	for _, m := range l.sent {
+		counts = append(counts, m.Count)
+	}
+	want := Unfit{Index: 4, Bytes: record.SizeCommand(300), Limit: l.limits.Run}
+	if !slices.Equal(counts, []uint32{2, 1}) || a.Unfit() != want {
+		t.Fatalf("appends of %v entries, and %+v", counts, a.Unfit())
+	}
+	l.connection, l.limits, l.sent = 2, Limits{Run: 1 << 10}, nil
+	a.Ack(3, 2)
+	a.Poll(5, 0, 2)
+	if len(l.sent) != 1 || l.sent[0].PrevIndex != 3 || l.sent[0].Count != 2 ||
+		a.Unfit() != (Unfit{}) {
+		t.Errorf("%v, %+v", l.sent, a.Unfit())
+	}
+	a.Direct(1, progress.Stream, 1, 0, 3) // and from the journal, whose reads are larger
+	l.limits.Run = record.SizeCommand(10)
+	run, err := store.Read(new(ziplist.Cursor), 1, 3, 1<<20)
+	if err != nil || !a.fits(&run) || run.Count != 1 {
+		t.Errorf("a run of %d: %v", run.Count, err)
+	}
+}
+
+// counted counts the reads of a journal that were taken.
+type counted struct {
+	shelf
+	taken int
+}
+
+func (c *counted) Result() (ziplist.Run, error, bool) {
+	c.taken++
+	return c.shelf.Result()
+}
+
+// An entry that the member cannot take is read from the journal once, not with
+// every turn.
+func TestAnUnfitEntryIsReadOnce(t *testing.T) {
+	s := &counted{shelf: shelf{run: ziplist.Run{Term: 1, First: 1, Count: 1,
+		Records: record.AppendCommand(nil, make([]byte, 500))}}}
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9) // holds nothing before 9
+	l := &wireLink{connection: 1, limits: Limits{Run: 100}}
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Catchup: s,
+		Retry: 10})
+	a.Direct(1, progress.Stream, 1, 0, 1)
+	for now := range int64(100) {
+		a.Poll(8, 3, now)
+	}
+	if s.taken != 1 || len(l.sent) != 0 || a.Unfit().Index != 1 {
+		t.Errorf("taken %d times, sent %v, %+v", s.taken, l.sent, a.Unfit())
+	}
+	l.connection, l.limits.Run = 2, 1<<10
+	if a.Poll(8, 3, 100); len(l.sent) != 1 {
+		t.Error("it is not sent to a member that takes it")
 	}
 }

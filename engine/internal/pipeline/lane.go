@@ -43,7 +43,7 @@ type LaneConfig struct {
 
 // Batches of a lane are records of its byte ring:
 //
-//	writes   | count u32 | 0 u32 | ordinal u64 | flushed u64 | encoded records |
+//	writes   | count u32 | longest u32 | ordinal u64 | flushed u64 | encoded records |
 //	reads    | size u32 | flags u32 | request u64 | after u64 | query |
 const (
 	writeHeader = 24
@@ -88,6 +88,7 @@ type Lane struct {
 	completions completions
 
 	closed atomic.Bool
+	limit  atomic.Int64 // bytes of the longest command now, at most cfg.maxCommand
 
 	app laneApply // apply's own
 	rep laneReplica
@@ -99,6 +100,7 @@ type openBatch struct {
 	used    int
 	count   uint32
 	ordinal uint64 // of its first write
+	longest uint32 // bytes of its longest command
 }
 
 // taken counts the completions that the owner has had.
@@ -134,7 +136,7 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 	}
 	cfg.maxCommand, cfg.wake, cfg.clock = maxCommand, wake, clock
 	n := uint64(cfg.Cells)
-	return &Lane{
+	l := &Lane{
 		id: id, cells: n, cfg: cfg,
 		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(cfg.Queries),
 		next: 1, oldest: 1, ordinal: 1,
@@ -142,7 +144,14 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 		completions: completions{ring: make([]Completion, n), replies: ring.NewBytes(cfg.Replies)},
 		app:         laneApply{done: make([]uint64, n)},
 	}
+	l.limit.Store(int64(maxCommand))
+	return l
 }
+
+// LimitCommands lowers what one command may have, in bytes, below what the lane
+// was made for: to the least that a voter takes. What was added before may be
+// longer; see WriteBatch. Any goroutine.
+func (l *Lane) LimitCommands(most int) { l.limit.Store(int64(min(most, l.cfg.maxCommand))) }
 
 // Memory is the sum of the lane's buffers in bytes.
 func (l *Lane) Memory() int {
@@ -162,7 +171,7 @@ func (l *Lane) Write(cmd []byte) (request uint64, err error) {
 	if l.closed.Load() {
 		return 0, ErrClosed
 	}
-	if len(cmd) > l.cfg.maxCommand {
+	if int64(len(cmd)) > l.limit.Load() {
 		return 0, ErrTooLarge
 	}
 	if l.next-l.oldest >= l.cells {
@@ -177,6 +186,7 @@ func (l *Lane) Write(cmd []byte) (request uint64, err error) {
 	b := record.AppendCommand(l.open.bytes[:l.open.used:len(l.open.bytes)], cmd)
 	l.open.used = len(b)
 	l.open.count++
+	l.open.longest = max(l.open.longest, uint32(len(cmd)))
 	request = l.next
 	l.next++
 	l.requests[l.ordinal&(l.cells-1)] = request
@@ -195,20 +205,20 @@ func (l *Lane) openBatch(need int) bool {
 			return false
 		}
 	}
-	l.open.bytes, l.open.used, l.open.count, l.open.ordinal = b, writeHeader, 0, l.ordinal
+	l.open = openBatch{bytes: b, used: writeHeader, ordinal: l.ordinal}
 	return true
 }
 
 func (l *Lane) commitBatch() {
 	if l.open.count > 0 {
 		binary.LittleEndian.PutUint32(l.open.bytes, l.open.count)
-		binary.LittleEndian.PutUint32(l.open.bytes[4:], 0)
+		binary.LittleEndian.PutUint32(l.open.bytes[4:], l.open.longest)
 		binary.LittleEndian.PutUint64(l.open.bytes[8:], l.open.ordinal)
 		binary.LittleEndian.PutUint64(l.open.bytes[16:], uint64(l.cfg.clock()))
 		l.writes.Commit(l.open.used)
 		l.flushes = true
 	}
-	l.open.bytes, l.open.used, l.open.count = nil, 0, 0
+	l.open = openBatch{}
 }
 
 // Read adds a linearizable query, which is copied. after is the number of the

@@ -14,6 +14,7 @@ func (l *Lane) Number() uint16 { return l.id }
 type WriteBatch struct {
 	Lane    *Lane
 	Count   uint32
+	Longest uint32 // bytes of its longest command
 	Ordinal uint64
 	Flushed int64
 	Off     uint64 // of the encoded records in the lane's byte ring
@@ -37,6 +38,7 @@ func (l *Lane) TakeWrites(b *WriteBatch) bool {
 	*b = WriteBatch{
 		Lane:    l,
 		Count:   binary.LittleEndian.Uint32(rec),
+		Longest: binary.LittleEndian.Uint32(rec[4:]),
 		Ordinal: binary.LittleEndian.Uint64(rec[8:]),
 		Flushed: int64(binary.LittleEndian.Uint64(rec[16:])),
 		Off:     off + writeHeader,

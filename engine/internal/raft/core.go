@@ -27,6 +27,7 @@ type Core struct {
 	durable           uint64 // own durable index
 	verified          uint64 // this term's leader has shown that the log agrees up to here
 	acked             uint64 // last match acknowledged in this term
+	told              told
 
 	configs          []Configuration // history: the newest committed one and all after it
 	members          [quorum.Max]progress.Progress
@@ -60,6 +61,12 @@ type Counters struct {
 // Counters is what was thrown away so far.
 func (c *Core) Counters() Counters { return c.counters }
 
+// told is what the leader of the present term has said of its commit.
+type told struct {
+	commit   uint64 // the highest that it told
+	messages uint64 // that told it, of any term
+}
+
 // Role is what the replica is now.
 func (c *Core) Role() Role { return c.role }
 
@@ -71,6 +78,15 @@ func (c *Core) Hard() Hard { return c.hard }
 
 // Commit is the last index known to be committed.
 func (c *Core) Commit() uint64 { return c.commit }
+
+// LeaderCommit is the commit index of the present term's leader, as far as it has told: a
+// leader's own, 0 when none was told. messages grows with each time that it was told.
+func (c *Core) LeaderCommit() (commit, messages uint64) {
+	if c.role == Leader {
+		return c.commit, c.told.messages
+	}
+	return c.told.commit, c.told.messages
+}
 
 // Last is the log's last index, durable or not; LastTerm its term.
 func (c *Core) Last() uint64 { return c.log.last }
@@ -159,6 +175,7 @@ func (c *Core) setHard(h Hard, e *Effects) {
 		"a term fell or a vote changed")
 	if h.Term > c.hard.Term {
 		c.verified, c.acked = c.commit, c.commit
+		c.told.commit = 0
 	}
 	c.hard = h
 	c.mutate(e, None, 0)

@@ -44,3 +44,36 @@ func TestHandlersComplete(t *testing.T) {
 		}
 	}
 }
+
+// What the leader of the present term has told to be committed is known also where the
+// log does not follow.
+func TestLeaderCommitIsWhatItTold(t *testing.T) {
+	core, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1, 2, 3}},
+		Hard: Hard{Term: 1}, First: 1, Last: 3, Runs: []TermRun{{First: 1, Term: 1}}, Commit: 3,
+		HeartbeatTicks: 1, ElectionTicks: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e Effects
+	expect := func(when string, commit, messages uint64) {
+		t.Helper()
+		if c, m := core.LeaderCommit(); c != commit || m != messages {
+			t.Errorf("%s: %d, told %d times", when, c, m)
+		}
+	}
+	beat := func(from, term, commit uint64) {
+		core.Step(&Message{Type: Heartbeat, From: from, To: 1, Term: term, Commit: commit}, &e)
+	}
+	expect("at first", 0, 0)
+	beat(2, 2, 2004)
+	expect("far ahead", 2004, 1)
+	beat(2, 2, 2003)
+	expect("an older message", 2004, 2)
+	beat(3, 1, 9999)
+	expect("an earlier term", 2004, 2)
+	beat(3, 3, 0)
+	expect("another leader, which knows nothing yet", 0, 3)
+	if core.Commit() != 3 {
+		t.Error(core.Commit())
+	}
+}

@@ -119,6 +119,7 @@ func (c *Core) followLeader(m *Message, e *Effects) bool {
 	}
 	c.follow(m.Term, m.From, e)
 	c.election.elapsed = 0
+	c.told = told{max(c.told.commit, m.Commit), c.told.messages + 1}
 	return true
 }
 

@@ -62,6 +62,24 @@ func (r *Replica) RemoveActor(member uint64) {
 	r.gate.drop(member)
 }
 
+// Unfed returns why a member cannot be fed, nil when nothing is in the way: an
+// entry that it cannot take (peer.Unfit), or one that cannot be read here. Poll's
+// goroutine only.
+func (r *Replica) Unfed(member uint64) error {
+	a := r.actor(member)
+	switch {
+	case a == nil:
+		return nil
+	case a.Unfit() != peer.Unfit{}:
+		return a.Unfit()
+	}
+	return a.Err()
+}
+
+// CommandMax is the longest command that each voter takes, in bytes, as far as
+// they have said; math.MaxInt when none has. Poll's goroutine only.
+func (r *Replica) CommandMax() int { return r.commandLimit() }
+
 func (r *Replica) actor(member uint64) *peer.Actor {
 	for _, a := range r.actors {
 		if a.Member() == member {

@@ -47,6 +47,7 @@ type nowhere struct{}
 
 func (nowhere) State() (uint64, int) { return 1, 1 << 20 }
 func (nowhere) Incarnation() uint64  { return 1 }
+func (nowhere) Limits() peer.Limits  { return peer.Limits{} }
 func (nowhere) Send(_, _ []byte)     {}
 func (nowhere) Flush()               {}
 

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/journal/record"
@@ -54,6 +55,13 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 		r.stats.BadFrames++
 		return
 	}
+	if n := len(f.records); n > 0 {
+		if n > r.runMax { // before the ring: what is claimed must be written
+			r.unfit = peer.Unfit{Index: m.PrevIndex + 1, Bytes: n, Limit: r.runMax}
+			return
+		}
+		r.unfit = peer.Unfit{}
+	}
 	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.lead.term &&
 		r.lead.role == raft.Leader {
 		if a := r.actor(m.From); a != nil {
@@ -62,6 +70,10 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 	}
 	r.out.call(input{frame: f}, func(e *raft.Effects) { r.core.Step(m, e) })
 }
+
+// Unfit is what a leader sent last that this member's own journal cannot write.
+// Nothing of it was taken. Poll's goroutine only.
+func (r *Replica) Unfit() peer.Unfit { return r.unfit }
 
 // frameOf verifies that the run is what the header says, entry by entry. off
 // is where it lies in the source's ring.

@@ -85,6 +85,9 @@ type Replica struct {
 	commit uint64
 
 	short bool // apply had no room for notices
+	runMax int        // bytes of records that the journal can write at once
+	unfit  peer.Unfit // an append with more than that
+
 	stats Stats
 }
 
@@ -115,6 +118,7 @@ func New(cfg Config, last uint64) *Replica {
 	r.gate.hard = journal.Hard{Term: h.Term, Vote: h.Vote}
 	r.ring = ring.New[pipeline.Slot](cfg.Slots)
 	r.lanes.reserve = min(reserveMax, cfg.Slots/4)
+	r.runMax = cfg.Journal.Largest()
 	r.journal = pipeline.NewJournal(r.ring, cfg.Store, cfg.Journal)
 	r.append = pipeline.NewAppend(r.ring, cfg.Store, r.bytesOf)
 	r.journal.Follow(r.append.Stored())

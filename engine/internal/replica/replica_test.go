@@ -31,11 +31,13 @@ type rig struct {
 // recorder is a link that keeps what is sent.
 type recorder struct {
 	connection uint64
+	limits     peer.Limits
 	sent       []raft.Message
 }
 
 func (l *recorder) State() (uint64, int) { return l.connection, 1 << 20 }
 func (l *recorder) Incarnation() uint64  { return 1 }
+func (l *recorder) Limits() peer.Limits  { return l.limits }
 func (l *recorder) Flush()               {}
 func (l *recorder) Send(front, records []byte) {
 	var m raft.Message

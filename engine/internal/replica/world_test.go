@@ -118,6 +118,7 @@ type wireTap struct {
 
 func (l *wireTap) State() (uint64, int) { return l.connection, 1 << 20 }
 func (l *wireTap) Incarnation() uint64  { return l.incarnation }
+func (l *wireTap) Limits() peer.Limits  { return peer.Limits{} }
 func (l *wireTap) Flush()               {}
 func (l *wireTap) Send(front, records []byte) {
 	var m raft.Message

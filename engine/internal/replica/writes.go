@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"math"
+
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
@@ -19,6 +21,14 @@ const reserveMax = 8
 type lanes struct {
 	table   []laneInput // by number
 	reserve int         // slots that proposals leave free
+	limit   int         // bytes of the longest command that lanes were told
+	takes   []takes     // what members have said, one for each that was ever known
+}
+
+// takes is the longest command that a member takes, in bytes.
+type takes struct {
+	member  uint64
+	command int
 }
 
 type laneInput struct {
@@ -39,6 +49,7 @@ type mark struct{ seq, pos uint64 }
 // batch. See pipeline.Lane.TakeWrites.
 func (r *Replica) takeWrites() (n int) {
 	lanes := r.cfg.Lanes()
+	r.limitCommands(lanes)
 	for len(r.lanes.table) < len(lanes) {
 		r.lanes.table = append(r.lanes.table, laneInput{})
 	}
@@ -59,6 +70,49 @@ func (r *Replica) takeWrites() (n int) {
 	return n
 }
 
+// limitCommands tells lanes the longest command that every voter takes, as far as
+// voters have said: one that a voter cannot write would stop it for ever, and a
+// majority of such voters everybody.
+func (r *Replica) limitCommands(lanes []*pipeline.Lane) {
+	most := r.commandLimit()
+	fresh := lanes[len(r.lanes.table):]
+	if most != r.lanes.limit {
+		r.lanes.limit, fresh = most, lanes
+	}
+	for _, l := range fresh {
+		l.LimitCommands(most)
+	}
+}
+
+// commandLimit is the least of the voters' longest commands. What a voter said holds
+// also while the way to it is unmade.
+func (r *Replica) commandLimit() int {
+	t := &r.lanes
+	for _, a := range r.actors {
+		if n := a.Limits().Command; n > 0 {
+			t.note(a.Member(), n)
+		}
+	}
+	most := math.MaxInt
+	for _, v := range t.takes {
+		if r.core.Votes(v.member) {
+			most = min(most, v.command)
+		}
+	}
+	return most
+}
+
+// note keeps the longest command that a member takes.
+func (t *lanes) note(member uint64, command int) {
+	for i := range t.takes {
+		if v := &t.takes[i]; v.member == member {
+			v.command = command
+			return
+		}
+	}
+	t.takes = append(t.takes, takes{member, command})
+}
+
 // claim proposes one batch or refuses it; false when it must wait.
 func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 	if !r.room() {
@@ -73,6 +127,10 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 	}
 	if r.upkeep.full {
 		r.refuse(b, pipeline.NoSpace)
+		return true
+	}
+	if int64(b.Longest) > int64(r.lanes.limit) { // a voter connected since it was added
+		r.refuse(b, tooLong(b))
 		return true
 	}
 	if r.ring.Free() <= r.lanes.reserve {
@@ -101,6 +159,15 @@ func (r *Replica) HasRoom() bool { return r.cfg.Apply.NoticesLeft() > noticesKep
 // Short reports that the last Poll left something undone until HasRoom holds. Poll's
 // goroutine only.
 func (r *Replica) Short() bool { return r.short }
+
+// tooLong is why a batch with a command above the limit is refused. Whoever has
+// others in it tries again, and is told which command is too large.
+func tooLong(b *pipeline.WriteBatch) pipeline.Reason {
+	if b.Count > 1 {
+		return pipeline.Busy
+	}
+	return pipeline.TooLarge
+}
 
 func (r *Replica) refuse(b *pipeline.WriteBatch, why pipeline.Reason) {
 	r.notices.Refuse(b, why)

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
-	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal"
@@ -23,6 +22,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	seed := h.rng.next()
 	h.machine = newMachine(h, p.Keys)
 	h.reads, h.clientLanes, h.lanes = [16]*journalRead{}, nil, nil
+	h.limits.Run = j.Largest()
 	for i := range p.Lanes {
 		h.addLane(i)
 	}
@@ -30,7 +30,8 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 		ID: h.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
 		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat),
 			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
-		Sizes:   member.Sizes{Slots: p.Slots, FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
+		Sizes: member.Sizes{Slots: p.Slots, CommandMax: h.limits.Command,
+			FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
 		Journal: j, Machine: h.machine,
 		Lanes: func() []*pipeline.Lane {
 			h.seam()
@@ -75,7 +76,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 }
 
 // linkTo is the connection to another member; connections outlive the process.
-func (h *host) linkTo(id uint64) peer.Link {
+func (h *host) linkTo(id uint64) member.Link {
 	for _, c := range h.connections {
 		if c.to.id == id {
 			return c

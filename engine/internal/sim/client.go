@@ -19,14 +19,12 @@ type clientLane struct {
 	slow     int64
 }
 
-const maxCommand = 8 << 10
-
 func (h *host) addLane(id int) {
 	l := &clientLane{host: h, id: id}
 	sizes := pipeline.LaneConfig{Cells: h.w.plan.Cells, Bytes: 1, Queries: 16 << 10,
 		Replies: 16 << 10, Notify: l.notify}
 	wake := func() { h.wake(h.w.plan.Gap / 4) }
-	l.lane = pipeline.NewLane(uint16(id), sizes, maxCommand, wake, h.local)
+	l.lane = pipeline.NewLane(uint16(id), sizes, h.limits.Command, wake, h.local)
 	l.pending = make([]int, l.lane.Cells())
 	l.mask = uint64(l.lane.Cells() - 1)
 	h.clientLanes = append(h.clientLanes, l)
@@ -100,7 +98,7 @@ type client struct {
 
 func newClient(w *World, id int, rng random) *client {
 	c := &client{w: w, id: id, rng: rng, plan: &w.plan.Clients[id],
-		buf: make([]byte, 0, maxCommand)}
+		buf: make([]byte, 0, w.plan.Command)}
 	c.host = c.rng.n(len(w.hosts))
 	w.at(c.rng.between(0, 300*ms), event{kind: evClient, n: id})
 	return c
@@ -200,6 +198,10 @@ func (c *client) one(h *host, l *clientLane) bool {
 	}
 	if errors.Is(err, pipeline.ErrBusy) {
 		return false
+	}
+	if errors.Is(err, pipeline.ErrTooLarge) && w.small() {
+		w.hit(TooLargeRefused)
+		return true
 	}
 	if err != nil {
 		w.fail("typed errors", "a request is refused: %v", err)

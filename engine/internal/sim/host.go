@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
@@ -22,6 +23,7 @@ type host struct {
 	rng         random
 	disk        *disk
 	connections []*connection // to the others
+	limits      peer.Limits   // of what it takes
 	localClock
 	health
 
@@ -116,6 +118,7 @@ type crashed struct{}
 
 func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
+	h.limits.Command = w.plan.command(id)
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.setRate()
 	return h
@@ -148,9 +151,10 @@ func (h *host) start() {
 	}
 	promised := h.disk.platter.log // recovery's own seal cuts what it did not find
 	h.disk.platter.opening = true
+	segment := p.segment(h.id)
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", h.id), Mode: journal.Direct,
-		Identity: journal.Identity{Cluster: cluster, Replica: h.id}, SegmentBytes: p.Segment,
-		GroupBytes: p.GroupBytes, ReadBytes: int(p.Segment / 8), SealAfter: 20 * time.Millisecond,
+		Identity: journal.Identity{Cluster: cluster, Replica: h.id}, SegmentBytes: segment,
+		GroupBytes: p.GroupBytes, ReadBytes: int(segment / 8), SealAfter: 20 * time.Millisecond,
 		Metadata: voters, Foreground: true, Damaged: true, FS: h.disk, Device: h.disk})
 	h.disk.platter.log, h.disk.platter.opening = promised, false
 	if err != nil {

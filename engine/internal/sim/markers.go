@@ -84,6 +84,7 @@ const (
 	Superseded
 	OutcomeUnknown
 	NotLeaderRefused
+	TooLargeRefused
 	SlowClient
 	GaveUp
 	LateAnswer
@@ -176,6 +177,7 @@ var markerNames = [markers]string{
 	Superseded:           "an appended command is certainly not applied",
 	OutcomeUnknown:       "an outcome is unknown",
 	NotLeaderRefused:     "a command is refused off the leader",
+	TooLargeRefused:      "a command is refused that a voter could not write",
 	SlowClient:           "answers lie unread",
 	GaveUp:               "a client gives up",
 	LateAnswer:           "an answer comes after the client gave up",

@@ -250,6 +250,11 @@ var mutants = []mutant{
 		"journal/stage.go",
 		"if g.n == 0 || g.used == 0 {", "if g.used == 0 {"},
 
+	// Members that differ.
+	{"command-limit-ignored", "found here: a voter cannot write what the leader's journal can",
+		"engine/internal/replica/writes.go",
+		"most = min(most, v.command)", "_ = v.command"},
+
 	// Frames.
 	{"frame-unchecked", "a flipped bit reaches the log", "netio/frames.go",
 		"if f.digest.Sum64() != f.sum {", "if false {"},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/engine/internal/wire"
@@ -151,6 +152,14 @@ func (c *connection) State() (uint64, int) { return c.number, c.grant }
 
 // Incarnation implements peer.Link.
 func (c *connection) Incarnation() uint64 { return uint64(c.to.restarts) }
+
+// Limits implements peer.Link. It does not forget while the member is down, nor
+// when this one starts anew: a cluster whose voters have never met may take what
+// one of them then cannot write, and refuses it.
+func (c *connection) Limits() peer.Limits { return c.to.limits }
+
+// Err implements member.Link.
+func (c *connection) Err() error { return nil }
 
 // Send implements peer.Link. The records are copied at Flush, as a socket
 // would: whoever changes them before is found out.

@@ -59,6 +59,8 @@ type MemberPlan struct {
 	Codec               ziplist.Codec
 	Segment             int64
 	Inbox               int
+	Command             int      // the longest command
+	Small               [16]bool // by id: its journal, and so its longest command, is small
 }
 
 // NetworkPlan is the quality of the network. The rates are of frames.
@@ -164,6 +166,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawForgetful()
 	p.drawOldRead()
 	p.drawUnserved()
+	p.drawSmall()
 	return p
 }
 
@@ -252,6 +255,47 @@ func (p *Plan) drawUnserved() {
 		p.insert(Fault{At: r.between(1*sec, p.Duration-5*sec), Kind: Unserved,
 			Member: r.n(p.Members) + 1, Span: r.between(10*ms, 3*sec), X: r.next()})
 	}
+}
+
+// drawSmall makes, in some plans, members that cannot write what others can: their
+// segments hold less than the longest command of the others.
+func (p *Plan) drawSmall() {
+	p.Command = 8 << 10
+	r := random{mix(p.Seed, 0x54a11)}
+	if p.Members < 2 || !r.chance(0.15) {
+		return
+	}
+	p.Command, p.Inbox = 40<<10, 512<<10
+	for id := 1; id <= p.Members; id++ {
+		p.Small[id] = r.chance(0.4)
+	}
+	c := &p.Clients[0]
+	c.Value, c.Think = 39<<10, 8*c.Think
+}
+
+// small reports that some member takes less than the clients' longest command.
+func (w *World) small() bool { return w.plan.Small != [16]bool{} }
+
+// A small segment does not hold the longest command of the others.
+const (
+	smallSegment = 32 << 10
+	smallCommand = 20 << 10
+)
+
+// segment is the length of a member's segments.
+func (p *Plan) segment(id uint64) int64 {
+	if p.Small[id] {
+		return smallSegment
+	}
+	return p.Segment
+}
+
+// command is a member's longest command.
+func (p *Plan) command(id uint64) int {
+	if p.Small[id] {
+		return smallCommand
+	}
+	return p.Command
 }
 
 func (p *Plan) insert(f Fault) {

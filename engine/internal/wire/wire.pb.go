@@ -6,7 +6,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: engine/internal/wire/wire.proto
+// source: wire.proto
 
 package wire
 
@@ -53,7 +53,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[0]
+	mi := &file_wire_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -65,7 +65,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[0]
+	mi := &file_wire_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -78,7 +78,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{0}
+	return file_wire_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Frame) GetType() uint32 {
@@ -209,14 +209,19 @@ type Hello struct {
 	To          uint64                 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`
 	Incarnation uint64                 `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Where clients reach the sender, for redirects and proxies.
-	Advertised    string `protobuf:"bytes,6,opt,name=advertised,proto3" json:"advertised,omitempty"`
+	Advertised string `protobuf:"bytes,6,opt,name=advertised,proto3" json:"advertised,omitempty"`
+	// Bytes of the longest command that the sender takes; the cluster takes none
+	// that is longer than the least of its voters'. 0: an earlier release.
+	CommandMax uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
+	// Bytes of records of one append that the sender can write to its journal.
+	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[1]
+	mi := &file_wire_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -228,7 +233,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[1]
+	mi := &file_wire_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -241,7 +246,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{1}
+	return file_wire_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Hello) GetVersion() uint32 {
@@ -286,6 +291,20 @@ func (x *Hello) GetAdvertised() string {
 	return ""
 }
 
+func (x *Hello) GetCommandMax() uint64 {
+	if x != nil {
+		return x.CommandMax
+	}
+	return 0
+}
+
+func (x *Hello) GetRunMax() uint64 {
+	if x != nil {
+		return x.RunMax
+	}
+	return 0
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -298,13 +317,15 @@ type Welcome struct {
 	// Bytes of append frames that the sender of the Hello may have in flight.
 	Grant         uint64 `protobuf:"varint,7,opt,name=grant,proto3" json:"grant,omitempty"`
 	Refused       string `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"`
+	CommandMax    uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
+	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +337,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +350,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Welcome) GetVersion() uint32 {
@@ -388,6 +409,20 @@ func (x *Welcome) GetRefused() string {
 	return ""
 }
 
+func (x *Welcome) GetCommandMax() uint64 {
+	if x != nil {
+		return x.CommandMax
+	}
+	return 0
+}
+
+func (x *Welcome) GetRunMax() uint64 {
+	if x != nil {
+		return x.RunMax
+	}
+	return 0
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -399,7 +434,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +446,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +459,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Member) GetId() uint64 {
@@ -453,7 +488,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +500,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +513,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Membership) GetCluster() uint64 {
@@ -502,11 +537,12 @@ func (x *Membership) GetLearners() []*Member {
 	return nil
 }
 
-var File_engine_internal_wire_wire_proto protoreflect.FileDescriptor
+var File_wire_proto protoreflect.FileDescriptor
 
-const file_engine_internal_wire_wire_proto_rawDesc = "" +
+const file_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x1fengine/internal/wire/wire.proto\x12\x10ringraft.wire.v1\"\xa5\x03\n" +
+	"\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\xa5\x03\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -529,7 +565,7 @@ const file_engine_internal_wire_wire_proto_rawDesc = "" +
 	"\x05force\x18\x0f \x01(\bR\x05force\x12\x1f\n" +
 	"\vlast_resort\x18\x10 \x01(\bR\n" +
 	"lastResort\x12\x10\n" +
-	"\x03run\x18\x11 \x01(\fR\x03run\"\xa1\x01\n" +
+	"\x03run\x18\x11 \x01(\fR\x03run\"\xdb\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -538,7 +574,11 @@ const file_engine_internal_wire_wire_proto_rawDesc = "" +
 	"\vincarnation\x18\x05 \x01(\x04R\vincarnation\x12\x1e\n" +
 	"\n" +
 	"advertised\x18\x06 \x01(\tR\n" +
-	"advertised\"\xd3\x01\n" +
+	"advertised\x12\x1f\n" +
+	"\vcommand_max\x18\t \x01(\x04R\n" +
+	"commandMax\x12\x17\n" +
+	"\arun_max\x18\n" +
+	" \x01(\x04R\x06runMax\"\x8d\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -549,7 +589,11 @@ const file_engine_internal_wire_wire_proto_rawDesc = "" +
 	"advertised\x18\x06 \x01(\tR\n" +
 	"advertised\x12\x14\n" +
 	"\x05grant\x18\a \x01(\x04R\x05grant\x12\x18\n" +
-	"\arefused\x18\b \x01(\tR\arefused\"2\n" +
+	"\arefused\x18\b \x01(\tR\arefused\x12\x1f\n" +
+	"\vcommand_max\x18\t \x01(\x04R\n" +
+	"commandMax\x12\x17\n" +
+	"\arun_max\x18\n" +
+	" \x01(\x04R\x06runMax\"2\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x8e\x01\n" +
@@ -560,26 +604,26 @@ const file_engine_internal_wire_wire_proto_rawDesc = "" +
 	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearnersB3Z1github.com/ringraft/ringraft/engine/internal/wireb\x06proto3"
 
 var (
-	file_engine_internal_wire_wire_proto_rawDescOnce sync.Once
-	file_engine_internal_wire_wire_proto_rawDescData []byte
+	file_wire_proto_rawDescOnce sync.Once
+	file_wire_proto_rawDescData []byte
 )
 
-func file_engine_internal_wire_wire_proto_rawDescGZIP() []byte {
-	file_engine_internal_wire_wire_proto_rawDescOnce.Do(func() {
-		file_engine_internal_wire_wire_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_engine_internal_wire_wire_proto_rawDesc), len(file_engine_internal_wire_wire_proto_rawDesc)))
+func file_wire_proto_rawDescGZIP() []byte {
+	file_wire_proto_rawDescOnce.Do(func() {
+		file_wire_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)))
 	})
-	return file_engine_internal_wire_wire_proto_rawDescData
+	return file_wire_proto_rawDescData
 }
 
-var file_engine_internal_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
-var file_engine_internal_wire_wire_proto_goTypes = []any{
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),      // 0: ringraft.wire.v1.Frame
 	(*Hello)(nil),      // 1: ringraft.wire.v1.Hello
 	(*Welcome)(nil),    // 2: ringraft.wire.v1.Welcome
 	(*Member)(nil),     // 3: ringraft.wire.v1.Member
 	(*Membership)(nil), // 4: ringraft.wire.v1.Membership
 }
-var file_engine_internal_wire_wire_proto_depIdxs = []int32{
+var file_wire_proto_depIdxs = []int32{
 	3, // 0: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
 	3, // 1: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
 	2, // [2:2] is the sub-list for method output_type
@@ -589,26 +633,26 @@ var file_engine_internal_wire_wire_proto_depIdxs = []int32{
 	0, // [0:2] is the sub-list for field type_name
 }
 
-func init() { file_engine_internal_wire_wire_proto_init() }
-func file_engine_internal_wire_wire_proto_init() {
-	if File_engine_internal_wire_wire_proto != nil {
+func init() { file_wire_proto_init() }
+func file_wire_proto_init() {
+	if File_wire_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engine_internal_wire_wire_proto_rawDesc), len(file_engine_internal_wire_wire_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_engine_internal_wire_wire_proto_goTypes,
-		DependencyIndexes: file_engine_internal_wire_wire_proto_depIdxs,
-		MessageInfos:      file_engine_internal_wire_wire_proto_msgTypes,
+		GoTypes:           file_wire_proto_goTypes,
+		DependencyIndexes: file_wire_proto_depIdxs,
+		MessageInfos:      file_wire_proto_msgTypes,
 	}.Build()
-	File_engine_internal_wire_wire_proto = out.File
-	file_engine_internal_wire_wire_proto_goTypes = nil
-	file_engine_internal_wire_wire_proto_depIdxs = nil
+	File_wire_proto = out.File
+	file_wire_proto_goTypes = nil
+	file_wire_proto_depIdxs = nil
 }
