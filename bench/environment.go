@@ -29,7 +29,7 @@ type Environment struct {
 func Machine() Environment {
 	return Environment{CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(),
 		Go: runtime.Version(), MaxProcs: runtime.GOMAXPROCS(0), Revision: revision(),
-		Warnings: []string{}}
+		Disk: noProbe("not probed"), Warnings: []string{}}
 }
 
 // Fingerprint looks at the machine, and probes the disk of dir ("" probes

@@ -43,11 +43,18 @@ func (s *Schedule) Due(now int64) uint64 {
 func (s *Schedule) Next() int64 { return s.intended(s.Sent) }
 
 // Abandon records, at the end of a run, the age of every request that was due
-// within the window and never left: the least latency it can have had.
+// within the window and never left: the least latency it can have had. Those
+// whose ages a histogram cannot tell apart are recorded together, with the age
+// of the oldest, for a rate out of reach leaves a great many of them.
 func (s *Schedule) Abandon(r *Recorder, now int64) {
-	for ; s.Next() < r.Window.End; s.Sent++ {
-		r.late++
-		r.Latency(now, now-s.Next(), 1)
+	const indistinct = 2000 // half of the last of three digits
+	due := s.Due(r.Window.End - 1)
+	for s.Sent < due {
+		age := now - s.Next()
+		n := min(due-s.Sent, 1+uint64(max(0, float64(age)/indistinct/s.Interval)))
+		r.late += n
+		r.Latency(now, age, int(n))
+		s.Sent += n
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 )
 
 // Latencies are recorded in nanoseconds, from latencyMin to latencyMax, to
-// three digits. A longer one is recorded as latencyMax.
+// three digits. No request of a plan can get older than latencyMax.
 const (
 	latencyMin    = 100
-	latencyMax    = int64(10 * time.Minute)
+	latencyMax    = int64(2*ageMax + time.Hour)
 	latencyDigits = 3
 )
 
@@ -60,7 +60,9 @@ type Recorder struct {
 	ops     uint64
 	bytes   uint64
 	late    uint64 // requests due in the window that never left
+	after   uint64 // successes since the window began
 	errors  map[string]uint64
+	silent  silences
 
 	shown  atomic.Uint64 // answers so far, warm-up included, for the progress line
 	failed atomic.Uint64
@@ -89,6 +91,10 @@ func (r *Recorder) Good(now int64, n, bytes int) {
 		return
 	}
 	r.shown.Store(r.shown.Load() + uint64(n))
+	r.silent.success(now, r.Window)
+	if now >= r.Window.Start {
+		r.after += uint64(n)
+	}
 	if now >= r.Window.Start && now < r.Window.End {
 		r.ops += uint64(n)
 		r.bytes += uint64(bytes)
@@ -122,9 +128,32 @@ func (r *Recorder) Scheduled(now, late int64) {
 // Failure counts n errors of a class; those of the warm-up are only shown.
 func (r *Recorder) Failure(now int64, class string, n int) {
 	r.failed.Store(r.failed.Load() + uint64(n))
+	r.silent.failing = true
 	if now >= r.Window.Start {
 		r.errors[class] += uint64(n)
 	}
+}
+
+// Asked notes that nothing was outstanding until a request was meant to leave:
+// what lies before is no silence, unless requests have failed.
+func (r *Recorder) Asked(at int64) {
+	if !r.silent.failing {
+		r.silent.since = max(r.silent.since, at)
+	}
+}
+
+// End ends the recording. asking says whether anything was outstanding or due.
+func (r *Recorder) End(asking bool) {
+	s := &r.silent
+	if from := max(s.since, r.Window.Start); (asking || s.failing) &&
+		r.Window.End-from >= silenceMin {
+		s.add(from, silenceOpen)
+	}
+}
+
+// Interrupt has the window end now; it is empty if it had not begun.
+func (r *Recorder) Interrupt(now int64) {
+	r.Window = Window{min(r.Window.Start, now), min(r.Window.End, now)}
 }
 
 // roll puts the current interval away and begins another.

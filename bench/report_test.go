@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"maps"
 	"math"
@@ -22,7 +23,9 @@ func sample() *Result {
 	for us := int64(1); us <= 10_000; us++ {
 		rec.Latency(1, us*1000, 1)
 	}
-	rec.Good(1, 10_000, 1_280_000)
+	for i := range int64(100) {
+		rec.Good(1+i*w.End/100, 100, 12_800)
+	}
 	rec.Good(w.End, 77, 77) // after the window: not goodput
 	rec.Failure(1, "BUSY", 3)
 	rec.Failure(-1, "BUSY", 5) // in the warm-up
@@ -52,9 +55,9 @@ func TestReportMaths(t *testing.T) {
 	if r.Goodput() != 1000 || r.PerMillion() != 5 || r.Failures() != 3 {
 		t.Errorf("goodput %v, CPU %v, errors %v", r.Goodput(), r.PerMillion(), r.Errors)
 	}
-	want := [6]float64{5000, 9000, 9900, 9990, 9999, 10000}
+	want := [6]Figure{5000, 9000, 9900, 9990, 9999, 10000}
 	for i, got := range quantiles(r.Latency) {
-		if math.Abs(got-want[i]) > want[i]/1000 {
+		if math.Abs(float64(got-want[i])) > float64(want[i])/1000 {
 			t.Errorf("%s: %v, want %v", percentiles[i].name, got, want[i])
 		}
 	}
@@ -84,7 +87,8 @@ func TestJSONIsAsBefore(t *testing.T) {
 	}
 	keys := slices.Sorted(maps.Keys(m))
 	if got := strings.Join(keys, " "); got !=
-		"config cpu_s_per_million durable environment errors goodput_per_s latency_us stages" {
+		"config cpu_s_per_million durable environment errors goodput_per_s latency_us never_left "+
+			"reached_per_s stages" {
 		t.Errorf("keys: %s", got)
 	}
 	keys = slices.Sorted(maps.Keys(m["latency_us"].(map[string]any)))
@@ -136,7 +140,7 @@ func TestWarnings(t *testing.T) {
 		"behind": {func(r *Result) { r.Plan.Rate = 2000 }, "fell behind the rate"},
 		"saturated": {func(r *Result) { r.Plan.Rate, r.Saturated = 0, 0.95 },
 			"the client was the bottleneck"},
-		"disturbed": {func(r *Result) { r.Foreign = 4 * time.Second }, "other processes used 20 %"},
+		"disturbed": {func(r *Result) { r.Foreign = 4 }, "other processes used 20 %"},
 		"nothing":   {func(r *Result) { r.Ops = 0 }, "nothing succeeded"},
 	} {
 		r := sample()
@@ -189,4 +193,70 @@ func BenchmarkRecord(b *testing.B) {
 			Clock()
 		}
 	})
+}
+
+// A cell in which nothing succeeded, or nothing ran at all, has no figures.
+func TestNothingHasNoFigures(t *testing.T) {
+	rec := NewRecorder(Window{0, sec}, 0)
+	rec.Failure(1, "OOM", 5)
+	rec.Latency(2*sec, 2*sec, 1) // never answered
+	rec.End(true)
+	failed := silentRun(t, rec)
+	failed.CPU, failed.Foreign = time.Second, None()
+	failed.Stages = []Stage{{Name: "queue"}}
+	missing := sample()
+	missing.CPUMissing, missing.System.Inside = "it was another process", ""
+	partial := sample()
+	partial.Partial = "interrupted after 1.0 s of 10s"
+	notRun := NotRun(DefaultPlan(), System{}, "no server answers")
+	for _, c := range []struct {
+		r                  *Result
+		fault, text, table string
+	}{
+		{failed, "nothing succeeded", "–          –          –          –          –", "–"},
+		{missing, "", "– CPU-s per million: it was another process; client alone 5.00", "–"},
+		{partial, partial.Partial, "PARTIAL     " + partial.Partial, partial.Partial},
+		{notRun, "no server answers", "NOT RUN     no server answers", "–"},
+	} {
+		c.r.Warn()
+		var text, table, js bytes.Buffer
+		if err := errors.Join(c.r.WriteText(&text), WriteTable(&table, []*Result{c.r}),
+			WriteJSON(&js, []*Result{c.r})); err != nil {
+			t.Error(err)
+		}
+		if c.r.Fault() != c.fault || !strings.Contains(text.String(), c.text) ||
+			!strings.Contains(table.String(), c.table) {
+			t.Errorf("fault %q, want %q and %q in\n%s%s", c.r.Fault(), c.fault, c.text,
+				text.String(), table.String())
+		}
+		for _, bad := range []string{"NaN", "Inf", "-0", "-9223"} {
+			if strings.Contains(text.String()+table.String()+js.String(), bad) {
+				t.Errorf("%s in\n%s%s%s", bad, text.String(), table.String(), js.String())
+			}
+		}
+		if c.fault != "" && c.r != partial {
+			for _, none := range []string{`"p50": null`, `"cpu_s_per_million": null`} {
+				if !strings.Contains(js.String(), none) {
+					t.Errorf("no %s in %s", none, js.String())
+				}
+			}
+		}
+	}
+}
+
+// Whose figures those of a missed rate are.
+func TestAMissedRateSaysWhoMissedIt(t *testing.T) {
+	r := sample()
+	r.Plan.Rate, r.Busy, r.Environment.Warnings = 5000, 0.99, nil
+	r.Warn()
+	text := strings.Join(r.Environment.Warnings, "\n")
+	if !strings.Contains(text, "the generator reached 0 of 5,000 per second") {
+		t.Error(text)
+	}
+	r.Busy, r.Environment.Warnings = 0.2, nil
+	r.Warn()
+	if text = strings.Join(r.Environment.Warnings, "\n"); strings.Contains(text, "generator") ||
+		!strings.Contains(text, "fell behind the rate: 1,000/s of 5,000/s") {
+		t.Error(text)
+	}
 }

@@ -7,14 +7,19 @@ import (
 
 // Spread is the middle and the ends of several runs.
 type Spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
+	Median Figure `json:"median"`
+	Min    Figure `json:"min"`
+	Max    Figure `json:"max"`
 }
 
-// SpreadOf is the spread of v, which must not be empty.
-func SpreadOf(v []float64) Spread {
-	s := slices.Sorted(slices.Values(v))
+// SpreadOf is the spread of those of v that are known; of none if there are
+// none.
+func SpreadOf(v []Figure) Spread {
+	s := slices.DeleteFunc(slices.Clone(v), func(f Figure) bool { return !f.Known() })
+	if len(s) == 0 {
+		return Spread{None(), None(), None()}
+	}
+	slices.Sort(s)
 	return Spread{Median: s[len(s)/2], Min: s[0], Max: s[len(s)-1]}
 }
 

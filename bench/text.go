@@ -11,10 +11,19 @@ import (
 func (r *Result) WriteText(w io.Writer) error {
 	p := NewPrinter(w)
 	p.Line("config", "%s", r.Plan.Text(&r.System))
-	p.Line("goodput", "%s ops/s   %.1f MB/s of values   %s in %.1f s",
-		Grouped(int64(r.Goodput())), float64(r.Bytes)/r.Seconds/1e6, Grouped(int64(r.Ops)),
-		r.Seconds)
+	if r.Seconds == 0 {
+		p.Line("NOT RUN", "%s", r.Partial)
+		return p.err
+	}
+	if r.Partial != "" {
+		p.Line("PARTIAL", "%s", r.Partial)
+	}
+	p.Line("goodput", "%s ops/s   %.1f MB/s of values   %s in %.1f s", r.Goodput().Grouped(),
+		Of(float64(r.Bytes)/1e6, r.Seconds), Grouped(int64(r.Ops)), r.Seconds)
 	p.Line("errors", "%s", ErrorText(r.Errors))
+	if text := r.silenceText(); text != "" {
+		p.Line("silence", "%s", text)
+	}
 	p.table("latency µs", r)
 	p.Line("cpu", "%s", r.cpuText())
 	for i, s := range r.stages() {
@@ -64,7 +73,7 @@ func (p *Printer) Line(label, format string, args ...any) {
 
 func (p *Printer) table(label string, r *Result) {
 	var names, values strings.Builder
-	for i, v := range quantiles(r.Latency) {
+	for i, v := range r.quantiles() {
 		fmt.Fprintf(&names, "%11s", percentiles[i].name)
 		fmt.Fprintf(&values, "%11.1f", v)
 	}
@@ -99,15 +108,17 @@ func ErrorText(errors map[string]uint64) string {
 
 func (r *Result) cpuText() string {
 	text := fmt.Sprintf("%.2f CPU-s per million", r.PerMillion())
-	each := func(s float64) float64 { return s / max(float64(r.Ops), 1) * 1e6 }
 	switch {
+	case r.CPUMissing != "":
+		return fmt.Sprintf("– CPU-s per million: %s; client alone %.2f", r.CPUMissing,
+			r.each(r.CPU))
 	case r.System.Inside != "":
 		return text + ", the whole process: client and " + r.System.Inside
 	case r.CPUServers == 0:
 		return text + ", the client only: the servers do not tell theirs"
 	}
 	return text + fmt.Sprintf(": client %.2f, %d server(s) %.2f",
-		each(r.CPU.Seconds()), r.CPUServers, each(r.ServersCPU.Seconds()))
+		r.each(r.CPU), r.CPUServers, r.each(r.ServersCPU))
 }
 
 // Text is machine, kernel, file system and disk on one line.
@@ -136,11 +147,15 @@ func WriteTable(w io.Writer, results []*Result) error {
 		if err != nil {
 			return err
 		}
-		q := quantiles(r.Latency)
-		_, err = fmt.Fprintf(w, "%11s %9s %14s %9s %10.1f %10.1f %10.1f %10.1f %11.2f\n",
+		q := r.quantiles()
+		note := r.Fault()
+		if note != "" {
+			note = "  " + note
+		}
+		_, err = fmt.Fprintf(w, "%11s %9s %14s %9s %10.1f %10.1f %10.1f %10.1f %11.2f%s\n",
 			Grouped(int64(r.Plan.Outstanding)), Grouped(int64(r.Plan.ValueBytes)),
-			Grouped(int64(r.Goodput())), Grouped(int64(r.Failures())), q[0], q[2], q[3], q[5],
-			r.PerMillion())
+			r.Goodput().Grouped(), Grouped(int64(r.Failures())), q[0], q[2], q[3], q[5],
+			r.PerMillion(), note)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,9 +25,13 @@ type Config struct {
 	Settle   time.Duration // at most, for the members to agree afterwards
 }
 
-// ErrViolated means that the check found a broken promise; the report says
-// which.
-var ErrViolated = errors.New("the check failed")
+// How a check ends that proved nothing good; the report says more.
+var (
+	ErrViolated   = errors.New("the check failed")               // a broken promise
+	ErrNotChecked = errors.New("not checked")                    // not all could be read back
+	ErrNothing    = errors.New("nothing was acknowledged")       // nor can be lost
+	ErrNoMember   = errors.New("not checked: no server answers") // before the load
+)
 
 // checker is the load of unique keys with its ledgers, and what is done with
 // them afterwards.
@@ -49,8 +54,25 @@ func newChecker(cfg *Config) *checker {
 	return c
 }
 
-// load writes for d. It returns early, with its error, when ctx ends.
-func (c *checker) load(ctx context.Context, d time.Duration) error {
+// reachable asks the members before the load: one that answers is enough.
+func (c *checker) reachable() error {
+	var faults []string
+	for _, a := range c.addresses {
+		n, err := resp.Dial(a, time.Second)
+		if err == nil {
+			_, _, err = n.Do(replyTimeout, "PING")
+			n.Close()
+		}
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, a+": "+err.Error())
+	}
+	return fmt.Errorf("%w: %s", ErrNoMember, strings.Join(faults, "; "))
+}
+
+// load writes for d, or until ctx ends.
+func (c *checker) load(ctx context.Context, d time.Duration) {
 	began := time.Now()
 	c.gaps.begin(began)
 	limited, cancel := context.WithTimeout(ctx, d)
@@ -60,30 +82,24 @@ func (c *checker) load(ctx context.Context, d time.Duration) error {
 		running.Go(func() { w.run(limited) })
 	}
 	running.Wait()
-	c.gaps.success(time.Now()) // a silence until the end counts too
+	c.gaps.end(time.Now())
 	c.seconds = time.Since(began).Seconds()
-	return ctx.Err()
 }
 
-// verify reads all keys back, each writer its own.
-func (c *checker) verify(ctx context.Context) (verdict, error) {
+// verify reads all keys back, each writer its own, until the context ends.
+func (c *checker) verify(ctx context.Context) (sum verdict) {
 	var mu sync.Mutex
-	var sum verdict
-	var first error
 	var running sync.WaitGroup
 	for _, w := range c.writers {
 		running.Go(func() {
-			v, err := w.verify(ctx)
+			v := w.verify(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			sum.add(v)
-			if first == nil {
-				first = err
-			}
 		})
 	}
 	running.Wait()
-	return sum, first
+	return sum
 }
 
 // agreement is what the members said when they agreed.
@@ -92,6 +108,9 @@ type agreement struct {
 	digest string // "" when the servers have no digest
 	took   time.Duration
 }
+
+// errDiffer means that all members told their state, and that it differs.
+var errDiffer = errors.New("states differ")
 
 const agreePoll = 50 * time.Millisecond
 
@@ -124,12 +143,12 @@ func compare(addresses []string) (a agreement, err error) {
 			a.index, a.digest = index, digest
 		}
 		if index != a.index {
-			return a, fmt.Errorf("%s has applied %s, %s has applied %s", addresses[0], a.index,
-				address, index)
+			return a, fmt.Errorf("%w: %s has applied %s, %s has applied %s", errDiffer,
+				addresses[0], a.index, address, index)
 		}
 		if digest != a.digest {
-			return a, fmt.Errorf("at index %s the states differ: %s %s, %s %s",
-				index, addresses[0], a.digest, address, digest)
+			return a, fmt.Errorf("%w at index %s: %s %s, %s %s", errDiffer, index, addresses[0],
+				a.digest, address, digest)
 		}
 	}
 	return a, nil
@@ -167,51 +186,98 @@ func stateOf(address string) (index, digest string, err error) {
 }
 
 // Check writes unique keys to a running cluster, then makes sure that its
-// members agree and that no acknowledged write is missing. It prints a report
-// and returns ErrViolated when a promise was broken.
+// members agree and that no acknowledged write is missing. It prints a report,
+// and returns nil only when all of it was proved. When ctx ends, it prints
+// what it knows and returns the context's error.
 func Check(ctx context.Context, cfg Config, out io.Writer) error {
 	c := newChecker(&cfg)
-	if err := c.load(ctx, cfg.Duration); err != nil {
+	if err := c.reachable(); err != nil {
 		return err
 	}
+	c.load(ctx, cfg.Duration)
 	return c.judge(ctx, cfg.Settle, bench.NewPrinter(out))
 }
 
 // judge is the second half of a check: agreement, reading back, the report.
 func (c *checker) judge(ctx context.Context, settle time.Duration, p *bench.Printer) error {
-	p.Line("gap", "%.0f ms at most without a success", float64(c.gaps.longest.Microseconds())/1e3)
-	a, agreed := agree(ctx, c.addresses, settle)
+	var n counts
+	for _, w := range c.writers {
+		n.add(&w.ledger)
+	}
+	interrupted := ctx.Err() != nil
+	if interrupted {
+		p.Line("PARTIAL", "interrupted after %.1f s of load", c.seconds)
+	}
+	p.Line("gap", "%s", c.gaps.text())
+	p.Line("writes", "%s acknowledged (%s/s), %s unknown, %s refused", grouped(n.acked),
+		bench.Of(float64(n.acked), c.seconds).Grouped(), grouped(n.unknown), grouped(n.refused))
+	p.Line("errors", "%s", bench.ErrorText(c.classes.n))
+	a, agreed := agreement{}, ctx.Err()
+	if !interrupted {
+		a, agreed = agree(ctx, c.addresses, settle)
+	}
 	reading, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
-	v, err := c.verify(reading)
-	p.Line("writes", "%s acknowledged (%s/s), %s unknown (%s of them took effect), %s refused",
-		bench.Grouped(int64(v.acked)), bench.Grouped(int64(float64(v.acked)/max(c.seconds, 1e-9))),
-		bench.Grouped(int64(v.unknown)), bench.Grouped(int64(v.late)),
-		bench.Grouped(int64(v.refused)))
-	p.Line("errors", "%s", bench.ErrorText(c.classes.n))
-	p.Line("read back", "%s lost, %s wrong, %s refused but executed",
-		bench.Grouped(int64(v.lost)), bench.Grouped(int64(v.wrong)),
-		bench.Grouped(int64(v.executed)))
+	v := c.verify(reading)
+	v.report(p, &n)
+	switch {
+	case agreed == nil:
+		p.Line("agreement", "%d members at index %s after %.1f s, %s", len(c.addresses), a.index,
+			a.took.Seconds(), a.digest)
+	case ctx.Err() != nil:
+		p.Line("agreement", "not checked: interrupted")
+	default:
+		p.Line("agreement", "NONE: %v", agreed)
+	}
+	err := v.decide(&n, agreed)
+	switch {
+	case ctx.Err() != nil && !v.bad():
+		err = ctx.Err()
+		p.Line("verdict", "NONE: interrupted")
+	case err != nil:
+		p.Line("verdict", "NONE: %v", err)
+	default:
+		p.Line("verdict", "OK: every acknowledged write is there, and the members agree")
+	}
+	return errors.Join(err, p.Err())
+}
+
+func grouped(n int) string { return bench.Grouped(int64(n)) }
+
+// report prints what reading back showed, of so many keys.
+func (v *verdict) report(p *bench.Printer, n *counts) {
+	read, all := v.acked+v.unknown+v.refused, n.acked+n.unknown+n.refused
+	if read == 0 {
+		p.Line("read back", "nothing: not checked")
+		return
+	}
+	p.Line("read back", "%s of %s keys: %s lost, %s wrong, %s refused but executed; %s unknown "+
+		"ones took effect", grouped(read), grouped(all), grouped(v.lost), grouped(v.wrong),
+		grouped(v.executed), grouped(v.late))
+	if v.acked < n.acked {
+		p.Line("", "%s acknowledged ones could not be read back: whether they are there is not "+
+			"known", grouped(n.acked-v.acked))
+	}
 	for _, text := range v.examples {
 		p.Line("", "%s", text)
 	}
-	if agreed == nil {
-		p.Line("agreement", "%d members at index %s after %.1f s, %s", len(c.addresses), a.index,
-			a.took.Seconds(), a.digest)
-	} else {
-		p.Line("agreement", "NONE: %v", agreed)
+}
+
+// decide is what a check ends with.
+func (v *verdict) decide(n *counts, agreed error) error {
+	switch {
+	case v.bad():
+		return fmt.Errorf("%w: %s lost, %s wrong, %s refused but executed", ErrViolated,
+			grouped(v.lost), grouped(v.wrong), grouped(v.executed))
+	case n.acked == 0:
+		return ErrNothing
+	case v.acked < n.acked || v.refused < n.refused:
+		return fmt.Errorf("%w: %s of %s keys could not be read back", ErrNotChecked,
+			grouped(n.acked-v.acked+n.refused-v.refused), grouped(n.acked+n.refused))
+	case errors.Is(agreed, errDiffer):
+		return fmt.Errorf("%w: %w", ErrViolated, agreed)
+	case agreed != nil:
+		return fmt.Errorf("%w: %w", ErrNotChecked, agreed)
 	}
-	for _, e := range []error{p.Err(), ctx.Err(), err} {
-		if e != nil {
-			return e
-		}
-	}
-	if v.acked == 0 {
-		return fmt.Errorf("%w: nothing was acknowledged", ErrViolated)
-	}
-	if v.bad() || agreed != nil {
-		return ErrViolated
-	}
-	p.Line("verdict", "OK: every acknowledged write is there, and the members agree")
-	return p.Err()
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/bench"
 	"github.com/ringraft/ringraft/bench/resp/resptest"
 )
 
@@ -112,25 +113,107 @@ func TestCheckFindsEachBrokenPromise(t *testing.T) {
 	for name, c := range map[string]struct {
 		store *store
 		want  string
+		err   error
 	}{
 		"an acknowledged write is lost": {
-			&store{spoil: func(n int) (string, bool) { return "", n != 50 }}, " 1 lost"},
+			&store{spoil: func(n int) (string, bool) { return "", n != 50 }}, " 1 lost",
+			ErrViolated},
 		"a refused write happened": {&store{spoil: func(n int) (string, bool) {
 			if n == 50 {
 				return "-TRYAGAIN later\r\n", true
 			}
 			return "", true
-		}}, " 1 refused but executed"},
+		}}, " 1 refused but executed", ErrViolated},
 		"members differ": {&store{digest: func(m int) string { return fmt.Sprint(m) },
-			settle: 300 * time.Millisecond}, "NONE: the members did not agree"},
+			settle: 300 * time.Millisecond}, "NONE: the members did not agree", ErrViolated},
 		"nothing works": {&store{spoil: func(int) (string, bool) { return "-ERR no\r\n", false }},
-			"0 acknowledged"},
+			"0 acknowledged", ErrNothing},
 	} {
 		text, err := runCheck(t, c.store)
-		if !errors.Is(err, ErrViolated) || !strings.Contains(text, c.want) ||
-			strings.Contains(text, "verdict") {
+		if !errors.Is(err, c.err) || !strings.Contains(text, c.want) ||
+			strings.Contains(text, "OK: every") || !strings.Contains(text, "verdict     NONE: ") {
 			t.Errorf("%s: %v\n%s", name, err, text)
 		}
+	}
+}
+
+// dying checks a cluster of one to which something happens when it has taken so
+// many writes.
+func dying(t *testing.T, after int, trouble func(s *resptest.Server)) (string, error) {
+	t.Helper()
+	s := &store{values: make(map[string]string)}
+	reached := make(chan struct{})
+	s.spoil = func(n int) (string, bool) {
+		if n == after {
+			close(reached)
+		}
+		return "", true
+	}
+	server := resptest.New(t, s.member(0))
+	var all sync.WaitGroup
+	all.Go(func() { <-reached; trouble(server) })
+	cfg := Config{Addrs: []string{server.Address}, Writers: 3, Depth: 4,
+		Duration: 2 * time.Second, Settle: 300 * time.Millisecond}
+	var out bytes.Buffer
+	err := Check(t.Context(), cfg, &out)
+	all.Wait()
+	return out.String(), err
+}
+
+// What cannot be read back is neither lost nor there, and is counted from the
+// ledger.
+func TestADeadClusterIsNotChecked(t *testing.T) {
+	text, err := dying(t, 100, (*resptest.Server).Stop)
+	if !errors.Is(err, ErrNotChecked) || errors.Is(err, ErrViolated) ||
+		!strings.Contains(text, "read back   nothing: not checked") ||
+		strings.Contains(text, " 0 acknowledged") || strings.Contains(text, " lost,") ||
+		!strings.Contains(text, "verdict     NONE: not checked") ||
+		!strings.Contains(text, "no-connection") || !strings.Contains(text, " to the end") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	var out bytes.Buffer
+	err = Check(t.Context(), Config{Addrs: []string{"127.0.0.1:1"}, Writers: 1, Depth: 1,
+		Duration: time.Hour}, &out)
+	if !errors.Is(err, ErrNoMember) || out.Len() > 0 {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// A part that was read back is judged, the rest is not known.
+func TestAPartIsReadBack(t *testing.T) {
+	var v verdict
+	for range 7 {
+		v.judge(keyAcked, "k", false, true)
+	}
+	v.judge(keyRefused, "r", true, false)
+	var out bytes.Buffer
+	n := counts{acked: 10, unknown: 2, refused: 1}
+	v.report(bench.NewPrinter(&out), &n)
+	err := v.decide(&n, nil)
+	if !errors.Is(err, ErrNotChecked) || !strings.Contains(err.Error(), "3 of 11 keys") ||
+		!strings.Contains(out.String(), "8 of 13 keys: 0 lost") ||
+		!strings.Contains(out.String(), "3 acknowledged ones could not be read back") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if v.judge(keyAcked, "l", true, false); !errors.Is(v.decide(&n, nil), ErrViolated) {
+		t.Error("a loss is a loss also when not all was read back")
+	}
+}
+
+// An answer that is none to a read is no wrong value.
+func TestAnswersOutOfStepAreNotJudged(t *testing.T) {
+	s := &store{values: make(map[string]string)}
+	server := resptest.New(t, func(args []string) string {
+		if args[0] == "GET" {
+			return "+OK\r\n"
+		}
+		return s.member(0)(args)
+	})
+	var out bytes.Buffer
+	err := Check(t.Context(), Config{Addrs: []string{server.Address}, Writers: 1, Depth: 1,
+		Duration: 50 * time.Millisecond, Settle: 200 * time.Millisecond}, &out)
+	if !errors.Is(err, ErrNotChecked) || strings.Contains(out.String(), "wrong") {
+		t.Errorf("%v\n%s", err, out.String())
 	}
 }
 
@@ -161,8 +244,29 @@ func TestGapIsTheLongestTimeWithoutSuccess(t *testing.T) {
 	for _, ms := range []int{10, 20, 500, 490, 510} { // one late report changes nothing
 		g.success(at.Add(time.Duration(ms) * time.Millisecond))
 	}
+	g.end(at.Add(600 * time.Millisecond))
+	if text := g.text(); text != "480 ms at most without a success, from 0.0 s to 0.5 s" {
+		t.Error(text)
+	}
 	if g.longest != 480*time.Millisecond || !g.at.Equal(at.Add(20*time.Millisecond)) {
 		t.Errorf("%v from %v", g.longest, g.at.Sub(at))
+	}
+}
+
+func TestGapsUntilTheEnd(t *testing.T) {
+	var g gaps
+	at := time.Unix(100, 0)
+	g.begin(at)
+	g.success(at.Add(time.Second))
+	g.end(at.Add(9 * time.Second))
+	if text := g.text(); text != "8000 ms at most without a success, from 1.0 s to the end" {
+		t.Error(text)
+	}
+	g = gaps{}
+	g.begin(at)
+	g.end(at.Add(3 * time.Second))
+	if text := g.text(); text != "no success at all in 3.0 s" {
+		t.Error(text)
 	}
 }
 

@@ -67,18 +67,19 @@ func (p *processes) demo(ctx context.Context, cfg *DemoConfig, out *bench.Printe
 	check := Config{Addrs: p.addresses(), Writers: cfg.Writers, Depth: cfg.Depth,
 		Duration: cfg.Duration}
 	c := newChecker(&check)
-	loaded := make(chan error, 1)
+	loaded := make(chan struct{})
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() { loaded <- c.load(loading, cfg.Duration) }()
+	go func() {
+		defer close(loaded)
+		c.load(loading, cfg.Duration)
+	}()
 	err = p.strike(ctx, cfg, c, out)
 	if err != nil {
 		stop()
 	}
-	if loadErr := <-loaded; err == nil {
-		err = loadErr
-	}
-	if err != nil {
+	<-loaded
+	if err != nil && ctx.Err() == nil {
 		return err
 	}
 	return c.judge(ctx, settleMax, out)

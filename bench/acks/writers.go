@@ -66,6 +66,7 @@ func (w *writer) connect() bool {
 	}
 	n, err := resp.Dial(address, time.Second)
 	if err != nil {
+		w.check.classes.add("no-connection")
 		w.elsewhere()
 		return false
 	}
@@ -150,13 +151,11 @@ func (w *writer) follow(refusal string) {
 	}
 }
 
-// verify reads every key back and compares. One goroutine per writer.
-func (w *writer) verify(ctx context.Context) (v verdict, err error) {
+// verify reads every key back and compares, until the context ends. One
+// goroutine per writer.
+func (w *writer) verify(ctx context.Context) (v verdict) {
 	w.moved = ""
-	for from := 0; from < len(w.ledger.keys); {
-		if ctx.Err() != nil {
-			return v, fmt.Errorf("reading back: %w", ctx.Err())
-		}
+	for from := 0; from < len(w.ledger.keys) && ctx.Err() == nil; {
 		if !w.connect() {
 			bench.Sleep(ctx, refusalPause)
 			continue
@@ -171,7 +170,7 @@ func (w *writer) verify(ctx context.Context) (v verdict, err error) {
 		from = to
 	}
 	w.drop()
-	return v, nil
+	return v
 }
 
 func (w *writer) verifyBatch(from, to int) (v verdict, ok bool) {
@@ -183,6 +182,10 @@ func (w *writer) verifyBatch(from, to int) (v verdict, ok bool) {
 	for n := from; n < to && err == nil; n++ {
 		var r resp.Reply
 		if r, _, err = w.conn.Next(); err != nil {
+			break
+		}
+		if !r.Fetched() { // no answer to a GET: what follows is out of step
+			err = resp.ErrProtocol
 			break
 		}
 		key := w.key(n)

@@ -117,17 +117,17 @@ type Side struct {
 	Writes  uint64       `json:"writes"`
 	Bytes   uint64       `json:"bytes_on_disk"` // of these writes
 	Rate    bench.Spread `json:"writes_per_s"`  // of the slices
-	Mean    float64      `json:"mean_writes_per_s"`
-	MBs     float64      `json:"mb_per_s"` // of bytes on the disk, in the middle slice
-	P50     float64      `json:"p50_us"`
-	P99     float64      `json:"p99_us"`
-	Max     float64      `json:"max_us"`
-	CPU     float64      `json:"cpu_us_per_write"`
+	Mean    bench.Figure `json:"mean_writes_per_s"`
+	MBs     bench.Figure `json:"mb_per_s"` // of bytes on the disk, in the middle slice
+	P50     bench.Figure `json:"p50_us"`
+	P99     bench.Figure `json:"p99_us"`
+	Max     bench.Figure `json:"max_us"`
+	CPU     bench.Figure `json:"cpu_us_per_write"`
 	Failed  uint64       `json:"failed"` // the first failure ends a side
 	Error   string       `json:"error,omitempty"`
 	took    time.Duration
 	cpu     time.Duration
-	rates   []float64 // by slice; 0: it was not run
+	rates   []bench.Figure // by slice
 	latency *bench.Histogram
 }
 
@@ -143,8 +143,9 @@ type Cell struct {
 	Ratio         bench.Spread `json:"of_raw"` // slice by slice, each with the raw one beside it
 }
 
-// Result is a comparison.
+// Result is a comparison, or the part of one that ended before an interruption.
 type Result struct {
+	Partial     string            `json:"partial,omitempty"`
 	Config      Config            `json:"config"`
 	Cells       []*Cell           `json:"cells"`
 	Environment bench.Environment `json:"environment"`
@@ -177,35 +178,33 @@ func (s *Side) count(writes uint64, size int, took, cpu time.Duration) {
 	s.Bytes += writes * uint64(size)
 	s.took += took
 	s.cpu += cpu
-	s.rates = append(s.rates, float64(writes)/took.Seconds())
+	s.rates = append(s.rates, bench.Of(float64(writes), took.Seconds()))
 }
 
-// finish computes what is shown.
+// finish computes what is shown: nothing of a side that wrote nothing.
 func (s *Side) finish() {
-	if s.took == 0 || s.Writes == 0 {
-		return
+	if s.Writes == 0 {
+		s.rates = nil
 	}
-	s.Rate, s.Mean = bench.SpreadOf(s.rates), float64(s.Writes)/s.took.Seconds()
+	writes := float64(s.Writes)
+	s.Rate, s.Mean = bench.SpreadOf(s.rates), bench.Of(writes, s.took.Seconds())
 	s.MBs = s.mbs(s.Rate.Median)
-	s.CPU = float64(s.cpu.Microseconds()) / float64(s.Writes)
-	s.P50, s.P99 = bench.Microseconds(s.latency.ValueAtPercentile(50)),
-		bench.Microseconds(s.latency.ValueAtPercentile(99))
-	s.Max = bench.Microseconds(s.latency.Max())
+	s.CPU = bench.Of(float64(s.cpu.Microseconds()), writes)
+	s.P50, s.P99 = bench.Percentile(s.latency, 50), bench.Percentile(s.latency, 99)
+	s.Max = bench.Percentile(s.latency, 100)
 }
 
 // mbs is a rate in MB/s.
-func (s *Side) mbs(rate float64) float64 {
-	return rate * float64(s.Bytes) / float64(s.Writes) / 1e6
+func (s *Side) mbs(rate bench.Figure) bench.Figure {
+	return rate * bench.Of(float64(s.Bytes)/1e6, float64(s.Writes))
 }
 
 func (c *Cell) finish() {
 	c.Journal.finish()
 	c.Raw.finish()
-	var ratios []float64
+	var ratios []bench.Figure
 	for i := range min(len(c.Journal.rates), len(c.Raw.rates)) {
 		ratios = append(ratios, c.Journal.rates[i]/c.Raw.rates[i])
 	}
-	if len(ratios) > 0 {
-		c.Ratio = bench.SpreadOf(ratios)
-	}
+	c.Ratio = bench.SpreadOf(ratios)
 }

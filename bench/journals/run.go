@@ -35,9 +35,9 @@ type side interface {
 	end() error
 }
 
-// Run compares. What fails is reported in its cell; a context that ends
-// is an error. Whatever happens, nothing is left behind. say is told what runs
-// now.
+// Run compares. What fails is reported in its cell; a context that ends is an
+// error, with a partial result of the rounds that were complete, nil if none
+// was. Whatever happens, nothing is left behind. say is told what runs now.
 func Run(ctx context.Context, c Config, say func(string)) (r *Result, err error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -69,7 +69,9 @@ func Run(ctx context.Context, c Config, say func(string)) (r *Result, err error)
 			}
 		}
 	}
-	all, foreign, began := bench.MachineCPU(), bench.ProcessCPU(), bench.Clock()
+	all, told := bench.MachineCPU()
+	foreign, began := bench.ProcessCPU(), bench.Clock()
+	var ended error
 	for i, cells := range rounds {
 		tell := func(text string) {
 			left := "" // a guess, once there is something to guess from
@@ -82,15 +84,25 @@ func Run(ctx context.Context, c Config, say func(string)) (r *Result, err error)
 		}
 		forgets := bench.Volatile(r.Environment.Filesystem)
 		place := filepath.Join(dir, fmt.Sprint(i))
-		if err := c.round(ctx, place, cells, forgets, tell); err != nil {
-			return nil, err
+		if ended = c.round(ctx, place, cells, forgets, tell); ended != nil {
+			if i == 0 {
+				return nil, ended
+			}
+			r.Partial = fmt.Sprintf("ended early: %d of %d rounds of size and preallocation", i,
+				len(rounds))
+			break
 		}
 		r.Cells = append(r.Cells, cells...)
 	}
 	seconds := float64(bench.Clock()-began) / 1e9
-	foreign += bench.MachineCPU() - all - bench.ProcessCPU()
-	r.warn(foreign.Seconds() / seconds / float64(r.Environment.Cores))
-	return r, nil
+	now, toldAgain := bench.MachineCPU()
+	foreign += now - all - bench.ProcessCPU()
+	share := bench.None()
+	if told && toldAgain {
+		share = bench.Of(foreign.Seconds(), seconds*float64(max(r.Environment.Cores, 1)))
+	}
+	r.warn(share)
+	return r, ended
 }
 
 // turn is one side of a cell in a round.
@@ -256,7 +268,7 @@ func (r *Result) tooShort() (sizes []string) {
 const shortRun = time.Second
 
 // warn lists whatever weakens the figures.
-func (r *Result) warn(foreign float64) {
+func (r *Result) warn(foreign bench.Figure) {
 	add := func(format string, args ...any) {
 		r.Environment.Warnings = append(r.Environment.Warnings, fmt.Sprintf(format, args...))
 	}

@@ -150,7 +150,11 @@ const svgWarning = 80
 
 // warnings are those of the run, in lines.
 func (r *Result) warnings() (lines []string) {
-	for _, text := range r.Environment.Warnings {
+	all := r.Environment.Warnings
+	if r.Partial != "" {
+		all = append([]string{"PARTIAL: " + r.Partial}, all...)
+	}
+	for _, text := range all {
 		line := ""
 		for _, word := range strings.Fields(text) {
 			if line != "" && len(line)+1+len(word) > svgWarning {
@@ -167,7 +171,12 @@ func (r *Result) warnings() (lines []string) {
 func scale(cells []*Cell) float64 {
 	var durable, any float64
 	for _, c := range cells {
-		v := max(c.Journal.MBs, c.Raw.MBs)
+		v := 0.0
+		for _, side := range []*Side{&c.Journal, &c.Raw} {
+			if side.MBs.Known() {
+				v = max(v, float64(side.MBs))
+			}
+		}
 		if any = max(any, v); c.Durable {
 			durable = max(durable, v)
 		}
@@ -235,22 +244,24 @@ func (r *Result) bar(s *svg, c *Cell, x, y, top float64, best *Cell) {
 	if !c.Durable {
 		opacity = 0.35
 	}
-	length := min(c.Journal.MBs/top, 1) * svgBars
+	mbs, raw := float64(c.Journal.MBs), float64(c.Raw.MBs) // a comparison with none is false
+	length := min(mbs/top, 1) * svgBars
 	title := fmt.Sprintf("%s: %.1f MB/s, raw %.1f MB/s", c.name(0), c.Journal.MBs, c.Raw.MBs)
 	s.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%d" fill="%s" opacity="%.2f">`+
 		`<title>%s</title></rect>`, x, y+1, length, svgRow-3,
 		svgColors[c.Preallocation], opacity, html.EscapeString(title))
-	if c.Journal.MBs > top {
+	if mbs > top {
 		s.add(`<path d="M%.1f %.1f l7 5.5 l-7 5.5 z" fill="#999"/>`, x+svgBars, y+1)
-		s.text(x+svgBars-4, y+svgRow-4, "num", "%s MB/s", bench.Grouped(int64(c.Journal.MBs)))
+		s.text(x+svgBars-4, y+svgRow-4, "num", "%s MB/s", c.Journal.MBs.Grouped())
 	}
-	from, to := c.Journal.mbs(c.Journal.Rate.Min), c.Journal.mbs(c.Journal.Rate.Max)
-	if c.Journal.MBs <= top {
+	from := float64(c.Journal.mbs(c.Journal.Rate.Min))
+	to := float64(c.Journal.mbs(c.Journal.Rate.Max))
+	if mbs <= top {
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-opacity="0.45"/>`,
 			x+from/top*svgBars, x+min(to/top, 1)*svgBars, y+svgRow/2-0.5, y+svgRow/2-0.5)
 	}
-	if c.Raw.MBs <= top && c.Journal.MBs <= top {
-		px := x + c.Raw.MBs/top*svgBars
+	if raw <= top && mbs <= top {
+		px := x + raw/top*svgBars
 		s.add(`<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#000" stroke-width="1.6"/>`,
 			px, px, y-0.5, y+svgRow-1.5)
 	}
@@ -258,18 +269,18 @@ func (r *Result) bar(s *svg, c *Cell, x, y, top float64, best *Cell) {
 	if best != nil && c.Durable && c.Journal.Rate.Median >= (1-near)*best.Journal.Rate.Median {
 		class = "best"
 	}
-	for i, text := range []string{bench.Grouped(int64(c.Journal.Rate.Median)),
+	for i, text := range []string{c.Journal.Rate.Median.Grouped(),
 		fmt.Sprintf("%.0f %%", 100*c.Ratio.Median), shortMicros(c.Journal.P50),
 		shortMicros(c.Journal.P99)} {
 		s.text(x+svgBars+float64(svgColumns[i]), y+svgRow-4, class, "%s", text)
 	}
 }
 
-func shortMicros(us float64) string {
-	if us < 100 {
-		return fmt.Sprintf("%.1f", us)
+func shortMicros(us bench.Figure) string {
+	if us >= 100 {
+		return (us + 0.5).Grouped()
 	}
-	return bench.Grouped(int64(us + 0.5))
+	return fmt.Sprintf("%.1f", us)
 }
 
 // niceStep is the next of 1, 2, 5, 10, 20 …

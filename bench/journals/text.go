@@ -24,6 +24,9 @@ func (r *Result) WriteText(w io.Writer) error {
 		"one made beside the writes as by the journal")
 	p.Line("figures", "writes/s, MB/s of bytes on the disk: the middle slice; latencies: all "+
 		"slices; of raw: slice by slice, the middle one")
+	if r.Partial != "" {
+		p.Line("PARTIAL", "%s", r.Partial)
+	}
 	p.Line("machine", "%s", r.Environment.Text())
 	p.Line("device", "%s %s", r.Environment.Filesystem, r.Environment.Device)
 	for _, size := range r.Config.Sizes {
@@ -73,8 +76,8 @@ func (r *Result) block(p *bench.Printer, size int) {
 		}
 		j := &c.Journal
 		p.Line(label, "%-19s%8s%11s%9.1f%9.1f%9.1f%10.0f%8.1f%11s%9.1f%22s", c.Mode, durable,
-			bench.Grouped(int64(j.Rate.Median)), j.MBs, j.P50, j.P99, j.Max, j.CPU,
-			bench.Grouped(int64(c.Raw.Rate.Median)), c.Raw.P50, c.ratioText())
+			j.Rate.Median.Grouped(), j.MBs, j.P50, j.P99, j.Max, j.CPU,
+			c.Raw.Rate.Median.Grouped(), c.Raw.P50, c.ratioText())
 	}
 }
 
@@ -86,8 +89,12 @@ func (c *Cell) ratioText() string {
 // failure says on one line why a cell has no figures, "" if it has.
 func (c *Cell) failure() string {
 	text := c.Journal.Error
-	if text == "" && c.Raw.Error != "" {
+	switch {
+	case text != "":
+	case c.Raw.Error != "":
 		text = "raw: " + c.Raw.Error
+	case !c.Journal.MBs.Known():
+		text = "nothing was written"
 	}
 	return strings.Join(strings.Fields(text), " ")
 }
@@ -109,7 +116,7 @@ func (r *Result) winners() (list []winner) {
 			continue
 		}
 		v := winner{size: bench.SizeText(int64(size)), fastest: fmt.Sprintf("%s: %s writes/s, "+
-			"%.0f MB/s", best.name(0), bench.Grouped(int64(best.Journal.Rate.Median)),
+			"%.0f MB/s", best.name(0), best.Journal.Rate.Median.Grouped(),
 			best.Journal.MBs)}
 		if d := r.fastest(size, isDefault); d == best {
 			v.standing = "it is the default"

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"runtime"
 	"sync"
 	"time"
@@ -31,8 +30,10 @@ type client struct {
 	turned turned
 	full   bool // the session took less than it was offered
 
-	cpu [2]time.Duration // of the thread, at the window's start and end
-	err error
+	cpu    [2]time.Duration // of the thread, at the window's start and end
+	waited int64            // of the window, in the session's Wait
+	limit  int64            // when the wait for what is outstanding ends
+	err    error
 }
 
 // turned is what the completions of one turn add up to.
@@ -53,12 +54,12 @@ const (
 	batchMax = 256  // requests offered at once
 	takeMax  = 1024 // completions taken at once
 
-	drainMax   = 5 * time.Second       // after the window, for what is outstanding
-	drainPause = 50 * time.Millisecond // looks in that time
-	retryPause = 10 * time.Millisecond // after a session took less than offered
+	drainMax   = 5 * time.Second        // after the window, for what is outstanding
+	drainStop  = 500 * time.Millisecond // the same after an interruption
+	stopLook   = 100 * time.Millisecond // how soon an interruption is seen
+	drainPause = 50 * time.Millisecond  // looks in that time
+	retryPause = 10 * time.Millisecond  // after a session took less than offered
 )
-
-var errStopped = errors.New("stopped")
 
 // newClient makes the client number of count over a session. It takes some
 // milliseconds; the window is set by begin.
@@ -88,14 +89,14 @@ func newClient(p *bench.Plan, s Session, interval time.Duration, number, count i
 
 // begin sets the window. An open loop begins with the warm-up.
 func (c *client) begin(w bench.Window, warmup time.Duration) {
-	c.rec.Window = w
+	c.rec.Window, c.limit = w, w.End+int64(drainMax)
 	if c.schedule != nil {
 		c.schedule.Shift(w.Start - int64(warmup))
 	}
 }
 
 // run carries the load until the window ends and what is outstanding has been
-// answered, or drainMax has passed.
+// answered, or drainMax has passed. A closed channel ends the window early.
 func (c *client) run(stop <-chan struct{}) {
 	if driven, ok := c.session.(SelfDriven); ok {
 		driven.Drive(func() { c.turn() })
@@ -119,26 +120,38 @@ func (c *client) drive(stop <-chan struct{}) {
 			phase = 1
 			c.readCPU(0, threaded)
 		}
+		if stopped(stop) {
+			c.interrupt(now)
+		}
 		if now >= c.rec.Window.End {
 			if phase < 2 {
 				phase = 2
 				c.readCPU(1, threaded)
 				c.giveUpSchedule(now)
 			}
-			if c.live() == 0 || now >= c.rec.Window.End+int64(drainMax) || stopped(stop) {
+			if c.live() == 0 || now >= c.limit {
 				return
 			}
-		} else if stopped(stop) {
-			c.err = errStopped
-			return
 		}
 		if c.turn() > 0 {
 			continue
 		}
-		if c.err = c.session.Wait(c.sleep(bench.Clock())); c.err != nil {
+		began := bench.Clock()
+		if c.err = c.session.Wait(c.sleep(began)); c.err != nil {
 			return
 		}
+		if phase == 1 && c.schedule != nil {
+			c.waited += bench.Clock() - began
+		}
 	}
+}
+
+// interrupt ends the window now, and the drain soon after.
+func (c *client) interrupt(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = min(c.limit, now+int64(drainStop))
+	c.rec.Interrupt(now)
 }
 
 func (c *client) readCPU(border int, threaded bool) {
@@ -153,15 +166,17 @@ func (c *client) await(stop <-chan struct{}) {
 	defer window.Stop()
 	select {
 	case <-stop:
-		c.err = errStopped
-		return
 	case <-window.C:
 	}
-	for limit := c.rec.Window.End + int64(drainMax); bench.Clock() < limit && !stopped(stop); {
+	for {
+		now := bench.Clock()
+		if stopped(stop) {
+			c.interrupt(now)
+		}
 		c.mu.Lock()
 		live := c.live()
 		c.mu.Unlock()
-		if live == 0 {
+		if live == 0 || now >= c.limit {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -185,10 +200,11 @@ func (c *client) sleep(now int64) time.Duration {
 	if now >= c.rec.Window.End {
 		return drainPause
 	}
-	most := time.Duration(c.rec.Window.End-now) + time.Microsecond
+	border := c.rec.Window.End
 	if now < c.rec.Window.Start {
-		most = time.Duration(c.rec.Window.Start-now) + time.Microsecond
+		border = c.rec.Window.Start
 	}
+	most := min(stopLook, time.Duration(border-now)+time.Microsecond)
 	if c.full {
 		return min(most, retryPause)
 	}
@@ -289,6 +305,9 @@ func (c *client) fill(now int64) {
 func (c *client) submitDue(now int64) {
 	s, sent := c.schedule, 0
 	due := s.Due(now)
+	if c.live() == 0 {
+		c.rec.Asked(min(now, s.Next()))
+	}
 	for c.full = false; s.Sent < due && len(c.free) > 0 && !c.full; {
 		c.batch = c.batch[:0]
 		for s.Sent < due && len(c.free) > 0 && len(c.batch) < batchMax {
@@ -346,6 +365,7 @@ func (c *client) abandon() {
 	c.closed = true
 	now := bench.Clock()
 	c.giveUpSchedule(now)
+	c.rec.End(c.schedule == nil || c.live() > 0)
 	for id, kind := range c.kinds {
 		if kind != kindNone {
 			c.rec.Latency(now, now-c.since[id], 1)

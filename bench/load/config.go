@@ -3,11 +3,11 @@ package load
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
 	"github.com/ringraft/ringraft/bench"
+	"github.com/ringraft/ringraft/bench/resp"
 )
 
 // Drivers of the in-process engine.
@@ -46,7 +46,8 @@ func DefaultConfig() Config {
 
 // Limits of a cell, beside those of its plan.
 const (
-	outstandingMax = 1 << 20
+	outstandingMax = 1 << 20 // on one connection or lane
+	remoteMax      = 4 << 20 // on all connections
 	connectionsMax = 20_000
 )
 
@@ -61,6 +62,8 @@ func (c *Config) bounds() []bench.Bound {
 	return []bench.Bound{
 		{Name: "-c", Value: float64(c.Connections), Low: 1, High: connectionsMax},
 		{Name: "-P", Value: float64(c.Depth), Low: 1, High: outstandingMax},
+		{Name: "-c × -P", Value: float64(c.Connections) * float64(c.Depth), Low: 1,
+			High: remoteMax},
 		{Name: "-r", Value: float64(c.Keys), Low: 1, High: bench.KeysMax},
 		{Name: "--client-threads", Value: float64(c.ClientThreads), Low: 1, High: 256},
 		{Name: "-c × -P × -d in bytes", Value: window, Low: 1, High: bench.WindowBytesMax},
@@ -78,10 +81,8 @@ func (c *Config) Check() error {
 		return err
 	}
 	if len(c.Addrs) > 0 {
-		for _, a := range c.Addrs {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				return fmt.Errorf("--addrs: %q is not HOST:PORT", a)
-			}
+		if err := resp.CheckAddresses(c.Addrs); err != nil {
+			return fmt.Errorf("--addrs: %w", err)
 		}
 		c.ClientThreads = min(c.ClientThreads, c.Connections)
 		return nil
@@ -130,11 +131,13 @@ func (c *Config) plan() bench.Plan {
 	return p
 }
 
-// Run runs the cell, which Check must have accepted. A context that ends stops
-// it with an error.
+// Run runs the cell, which Check must have accepted, as the function Run does.
 func (c *Config) Run(ctx context.Context, opt Options) (*bench.Result, error) {
 	return Run(ctx, c.target(), c.plan(), opt)
 }
+
+// NotRun is the result of a cell of which nothing was measured.
+func (c *Config) NotRun(why string) *bench.Result { return bench.NotRun(c.plan(), c.system(), why) }
 
 func (c *Config) target() Target {
 	if len(c.Addrs) == 0 {

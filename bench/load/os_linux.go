@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"github.com/ringraft/ringraft/bench/resp"
 )
 
 // Everything that the generator asks of the kernel by raw system calls. It has
@@ -204,19 +206,9 @@ func closeSocket(fd int) { _ = syscall.Close(fd) }
 
 // dial connects a non-blocking socket without delay.
 func dial(address string) (int, error) {
-	at, err := net.ResolveTCPAddr("tcp", address)
+	family, to, err := resolve(address)
 	if err != nil {
 		return -1, err
-	}
-	family, to := syscall.AF_INET, syscall.Sockaddr(nil)
-	if ip := at.IP.To4(); ip != nil || at.IP == nil {
-		if ip == nil {
-			ip = net.IPv4(127, 0, 0, 1).To4()
-		}
-		to = &syscall.SockaddrInet4{Port: at.Port, Addr: [4]byte(ip)}
-	} else {
-		family, to = syscall.AF_INET6, &syscall.SockaddrInet6{Port: at.Port,
-			Addr: [16]byte(at.IP.To16())}
 	}
 	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -228,7 +220,7 @@ func dial(address string) (int, error) {
 	if err = syscall.Connect(fd, to); err == nil {
 		err = syscall.SetNonblock(fd, true)
 	}
-	if err == nil {
+	if err == nil && family != syscall.AF_UNIX {
 		err = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 	}
 	if err != nil {
@@ -236,4 +228,31 @@ func dial(address string) (int, error) {
 		return -1, fmt.Errorf("connect %s: %w", address, err)
 	}
 	return fd, nil
+}
+
+// resolve is an address as the kernel wants it.
+func resolve(address string) (family int, to syscall.Sockaddr, err error) {
+	if resp.Network(address) == "unix" {
+		return syscall.AF_UNIX, &syscall.SockaddrUnix{Name: address}, nil
+	}
+	at, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return 0, nil, err
+	}
+	if ip := at.IP.To4(); ip != nil {
+		return syscall.AF_INET, &syscall.SockaddrInet4{Port: at.Port, Addr: [4]byte(ip)}, nil
+	}
+	if at.IP == nil {
+		return syscall.AF_INET, &syscall.SockaddrInet4{Port: at.Port,
+			Addr: [4]byte{127, 0, 0, 1}}, nil
+	}
+	six := &syscall.SockaddrInet6{Port: at.Port, Addr: [16]byte(at.IP.To16())}
+	if at.Zone != "" {
+		link, err := net.InterfaceByName(at.Zone)
+		if err != nil {
+			return 0, nil, fmt.Errorf("connect %s: %w", address, err)
+		}
+		six.ZoneId = uint32(link.Index)
+	}
+	return syscall.AF_INET6, six, nil
 }

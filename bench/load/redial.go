@@ -26,6 +26,7 @@ func (s *sockets) lost(c *conn, class string) {
 	}
 	closeSocket(c.fd)
 	s.open--
+	s.lostCount++
 	c.reset(-1)
 	if s.reading == c {
 		s.reading = nil
@@ -74,7 +75,10 @@ func (s *sockets) takeDialled() {
 			if err := s.enroll(d.c, d.fd); err != nil {
 				closeSocket(d.fd)
 				d.c.fd = -1
+				go s.redial(d.c, d.address) // a passing shortage
+				continue
 			}
+			s.anewCount++
 		default:
 			return
 		}

@@ -99,6 +99,14 @@ func (c *replicas) Report(r *bench.Result) (warnings []string) {
 	return warnings
 }
 
+// Probe implements Probed.
+func (c *replicas) Probe() error {
+	if c.leader() < 0 {
+		return errors.New("no replica leads")
+	}
+	return nil
+}
+
 // start starts the replicas in a directory under cfg.Dir.
 func (c *replicas) start(ctx context.Context) error {
 	cfg := &c.cfg
@@ -212,7 +220,7 @@ func (c *replicas) Close() error {
 
 // stagesOf are an engine's stage times.
 func stagesOf(s engine.Status) (list []bench.Stage) {
-	us := func(d time.Duration) float64 { return bench.Microseconds(int64(d)) }
+	us := func(d time.Duration) bench.Figure { return bench.Microseconds(int64(d)) }
 	for _, t := range s.Stages {
 		list = append(list, bench.Stage{Name: t.Name, Count: t.Count, P50: us(t.P50),
 			P90: us(t.P90), P99: us(t.P99), P999: us(t.P999), Max: us(t.Max)})

@@ -20,8 +20,11 @@ type Options struct {
 
 const settle = 20 * time.Millisecond // from the last preparation to the first request
 
-// Run puts a target under the load of a plan and reports what was measured. A
-// context that ends stops it with an error. The target is closed.
+// Run puts a target under the load of a plan and reports what was measured. The
+// target is closed. A context that ends within the window ends the window: then
+// the result says that it is partial, and comes with the context's error. There
+// is no result when nothing was measured; one may come with another error, such
+// as that of the interval log.
 func Run(ctx context.Context, t Target, p bench.Plan, opt Options) (r *bench.Result, err error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -66,46 +69,90 @@ func measure(ctx context.Context, t Target, p *bench.Plan, opt *Options) (*bench
 	}
 	observer, _ := t.(Observer)
 	var cpu usage
-	if err := carry(ctx, clients, win, col, opt, &cpu, observer); err != nil {
+	err = carry(ctx, clients, win, col, opt, &cpu, observer)
+	if err != nil && (ctx.Err() == nil || !cpu.complete) {
 		return nil, err
 	}
-	r, err := bench.Summarize(*p, system, recorders, col)
-	if err != nil {
-		return nil, err
-	}
+	r, logErr := bench.Summarize(*p, system, recorders, col)
 	r.Environment = environment
+	if err != nil {
+		r.Partial = fmt.Sprintf("interrupted after %.1f s of %v", r.Seconds, p.Duration)
+	}
 	r.CPU = cpu.own[1] - cpu.own[0]
 	for _, c := range clients {
-		r.Saturated = max(r.Saturated, (c.cpu[1]-c.cpu[0]).Seconds()/r.Seconds)
+		r.Saturated = max(r.Saturated, (c.cpu[1]-c.cpu[0]).Seconds()/max(r.Seconds, 1e-9))
+		r.Busy = max(r.Busy, 1-float64(c.waited)/max(r.Seconds*1e9, 1))
+		if s, ok := c.session.(Reconnecting); ok {
+			lost, again := s.Reconnects()
+			r.Lost, r.Again = r.Lost+lost, r.Again+again
+		}
 	}
 	var warnings []string
 	if observer != nil {
 		warnings = observer.Report(r)
 	}
-	if !system.Local || r.CPUServers == system.Servers {
-		r.Foreign = cpu.machine[1] - cpu.machine[0] - r.CPU - r.ServersCPU
+	if r.Silent() {
+		r.Gone = goneText(t)
+	}
+	// Quiet is judged when all processes of the load are known.
+	if known := !system.Local || r.CPUServers == system.Servers && r.CPUMissing == ""; known {
+		r.Foreign = cpu.foreign(r)
 	}
 	if system.Inside == "" {
 		r.Environment.ClientCPU, r.Environment.ServerCPU = r.CPU.Seconds(), r.ServersCPU.Seconds()
 	}
 	r.Warn()
 	r.Environment.Warnings = append(r.Environment.Warnings, warnings...)
-	return r, nil
+	return r, errors.Join(err, logErr)
+}
+
+// goneText asks a target that went silent whether it answers now.
+func goneText(t Target) string {
+	p, ok := t.(Probed)
+	if !ok {
+		return "nothing succeeded any more"
+	}
+	if err := p.Probe(); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // usage is the processor time at the start and the end of the window.
-type usage struct{ own, machine [2]time.Duration }
-
-func (u *usage) read(border int) {
-	u.own[border], u.machine[border] = bench.ProcessCPU(), bench.MachineCPU()
+type usage struct {
+	own, machine [2]time.Duration
+	told         [2]bool // the machine's is known
+	complete     bool    // the window began and ended
 }
 
-// carry runs all clients through the window. A session that fails ends it.
+func (u *usage) read(border int) {
+	u.own[border] = bench.ProcessCPU()
+	u.machine[border], u.told[border] = bench.MachineCPU()
+	u.complete = border == 1
+}
+
+// foreign is the processor time, in seconds, that neither this process nor
+// servers on this machine used.
+func (u *usage) foreign(r *bench.Result) bench.Figure {
+	if !u.told[0] || !u.told[1] {
+		return bench.None()
+	}
+	rest := u.machine[1] - u.machine[0] - r.CPU
+	if r.System.Local {
+		rest -= r.ServersCPU
+	}
+	return bench.Figure(max(0, rest.Seconds()))
+}
+
+// carry runs all clients through the window. A session that fails ends it, and
+// so does the context, with its error.
 func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.Collector,
 	opt *Options, cpu *usage, observer Observer) error {
 	stop := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
+	load, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Also while the last answers are awaited.
+	defer context.AfterFunc(load, func() { close(stop) })()
 	var running sync.WaitGroup
 	for _, c := range clients {
 		running.Go(func() {
@@ -114,7 +161,7 @@ func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.
 			}
 		})
 	}
-	err := watch(ctx, win, col, opt,
+	watch(load, win, col, opt,
 		func() {
 			cpu.read(0)
 			if observer != nil {
@@ -127,16 +174,13 @@ func carry(ctx context.Context, clients []*client, win bench.Window, col *bench.
 				observer.End()
 			}
 		})
-	if err != nil {
-		close(stop)
-	}
 	running.Wait()
 	for _, c := range clients {
-		if c.err != nil && c.err != errStopped {
+		if c.err != nil {
 			return c.err
 		}
 	}
-	return err
+	return ctx.Err()
 }
 
 // newWindow is the measured part of a run that begins about now.
@@ -154,9 +198,9 @@ func intervalOf(opt *Options) time.Duration {
 
 // watch follows a run from a goroutine of its own: it calls atStart and atEnd
 // at the borders of the window, logs intervals and shows progress. It returns
-// when the window has ended, or with the context's error.
+// when the window has ended, also by the context's end.
 func watch(ctx context.Context, w bench.Window, c *bench.Collector, opt *Options,
-	atStart, atEnd func()) error {
+	atStart, atEnd func()) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	p := bench.Progress{W: opt.Progress, Window: w}
@@ -166,11 +210,14 @@ func watch(ctx context.Context, w bench.Window, c *bench.Collector, opt *Options
 	for started := false; ; {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			if started {
+				atEnd()
+			}
+			return
 		case <-border.C:
 			if started {
 				atEnd()
-				return nil
+				return
 			}
 			started = true
 			atStart()

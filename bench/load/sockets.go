@@ -34,6 +34,8 @@ type sockets struct {
 	touched     []*conn
 	failed      []Completion      // not yet taken
 	classes     map[string]string // error classes seen, so that counting does not allocate
+	lostCount   uint64            // connections that broke
+	anewCount   uint64            // and were made anew
 
 	dialled chan dialled
 	mu      sync.Mutex
@@ -78,6 +80,9 @@ func (s *sockets) OwnThread() {}
 
 // Outstanding implements Sized.
 func (s *sockets) Outstanding() int { return len(s.conns) * s.depth }
+
+// Reconnects implements Reconnecting.
+func (s *sockets) Reconnects() (lost, again uint64) { return s.lostCount, s.anewCount }
 
 // Submit implements Session.
 func (s *sockets) Submit(requests []Request) int {

@@ -131,6 +131,19 @@ type Observer interface {
 	Report(r *bench.Result) (warnings []string)
 }
 
+// Probed is a Target that can say after a load that went silent whether it
+// answers now, within a few seconds, and if not, why.
+type Probed interface {
+	Probe() error
+}
+
+// Reconnecting is a Session that counts the connections that broke, and those
+// that were made anew. Run asks when the load is over.
+type Reconnecting interface {
+	Session
+	Reconnects() (lost, again uint64)
+}
+
 // SelfDriven is a Session with a loop of its own, in which taking a turn costs
 // no wake-up. The generator then has no goroutine for it, and never calls Wait.
 type SelfDriven interface {

@@ -3,6 +3,8 @@ package resp
 import (
 	"fmt"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,9 +24,45 @@ type ServerError struct{ Class, Text string }
 
 func (e *ServerError) Error() string { return e.Text }
 
+// Network is that of an address: "unix" of a path, else "tcp".
+func Network(address string) string {
+	if strings.Contains(address, "/") {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// CheckAddress says what is wrong with the text of an address.
+func CheckAddress(address string) error {
+	if Network(address) == "unix" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if n, portErr := strconv.ParseUint(port, 10, 16); err == nil && (portErr != nil || n == 0) {
+		return fmt.Errorf("%q has no port from 1 to 65535", address)
+	}
+	if err != nil || strings.TrimSpace(host) != host {
+		return fmt.Errorf("%q is not HOST:PORT, [IPv6]:PORT or the path of a socket", address)
+	}
+	return nil
+}
+
+// CheckAddresses is CheckAddress of a list, in which none stands twice.
+func CheckAddresses(list []string) error {
+	for i, a := range list {
+		if err := CheckAddress(a); err != nil {
+			return err
+		}
+		if slices.Contains(list[:i], a) {
+			return fmt.Errorf("%q is named twice", a)
+		}
+	}
+	return nil
+}
+
 // Dial connects to a server.
 func Dial(address string, timeout time.Duration) (*Conn, error) {
-	conn, err := net.DialTimeout("tcp", address, timeout)
+	conn, err := net.DialTimeout(Network(address), address, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +153,9 @@ func (c *Conn) SetTimeout(d time.Duration) error {
 
 // IsLocal says whether an address is on this machine.
 func IsLocal(address string) bool {
+	if Network(address) == "unix" {
+		return true
+	}
 	at, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return false

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,28 +23,44 @@ func (c *Conn) Info(timeout time.Duration, sections ...string) (Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ParseInfo(r), nil
+}
+
+// ParseInfo reads the answer to INFO.
+func ParseInfo(r Reply) Info {
 	m := make(Info)
 	for line := range strings.Lines(string(r.Text)) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
 			m[name] = value
 		}
 	}
-	return m, nil
+	return m
 }
 
-// CPU is the processor time that a server has used: as it says itself, or,
-// when it runs on this machine, as the kernel says of its process.
-func (m Info) CPU(local bool) (time.Duration, bool) {
+// Process is the processor time that a server has used, and which process it
+// is: the same identity means the same process.
+type Process struct {
+	Used     time.Duration
+	Identity string
+}
+
+// Process is what a server has used, as it says itself, or, when it runs on
+// this machine, as the kernel says of its process; false where neither tells.
+func (m Info) Process(local bool) (p Process, ok bool) {
+	p.Identity = m["run_id"] + " " + m["process_id"]
 	user, errU := strconv.ParseFloat(m["used_cpu_user"], 64)
 	sys, errS := strconv.ParseFloat(m["used_cpu_sys"], 64)
-	if errU == nil && errS == nil {
-		return time.Duration((user + sys) * float64(time.Second)), true
+	if used := user + sys; errU == nil && errS == nil && used >= 0 && used < 1e9 {
+		p.Used = time.Duration(used * float64(time.Second))
+		return p, true
 	}
 	pid, err := strconv.Atoi(m["process_id"])
 	if err != nil || pid <= 0 || !local {
-		return 0, false
+		return p, false
 	}
-	return bench.ProcessTime(pid)
+	used, began, ok := bench.ProcessTime(pid)
+	p.Used, p.Identity = used, p.Identity+" "+strconv.FormatInt(began, 10)
+	return p, ok
 }
 
 // Stages are the stage times that raftd reports.
@@ -53,20 +70,23 @@ func (m Info) Stages() (list []bench.Stage) {
 		s := bench.Stage{Name: strings.TrimPrefix(name, prefix)}
 		for part := range strings.SplitSeq(m[name], ",") {
 			key, text, _ := strings.Cut(part, "=")
-			v, _ := strconv.ParseFloat(text, 64)
+			v, err := strconv.ParseFloat(text, 64)
+			if err != nil || v < 0 {
+				v = math.NaN()
+			}
 			switch key {
 			case "count":
-				s.Count = uint64(v)
+				s.Count, _ = strconv.ParseUint(text, 10, 64)
 			case "p50":
-				s.P50 = v
+				s.P50 = bench.Figure(v)
 			case "p90":
-				s.P90 = v
+				s.P90 = bench.Figure(v)
 			case "p99":
-				s.P99 = v
+				s.P99 = bench.Figure(v)
 			case "p99.9":
-				s.P999 = v
+				s.P999 = bench.Figure(v)
 			case "max":
-				s.Max = v
+				s.Max = bench.Figure(v)
 			}
 		}
 		list = append(list, s)

@@ -41,18 +41,23 @@ func (c *Config) handOffs(ctx context.Context, say func(string)) ([]*Idle, error
 			if err != nil {
 				return nil, err
 			}
-			list[i].Burnt += burnt / float64(c.Reps)
+			list[i].burnt = append(list[i].burnt, burnt)
 		}
 	}
 	for i := range ways {
 		list[i].Sleeping, list[i].Busy = handOffTimes(lazy[i]), handOffTimes(busy[i])
+		sum := 0.0
+		for _, v := range list[i].burnt {
+			sum += v
+		}
+		list[i].Burnt = bench.Of(sum, float64(len(list[i].burnt)))
 	}
 	return list, nil
 }
 
 func handOffTimes(h *bench.Histogram) HandOff {
-	return HandOff{P50: bench.Microseconds(h.ValueAtPercentile(50)),
-		P99: bench.Microseconds(h.ValueAtPercentile(99)), Max: bench.Microseconds(h.Max())}
+	return HandOff{P50: bench.Percentile(h, 50), P99: bench.Percentile(h, 99),
+		Max: bench.Percentile(h, 100)}
 }
 
 // handOff is one run of one way: what it burns while idle, then events from a

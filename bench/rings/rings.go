@@ -68,35 +68,38 @@ type Cell struct {
 	Batch int          `json:"batch"`
 	Way   string       `json:"way"`
 	Rate  bench.Spread `json:"m_events_per_s"`
-	Hop   float64      `json:"ns_per_hop"`       // median, through the stages one after another
-	CPU   float64      `json:"cpu_ns_per_event"` // median, of all goroutines
+	Hop   bench.Figure `json:"ns_per_hop"`       // median, through the stages one after another
+	CPU   bench.Figure `json:"cpu_ns_per_event"` // median, of all goroutines
 	// to a channel with one value per send, run by run
 	Ratio  bench.Spread `json:"to_channel"`
 	Events int64        `json:"events_per_run"` //
-	rates  []float64
-	cpus   []float64
+	rates  []bench.Figure
+	cpus   []bench.Figure
 }
 
 // Idle is a way's hand-off of single events far apart, by a sender that
 // sleeps in between and by one that does not, and what it burns while nothing
 // happens.
 type Idle struct {
-	Way      string  `json:"way"`
-	Sleeping HandOff `json:"sender_sleeps"`
-	Busy     HandOff `json:"sender_stays_busy"`
-	Burnt    float64 `json:"idle_cpu_percent_of_a_core"`
-	Note     string  `json:"note,omitempty"`
+	Way      string       `json:"way"`
+	Sleeping HandOff      `json:"sender_sleeps"`
+	Busy     HandOff      `json:"sender_stays_busy"`
+	Burnt    bench.Figure `json:"idle_cpu_percent_of_a_core"` // the mean of its runs
+	Note     string       `json:"note,omitempty"`
+
+	burnt []float64
 }
 
 // HandOff is how long single events took, in microseconds.
 type HandOff struct {
-	P50 float64 `json:"p50_us"`
-	P99 float64 `json:"p99_us"`
-	Max float64 `json:"max_us"`
+	P50 bench.Figure `json:"p50_us"`
+	P99 bench.Figure `json:"p99_us"`
+	Max bench.Figure `json:"max_us"`
 }
 
-// Result is a comparison.
+// Result is a comparison, or the part of one that ended before an interruption.
 type Result struct {
+	Partial     string            `json:"partial,omitempty"`
 	Config      Config            `json:"config"`
 	Cells       []*Cell           `json:"cells"`
 	Idle        []*Idle           `json:"hand_off,omitempty"`
@@ -104,12 +107,34 @@ type Result struct {
 }
 
 // Run compares. Every run checks that each event arrived, once. say is
-// told what runs now.
+// told what runs now. With an error, that of a context that ended or another,
+// comes a partial result of what was compared before it, nil if nothing was.
 func Run(ctx context.Context, c Config, say func(string)) (*Result, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	r := &Result{Config: c, Environment: bench.Machine()}
+	all := 0
+	for _, shape := range shapes {
+		if slices.Contains(c.Shapes, shape.name) {
+			all += len(c.Batches)
+		}
+	}
+	err := c.run(ctx, r, say)
+	if err != nil && len(r.Cells) == 0 {
+		return nil, err
+	}
+	if err != nil {
+		r.Partial = fmt.Sprintf("ended early: %d of %d comparisons of shape and batch",
+			len(r.Cells)/len(c.ways(1)), all)
+		if c.Paced > 0 {
+			r.Partial += ", hand-off not measured"
+		}
+	}
+	return r, err
+}
+
+func (c *Config) run(ctx context.Context, r *Result, say func(string)) error {
 	for _, shape := range shapes {
 		if !slices.Contains(c.Shapes, shape.name) {
 			continue
@@ -117,17 +142,17 @@ func Run(ctx context.Context, c Config, say func(string)) (*Result, error) {
 		for _, batch := range c.Batches {
 			cells, err := c.compare(ctx, shape, batch, say)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			r.Cells = append(r.Cells, cells...)
 		}
 	}
 	if c.Paced == 0 {
-		return r, nil
+		return nil
 	}
 	var err error
 	r.Idle, err = c.handOffs(ctx, say)
-	return r, err
+	return err
 }
 
 // compare runs all ways in one shape, in turn.
@@ -153,14 +178,14 @@ func (c *Config) compare(ctx context.Context, shape *shape, batch int,
 				return nil, err
 			}
 			n := float64(cells[i].Events)
-			cells[i].rates = append(cells[i].rates, n/took.Seconds()/1e6)
-			cells[i].cpus = append(cells[i].cpus, float64(cpu)/n)
+			cells[i].rates = append(cells[i].rates, bench.Of(n/1e6, took.Seconds()))
+			cells[i].cpus = append(cells[i].cpus, bench.Of(float64(cpu), n))
 		}
 	}
 	for _, cell := range cells {
 		cell.Rate, cell.CPU = bench.SpreadOf(cell.rates), bench.SpreadOf(cell.cpus).Median
-		cell.Hop = 1e3 / cell.Rate.Median / float64(shape.hops)
-		ratios := make([]float64, c.Reps)
+		cell.Hop = 1e3 / cell.Rate.Median / bench.Figure(shape.hops)
+		ratios := make([]bench.Figure, c.Reps)
 		for i := range ratios {
 			ratios[i] = cell.rates[i] / cells[0].rates[i]
 		}

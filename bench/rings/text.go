@@ -12,6 +12,9 @@ func (r *Result) WriteText(w io.Writer) error {
 	p := bench.NewPrinter(w)
 	p.Line("ring", "%s slots · %d runs of %v each, in turn · the ring waits by %s",
 		bench.Grouped(int64(r.Config.Slots)), r.Config.Reps, r.Config.Duration, r.Config.WaitName)
+	if r.Partial != "" {
+		p.Line("PARTIAL", "%s", r.Partial)
+	}
 	p.Line("machine", "%s", r.Environment.Text())
 	shape, batch := "", 0
 	for _, c := range r.Cells {

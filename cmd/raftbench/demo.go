@@ -1,14 +1,17 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ringraft/ringraft/bench"
 	"github.com/ringraft/ringraft/bench/acks"
+	"github.com/ringraft/ringraft/bench/resp"
 	"github.com/ringraft/ringraft/journal"
 )
 
@@ -33,6 +36,18 @@ func (f *loadFlags) check() error {
 	return nil
 }
 
+// time reads a duration that must be some time.
+func (f *loadFlags) time(flag, text string) (time.Duration, error) {
+	d, err := bench.ParseDuration(text)
+	if err == nil && (d < 10*time.Millisecond || d > 24*time.Hour) {
+		err = fmt.Errorf("%v is not between 10ms and 24h", d)
+	}
+	if err != nil {
+		return 0, usagef("%s: %v", flag, err)
+	}
+	return d, nil
+}
+
 func newDemo() *cobra.Command {
 	var load loadFlags
 	var cfg acks.DemoConfig
@@ -43,8 +58,8 @@ func newDemo() *cobra.Command {
 			if err = load.check(); err != nil {
 				return err
 			}
-			if cfg.Duration, err = bench.ParseDuration(load.duration); err != nil {
-				return usagef("--duration: %v", err)
+			if cfg.Duration, err = load.time("--duration", load.duration); err != nil {
+				return err
 			}
 			if _, err = journal.ParseMode(cfg.Journal); err != nil {
 				return usagef("--journal: %v", err)
@@ -53,7 +68,9 @@ func newDemo() *cobra.Command {
 				cfg.Raftd = besideMe("raftd")
 			}
 			cfg.Writers, cfg.Depth = load.writers, load.depth
-			return acks.Demo(c.Context(), cfg, c.OutOrStdout())
+			return withOutputs(c, func(o *outputs) error {
+				return acks.Demo(c.Context(), cfg, &o.text)
+			})
 		},
 	}
 	c.Flags().StringVar(&cfg.Raftd, "raftd", "", "the server; default: raftd beside this program")
@@ -87,14 +104,19 @@ func newCheck() *cobra.Command {
 			if addrs == "" {
 				return usagef("--addrs: name the members as HOST:PORT,…")
 			}
-			if cfg.Duration, err = bench.ParseDuration(load.duration); err != nil {
-				return usagef("--duration: %v", err)
+			if cfg.Duration, err = load.time("--duration", load.duration); err != nil {
+				return err
 			}
-			if cfg.Settle, err = bench.ParseDuration(settle); err != nil {
-				return usagef("--settle: %v", err)
+			if cfg.Settle, err = load.time("--settle", settle); err != nil {
+				return err
 			}
 			cfg.Addrs, cfg.Writers, cfg.Depth = strings.Split(addrs, ","), load.writers, load.depth
-			return acks.Check(c.Context(), cfg, c.OutOrStdout())
+			if err = resp.CheckAddresses(cfg.Addrs); err != nil {
+				return usagef("--addrs: %v", err)
+			}
+			return withOutputs(c, func(o *outputs) error {
+				return acks.Check(c.Context(), cfg, &o.text)
+			})
 		},
 	}
 	c.Flags().StringVar(&addrs, "addrs", "", "all members as HOST:PORT,…")

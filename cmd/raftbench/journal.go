@@ -1,8 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -86,16 +86,16 @@ func (f *journalFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	return withOutputs(func(o *outputs) error { return f.compare(c, cfg, o) })
+	return withOutputs(c, func(o *outputs) error { return f.compare(c, cfg, o) })
 }
 
-func (f *journalFlags) compare(c *cobra.Command, cfg journals.Config, o *outputs) (err error) {
-	json := f.json
-	if json == "-" {
-		json = ""
+func (f *journalFlags) compare(c *cobra.Command, cfg journals.Config, o *outputs) error {
+	json, text, err := o.openJSON(f.json)
+	if err != nil {
+		return err
 	}
-	var files [4]io.Writer
-	for i, to := range [4][2]string{{"json", json}, {"svg", f.svg}, {"html", f.html},
+	var files [3]*output
+	for i, to := range [3][2]string{{"svg", f.svg}, {"html", f.html},
 		{"cpuprofile", f.cpuProfile}} {
 		if files[i], err = o.open(to[0], to[1]); err != nil {
 			return err
@@ -105,34 +105,29 @@ func (f *journalFlags) compare(c *cobra.Command, cfg journals.Config, o *outputs
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), blocking))
 	}
 	say := progressLine(f.noProgress)
-	defer say("")
-	if files[3] != nil {
-		if err := pprof.StartCPUProfile(files[3]); err != nil {
+	if files[2] != nil {
+		if err := pprof.StartCPUProfile(files[2]); err != nil {
 			return err
 		}
 		defer pprof.StopCPUProfile()
 	}
 	r, err := journals.Run(c.Context(), cfg, say)
-	if err != nil {
+	if say(""); r == nil {
 		return err
 	}
-	say("")
-	writers := [3]func(io.Writer) error{r.WriteJSON, r.WriteSVG, r.WriteHTML}
-	for i, write := range writers {
-		if files[i] == nil {
-			continue
-		}
-		if err := write(files[i]); err != nil {
-			return err
-		}
+	o.measured = true
+	err = errors.Join(err, r.WriteText(text))
+	if json != nil {
+		err = errors.Join(err, r.WriteJSON(json))
 	}
-	if f.json == "-" {
-		err = r.WriteJSON(c.OutOrStdout())
-	} else {
-		err = r.WriteText(c.OutOrStdout())
+	if files[0] != nil {
+		err = errors.Join(err, r.WriteSVG(files[0]))
 	}
-	if n := r.Failed(); err == nil && n > 0 {
-		err = fmt.Errorf("%d of %d cells failed", n, len(r.Cells))
+	if files[1] != nil {
+		err = errors.Join(err, r.WriteHTML(files[1]))
+	}
+	if n := r.Failed(); n > 0 {
+		err = errors.Join(fmt.Errorf("%d of %d cells failed", n, len(r.Cells)), err)
 	}
 	return err
 }

@@ -8,8 +8,8 @@
 //	raftbench ring                    the ring against channels and a locked queue
 //	raftbench journal                 journal modes, sizes of a write, preallocations
 //
-// Exit codes: 0 done, 1 the run or the check failed, 2 a mistake on the
-// command line.
+// A run that is interrupted reports what it measured until then, marked as
+// partial; a second signal ends it at once. Exit statuses: see exitText.
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -31,18 +32,28 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// Exit codes.
+// Exit statuses.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
 )
+
+const exitText = `Exit statuses:
+  0    all was measured, or the check proved what it had to
+  1    a run or a check failed, nothing succeeded, the target was gone at the
+       end, or a result could not be written
+  2    a mistake on the command line: nothing was run, no file was touched
+  130  interrupted by SIGINT or SIGTERM: what was measured until then was
+       printed and written, and is marked as partial (a second signal ends
+       the program at once and leaves files as they were)`
 
 func main() { os.Exit(execute(os.Args[1:])) }
 
-// execute runs a command line and returns the exit code.
+// execute runs a command line and returns the exit status.
 func execute(args []string) int {
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
+	ctx, done := interruptible()
+	defer done()
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -51,20 +62,52 @@ func execute(args []string) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "raftbench: %v\n", err)
+		say(err)
 		return exitUsage
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "raftbench: interrupted")
-	default:
-		fmt.Fprintf(os.Stderr, "raftbench: %v\n", err)
+	case interrupted(err):
+		say(err)
+		return exitInterrupted
 	}
+	say(err)
 	return exitFailed
+}
+
+// say prints an error on one line.
+func say(err error) {
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+	fmt.Fprintf(os.Stderr, "raftbench: %s\n", text)
+}
+
+// interruptible is a context that the first signal ends. The second one ends
+// the process, as if nobody listened. A reader of standard output that went
+// away ends nothing: writing fails, and the files are still to be written.
+func interruptible() (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals, pipe := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	go func() {
+		select {
+		case <-signals:
+			signal.Stop(signals)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		signal.Stop(pipe)
+		cancel()
+	}
 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "raftbench",
-		Short:         "Load generator and lost-write checker for ringraft and RESP servers",
+		Use:   "raftbench",
+		Short: "Load generator and lost-write checker for ringraft and RESP servers",
+		Long: "Load generator and lost-write checker for ringraft and RESP servers.\n\n" +
+			exitText,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"fmt"
-	"io"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -75,29 +74,23 @@ func (f *ringFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	return withOutputs(func(o *outputs) error { return f.compare(c, cfg, o) })
+	return withOutputs(c, func(o *outputs) error { return f.compare(c, cfg, o) })
 }
 
-func (f *ringFlags) compare(c *cobra.Command, cfg rings.Config, o *outputs) (err error) {
-	var file io.Writer
-	if f.json != "-" {
-		if file, err = o.open("json", f.json); err != nil {
-			return err
-		}
-	}
-	say := progressLine(f.noProgress)
-	defer say("")
-	r, err := rings.Run(c.Context(), cfg, say)
+func (f *ringFlags) compare(c *cobra.Command, cfg rings.Config, o *outputs) error {
+	file, text, err := o.openJSON(f.json)
 	if err != nil {
 		return err
 	}
-	if say(""); f.json == "-" {
-		return r.WriteJSON(c.OutOrStdout())
+	say := progressLine(f.noProgress)
+	r, err := rings.Run(c.Context(), cfg, say)
+	if say(""); r == nil {
+		return err
 	}
+	o.measured = true
+	err = errors.Join(err, r.WriteText(text))
 	if file != nil {
-		if err := r.WriteJSON(file); err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
+		err = errors.Join(err, r.WriteJSON(file))
 	}
-	return r.WriteText(c.OutOrStdout())
+	return err
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -173,10 +175,10 @@ func (f *runFlags) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	out := c.OutOrStdout()
 	if f.dryRun {
 		for i := range cells {
-			if _, err := fmt.Fprintf(out, "%d  %s\n", i+1, cells[i].String()); err != nil {
+			line := fmt.Sprintf("%d  %s\n", i+1, cells[i].String())
+			if _, err := io.WriteString(c.OutOrStdout(), line); err != nil {
 				return err
 			}
 		}
@@ -185,107 +187,100 @@ func (f *runFlags) run(c *cobra.Command) error {
 	if len(cells[0].Addrs) == 0 && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), inProcess))
 	}
+	return withOutputs(c, func(o *outputs) error { return f.measure(c.Context(), cells, o) })
+}
+
+// measure opens the files, runs the cells and writes the results.
+func (f *runFlags) measure(ctx context.Context, cells []load.Config, o *outputs) error {
+	file, text, err := o.openJSON(f.json)
+	if err != nil {
+		return err
+	}
+	var files [3]*output
+	for i, to := range [3][2]string{{"hlog", f.hlog}, {"cpuprofile", f.cpuProfile},
+		{"memprofile", f.memProfile}} {
+		if files[i], err = o.open(to[0], to[1]); err != nil {
+			return err
+		}
+	}
 	opt := load.Options{}
 	if !f.noProgress && onTerminal(os.Stderr) {
 		opt.Progress = os.Stderr
 	}
-	if f.hlog != "" {
-		log, err := os.Create(f.hlog)
-		if err != nil {
-			return usagef("--hlog: %v", err)
+	if files[0] != nil {
+		opt.Log = files[0]
+	}
+	if files[1] != nil {
+		if err := pprof.StartCPUProfile(files[1]); err != nil {
+			return err
 		}
-		defer func() { _ = log.Close() }()
-		opt.Log = log
 	}
-	profiled, err := f.profile()
-	if err != nil {
-		return err
+	results, err := runCells(ctx, cells, opt, o, text)
+	if files[1] != nil {
+		pprof.StopCPUProfile()
 	}
-	results, err := f.runCells(c, cells, opt, out)
-	if stopErr := profiled(); err == nil {
-		err = stopErr
+	if files[2] != nil {
+		runtime.GC()
+		err = errors.Join(err, pprof.Lookup("allocs").WriteTo(files[2], 0))
 	}
-	if err == nil && f.json != "" {
-		err = f.writeJSON(results, out)
+	if file != nil {
+		err = errors.Join(err, bench.WriteJSON(file, results))
 	}
 	return err
 }
 
-// runCells runs each cell and reports it at once.
-func (f *runFlags) runCells(c *cobra.Command, cells []load.Config, opt load.Options,
-	out io.Writer) ([]*bench.Result, error) {
-	if f.json == "-" {
-		out = io.Discard
+// runCells runs each cell and reports it at once. A cell that fails, or shows
+// a target that failed, does not end the others; the first fault is the error.
+// There is a result for each cell, whatever happens.
+func runCells(ctx context.Context, cells []load.Config, opt load.Options, o *outputs,
+	out io.Writer) (results []*bench.Result, first error) {
+	fault := func(i int, err error) {
+		if len(cells) > 1 && !interrupted(err) {
+			err = fmt.Errorf("run %d of %d: %w", i+1, len(cells), err)
+		}
+		if first == nil {
+			first = err
+		}
 	}
-	var results []*bench.Result
 	for i, cell := range cells {
 		if i > 0 {
-			opt.LogTag = fmt.Sprintf("cell%d", i+1)
 			_, _ = fmt.Fprintln(out)
 		}
-		r, err := cell.Run(c.Context(), opt)
-		if err != nil {
-			return nil, err
+		if o.measured {
+			opt.LogTag = fmt.Sprintf("cell%d", i+1)
 		}
-		if err = r.WriteText(out); err != nil {
-			return nil, err
+		var r *bench.Result
+		err := ctx.Err()
+		if err == nil {
+			r, err = cell.Run(ctx, opt)
+		}
+		switch {
+		case r != nil:
+			o.measured = true
+		case ctx.Err() != nil:
+			r = cell.NotRun("interrupted before anything was measured")
+		default:
+			r = cell.NotRun(err.Error())
+		}
+		if err == nil && r.Fault() != "" {
+			err = errors.New(r.Fault())
+		}
+		if err != nil {
+			fault(i, err)
 		}
 		results = append(results, r)
+		if err = r.WriteText(out); err != nil {
+			return results, err
+		}
+		if o.lost() {
+			return results, first
+		}
 	}
 	if len(results) > 1 {
 		_, _ = fmt.Fprintln(out)
-		return results, bench.WriteTable(out, results)
-	}
-	return results, nil
-}
-
-func (f *runFlags) writeJSON(results []*bench.Result, out io.Writer) error {
-	if f.json == "-" {
-		return bench.WriteJSON(out, results)
-	}
-	file, err := os.Create(f.json)
-	if err != nil {
-		return fmt.Errorf("--json: %w", err)
-	}
-	err = bench.WriteJSON(file, results)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-// profile starts the profiles that were asked for; the function it returns
-// writes them.
-func (f *runFlags) profile() (func() error, error) {
-	var cpu *os.File
-	if f.cpuProfile != "" {
-		var err error
-		if cpu, err = os.Create(f.cpuProfile); err != nil {
-			return nil, usagef("--cpuprofile: %v", err)
-		}
-		if err = pprof.StartCPUProfile(cpu); err != nil {
-			return nil, err
+		if err := bench.WriteTable(out, results); err != nil {
+			return results, err
 		}
 	}
-	return func() error {
-		if cpu != nil {
-			pprof.StopCPUProfile()
-			if err := cpu.Close(); err != nil {
-				return err
-			}
-		}
-		if f.memProfile == "" {
-			return nil
-		}
-		file, err := os.Create(f.memProfile)
-		if err != nil {
-			return fmt.Errorf("--memprofile: %w", err)
-		}
-		runtime.GC()
-		err = pprof.Lookup("allocs").WriteTo(file, 0)
-		if closeErr := file.Close(); err == nil {
-			err = closeErr
-		}
-		return err
-	}, nil
+	return results, first
 }

@@ -77,7 +77,8 @@ var mayImport = map[string][]string{
 	"bench/rings":         {"bench", "ring"},
 	"bench/journals":      {"bench", "journal", "journal/record", "journal/device"},
 	"cmd/raftbench": {
-		"bench", "bench/load", "bench/acks", "bench/rings", "bench/journals", "journal", "ring",
+		"bench", "bench/load", "bench/acks", "bench/resp", "bench/rings", "bench/journals",
+		"journal", "ring",
 	},
 	"cmd/raftd": {
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",

@@ -20,40 +20,59 @@ type Server struct {
 	Gate    sync.RWMutex // while a test holds it for writing, the server answers nothing
 
 	answer func(args []string) string
+
+	listener net.Listener
+	mu       sync.Mutex
+	open     []net.Conn
+	stopped  bool
 }
 
 // New starts a server. answer says what to reply to a request, as raw bytes;
 // "" closes the connection. Every connection has a goroutine that calls it.
 func New(t *testing.T, answer func(args []string) string) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return At(t, "127.0.0.1:0", answer)
+}
+
+// At is New at an address, or at the path of a socket.
+func At(t *testing.T, address string, answer func(args []string) string) *Server {
+	t.Helper()
+	network := "tcp"
+	if strings.Contains(address, "/") {
+		network = "unix"
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Address: l.Addr().String(), answer: answer}
-	var mu sync.Mutex
-	var open []net.Conn
+	s := &Server{Address: l.Addr().String(), answer: answer, listener: l}
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
+			s.mu.Lock()
+			if s.open = append(s.open, c); s.stopped {
+				_ = c.Close()
+			}
+			s.mu.Unlock()
 			go s.serve(c)
 		}
 	}()
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range open {
-			_ = c.Close()
-		}
-	})
+	t.Cleanup(s.Stop)
 	return s
+}
+
+// Stop ends the server and its connections, as if its process had died.
+func (s *Server) Stop() {
+	_ = s.listener.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for _, c := range s.open {
+		_ = c.Close()
+	}
 }
 
 func (s *Server) serve(c net.Conn) {
