@@ -98,11 +98,14 @@ func (e *Engine) Lane(cfg LaneConfig) (*Lane, error) {
 }
 
 func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
 	e.lanes.mu.Lock()
 	defer e.lanes.mu.Unlock()
 	old := e.lanes.all()
 	if len(old) >= 256 {
-		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
+		return nil, &ConfigError{"Lane", "256 are open; keep and reuse them"}
 	}
 	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries,
 		Replies: cfg.Replies, Notify: cfg.Notify}
