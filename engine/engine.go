@@ -126,7 +126,7 @@ func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
 // Err is why the engine closed itself, or is about to: the journal failed, or could
-// not be read, or a *HangError. Nil while it runs, and after Close was called.
+// not be read, a *HangError, or a *MachineError. Nil while it runs, and after Close was called.
 func (e *Engine) Err() error {
 	if p := e.lifecycle.failure.Load(); p != nil {
 		return *p
@@ -136,9 +136,15 @@ func (e *Engine) Err() error {
 
 // fail closes the engine because it lost its ground.
 func (e *Engine) fail(err error) {
+	var broken *pipeline.MachineError
+	log := e.log
+	if errors.As(err, &broken) {
+		err = (*MachineError)(broken)
+		log = log.With("stack", string(broken.Stack))
+	}
 	err = fmt.Errorf("ringraft: member %d stops: %w", e.b.id, err)
 	if e.lifecycle.failure.CompareAndSwap(nil, &err) {
-		e.log.Error("stopping", "err", err)
+		log.Error("stopping", "err", err)
 		go e.Close()
 	}
 }
