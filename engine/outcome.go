@@ -44,7 +44,7 @@ type Reason uint8
 // The reasons, each with the outcomes that it comes with.
 const (
 	// ReasonNone comes with Applied; with Unknown it says that the caller stopped
-	// waiting.
+	// waiting, with NotApplied that its context was over before the call.
 	ReasonNone Reason = iota
 	// ReasonNotLeader: this member does not lead, or ceased to before it had
 	// confirmed a read. NotApplied.

@@ -30,6 +30,9 @@ type readiness struct {
 // Errors are ErrClosed or ctx's. It must not be called where waiting is forbidden;
 // see Engine.
 func (e *Engine) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if e.lifecycle.stopping.Load() {
 		return ErrClosed
 	}

@@ -63,7 +63,7 @@ func (blank) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
 		replies.End(replies.Begin())
 	}
 }
-func (blank) Read(_, dst []byte) []byte                 { return dst }
+func (blank) Read(_, dst []byte) []byte { return dst }
 
 const rigTick = int64(time.Millisecond)
 
