@@ -150,7 +150,8 @@ func (e *Engine) publishStatus() {
 		Threads: e.b.threads.String()}
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
-		Frames: st.Frames, BadFrames: st.BadFrames, Elections: st.Elections}
+		Frames: st.Frames, BadFrames: st.BadFrames + core.Counters().Garbled,
+		Elections: st.Elections}
 	zs := e.member.Store().Stats()
 	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
 	s.Counters.StoreMemory = uint64(zs.Held())
