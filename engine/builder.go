@@ -2,8 +2,8 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
@@ -15,7 +15,8 @@ import (
 
 // Builder collects the options of an engine; New returns one. Its methods return
 // the builder, so that calls chain, and check nothing: Start checks everything at
-// once. A builder is for one goroutine.
+// once, before it takes any socket, lock or file, and its *ConfigError names the
+// method whose value cannot be used. A builder is for one goroutine.
 //
 //	e, err := engine.New().ID(1).Dir("data").
 //		Members(engine.Member{ID: 1, Address: "127.0.0.1:7380"}).
@@ -62,7 +63,8 @@ func New() *Builder {
 func (b *Builder) ID(id uint64) *Builder { b.id = id; return b }
 
 // Cluster is the id of the cluster, by which members know each other. 0, the
-// default, derives it from the list given to Members.
+// default, derives it from the list given to Members. A data directory keeps the
+// cluster that it was made in; Start refuses another.
 func (b *Builder) Cluster(id uint64) *Builder { b.cluster = id; return b }
 
 // Dir is the data directory. It is made if it is not there, and one process at a
@@ -70,9 +72,10 @@ func (b *Builder) Cluster(id uint64) *Builder { b.cluster = id; return b }
 func (b *Builder) Dir(dir string) *Builder { b.dir = dir; return b }
 
 // Listen is the address, host and port, where the other members reach this one.
-// The default is this member's address in Members, and without Members a port of
-// loopback that the system chooses. With Members the port is the same as there, and
-// the host may be another one of the same machine, such as 0.0.0.0.
+// The default, also when it is empty, is this member's address in Members, and
+// without Members a port of loopback that the system chooses. With Members the port is
+// the same as there, and the host may be another one of the same machine, such as
+// 0.0.0.0.
 func (b *Builder) Listen(address string) *Builder { b.listen = address; return b }
 
 // Members is the list of a new cluster's voting members, one to seven, this one
@@ -99,25 +102,25 @@ func (b *Builder) StateMachine(sm StateMachine) *Builder { b.machine = sm; retur
 
 // Advertise is where clients reach this member, in whatever form they understand.
 // Other members learn it and give it to those who look for the leader. Empty by
-// default.
+// default, at most 255 bytes, without control characters.
 func (b *Builder) Advertise(address string) *Builder { b.advertise = address; return b }
 
 // Serve adds a front end: a listener on address, host and port, whose connections
 // live on the engine's own network loops. Start calls open once for each loop,
 // before any traffic; what it returns is called in that loop for each connection.
-// Env says what handlers must not do.
+// Neither may be nil. Env says what handlers must not do.
 func (b *Builder) Serve(address string, open func(Env) netio.Acceptor) *Builder {
 	b.services = append(b.services, service{address, open})
 	return b
 }
 
 // Heartbeat is the interval of a leader's heartbeats: 50 ms by default, at least
-// 2 ms. Every member should have the same.
+// 2 ms and at most a minute. Every member should have the same.
 func (b *Builder) Heartbeat(d time.Duration) *Builder { b.heartbeat = d; return b }
 
 // ElectionTimeout is the shortest time without a leader after which a member
 // campaigns; each time is random, up to twice as long. 250 ms by default, at least
-// three heartbeats. Every member should have the same.
+// three heartbeats and at most an hour. Every member should have the same.
 func (b *Builder) ElectionTimeout(d time.Duration) *Builder { b.election = d; return b }
 
 // MaxCommand bounds one command, in bytes: 1 MiB by default, at most 32 MiB, and
@@ -127,7 +130,7 @@ func (b *Builder) ElectionTimeout(d time.Duration) *Builder { b.election = d; re
 func (b *Builder) MaxCommand(n int) *Builder { b.maxCommand = n; return b }
 
 // Memory bounds the newest part of the log that is kept in memory, in bytes: 64 MiB
-// by default and when it is not above 0. Older entries are read from the journal
+// by default and when it is 0, at most 1 TiB. Older entries are read from the journal
 // when a slow member needs them. Engine.Memory says what other buffers take.
 func (b *Builder) Memory(n int64) *Builder { b.memory = n; return b }
 
@@ -137,71 +140,39 @@ func (b *Builder) Memory(n int64) *Builder { b.memory = n; return b }
 func (b *Builder) Compress(c ziplist.Codec) *Builder { b.codec = c; return b }
 
 // Slots is how many changes of the log may be on their way to the disk, one for a
-// batch of commands: 1024 by default, a power of two, at least 2.
+// batch of commands: 1024 by default, a power of two, 2 to 1,048,576.
 func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }
 
 // SegmentBytes is the length of the files of a new journal, in bytes: 64 MiB by
-// default and when it is 0, a multiple of the disk's block and at least four of
-// them. A directory keeps the length that it was made with.
+// default and when it is 0, at most 64 GiB, a multiple of the disk's block, and long
+// enough for a command of MaxCommand with what is written beside it. A directory keeps
+// the length that it was made with, which need not be given again; Start refuses another.
 func (b *Builder) SegmentBytes(n int64) *Builder { b.segment = n; return b }
 
 // StallLimit is how old the journal's write in flight may become before a leader
 // hands leadership over, and a follower does not campaign. 0, the default, is one
-// election timeout.
+// election timeout; at most an hour.
 func (b *Builder) StallLimit(d time.Duration) *Builder { b.stallLimit = d; return b }
 
 // GiveUp is how old the journal's write in flight may become before the engine
 // closes itself with a *HangError: 20 s by default, not shorter than the stall
-// limit and the election timeout; 0 is never.
+// limit and the election timeout, at most a day; 0 is never.
 func (b *Builder) GiveUp(d time.Duration) *Builder { b.giveUp = d; return b }
 
 // KeepAlive is how long an accepted connection stays open while the other host
 // answers no probe, or the other end takes none of what was sent to it: 60 s by
-// default and when it is 0, at least 3 s, for members and for clients. It finds hosts
+// default and when it is 0, 3 s to 9 hours, for members and for clients. It finds hosts
 // that vanished without a word, and clients that stopped reading. A client that is only
 // idle, with nothing left to read, is not affected.
 func (b *Builder) KeepAlive(d time.Duration) *Builder { b.keepAlive = d; return b }
 
-// Logger receives messages for the operator. By default nothing does. It
-// must not be nil, and its handler must not block for long: the engine's loops
-// wait for it.
+// Logger receives messages for the operator. By default nothing does, for which
+// nil is no value. Its handler must not block for long: the engine's loops wait for it.
 func (b *Builder) Logger(l *slog.Logger) *Builder { b.logger = l; return b }
 
 // times are the durations that a member is built with.
 func (b *Builder) times() member.Times {
 	return member.Times{Heartbeat: b.heartbeat, Election: b.election, Stall: b.stallLimit}
-}
-
-func (b *Builder) check() error {
-	switch {
-	case b.id == 0:
-		return &ConfigError{"id", "must not be 0"}
-	case b.machine == nil:
-		return &ConfigError{"state machine", "none given; commands need something to be applied to"}
-	case b.dir == "" && b.mode != journal.Memory:
-		return &ConfigError{"dir", "no data directory given; only journal memory works without one"}
-	case b.heartbeat < 2*time.Millisecond:
-		return &ConfigError{"heartbeat", fmt.Sprintf("%v is too short; at least 2ms", b.heartbeat)}
-	case b.election < 3*b.heartbeat:
-		return &ConfigError{"election timeout",
-			fmt.Sprintf("%v must be at least three heartbeats of %v", b.election, b.heartbeat)}
-	case b.stallLimit < 0:
-		return &ConfigError{"stall limit", fmt.Sprintf("%v; must not be negative", b.stallLimit)}
-	case b.keepAlive != 0 && b.keepAlive < 3*time.Second:
-		return &ConfigError{"keep alive", fmt.Sprintf("%v; must be 0 or at least 3s", b.keepAlive)}
-	case b.giveUp < 0:
-		return &ConfigError{"give up", fmt.Sprintf("%v; must not be negative", b.giveUp)}
-	case b.giveUp > 0 && b.giveUp < max(b.stallLimit, b.election):
-		return &ConfigError{"give up", fmt.Sprintf(
-			"%v must not be shorter than the stall limit of %v",
-			b.giveUp, max(b.stallLimit, b.election))}
-	case b.maxCommand < 1 || b.maxCommand > 32<<20:
-		return &ConfigError{"max command",
-			fmt.Sprintf("%d bytes; must be 1 to 32 MiB", b.maxCommand)}
-	case b.slots < 2 || b.slots&(b.slots-1) != 0:
-		return &ConfigError{"slots", fmt.Sprintf("%d; must be a power of two, at least 2", b.slots)}
-	}
-	return b.checkMembers()
 }
 
 // Start checks the options, recovers the journal, listens, begins to connect to
@@ -216,7 +187,14 @@ func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	own := *b
+	own.members, own.services = slices.Clone(b.members), slices.Clone(b.services)
+	if own.listen == "" && len(own.members) == 0 {
+		own.listen = "127.0.0.1:0"
+	}
 	if own.stallLimit == 0 {
 		own.stallLimit = own.election
 	}

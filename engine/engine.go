@@ -24,6 +24,11 @@ import (
 // StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
 // these run in goroutines that have to do the very work that is waited for, so that
 // neither would ever go on.
+//
+// After Close, or a failure that Err returns, every method may still be called, those of
+// its lanes too, and says that the engine is closed: by ErrClosed, or by a Status with
+// the role Stopped. A ctx that is over before the call keeps each of those that take one
+// from doing anything.
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
@@ -82,10 +87,22 @@ func (e *Engine) clock() int64 { return int64(time.Since(e.started)) + 1 }
 // grows.
 type laneTable struct {
 	mu    sync.Mutex
+	shut  bool // no lane is added any more
 	table atomic.Pointer[[]*pipeline.Lane]
 }
 
 func (t *laneTable) all() []*pipeline.Lane { return *t.table.Load() }
+
+// close ends every lane: also those whose owners would otherwise write into what
+// nobody takes from, because the last turn came before them, or never will.
+func (t *laneTable) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shut = true
+	for _, l := range t.all() {
+		l.Shut()
+	}
+}
 
 // Lane opens a lane, which one goroutine at a time may use. Lanes live as long as
 // the engine, which can have 256 of them, one for Propose and Read and one for each
@@ -99,11 +116,17 @@ func (e *Engine) Lane(cfg LaneConfig) (*Lane, error) {
 }
 
 func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
 	e.lanes.mu.Lock()
 	defer e.lanes.mu.Unlock()
+	if e.lanes.shut {
+		return nil, ErrClosed
+	}
 	old := e.lanes.all()
 	if len(old) >= 256 {
-		return nil, &ConfigError{"lanes", "256 are open; keep and reuse them"}
+		return nil, &ConfigError{"Lane", "256 are open; keep and reuse them"}
 	}
 	inner := pipeline.LaneConfig{Cells: cfg.Cells, Bytes: cfg.Bytes, Queries: cfg.Queries,
 		Replies: cfg.Replies, Notify: cfg.Notify}
@@ -124,7 +147,7 @@ func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
 // Err is why the engine closed itself, or is about to: the journal failed, or could
-// not be read, or a *HangError. Nil while it runs, and after Close was called.
+// not be read, a *HangError, or a *MachineError. Nil while it runs, and after Close was called.
 func (e *Engine) Err() error {
 	if p := e.lifecycle.failure.Load(); p != nil {
 		return *p
@@ -134,9 +157,15 @@ func (e *Engine) Err() error {
 
 // fail closes the engine because it lost its ground.
 func (e *Engine) fail(err error) {
+	var broken *pipeline.MachineError
+	log := e.log
+	if errors.As(err, &broken) {
+		err = (*MachineError)(broken)
+		log = log.With("stack", string(broken.Stack))
+	}
 	err = fmt.Errorf("ringraft: member %d stops: %w", e.b.id, err)
 	if e.lifecycle.failure.CompareAndSwap(nil, &err) {
-		e.log.Error("stopping", "err", err)
+		log.Error("stopping", "err", err)
 		go e.Close()
 	}
 }
@@ -155,6 +184,7 @@ func (e *Engine) Close() error {
 		life.stopping.Store(true)
 		e.ticker.end()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
+		e.lanes.close()
 		e.peers.Close()
 		var hang *HangError
 		if errors.As(e.Err(), &hang) || !halted {

@@ -86,6 +86,9 @@ func (f *futures) closeAll() {
 }
 
 func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(&Error{Outcome: NotApplied, Reason: ReasonNone}, err)
+	}
 	// the lane may stay open for ever: an engine that gave up has left it to a write
 	if f.e.lifecycle.stopping.Load() {
 		return nil, f.e.failed(NotApplied, ReasonClosing)
@@ -156,8 +159,8 @@ func (e *Engine) failed(o Outcome, why Reason) error {
 //
 // When ctx ends the wait, the error joins an *Error, Unknown and ReasonNone, with
 // ctx's: errors.As finds the first, and errors.Is matches ErrUnknown as well as
-// context.Canceled or context.DeadlineExceeded. ctx is looked at after the command
-// was handed over, so a ctx that has ended already does not keep it out of the log.
+// context.Canceled or context.DeadlineExceeded. A ctx that is over before the call
+// keeps the command out of the log; then the *Error says NotApplied.
 //
 // It must not be called where waiting is forbidden; see Engine. A front end uses
 // its lane.

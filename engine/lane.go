@@ -27,7 +27,8 @@ import "github.com/ringraft/ringraft/engine/internal/pipeline"
 // for Engine.Done, too.
 type Lane struct{ inner *pipeline.Lane }
 
-// LaneConfig sizes a lane. Its memory, Lane.Memory, is set aside by Engine.Lane.
+// LaneConfig sizes a lane. Its memory, Lane.Memory, is set aside by Engine.Lane, which
+// refuses sizes below 0, Cells above 4,194,304, and others above 1 GiB.
 type LaneConfig struct {
 	// Cells is how many requests may be outstanding: added, and their completions
 	// not yet released. Rounded up to a power of two; 0 is 32,768. Completions

@@ -20,6 +20,13 @@ import (
 //
 // After a start the state machine is empty and the log is applied again from its
 // beginning.
+//
+// A state machine that panics, or gives a wrong number of replies, has done nobody
+// knows what. It is not called again, and the engine closes itself with a
+// *MachineError. Requests that wait get an error: reads, and what is not in the log,
+// NotApplied; commands in the log Unknown, since they are committed or may yet be. The
+// other members apply the same commands, so a panic that follows from a command stops
+// each of them, and each start of any, until the state machine is mended.
 type StateMachine interface {
 	// Apply executes committed commands in the order of their indices, which grow
 	// but have gaps: the engine's own entries are not handed over. When
@@ -67,8 +74,21 @@ func (r *Replies) Wanted() bool { return r.inner.Wanted() }
 func (r *Replies) Begin() []byte { return r.inner.Begin() }
 
 // End finishes a reply: reply is the slice that Begin returned, with the reply
-// appended. It belongs to Replies again. An empty reply is one, too.
+// appended. It belongs to Replies again. An empty reply is one, too. A slice that does
+// not begin with the replies before it is a fault as a wrong number of them is.
 func (r *Replies) End(reply []byte) { r.inner.End(reply) }
+
+// MachineError: the state machine did what it must not, so the engine closed itself;
+// see StateMachine.
+type MachineError struct {
+	Call        string // "Apply" or "Read"
+	First, Last uint64 // Apply: the indices of its entries; Read: the newest applied, twice
+	Problem     string // "panic: …", or in words what is wrong with the replies
+	Stack       []byte // where it panicked, as runtime/debug.Stack has it; else nil
+}
+
+// Error names the call, the entries and the problem, in one line.
+func (e *MachineError) Error() string { return (*pipeline.MachineError)(e).Error() }
 
 // machine is a StateMachine as the pipeline drives it.
 type machine struct{ StateMachine }

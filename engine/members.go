@@ -16,13 +16,13 @@ const votersMax = 7
 // ever, and the members that they name wrongly would never be reached.
 func (b *Builder) checkMembers() error {
 	if len(b.members) == 0 {
-		if b.listen == "" {
-			b.listen = "127.0.0.1:0"
-		}
 		return nil
 	}
 	refuse := func(format string, args ...any) error {
-		return &ConfigError{"members", fmt.Sprintf(format, args...)}
+		return &ConfigError{"Members", fmt.Sprintf(format, args...)}
+	}
+	if len(b.members) > votersMax {
+		return refuse("%d voters; at most %d", len(b.members), votersMax)
 	}
 	ids, addresses := map[uint64]bool{}, map[string]uint64{}
 	for _, m := range b.members {
@@ -46,11 +46,8 @@ func (b *Builder) checkMembers() error {
 		}
 		addresses[plain] = m.ID
 	}
-	switch {
-	case !ids[b.id]:
-		return refuse("this replica's id %d is not among them", b.id)
-	case len(b.members) > votersMax:
-		return refuse("%d voters; at most %d", len(b.members), votersMax)
+	if !ids[b.id] {
+		return refuse("this member's id %d is not among them", b.id)
 	}
 	return b.checkListen()
 }
@@ -110,11 +107,11 @@ func (b *Builder) checkListen() error {
 		return nil
 	}
 	if _, _, err := splitAddress(b.listen); err != nil {
-		return &ConfigError{"listen", fmt.Sprintf("%q: %v", b.listen, err)}
+		return &ConfigError{"Listen", fmt.Sprintf("%q: %v", b.listen, err)}
 	}
 	for _, m := range b.members {
 		if m.ID == b.id && elsewhere(b.listen, m.Address) {
-			return &ConfigError{"listen", fmt.Sprintf("%s, but the list of members has member %d "+
+			return &ConfigError{"Listen", fmt.Sprintf("%s, but the list of members has member %d "+
 				"at %s, where the others dial it; give the same port, and a host of the same "+
 				"network or 0.0.0.0", b.listen, b.id, m.Address)}
 		}

@@ -62,7 +62,7 @@ func TestMembersAreChecked(t *testing.T) {
 		_, err := b.Start(context.Background())
 		var config *ConfigError
 		if !errors.As(err, &config) || !strings.Contains(err.Error(), x.says) ||
-			config.Option != "members" && config.Option != "listen" {
+			config.Option != "Members" && config.Option != "Listen" {
 			t.Errorf("%q, %v: %v", x.listen, x.members, err)
 		}
 	}

@@ -63,9 +63,9 @@ func (e *Engine) listen(ctx context.Context) error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.peers.Start(net.Loops()[0])
-	e.run.start(net.Loops()[0])
-	e.ticker.running.Add(1)
+	e.ticker.running.Add(1) // before the first poll, which may fail and close the engine
 	go e.tickLoop()
+	e.run.start(net.Loops()[0])
 	return ctx.Err()
 }
 
@@ -99,6 +99,9 @@ func (e *Engine) openFronts() error {
 			e.services.lanes[k] = append(e.services.lanes[k], ll)
 			perLoop[k] = s.open(Env{Engine: e, Loop: loop, Lane: lane, Index: k,
 				completions: &ll.deliver, tick: &ll.tick})
+			if perLoop[k] == nil {
+				return &ConfigError{"Serve", s.address + ": the front end that was opened is nil"}
+			}
 		}
 		e.services.fronts[i].perLoop = perLoop
 	}

@@ -132,19 +132,26 @@ func oddFrames(t *testing.T, threads Threads) {
 			func() bool { return e.Status().Counters.BadFrames == bad })
 	}
 	const top = ^uint64(0)
-	for _, m := range []raft.Message{ // well-formed, and against all sense: the core drops them
+	for _, m := range []raft.Message{ // beyond all terms and indices
 		with(app, func(m *raft.Message) { m.Count, m.PrevIndex, m.EntryTerm = 0, top, 0 }),
 		with(app, func(m *raft.Message) { m.Count, m.PrevTerm, m.EntryTerm = 0, top, 0 }),
 		with(beat, func(m *raft.Message) { m.Term = top }),
+		with(beat, func(m *raft.Message) { m.Term = raft.NumberMax - 1 }),
 		with(beat, func(m *raft.Message) { m.Commit = top }),
-		with(beat, func(m *raft.Message) { m.Commit = 1 << 61 }), // no more than is verified
 		with(beat, func(m *raft.Message) { m.Type = 0 }),
 		with(beat, func(m *raft.Message) { m.Type = 200 }),
+		{Type: raft.Vote, From: 2, To: 1, Term: 1 << 61, PrevIndex: 1 << 61, PrevTerm: 1 << 60},
+		{Type: raft.PreVoteAck, From: 2, To: 1, Term: 1 << 61, Round: 1},
+	} {
+		p.say(m, nil)
+		bad++
+	}
+	for _, m := range []raft.Message{ // nobody waits for them, or they change nothing
+		with(beat, func(m *raft.Message) { m.Commit = 1 << 61 }), // no more than is verified
 		{Type: raft.AppendAck, From: 2, To: 1, Term: 2, Match: 1 << 61},
 		{Type: raft.AppendAck, From: 2, To: 1, Term: 2, Reject: true, PrevIndex: 1 << 61,
 			HintIndex: 1 << 60},
 		{Type: raft.HeartbeatAck, From: 2, To: 1, Term: 2, Round: 1 << 61},
-		{Type: raft.PreVoteAck, From: 2, To: 1, Term: 1 << 61, Round: 1},
 		{Type: raft.VoteAck, From: 2, To: 1, Term: 2, LastResort: true},
 	} {
 		p.say(m, nil)
@@ -157,4 +164,38 @@ func oddFrames(t *testing.T, threads Threads) {
 	}
 	p.say(with(beat, func(m *raft.Message) { m.Commit = 2 }), nil)
 	until(t, "it to be applied", func() bool { return e.Status().Applied == 2 })
+}
+
+// A member that adopts the highest term there is, and campaigns in the next one, cannot
+// start again; nor can anybody lead it. A forged frame was enough.
+func TestAForgedTermIsNotAdopted(t *testing.T) {
+	a, dir := ports(t, 3), t.TempDir()
+	start := func() *Engine {
+		e, err := New().Dir(dir).StateMachine(&counter{}).
+			Members(Member{1, a[0]}, Member{2, a[1]}, Member{3, a[2]}).Start(context.Background())
+		if err != nil {
+			t.Fatal("after the frame: ", err)
+		}
+		return e
+	}
+	e := start()
+	p := &impostor{t: t, e: e}
+	p.dial(&wire.Hello{Version: wire.Version, Cluster: e.Status().Cluster, From: 2, To: 1,
+		Incarnation: 7})
+	p.say(raft.Message{Type: raft.Heartbeat, From: 2, To: 1, Term: raft.NumberMax - 1}, nil)
+	p.say(raft.Message{Type: raft.TimeoutNow, From: 2, To: 1, Term: raft.NumberMax - 1}, nil)
+	p.say(raft.Message{Type: raft.Heartbeat, From: 2, To: 1, Term: raft.NumberMax}, nil)
+	until(t, "the frames to be refused, or taken", func() bool {
+		s := e.Status()
+		return s.Counters.BadFrames == 3 || s.Term >= raft.NumberMax
+	})
+	if s := e.Status(); s.Term > 9 || s.Counters.BadFrames != 3 {
+		t.Errorf("it is in term %d, and counts %d bad frames", s.Term, s.Counters.BadFrames)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := start().Close(); err != nil {
+		t.Fatal(err)
+	}
 }

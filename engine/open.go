@@ -30,6 +30,10 @@ func (e *Engine) open() error {
 		if err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
+		if ok && e.b.cluster != 0 && e.b.cluster != known.Cluster {
+			return &ConfigError{"Cluster", fmt.Sprintf("%d; %s belongs to cluster %d: "+
+				"give that, none, or another directory", e.b.cluster, e.b.dir, known.Cluster)}
+		}
 		if ok {
 			identity.Cluster = known.Cluster
 		}
@@ -55,10 +59,14 @@ func (e *Engine) adopt() error {
 		e.longest = max(e.longest, rec.Largest)
 	}
 	if most := e.b.maxCommand + runBytes; most > e.journal.Largest() {
-		return &ConfigError{"max command", fmt.Sprintf(
+		return &ConfigError{"MaxCommand", fmt.Sprintf(
 			"%d bytes; with what is written beside it, it does not fit "+
 				"a segment of the journal in %s, which takes %d",
 			e.b.maxCommand, e.b.dir, e.journal.Largest())}
+	}
+	if own := e.journal.SegmentBytes(); e.b.segment != 0 && e.b.segment != own {
+		return &ConfigError{"SegmentBytes", fmt.Sprintf(
+			"%d; the segments of %s have %d bytes: give that, or none", e.b.segment, e.b.dir, own)}
 	}
 	if rec.Fresh {
 		return nil

@@ -17,7 +17,7 @@ const (
 )
 
 // String returns "parallel" or "serial".
-func (p Pipeline) String() string { return [...]string{"parallel", "serial"}[p] }
+func (p Pipeline) String() string { return name("pipeline", int(p), "parallel", "serial") }
 
 // ParsePipeline reads "parallel" or "serial". The error is a *ConfigError.
 func ParsePipeline(s string) (Pipeline, error) {
@@ -26,7 +26,7 @@ func ParsePipeline(s string) (Pipeline, error) {
 			return p, nil
 		}
 	}
-	return 0, &ConfigError{"pipeline", fmt.Sprintf("%q is unknown; use parallel or serial", s)}
+	return 0, &ConfigError{"Pipeline", fmt.Sprintf("%q is unknown; use parallel or serial", s)}
 }
 
 // Threads maps the stages to goroutines.
@@ -43,7 +43,7 @@ const (
 )
 
 // String returns "fused" or "threaded".
-func (t Threads) String() string { return [...]string{"fused", "threaded"}[t] }
+func (t Threads) String() string { return name("threads", int(t), "fused", "threaded") }
 
 // ParseThreads reads "fused" or "threaded". The error is a *ConfigError.
 func ParseThreads(s string) (Threads, error) {
@@ -52,13 +52,23 @@ func ParseThreads(s string) (Threads, error) {
 			return t, nil
 		}
 	}
-	return 0, &ConfigError{"threads", fmt.Sprintf("%q is unknown; use fused or threaded", s)}
+	return 0, &ConfigError{"Threads", fmt.Sprintf("%q is unknown; use fused or threaded", s)}
+}
+
+// name is the i-th of names, or what kind of number i is.
+func name(kind string, i int, names ...string) string {
+	if i >= 0 && i < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("%s(%d)", kind, i)
 }
 
 // ConfigError says which option has a value that cannot be used. Nothing was
 // started.
 type ConfigError struct {
-	Option  string // in words: "election timeout"
+	// Option is the method of Builder that gives it, as "ElectionTimeout", or the field
+	// of LaneConfig with its type, as "LaneConfig.Cells".
+	Option  string
 	Problem string // the value and what it has to be
 }
 

@@ -44,7 +44,7 @@ type Reason uint8
 // The reasons, each with the outcomes that it comes with.
 const (
 	// ReasonNone comes with Applied; with Unknown it says that the caller stopped
-	// waiting.
+	// waiting, with NotApplied that its context was over before the call.
 	ReasonNone Reason = iota
 	// ReasonNotLeader: this member does not lead, or ceased to before it had
 	// confirmed a read. NotApplied.
@@ -70,12 +70,17 @@ const (
 	// ReasonNoSpace: the leader's disk is full. NotApplied; reads are answered
 	// still.
 	ReasonNoSpace
+	// ReasonMachineFailed: the StateMachine panicked, or gave a wrong number of
+	// replies; see Engine.Err. NotApplied, or Unknown for what was in the log already:
+	// the others apply it.
+	ReasonMachineFailed
 
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{"", "not leader", "busy", "too large", "closing",
-	"superseded", "leadership lost", "journal failed", "no space left for the journal"}
+	"superseded", "leadership lost", "journal failed",
+	"no space left for the journal", "state machine failed"}
 
 // String returns the reason in words, "" for ReasonNone.
 func (r Reason) String() string {

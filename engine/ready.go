@@ -40,6 +40,9 @@ type readyCall struct {
 // Errors are ErrClosed or ctx's. It must not be called where waiting is forbidden;
 // see Engine.
 func (e *Engine) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if e.lifecycle.stopping.Load() {
 		return ErrClosed
 	}

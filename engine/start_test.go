@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/journal"
+	"github.com/ringraft/ringraft/netio"
 )
 
 // goroutines counts those that run the engine's own code, beside the caller's.
@@ -34,10 +35,12 @@ func TestStartTooLate(t *testing.T) {
 					StateMachine(&counter{}).Threads(threads)
 			}
 			late, cancel := context.WithCancel(context.Background())
-			cancel()
 			failed := make(chan error, 1)
 			go func() {
-				_, err := b().Start(late)
+				_, err := b().Serve("127.0.0.1:0", func(Env) netio.Acceptor {
+					cancel()
+					return func(*netio.Conn) netio.Handler { return nil }
+				}).Start(late)
 				failed <- err
 			}()
 			select {
@@ -107,6 +110,12 @@ func TestCallsAfterGivingUp(t *testing.T) {
 				t.Errorf("writer goroutine %t: %s: %v", slow, name, err)
 			}
 			cancel()
+		}
+		if _, err := lane.Write(number(1)); !errors.Is(err, ErrClosed) {
+			t.Errorf("writer goroutine %t: the lane takes a command: %v", slow, err)
+		}
+		if s := e.Status(); s.Role != Stopped {
+			t.Errorf("writer goroutine %t: it is %v", slow, s.Role)
 		}
 		disks[uint64(old+1)].release()
 	}

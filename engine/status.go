@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/link"
@@ -22,14 +23,23 @@ const (
 	Candidate
 	// Leader: it won the election of its term.
 	Leader
+	// Stopped: the engine closes or is closed, and has no role.
+	Stopped
 )
 
-// String returns "follower", "pre-candidate", "candidate" or "leader".
-func (r Role) String() string { return raft.Role(r).String() }
+// String returns "follower", "pre-candidate", "candidate", "leader" or "stopped".
+func (r Role) String() string {
+	if r == Stopped {
+		return "stopped"
+	}
+	return raft.Role(r).String()
+}
 
 // Status is a snapshot of a member, and belongs to whoever asked for it. It is
 // renewed every half heartbeat and when role, leader or term change; Commit,
-// Applied, WriteAge, Stages, Uptime and some counters are as of the call.
+// Applied, WriteAge, Stages, Uptime and some counters are as of the call. Once the
+// engine closes it says Stopped, that no leader is known and nobody is connected, and
+// otherwise how things stood last.
 type Status struct {
 	ID          uint64 // of this member
 	Cluster     uint64 // id of the cluster
@@ -116,7 +126,22 @@ func (e *Engine) Status() Status {
 	s.Counters.StallTransfers = e.member.StallTransfers()
 	s.Stages = e.timing.status()
 	s.Uptime = time.Since(e.started)
+	if e.lifecycle.stopping.Load() {
+		s.stop()
+	}
 	return s
+}
+
+// stop makes it the status of an engine that closes. What it shares with others it
+// copies.
+func (s *Status) stop() {
+	s.Role, s.Leader, s.LeaderAddress = Stopped, 0, ""
+	s.Members = slices.Clone(s.Members)
+	for i := range s.Members {
+		if m := &s.Members[i]; m.ID != s.ID {
+			m.Connected, m.Match, m.Mode = false, 0, ""
+		}
+	}
 }
 
 // ResetStages discards the stage times so far, for a measurement that begins after a
@@ -137,7 +162,8 @@ func (e *Engine) publishStatus() {
 	s.LeaderCommit, _ = core.LeaderCommit()
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
-		Frames: st.Frames, BadFrames: st.BadFrames, Elections: st.Elections}
+		Frames: st.Frames, BadFrames: st.BadFrames + core.Counters().Garbled,
+		Elections: st.Elections}
 	zs := e.member.Store().Stats()
 	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
 	s.Counters.StoreMemory = uint64(zs.Held())
@@ -186,9 +212,13 @@ func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
 
 // Leadership says who leads as far as this member knows: whether it does itself,
 // the leader's id, 0 if none is known, and what the leader passed to
-// Builder.Advertise, "" if that is nothing or not known yet. It costs next to
-// nothing, waits for nothing, and may be asked for every request.
+// Builder.Advertise, "" if that is nothing or not known yet. Once the engine closes
+// nobody does. It costs next to nothing, waits for nothing, and may be asked for every
+// request.
 func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
+	if e.lifecycle.stopping.Load() {
+		return false, 0, ""
+	}
 	s := e.status.Load()
 	return s.Role == Leader, s.Leader, s.LeaderAddress
 }

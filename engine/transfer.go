@@ -69,8 +69,12 @@ func (e *TransferError) Unwrap() error { return e.Cause }
 //
 // Errors are a *TransferError with its cause; an *Error with ReasonNotLeader, which
 // says who leads; ErrClosed; or ctx's error, after which the transfer may still come
-// about. It must not be called where waiting is forbidden; see Engine.
+// about, unless ctx was over before the call. It must not be called where waiting is
+// forbidden; see Engine.
 func (e *Engine) Transfer(ctx context.Context, to uint64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if e.lifecycle.stopping.Load() {
 		return ErrClosed
 	}

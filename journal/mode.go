@@ -24,7 +24,12 @@ const (
 var modeNames = [...]string{"direct", "direct-fdatasync", "buffered-fdatasync", "buffered-dsync",
 	"buffered-nosync", "memory"}
 
-func (m Mode) String() string { return modeNames[m] }
+func (m Mode) String() string {
+	if m < 0 || int(m) >= len(modeNames) {
+		return fmt.Sprintf("mode(%d)", int(m))
+	}
+	return modeNames[m]
+}
 
 // Durable reports whether an acknowledged write survives a power cut.
 func (m Mode) Durable() bool { return m < BufferedNosync }

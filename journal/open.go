@@ -196,6 +196,9 @@ func (j *Journal) Largest() int {
 	return groupFor(int(j.cfg.SegmentBytes)-opening, metadataMax) - record.RunHeaderMax
 }
 
+// SegmentBytes is the length of each segment, the directory's own. Any goroutine.
+func (j *Journal) SegmentBytes() int64 { return j.cfg.SegmentBytes }
+
 // Memory is what the groups take, in bytes, unless a single mutation is larger
 // than Config.GroupBytes. Any goroutine.
 func (j *Journal) Memory() int64 {

@@ -220,6 +220,7 @@ func TestStartFailuresSayWhatToDo(t *testing.T) {
 			"--http", d.plan.http}, "or stop that process"},
 		{[]string{"--data", dir, "--client", freeAddress(t), "--peer", freeAddress(t), "--http",
 			""}, "stop that raftd"},
+		{[]string{"--data", t.TempDir(), "--give-up", "10ms"}, "--give-up: 10ms;"},
 	} {
 		p, err := parse(t, x.args...)
 		if err != nil {

@@ -205,17 +205,6 @@ func (d *daemon) drain() {
 
 func (d *daemon) closeHTTP() { d.http.close() }
 
-// flagOf is the flag behind an option of the engine.
-func flagOf(option string) string {
-	switch option {
-	case "listen":
-		return "peer"
-	case "max command":
-		return "max-value"
-	}
-	return strings.ReplaceAll(option, " ", "-")
-}
-
 // explain turns an error into one line that says what to do, where the error itself does not.
 func explain(err error) string {
 	var config *engine.ConfigError
@@ -232,10 +221,24 @@ func explain(err error) string {
 	case errors.Is(err, journal.ErrNoDirect):
 		return fmt.Sprintf("%v (--journal), or choose another file system for --data", err)
 	case errors.As(err, &config):
-		return fmt.Sprintf("--%s: %s; see raftd --help", flagOf(config.Option), config.Problem)
+		return fmt.Sprintf("%s: %s; see raftd --help", flagOf(config.Option), config.Problem)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Sprintf("%v; check who owns the --data directory, and that ports are above 1023",
 			err)
 	}
 	return err.Error()
+}
+
+// flagOf is the flag that gives an option of the engine, or the option itself where
+// none does.
+func flagOf(option string) string {
+	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
+		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Journal": "journal",
+		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
+		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
+		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive"}[option]
+	if !ok {
+		return option
+	}
+	return "--" + flag
 }

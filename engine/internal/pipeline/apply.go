@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/ringraft/ringraft/journal/record"
@@ -53,6 +54,7 @@ type Apply struct {
 	replies Replies
 	scratch []byte
 	failed  atomic.Pointer[error]
+	broken  bool // the state machine failed: it is not called any more
 
 	commands atomic.Uint64
 	reads    atomic.Uint64
@@ -98,13 +100,19 @@ func (a *Apply) HasNotices() bool { return a.notices.Cursor().Load() != a.taken.
 // Behind reports whether entries wait for this stage. Any goroutine.
 func (a *Apply) Behind() bool { return a.ready.Load() != a.applied.Load() }
 
-// Err is the error that stopped this stage: entries that could not be read.
-// Any goroutine.
+// Err is the error that stopped this stage: entries that could not be read, or a
+// *MachineError. Any goroutine.
 func (a *Apply) Err() error {
 	if p := a.failed.Load(); p != nil {
 		return *p
 	}
 	return nil
+}
+
+// fail stops this stage, for good. A state machine that failed is not called again.
+func (a *Apply) fail(err error) {
+	a.failed.Store(&err)
+	a.broken = errors.As(err, new(*MachineError))
 }
 
 // Poll applies a bounded amount and returns the work done. more reports that
@@ -118,11 +126,11 @@ func (a *Apply) Poll() (worked int, more bool) {
 		if !ok {
 			break
 		}
-		a.run(&run)
-		applied = run.First + uint64(run.Count) - 1
+		before := applied
+		applied = a.run(&run)
 		a.applied.Store(applied)
-		worked += int(run.Count)
-		more = applied < ready
+		worked += int(applied - before)
+		more = applied < ready && !a.broken
 	}
 	worked += a.answerReads(applied)
 	a.notify()
@@ -147,8 +155,7 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 	sure := a.sure
 	a.sure = 0
 	if err != nil {
-		failure := fmt.Errorf("apply: entry %d: %w", index, err)
-		a.failed.Store(&failure)
+		a.fail(fmt.Errorf("apply: entry %d: %w", index, err))
 		return run, false
 	}
 	if run.First != index || index > sure {
@@ -186,20 +193,26 @@ func cutRun(run ziplist.Run, last uint64) ziplist.Run {
 	return run
 }
 
-// run applies the entries of one run, in pieces that the reply window cuts.
-func (a *Apply) run(run *ziplist.Run) {
+// run applies the entries of one run, in pieces that the reply window cuts, and
+// returns the last that was applied: all, unless the state machine failed.
+func (a *Apply) run(run *ziplist.Run) (applied uint64) {
 	b, index := run.Records, run.First
 	last := run.First + uint64(run.Count) - 1
 	for index <= last {
 		end, w := a.window.piece(index, last, run.Term, a)
-		for index <= end {
+		for index <= end && !a.broken {
 			b, index = a.piece(b, index, end, w)
 		}
+		if a.broken {
+			break
+		}
 	}
+	return index - 1
 }
 
 // piece parses and applies entries index..end (as many as one call takes).
-// w is the window run that they answer, nil if nobody waits.
+// w is the window run that they answer, nil if nobody waits. It returns where to go
+// on: where it began, when the state machine failed.
 func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64) {
 	a.entries = a.entries[:0]
 	first := index
@@ -225,10 +238,10 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 			a.entries = append(a.entries, Entry{Index: index, Data: e.Data})
 		}
 	}
-	if n := len(a.entries); n > 0 {
-		a.replies.reset(w != nil)
-		a.sm.Apply(a.entries, &a.replies)
-		a.commands.Add(uint64(n))
+	if len(a.entries) > 0 {
+		if a.execute(w != nil); a.broken {
+			return b, first
+		}
 	}
 	if w == nil {
 		return b, index
@@ -241,7 +254,7 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 		// The read at the head was issued before the next write. The commit of
 		// that write in this term proves that the member led when the read was
 		// taken: answer the read in between.
-		a.scratch = lane.answerHead(a.sm, a.scratch, None)
+		lane.answerHead(a, None)
 		a.reads.Add(1)
 	}
 	if index > w.last {
@@ -250,12 +263,49 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 	return b, index
 }
 
+// execute applies a.entries. A call of a broken state machine is the last one: its
+// commands are committed, and what was done of them is not known. So they are not
+// answered as applied, nor is any command with the reply of another.
+func (a *Apply) execute(wanted bool) {
+	n := len(a.entries)
+	fail := func(problem string, stack []byte) {
+		a.fail(&MachineError{"Apply", a.entries[0].Index, a.entries[n-1].Index, problem, stack})
+	}
+	defer func() {
+		if x := recover(); x != nil {
+			fail(fmt.Sprintf("panic: %v", x), debug.Stack())
+		}
+	}()
+	a.replies.reset(wanted)
+	a.sm.Apply(a.entries, &a.replies)
+	a.commands.Add(uint64(n))
+	if problem := a.replies.fault(n); problem != "" {
+		fail(problem, nil)
+	}
+}
+
+// query asks the state machine. The answer is valid until the next call: a slice of
+// the state machine's own is read, and never written to. Nothing when it fails.
+func (a *Apply) query(query []byte) (answer []byte) {
+	defer func() {
+		if x := recover(); x != nil {
+			at := a.applied.Load()
+			a.fail(&MachineError{"Read", at, at, fmt.Sprintf("panic: %v", x), debug.Stack()})
+		}
+	}()
+	answer = a.sm.Read(query, a.scratch[:0])
+	if len(answer) > cap(a.scratch) {
+		a.scratch = make([]byte, 0, len(answer)+len(answer)/2)
+	}
+	return answer
+}
+
 // answerReads answers reads whose round is confirmed, whose index is applied
 // and whose own earlier write is answered, in lane order.
 func (a *Apply) answerReads(applied uint64) (n int) {
 	for _, l := range a.lanes() {
-		for l.readDue(applied) {
-			a.scratch = l.answerHead(a.sm, a.scratch, l.app.groups[0].reason)
+		for l.readDue(applied, a.broken) {
+			l.answerHead(a, l.app.groups[0].reason)
 			n++
 		}
 	}
@@ -272,10 +322,10 @@ func (a *Apply) endReads(l *Lane, write uint64) {
 			return
 		}
 		why := NotLeader
-		if l.readDue(a.applied.Load()) {
+		if l.readDue(a.applied.Load(), a.broken) {
 			why = l.app.groups[0].reason
 		}
-		a.scratch = l.answerHead(a.sm, a.scratch, why)
+		l.answerHead(a, why)
 		a.reads.Add(1)
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"syscall"
 	"testing"
 
 	"github.com/ringraft/ringraft/ziplist"
@@ -52,5 +53,25 @@ func TestApplyFailsBesideItsReader(t *testing.T) {
 	}
 	if a.Applied().Load() != 0 {
 		t.Fatal("applied what it could not read")
+	}
+}
+
+// Replies of one call above 4 GiB: their ends did not fit 32 bits, and apply panicked.
+// The memory is not touched.
+func TestRepliesAboveFourGiB(t *testing.T) {
+	huge, err := syscall.Mmap(-1, 0, 5<<30, syscall.PROT_NONE,
+		syscall.MAP_PRIVATE|syscall.MAP_ANON|syscall.MAP_NORESERVE)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer syscall.Munmap(huge)
+	r := Replies{buf: huge[:0]}
+	for _, upto := range []int{1, 4<<30 + 5, 5 << 30} {
+		r.End(r.Begin()[:upto])
+	}
+	for i, want := range []int{1, 4<<30 + 4, 1<<30 - 5} {
+		if n := len(r.reply(i)); n != want {
+			t.Errorf("reply %d has %d bytes, want %d", i, n, want)
+		}
 	}
 }

@@ -70,14 +70,15 @@ func (l *Lane) headRead() (request, after uint64, flags uint32, ok bool) {
 }
 
 // readDue reports that the lane's oldest read can be answered, or has to be refused,
-// when everything up to index applied is.
-func (l *Lane) readDue(applied uint64) bool {
+// when everything up to index applied is. A broken machine answers nothing, so nothing
+// is waited for.
+func (l *Lane) readDue(applied uint64, broken bool) bool {
 	_, after, flags, ok := l.headRead()
 	if !ok {
 		return false
 	}
 	g := &l.app.groups[0]
-	if flags&readLocal != 0 {
+	if flags&readLocal != 0 || broken {
 		return true
 	}
 	return g.settled && (g.reason != None || g.index <= applied && l.answered(after))
@@ -85,21 +86,28 @@ func (l *Lane) readDue(applied uint64) bool {
 
 // answerHead answers the oldest read, from the state machine or with a
 // refusal, and gives its bytes back.
-func (l *Lane) answerHead(sm StateMachine, scratch []byte, refused Reason) []byte {
+func (l *Lane) answerHead(a *Apply, refused Reason) {
 	rec, pos, _ := l.reads.Next()
 	n := binary.LittleEndian.Uint32(rec)
 	request := binary.LittleEndian.Uint64(rec[8:])
-	local := binary.LittleEndian.Uint32(rec[4:])&readLocal != 0
-	if refused != None && !local {
+	if binary.LittleEndian.Uint32(rec[4:])&readLocal != 0 {
+		refused = None
+	}
+	var answer []byte
+	if refused == None && !a.broken {
+		answer = a.query(rec[readHeader : readHeader+int(n)])
+	}
+	switch {
+	case a.broken:
+		l.complete(request, NotApplied, MachineFailed, nil)
+	case refused != None:
 		l.complete(request, NotApplied, refused, nil)
-	} else {
-		scratch = sm.Read(rec[readHeader:readHeader+int(n)], scratch[:0])
-		l.complete(request, Applied, None, scratch)
+	default:
+		l.complete(request, Applied, None, answer)
 	}
 	l.reads.Release(pos)
 	l.app.reads++
 	for len(l.app.groups) > 0 && l.app.groups[0].upto <= l.app.reads {
 		l.app.groups = l.app.groups[:copy(l.app.groups, l.app.groups[1:])]
 	}
-	return scratch
 }

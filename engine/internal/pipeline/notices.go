@@ -103,6 +103,9 @@ func (a *Apply) takeNotices() (n int) {
 
 func (a *Apply) take(n *notice) {
 	lanes := a.lanes()
+	if a.broken && n.reason == Poisoned { // it is not the journal that failed
+		n.reason = MachineFailed
+	}
 	switch n.kind {
 	case noticeRun:
 		a.window.push(windowRun{first: n.first, last: n.first + uint64(n.count) - 1, term: n.term,

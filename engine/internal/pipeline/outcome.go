@@ -32,11 +32,13 @@ const (
 	LeadershipLost        // appended, then leadership was lost before the answer
 	Poisoned              // the journal failed; see Engine.Err
 	NoSpace               // the disk is full: nothing was appended, reads go on
+	MachineFailed         // the state machine panicked, or gave a wrong number of replies
 )
 
 func (r Reason) String() string {
 	return [...]string{"", "not leader", "busy", "too large", "closing",
-		"superseded", "leadership lost", "journal failed", "no space left for the journal"}[r]
+		"superseded", "leadership lost", "journal failed", "no space left for the journal",
+		"state machine failed"}[r]
 }
 
 var (

@@ -70,6 +70,7 @@ func (w *window) piece(index, last, term uint64, a *Apply) (end uint64, r *windo
 		}
 		end := min(last, t.last)
 		a.settle(t, index, end, NotApplied, Superseded)
+		t.first, t.ordinal = end+1, t.ordinalOf(end+1) // so much is answered
 		return end, nil
 	}
 	w.compact()

@@ -27,9 +27,10 @@ func (c *Core) drawTimeout() {
 
 // promotable reports whether the replica may campaign: it is a voter, or it was one before a
 // configuration that is not known to be committed. Such a member may hold the only log that can
-// win, so it campaigns, without its own vote (thesis 4.2.2). Nobody campaigns while its disk hangs.
+// win, so it campaigns, without its own vote (thesis 4.2.2). Nobody campaigns while its disk hangs,
+// or in a term that nobody may have.
 func (c *Core) promotable() bool {
-	if c.stalled {
+	if c.stalled || c.hard.Term+1 >= NumberMax {
 		return false
 	}
 	for i := len(c.configs) - 1; i >= 0; i-- {

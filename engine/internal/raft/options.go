@@ -35,8 +35,14 @@ var (
 	ErrBadChange    = errors.New("raft: the configurations' quorums might not meet")
 )
 
-// maxNumber bounds terms, indices and rounds, so that no arithmetic of the core overflows.
-const maxNumber = 1 << 62
+// NumberMax bounds terms, indices and rounds, so that no arithmetic of the core overflows: each is
+// below it, in what is recovered, in messages, and in what the core makes itself.
+const NumberMax = 1 << 62
+
+// leapMax is how much higher than the own term a message's may be. An election takes a few
+// milliseconds at least, so an honest cluster is not so far ahead before most of a year of nothing
+// but elections; and whoever adopted a term near the bound could never be led again.
+const leapMax = 1 << 32
 
 // New makes a follower from recovered state. The whole recovered log counts as durable.
 func New(o Options) (*Core, error) {
@@ -55,10 +61,10 @@ func New(o Options) (*Core, error) {
 	}
 	c.configs = append(c.configs, o.Config.clone())
 	c.seat()
-	c.round = c.random.next() % (maxNumber / 4)
+	c.round = c.random.next() % (NumberMax / 4)
 	c.drawTimeout()
 	if o.Probation {
-		c.probation.nonce = c.random.next()%(maxNumber-1) + 1
+		c.probation.nonce = c.random.next()%(NumberMax-1) + 1
 	}
 	return c, nil
 }
@@ -72,7 +78,7 @@ func (o *Options) valid(l *termList) error {
 			o.ElectionTicks)
 	case o.Commit > o.Last || o.Commit+1 < o.First:
 		return fmt.Errorf("raft: commit %d, log %d-%d", o.Commit, o.First, o.Last)
-	case o.Hard.Term >= maxNumber || o.Last >= maxNumber:
+	case o.Hard.Term >= NumberMax || o.Last >= NumberMax:
 		return errors.New("raft: term or index out of range")
 	}
 	if err := l.valid(); err != nil {

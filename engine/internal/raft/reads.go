@@ -79,6 +79,10 @@ func (c *Core) heartbeatAck(m *Message, e *Effects) {
 		c.counters.Garbled++
 		return
 	}
+	if m.Round > c.round { // it would confirm reads that nobody has asked for yet
+		c.counters.Garbled++
+		return
+	}
 	p := &c.members[c.slot(m.From)]
 	p.Active = true
 	if m.HintIndex != 0 { // on probation: it wants to hear the last index in a heartbeat begun now

@@ -77,6 +77,58 @@ func TestCommittedIsNotRewritten(t *testing.T) {
 	}
 }
 
+// Numbers that no honest member says by now are dropped: a term that leaps ahead would leave no
+// terms to campaign in, and the answer to a round that is yet to begin would confirm its reads.
+func TestNumbersFromNowhere(t *testing.T) {
+	leader, follower := pair(t)
+	e := &Effects{}
+	term := follower.Hard().Term
+	for _, m := range []Message{
+		{Type: Heartbeat, From: 3, To: 2, Term: NumberMax - 1},
+		{Type: TimeoutNow, From: 1, To: 2, Term: NumberMax - 1},
+		{Type: Vote, From: 3, To: 2, Term: term + leapMax + 1, Force: true},
+		{Type: Append, From: 3, To: 2, Term: term + leapMax + 1},
+	} {
+		before := follower.Counters().Garbled
+		if follower.Step(&m, e); follower.Counters().Garbled != before+1 ||
+			follower.Hard().Term != term {
+			t.Fatalf("after %s\n%s", &m, follower.Dump())
+		}
+	}
+	follower.Step(&Message{Type: Heartbeat, From: 3, To: 2, Term: term + leapMax}, e)
+	if follower.Hard().Term != term+leapMax || follower.Leader() != 3 {
+		t.Fatal("a cluster that is far ahead is not followed\n", follower.Dump())
+	}
+
+	e.Reset()
+	leader.Step(&Message{Type: HeartbeatAck, From: 3, To: 1, Term: term, Round: 1 << 61}, e)
+	leader.Read(7, e)
+	for _, f := range e.List {
+		if f.Kind == ReadReady {
+			t.Fatal("a read is confirmed by an answer from before it")
+		}
+	}
+	if p, _ := leader.Member(3); p.Round > leader.round || leader.Counters().Garbled != 1 {
+		t.Fatal(leader.Dump())
+	}
+}
+
+// A replica in the last term there is does not campaign in the next.
+func TestNoCampaignBehindTheLastTerm(t *testing.T) {
+	c, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1}}, First: 1,
+		Hard: Hard{Term: NumberMax - 1}, HeartbeatTicks: 1, ElectionTicks: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Effects{}
+	for range 40 {
+		c.Tick(1, e)
+	}
+	if c.Campaign(e); c.Hard().Term != NumberMax-1 {
+		t.Fatalf("term %d would refuse its next start", c.Hard().Term)
+	}
+}
+
 // FuzzStep: whatever headers arrive, nothing panics and the core stays consistent.
 func FuzzStep(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13})

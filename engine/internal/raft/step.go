@@ -39,7 +39,7 @@ var handlers = [roles][messageTypes]handler{
 // Step takes one message of another replica. Headers that no honest member can have sent are
 // dropped and counted, whatever they hold.
 func (c *Core) Step(m *Message, e *Effects) {
-	if m.To != c.id || m.From == c.id || !m.valid() {
+	if m.To != c.id || m.From == c.id || !m.valid() || m.Term > c.hard.Term+leapMax {
 		c.counters.Garbled++
 		return
 	}
@@ -126,7 +126,7 @@ func (c *Core) followLeader(m *Message, e *Effects) bool {
 // valid holds a header against itself.
 func (m *Message) valid() bool {
 	if m.Type == 0 || m.Type >= messageTypes || m.From == 0 || m.Term == 0 ||
-		max(m.Term, m.PrevIndex, m.Commit, m.Match, m.HintIndex, m.Round) >= maxNumber {
+		max(m.Term, m.PrevIndex, m.Commit, m.Match, m.HintIndex, m.Round) >= NumberMax {
 		return false
 	}
 	if m.Type == Append || m.Type == Vote || m.Type == PreVote {

@@ -84,7 +84,7 @@ type Replica struct {
 	// other entries stand at those indices.
 	commit uint64
 
-	short bool // apply had no room for notices
+	short  bool       // apply had no room for notices
 	runMax int        // bytes of records that the journal can write at once
 	unfit  peer.Unfit // an append with more than that
 

@@ -126,43 +126,56 @@ func Parse(b []byte, m *raft.Message) (run []byte, err error) {
 	return run, nil
 }
 
-// set puts a number in its place; false when it does not fit.
+// set puts a number in its place; false when it does not fit. Terms, indices and rounds
+// have the core's bound; who a member is does not.
 func set(m *raft.Message, field int, v uint64) bool {
 	switch field {
 	case fieldType:
 		m.Type = raft.MessageType(v)
 		return v <= math.MaxUint8
+	case fieldCount:
+		m.Count = uint32(v)
+		return v <= math.MaxUint32
 	case fieldFrom:
 		m.From = v
 	case fieldTo:
 		m.To = v
-	case fieldTerm:
-		m.Term = v
-	case fieldPrevIndex:
-		m.PrevIndex = v
-	case fieldPrevTerm:
-		m.PrevTerm = v
-	case fieldEntryTerm:
-		m.EntryTerm = v
-	case fieldCount:
-		m.Count = uint32(v)
-		return v <= math.MaxUint32
-	case fieldCommit:
-		m.Commit = v
-	case fieldMatch:
-		m.Match = v
 	case fieldReject:
 		m.Reject = v != 0
-	case fieldHintIndex:
-		m.HintIndex = v
-	case fieldHintTerm:
-		m.HintTerm = v
-	case fieldRound:
-		m.Round = v
 	case fieldForce:
 		m.Force = v != 0
 	case fieldLastResort:
 		m.LastResort = v != 0
+	default:
+		if place := number(m, field); place != nil {
+			*place = v
+			return v < raft.NumberMax
+		}
 	}
 	return true
+}
+
+// number is where a term, an index or a round goes; nil for fields of tomorrow.
+func number(m *raft.Message, field int) *uint64 {
+	switch field {
+	case fieldTerm:
+		return &m.Term
+	case fieldPrevIndex:
+		return &m.PrevIndex
+	case fieldPrevTerm:
+		return &m.PrevTerm
+	case fieldEntryTerm:
+		return &m.EntryTerm
+	case fieldCommit:
+		return &m.Commit
+	case fieldMatch:
+		return &m.Match
+	case fieldHintIndex:
+		return &m.HintIndex
+	case fieldHintTerm:
+		return &m.HintTerm
+	case fieldRound:
+		return &m.Round
+	}
+	return nil
 }

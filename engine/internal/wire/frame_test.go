@@ -12,9 +12,10 @@ import (
 )
 
 func random(rng *rand.Rand) raft.Message {
-	u := func() uint64 { return rng.Uint64() >> rng.IntN(65) }
+	id := func() uint64 { return rng.Uint64() >> rng.IntN(65) }
+	u := func() uint64 { return id() % raft.NumberMax }
 	b := func() bool { return rng.IntN(2) == 0 }
-	return raft.Message{Type: raft.MessageType(rng.IntN(10)), From: u(), To: u(), Term: u(),
+	return raft.Message{Type: raft.MessageType(rng.IntN(10)), From: id(), To: id(), Term: u(),
 		PrevIndex: u(), PrevTerm: u(), EntryTerm: u(), Count: rng.Uint32(), Commit: u(), Match: u(),
 		Reject: b(), HintIndex: u(), HintTerm: u(), Round: u(), Force: b(), LastResort: b()}
 }
@@ -79,6 +80,8 @@ func TestOddFramesAreRefused(t *testing.T) {
 			run...),
 		"a type of more than a byte":      appendUint(nil, fieldType, 256+uint64(raft.Append)),
 		"a count of more than four bytes": appendUint(AppendFront(nil, &m), fieldCount, 1<<32),
+		"a term that nobody may have":     appendUint(nil, fieldTerm, raft.NumberMax),
+		"an index that nothing may have":  appendUint(nil, fieldMatch, 1<<64-1),
 	} {
 		if _, err := Parse(b, new(raft.Message)); !errors.Is(err, ErrFrame) {
 			t.Errorf("%s: %v", name, err)
