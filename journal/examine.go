@@ -352,8 +352,8 @@ func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 	b := BatchInfo{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size),
 		Promise: h.promise, Metadata: h.metadata, Records: records, Bad: cause}
 	if s, err := x.index.find(h.first); err == nil && h.count > 0 &&
-		s.at == (mark{h.ordinal, h.position, h.number}) {
-		b.Live = s.count
+		s.holds(mark{h.ordinal, h.position, h.number}) {
+		b.Live = uint32(min(h.first+uint64(h.count)-1, s.last()) - h.first + 1)
 	}
 	x.stopped = x.visit(&b)
 }
@@ -424,9 +424,7 @@ func (x *examiner) conclude(s *state) {
 				"holds them"})
 	}
 	r.Sealed = w.last.flags&flagSeal != 0 || s.sealed.number >= w.last.number
-	cut := index{spans: slices.Clone(w.index.spans), next: w.index.next}
-	cut.cut(w.out.Last + 1)
-	w.out.Runs = cut.runs()
+	w.out.Runs = w.index.runs(w.out.Last)
 	r.Recovery = w.out
 }
 

@@ -334,10 +334,10 @@ func (j *Journal) spare() error {
 // written over whatever stood behind the end.
 func (j *Journal) resume(r *recovery) error {
 	out := &r.out
-	j.index.spans, j.index.next = r.index.spans, r.index.next
+	j.index.take(&r.index)
 	j.last, j.commit = r.index.next-1, out.Commit
 	j.hold(out)
-	out.Last, out.Runs, out.Segments = j.index.next-1, j.index.runs(), len(r.live)
+	out.Last, out.Runs, out.Segments = j.index.next-1, j.index.runs(j.index.next-1), len(r.live)
 	j.metadata = append([]byte(nil), out.Metadata...)
 	if len(j.metadata) == 0 {
 		j.metadata = append([]byte(nil), j.cfg.Metadata...)

@@ -264,6 +264,7 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 // everything above the last known commit is in doubt up to the next batch.
 func (r *recovery) damage(f *position, k int, pos int64, cause string) (int, int64, bool) {
 	r.unreadable = r.unreadable || f.facts.unreadable
+	r.index.part()
 	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0),
 		File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header {

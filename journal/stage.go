@@ -327,7 +327,8 @@ func (j *Journal) submitSeal(now int64) bool {
 	}
 	gone := j.compactOps()
 	j.sealOps()
-	j.fly(flight{since: now, seal: true, gone: gone, span: span{first: j.next()}}, false)
+	j.fly(flight{since: now, seal: true, gone: gone,
+		span: span{first: j.next(), at: j.state.sealed, size: uint32(len(j.open))}}, false)
 	return true
 }
 
