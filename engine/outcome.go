@@ -70,12 +70,16 @@ const (
 	// ReasonNoSpace: the leader's disk is full. NotApplied; reads are answered
 	// still.
 	ReasonNoSpace
+	// ReasonShortage: the leader has no file descriptor or no memory for its journal's
+	// next segment; Status.Shortage says which. NotApplied; reads are answered still.
+	ReasonShortage
 
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{"", "not leader", "busy", "too large", "closing",
-	"superseded", "leadership lost", "journal failed", "no space left for the journal"}
+	"superseded", "leadership lost", "journal failed", "no space left for the journal",
+	"no file descriptor or memory for the journal"}
 
 // String returns the reason in words, "" for ReasonNone.
 func (r Reason) String() string {

@@ -53,6 +53,7 @@ type Status struct {
 	Pipeline       string        // Builder.Pipeline
 	Threads        string        // Builder.Threads
 	Uptime         time.Duration // since Builder.Start
+	Shortage       string        // why the journal cannot make its next segment, "" it can
 }
 
 // MemberStatus is one voting member as this one sees it.
@@ -106,6 +107,9 @@ func (e *Engine) Status() Status {
 	s.Counters.StallTransfers = e.member.StallTransfers()
 	s.Stages = e.timing.status()
 	s.Uptime = time.Since(e.started)
+	if err := e.journal.Space(); err != nil {
+		s.Shortage = err.Error()
+	}
 	return s
 }
 

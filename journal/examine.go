@@ -30,7 +30,8 @@ const livePasses = 5
 
 // Examine reads a journal's directory with the eyes of Open, changes nothing
 // in it and takes no lock, and says what it found: damage is a finding, not an
-// error. Errors are ErrNoJournal, or that the directory cannot be read.
+// error. Errors are ErrNoJournal, *ShortageError, or that the directory cannot be
+// read.
 //
 // A directory that a running member has open moves while it is read. It is read
 // again until what looks damaged looks so twice, and what a write under way
@@ -46,7 +47,7 @@ func Examine(l Look) (*Report, error) {
 		if h, ok := fs.(interface{ Holder() int }); ok {
 			x.report.Holder = h.Holder()
 		}
-		if err := x.read(); err != nil {
+		if err := x.run(); err != nil {
 			return nil, err
 		}
 		harm := x.report.Harm()
@@ -63,7 +64,7 @@ func Examine(l Look) (*Report, error) {
 		}
 		again := &examiner{fs: fs, ahead: l.FS == nil, visit: l.Visit, index: &x.walk.index,
 			report: Report{Dir: dir}}
-		if err := again.read(); err != nil {
+		if err := again.run(); err != nil {
 			return nil, err
 		}
 		return &x.report, again.stopped
@@ -115,9 +116,19 @@ type examiner struct {
 	begun   int    // 1 + the finding whose length is not known yet
 	last    uint64 // incarnation of the newest batch seen
 	buf     []byte
+	short   error // a shortage that kept something from being read
 }
 
 func (x *examiner) note(f Finding) { x.report.Findings = append(x.report.Findings, f) }
+
+// run reads the directory, and returns why that could not be done.
+func (x *examiner) run() error {
+	err := x.read()
+	if x.lacks(x.walk.win.short); err == nil {
+		err = x.short
+	}
+	return asShortage("the directory cannot be read", err)
+}
 
 func (x *examiner) read() error {
 	names, err := x.fs.List()
@@ -165,14 +176,22 @@ func (x *examiner) read() error {
 	return nil
 }
 
-// permitted tells a file that this user may not read from one that cannot be.
+// lacks notes that something could not be read for want of what may be there in
+// a moment: what is there is not known then.
+func (x *examiner) lacks(err error) {
+	if x.short == nil && shortage(err) != 0 {
+		x.short = err
+	}
+}
+
+// permitted tells a file that this user may not read now from one that cannot be.
 func (x *examiner) permitted(names []string) error {
 	for _, n := range names {
 		if _, ok := slot(n); !ok && n != stateName {
 			continue // not the journal's
 		}
 		f, err := x.fs.Open(n, device.Flags{Direct: true})
-		if errors.Is(err, fs.ErrPermission) {
+		if errors.Is(err, fs.ErrPermission) || shortage(err) != 0 {
 			return err
 		}
 		if err == nil {
@@ -252,7 +271,8 @@ func (x *examiner) bytes(seg *segment, off, n int64, block int) []byte {
 	if int64(len(x.buf)) < n {
 		x.buf = device.Aligned(int(n), block)
 	}
-	if seg.file.ReadAt(x.buf[:n], off) != nil {
+	if err := seg.file.ReadAt(x.buf[:n], off); err != nil {
+		x.lacks(err)
 		return nil
 	}
 	return x.buf[:n]

@@ -56,19 +56,25 @@ func ReadIdentity(dir string) (id Identity, ok bool, err error) {
 	}
 	d, err := device.OpenDir(path)
 	if err != nil {
-		return id, false, err
+		return id, false, asShortage("the directory cannot be opened", err)
 	}
 	s, missing, err := readState(d)
 	if missing || err != nil {
-		return id, false, err
+		return id, false, asShortage("the directory cannot be opened", err)
 	}
 	return s.state.id, true, nil
 }
 
 // Open locks the directory, recovers what is there and seals it, so that the
 // journal is ready for Append. Errors are ErrLocked, *IdentityError,
-// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, or the file system's.
+// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, *ShortageError, or the file
+// system's.
 func Open(cfg Config) (*Journal, *Recovery, error) {
+	j, rec, err := open(cfg)
+	return j, rec, asShortage("the directory cannot be opened", err)
+}
+
+func open(cfg Config) (*Journal, *Recovery, error) {
 	if err := cfg.defaults(); err != nil {
 		return nil, nil, err
 	}
@@ -141,6 +147,9 @@ func (j *Journal) recover() (*Recovery, error) {
 	}
 	if len(r.live) > 0 {
 		r.walk()
+	}
+	if r.win.short != nil {
+		return nil, r.win.short // not damage, and what could not be read is not known
 	}
 	r.out.Lost = r.lost()
 	// A sector that cannot be read now may be read at the next opening: nothing
@@ -311,16 +320,18 @@ func (out *Recovery) unbounded() bool {
 	return slices.ContainsFunc(out.Lost, func(r Range) bool { return r.Last == ^uint64(0) })
 }
 
-// spare sees to it that there is a segment ahead. On a full disk what is left
-// of the current one must do, until there is space.
+// spare sees to it that there is a segment ahead. In a shortage what is left of
+// the current one must do, until it is over.
 func (j *Journal) spare() error {
 	s := &j.segments
 	if len(s.spares) > 0 {
 		return nil
 	}
 	seg, err := s.create(segmentName(s.slots+1), false)
-	if err != nil && (!isFull(err) || s.current() == nil || j.position+int64(j.block) > s.bytes) {
-		return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
+	if err != nil && (shortage(err) == 0 || s.current() == nil ||
+		j.position+int64(j.block) > s.bytes) {
+		return asShortage("no segment can be made to go on in",
+			fmt.Errorf("journal: first segment: %w", err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,8 +24,8 @@ type scan struct {
 }
 
 // scanSegments opens and sorts the segment files and changes nothing. all:
-// go on behind a file that cannot be read. What was opened is in the result
-// also when there is an error.
+// go on behind a file that cannot be read, unless that is for a shortage. What
+// was opened is in the result also when there is an error.
 func scanSegments(
 	fs device.FS, flags device.Flags, s *state, names []string, all bool,
 ) (sc scan, err error) {
@@ -38,7 +38,7 @@ func scanSegments(
 			continue // not the journal's
 		}
 		o, err := sc.open(fs, flags, s, n)
-		if err != nil && !all {
+		if err != nil && (!all || shortage(err) != 0) {
 			if o.seg != nil {
 				sc.spares = append(sc.spares, o.seg)
 			}

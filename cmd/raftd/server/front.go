@@ -287,6 +287,9 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 		return "TRYAGAIN not applied: another leader's command took its place"
 	case engine.ReasonNoSpace:
 		return "MISCONF no space left on the leader's disk: not applied; free some, reads go on"
+	case engine.ReasonShortage:
+		return "MISCONF no file descriptor or memory for the leader's journal: not applied; " +
+			"raise RLIMIT_NOFILE or close connections, reads go on"
 	case engine.ReasonJournalFailed:
 		return "TRYAGAIN not applied: the journal of this member failed"
 	}

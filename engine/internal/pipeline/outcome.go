@@ -32,11 +32,13 @@ const (
 	LeadershipLost        // appended, then leadership was lost before the answer
 	Poisoned              // the journal failed; see Engine.Err
 	NoSpace               // the disk is full: nothing was appended, reads go on
+	Shortage              // of descriptors or memory for the journal: likewise
 )
 
 func (r Reason) String() string {
 	return [...]string{"", "not leader", "busy", "too large", "closing",
-		"superseded", "leadership lost", "journal failed", "no space left for the journal"}[r]
+		"superseded", "leadership lost", "journal failed", "no space left for the journal",
+		"no file descriptor or memory for the journal"}[r]
 }
 
 var (

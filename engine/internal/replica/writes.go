@@ -63,7 +63,7 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		return false
 	}
 	if r.upkeep.full {
-		r.refuse(b, pipeline.NoSpace)
+		r.refuse(b, r.upkeep.refusal)
 		return true
 	}
 	if r.ring.Free() <= r.lanes.reserve {
