@@ -173,6 +173,9 @@ func (x *examiner) read() error {
 	for _, seg := range x.scan.spares {
 		x.spare(seg, &s)
 	}
+	for i := range x.scan.aside {
+		x.aside(&x.scan.aside[i])
+	}
 	return nil
 }
 
@@ -220,25 +223,15 @@ func (x *examiner) gaps(s *state) {
 		rg := x.scan.missing(g)
 		f := Finding{Kind: Missing, Harm: true, File: rg.File, First: rg.First, Last: rg.Last,
 			Text: "no file holds this segment"}
-		for _, seg := range x.scan.spares {
-			if at, ok := x.traces(seg, g, s); ok {
-				f.Kind, f.File = Rotten, seg.name
-				f.Text = fmt.Sprintf("the batch that opens segment %d has rotted; its batches "+
-					"go on at offset %d", g, at)
+		for _, a := range x.scan.aside {
+			if a.ordinal == g && a.kind == Rotten {
+				f.Kind, f.File = Rotten, a.seg.name
+				f.Text = fmt.Sprintf("the batch that opens segment %d is lost; its batches "+
+					"go on at offset %d; the file is kept as it is", g, a.off)
 			}
 		}
 		x.note(f)
 	}
-}
-
-// traces looks in a file without a good opening for batches of a segment.
-func (x *examiner) traces(seg *segment, ordinal uint64, s *state) (int64, bool) {
-	for off := int64(0); off < seg.size; off += int64(s.block) {
-		if h, _ := x.header(seg, off, s.block); h != nil && h.id == s.id && h.ordinal == ordinal {
-			return off, true
-		}
-	}
-	return 0, false
 }
 
 // header reads the good header at a place, whatever it is of, and its first
@@ -382,6 +375,9 @@ func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 // it although its checksum is right.
 func (x *examiner) records(f *position) (records []byte, wrong string) {
 	h := &f.header
+	if err := h.within(); f.facts.sums && err != nil {
+		return nil, err.Error()
+	}
 	if !f.facts.sums || h.count == 0 && h.payload == 0 {
 		return nil, ""
 	}
@@ -448,18 +444,25 @@ func (x *examiner) conclude(s *state) {
 	r.Recovery = w.out
 }
 
-// spare reports what is in a file that the log does not use: nothing that
-// counts, unless it cannot be read.
+// spare reports a file that the log does not use.
 func (x *examiner) spare(seg *segment, s *state) {
 	r := Segment{File: seg.name, Bytes: seg.size, First: 1}
-	h, _ := x.header(seg, 0, s.block)
-	if h != nil {
+	if h, _ := x.header(seg, 0, s.block); h != nil {
 		r.Ordinal = h.ordinal
 	}
 	x.report.Segments = append(x.report.Segments, r)
-	if h != nil && h.id != s.id {
-		x.note(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
-			"a segment of member %d of cluster %016x: a copied disk? it counts as a spare",
-			h.id.Replica, h.id.Cluster)})
+}
+
+// aside reports a file that is kept as it is, unless that was said with what of
+// the log is missing.
+func (x *examiner) aside(a *aside) {
+	x.report.Recovery.Aside = append(x.report.Recovery.Aside, a.seg.name)
+	x.report.Segments = append(x.report.Segments, Segment{File: a.seg.name, Bytes: a.seg.size,
+		First: 1, Aside: true, Ordinal: a.ordinal})
+	if !slices.ContainsFunc(x.report.Findings, func(f Finding) bool {
+		return f.File == a.seg.name
+	}) {
+		x.note(Finding{Kind: a.kind, File: a.seg.name, First: 1, Offset: a.off,
+			Text: a.why + "; the file is kept as it is"})
 	}
 }

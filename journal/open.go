@@ -279,9 +279,11 @@ func (j *Journal) bootstrap(names []string) (state, error) {
 func (j *Journal) loadSegments(r *recovery, names []string) error {
 	sc, err := scanSegments(j.fs, j.flags, &j.state, names, false)
 	j.segments.live, j.segments.spares, j.segments.slots = sc.live, sc.spares, sc.slots
-	if err != nil {
+	aside, wrong := sc.letAside()
+	if err = errors.Join(err, wrong); err != nil {
 		return err
 	}
+	r.out.Aside = aside
 	if len(sc.wrong) > 0 {
 		return &DamageError{Dir: j.cfg.Dir, Ranges: sc.wrong}
 	}
