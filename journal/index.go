@@ -76,7 +76,6 @@ type index struct {
 	// where the batch must stand, and in which segment, that is to go on the last
 	// stretch; position 0: nothing goes on it
 	goesOn mark
-	count  int // of stretches
 }
 
 // add enters a durable batch: what it overrules goes.
@@ -92,8 +91,7 @@ func (x *index) add(s span) {
 	defer x.mu.Unlock()
 	switch {
 	case s.first > x.next:
-		x.segments, x.count = x.segments[:0], 0
-		x.goesOn = mark{}
+		x.segments, x.goesOn = x.segments[:0], mark{}
 	case s.first < x.next:
 		x.shorten(s.first)
 		x.goesOn = mark{}
@@ -122,7 +120,6 @@ func (x *index) shorten(first uint64) {
 		for k > 0 && seg.stretches[k-1].first >= first {
 			k--
 		}
-		x.count -= len(seg.stretches) - k
 		if seg.stretches = seg.stretches[:k]; k > 0 {
 			if s := &seg.stretches[k-1]; s.last() >= first {
 				s.count = uint32(first - s.first)
@@ -160,7 +157,6 @@ func (x *index) begin(s *span) {
 	seg := x.segments[n-1]
 	seg.stretches = append(seg.stretches, stretch{first: s.first, count: s.count, term: s.term,
 		number: s.at.number, position: s.at.position, bytes: s.size})
-	x.count++
 }
 
 // part keeps what follows out of the last stretch: something lies between that
@@ -197,7 +193,6 @@ func (x *index) drop(ordinal uint64) {
 	defer x.mu.Unlock()
 	n := 0
 	for n < len(x.segments) && x.segments[n].ordinal < ordinal {
-		x.count -= len(x.segments[n].stretches)
 		n++
 	}
 	x.segments = slices.Delete(x.segments, 0, n)
@@ -207,7 +202,7 @@ func (x *index) drop(ordinal uint64) {
 func (x *index) take(from *index) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.segments, x.next, x.goesOn, x.count = from.segments, from.next, from.goesOn, from.count
+	x.segments, x.next, x.goesOn = from.segments, from.next, from.goesOn
 }
 
 // runs returns the log's terms up to an entry.

@@ -11,6 +11,52 @@ import (
 	"github.com/ringraft/ringraft/journal/record"
 )
 
+// What Memory says is what a busy journal has, also with mutations that are larger
+// than a group; and what those took is given back.
+func TestMemoryIsWhatTheGroupsTake(t *testing.T) {
+	for _, size := range []int{900, 30_000, 400_000} {
+		cfg := small(newDisk())
+		cfg.SegmentBytes = 1 << 20
+		j, _ := mustOpen(t, cfg)
+		w := &writer{t: t, j: j, now: 1}
+		have := func() (sum int64) {
+			for i := range j.groups {
+				sum += int64(len(j.groups[i].buf))
+			}
+			return sum
+		}
+		// Two fly: their writes are not looked at yet.
+		fill := func(g int) {
+			recs := recordsOf(1, 1, size)
+			b := Batch{First: 1, Count: 1, Term: 1}
+			j.begin(&j.groups[g], &b, len(recs)+record.RunHeaderMax)
+		}
+		for g := range j.groups {
+			fill(g)
+		}
+		most, is := j.Memory(len(recordsOf(1, 1, size))), have()
+		if is > most || is < most*8/10 {
+			t.Errorf("mutations of %d: groups take %d bytes, Memory says %d", size, is, most)
+		}
+		for range 9 {
+			w.put(1, w.last+1, 1, size)
+			w.flush()
+		}
+		if is, kept := have(), int64(3*(groupKept+1)*cfg.GroupBytes); is > kept {
+			t.Errorf("mutations of %d: %d bytes are kept for the next, not %d", size, is, kept)
+		}
+		r := j.NewReader()
+		run, err := r.ReadOn(1, readAhead)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := int64(len(r.buf) + cap(run.Records)); is > j.ReaderMemory(size+64)*5/4 {
+			t.Errorf("mutations of %d: a reader takes %d bytes, said was %d", size, is,
+				j.ReaderMemory(size))
+		}
+	}
+}
+
 // forgetful is a disk that keeps only the state file: for journals that are
 // larger than any disk here.
 type forgetful struct {

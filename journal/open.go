@@ -205,13 +205,6 @@ func (j *Journal) Largest() int {
 	return groupFor(int(j.cfg.SegmentBytes)-opening, metadataMax) - record.RunHeaderMax
 }
 
-// Memory is what the groups take, in bytes, unless a single mutation is larger
-// than Config.GroupBytes. Any goroutine.
-func (j *Journal) Memory() int64 {
-	sectors := headerSectors(j.cfg.GroupBytes, len(j.cfg.Metadata))
-	return int64(len(j.groups) * roundUp(sectors*sectorBytes+j.cfg.GroupBytes, j.block))
-}
-
 // probe learns the block size, and whether the mode works here at all. In a
 // directory that is a journal already it writes nothing: its disk may be full.
 func (j *Journal) probe(known bool) (err error) {

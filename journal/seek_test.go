@@ -181,8 +181,9 @@ func TestIndexIsSparse(t *testing.T) {
 		for _, seg := range j.index.segments {
 			most += int(seg.stretches[len(seg.stretches)-1].end()) / stretchMax * 2
 		}
-		if j.index.count > batches/32 || j.index.count > most {
-			t.Errorf("%d stretches for %d batches", j.index.count, batches)
+		n := j.index.stretches()
+		if m := j.IndexMemory(); n > batches/32 || n > most || m > int64(batches)*3 {
+			t.Errorf("%d stretches, %d bytes for %d batches", n, m, batches)
 		}
 		check(t, j, 1, uint64(batches))
 		if err := j.Close(); err != nil {
