@@ -41,7 +41,7 @@ func readOne(r *Reader, i, term uint64) error {
 // restarts and compaction. Then a batch in the middle of a stretch is damaged:
 // its entries are named, exactly, and every other one can still be read.
 func TestReadersFindEveryEntryOfAStretch(t *testing.T) {
-	for seed := range uint64(sample(60, 12)) {
+	for seed := range uint64(sample(20, 5)) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		disk := newDisk()
 		j, _ := mustOpen(t, wide(disk))
