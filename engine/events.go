@@ -26,9 +26,10 @@ func (e *Engine) logEvent(ev member.Event) {
 	case member.DiskBack:
 		e.log.Info(fmt.Sprintf("the disk writes again after %v", age))
 	case member.DiskFull:
-		e.log.Error("the disk is full: writes are refused, reads go on", "err", ev.Err)
+		e.log.Error("the journal cannot make its next segment: "+
+			"writes are refused, reads go on, and it is tried again", "err", ev.Err)
 	case member.DiskHasRoom:
-		e.log.Info("the disk has room again: writes are taken")
+		e.log.Info("the journal has room again: writes are taken")
 	case member.ProbationEnded:
 		e.log.Info("probation ended: what the journal had lost is here again")
 	default:

@@ -125,6 +125,11 @@ func (e *Engine) reportDamage() {
 			"dir", dir, "entries", lost.Entries(),
 			"file", lost.File, "offset", lost.Offset, "cause", lost.Cause)
 	}
+	if len(rec.Aside) > 0 {
+		e.log.Warn("segment files are kept aside, since they hold batches that the log lacks: "+
+			"raftd journal verify says which; leave them until this member is whole again, "+
+			"then move them away", "dir", dir, "files", rec.Aside)
+	}
 	switch {
 	case rec.Probation:
 		e.log.Warn("the last batch of the journal had rotted: "+

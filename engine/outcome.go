@@ -74,13 +74,16 @@ const (
 	// replies; see Engine.Err. NotApplied, or Unknown for what was in the log already:
 	// the others apply it.
 	ReasonMachineFailed
+	// ReasonShortage: the leader has no file descriptor or no memory for its journal's
+	// next segment; Status.Shortage says which. NotApplied; reads are answered still.
+	ReasonShortage
 
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{"", "not leader", "busy", "too large", "closing",
-	"superseded", "leadership lost", "journal failed",
-	"no space left for the journal", "state machine failed"}
+	"superseded", "leadership lost", "journal failed", "no space left for the journal",
+	"state machine failed", "no file descriptor or memory for the journal"}
 
 // String returns the reason in words, "" for ReasonNone.
 func (r Reason) String() string {

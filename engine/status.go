@@ -70,6 +70,7 @@ type Status struct {
 	Pipeline       string        // Builder.Pipeline
 	Threads        string        // Builder.Threads
 	Uptime         time.Duration // since Builder.Start
+	Shortage       string        // why the journal cannot make its next segment, "" it can
 }
 
 // MemberStatus is one voting member as this one sees it.
@@ -126,6 +127,9 @@ func (e *Engine) Status() Status {
 	s.Counters.StallTransfers = e.member.StallTransfers()
 	s.Stages = e.timing.status()
 	s.Uptime = time.Since(e.started)
+	if err := e.journal.Space(); err != nil {
+		s.Shortage = err.Error()
+	}
 	if e.lifecycle.stopping.Load() {
 		s.stop()
 	}
@@ -229,7 +233,8 @@ func (e *Engine) CommandMax() int { return e.status.Load().CommandMax }
 
 // Memory is the sum of the buffers that the engine has set aside, in bytes, and its
 // parts: what they may grow to, most of it untouched while there is little load. The
-// state machine's own memory is not in it.
+// journal's index is what it is now, since it grows with the log: by 160 bytes a MiB, and
+// by 320 at most. The state machine's own memory is not in it.
 func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 	var lanes int64
 	for _, l := range e.lanes.all() {
@@ -240,7 +245,10 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 		{"lanes", lanes},
 		{"member inboxes", e.peers.Memory()},
 		{"mutation ring", int64(e.b.slots * 64)},
-		{"journal groups", e.journal.Memory()},
+		{"journal groups", e.journal.Memory(e.b.maxCommand + runBytes)},
+		{"journal readers", int64(len(e.membership.voters)) *
+			e.journal.ReaderMemory(e.b.maxCommand+runBytes)},
+		{"journal index", e.journal.IndexMemory()},
 	}
 	for _, p := range parts {
 		total += p.Bytes

@@ -142,3 +142,51 @@ func BenchmarkHalf(b *testing.B) {
 	w := s.j.Stats()
 	b.ReportMetric(float64(w.Writes)/b.Elapsed().Seconds(), "writes/s")
 }
+
+// BenchmarkCatchUp reads a log of one-entry batches as a member is fed that is
+// behind, and single entries of it here and there.
+func BenchmarkCatchUp(b *testing.B) {
+	cfg := Config{Dir: b.TempDir(), Mode: BufferedNosync, Identity: testID}
+	j, _, err := Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	recs := record.AppendCommand(nil, make([]byte, 128))
+	m := Batch{Hard: Hard{1, 1}, Count: 1, Term: 1}
+	for range 30_000 {
+		m.First, m.Sequence = m.First+1, m.Sequence+1
+		for !j.Append(&m, recs) || j.Durable()+1 < m.Sequence {
+			j.Poll(int64(m.Sequence), true)
+		}
+	}
+	if err := j.Close(); err != nil {
+		b.Fatal(err)
+	}
+	cfg.Mode = Direct
+	if j, _, err = Open(cfg); err != nil {
+		b.Skip(err)
+	}
+	defer j.Close()
+	for _, step := range []uint64{0, 7919} {
+		how := map[bool]string{true: "in order", false: "here and there"}[step == 0]
+		b.Run(how, func(b *testing.B) {
+			r, at, entries := j.NewReader(), uint64(1), uint64(0)
+			for b.Loop() {
+				most := readAhead
+				if step > 0 {
+					most = 1
+				}
+				run, err := r.ReadOn(at, most)
+				if err != nil {
+					b.Fatal(err)
+				}
+				entries += uint64(run.Count)
+				if at += uint64(run.Count) + step; at > m.First {
+					at %= m.First
+					at++
+				}
+			}
+			b.ReportMetric(float64(entries)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}

@@ -30,7 +30,8 @@ const livePasses = 5
 
 // Examine reads a journal's directory with the eyes of Open, changes nothing
 // in it and takes no lock, and says what it found: damage is a finding, not an
-// error. Errors are ErrNoJournal, or that the directory cannot be read.
+// error. Errors are ErrNoJournal, *ShortageError, or that the directory cannot be
+// read.
 //
 // A directory that a running member has open moves while it is read. It is read
 // again until what looks damaged looks so twice, and what a write under way
@@ -46,7 +47,7 @@ func Examine(l Look) (*Report, error) {
 		if h, ok := fs.(interface{ Holder() int }); ok {
 			x.report.Holder = h.Holder()
 		}
-		if err := x.read(); err != nil {
+		if err := x.run(); err != nil {
 			return nil, err
 		}
 		harm := x.report.Harm()
@@ -63,7 +64,7 @@ func Examine(l Look) (*Report, error) {
 		}
 		again := &examiner{fs: fs, ahead: l.FS == nil, visit: l.Visit, index: &x.walk.index,
 			report: Report{Dir: dir}}
-		if err := again.read(); err != nil {
+		if err := again.run(); err != nil {
 			return nil, err
 		}
 		return &x.report, again.stopped
@@ -115,9 +116,19 @@ type examiner struct {
 	begun   int    // 1 + the finding whose length is not known yet
 	last    uint64 // incarnation of the newest batch seen
 	buf     []byte
+	short   error // a shortage that kept something from being read
 }
 
 func (x *examiner) note(f Finding) { x.report.Findings = append(x.report.Findings, f) }
+
+// run reads the directory, and returns why that could not be done.
+func (x *examiner) run() error {
+	err := x.read()
+	if x.lacks(x.walk.win.short); err == nil {
+		err = x.short
+	}
+	return asShortage("the directory cannot be read", err)
+}
 
 func (x *examiner) read() error {
 	names, err := x.fs.List()
@@ -162,17 +173,28 @@ func (x *examiner) read() error {
 	for _, seg := range x.scan.spares {
 		x.spare(seg, &s)
 	}
+	for i := range x.scan.aside {
+		x.aside(&x.scan.aside[i])
+	}
 	return nil
 }
 
-// permitted tells a file that this user may not read from one that cannot be.
+// lacks notes that something could not be read for want of what may be there in
+// a moment: what is there is not known then.
+func (x *examiner) lacks(err error) {
+	if x.short == nil && shortage(err) != 0 {
+		x.short = err
+	}
+}
+
+// permitted tells a file that this user may not read now from one that cannot be.
 func (x *examiner) permitted(names []string) error {
 	for _, n := range names {
 		if _, ok := slot(n); !ok && n != stateName {
 			continue // not the journal's
 		}
 		f, err := x.fs.Open(n, device.Flags{Direct: true})
-		if errors.Is(err, fs.ErrPermission) {
+		if errors.Is(err, fs.ErrPermission) || shortage(err) != 0 {
 			return err
 		}
 		if err == nil {
@@ -201,25 +223,15 @@ func (x *examiner) gaps(s *state) {
 		rg := x.scan.missing(g)
 		f := Finding{Kind: Missing, Harm: true, File: rg.File, First: rg.First, Last: rg.Last,
 			Text: "no file holds this segment"}
-		for _, seg := range x.scan.spares {
-			if at, ok := x.traces(seg, g, s); ok {
-				f.Kind, f.File = Rotten, seg.name
-				f.Text = fmt.Sprintf("the batch that opens segment %d has rotted; its batches "+
-					"go on at offset %d", g, at)
+		for _, a := range x.scan.aside {
+			if a.ordinal == g && a.kind == Rotten {
+				f.Kind, f.File = Rotten, a.seg.name
+				f.Text = fmt.Sprintf("the batch that opens segment %d is lost; its batches "+
+					"go on at offset %d; the file is kept as it is", g, a.off)
 			}
 		}
 		x.note(f)
 	}
-}
-
-// traces looks in a file without a good opening for batches of a segment.
-func (x *examiner) traces(seg *segment, ordinal uint64, s *state) (int64, bool) {
-	for off := int64(0); off < seg.size; off += int64(s.block) {
-		if h, _ := x.header(seg, off, s.block); h != nil && h.id == s.id && h.ordinal == ordinal {
-			return off, true
-		}
-	}
-	return 0, false
 }
 
 // header reads the good header at a place, whatever it is of, and its first
@@ -252,7 +264,8 @@ func (x *examiner) bytes(seg *segment, off, n int64, block int) []byte {
 	if int64(len(x.buf)) < n {
 		x.buf = device.Aligned(int(n), block)
 	}
-	if seg.file.ReadAt(x.buf[:n], off) != nil {
+	if err := seg.file.ReadAt(x.buf[:n], off); err != nil {
+		x.lacks(err)
 		return nil
 	}
 	return x.buf[:n]
@@ -352,8 +365,8 @@ func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 	b := BatchInfo{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size),
 		Promise: h.promise, Metadata: h.metadata, Records: records, Bad: cause}
 	if s, err := x.index.find(h.first); err == nil && h.count > 0 &&
-		s.at == (mark{h.ordinal, h.position, h.number}) {
-		b.Live = s.count
+		s.holds(mark{h.ordinal, h.position, h.number}) {
+		b.Live = uint32(min(h.first+uint64(h.count)-1, s.last()) - h.first + 1)
 	}
 	x.stopped = x.visit(&b)
 }
@@ -362,6 +375,9 @@ func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 // it although its checksum is right.
 func (x *examiner) records(f *position) (records []byte, wrong string) {
 	h := &f.header
+	if err := h.within(); f.facts.sums && err != nil {
+		return nil, err.Error()
+	}
 	if !f.facts.sums || h.count == 0 && h.payload == 0 {
 		return nil, ""
 	}
@@ -424,24 +440,29 @@ func (x *examiner) conclude(s *state) {
 				"holds them"})
 	}
 	r.Sealed = w.last.flags&flagSeal != 0 || s.sealed.number >= w.last.number
-	cut := index{spans: slices.Clone(w.index.spans), next: w.index.next}
-	cut.cut(w.out.Last + 1)
-	w.out.Runs = cut.runs()
+	w.out.Runs = w.index.runs(w.out.Last)
 	r.Recovery = w.out
 }
 
-// spare reports what is in a file that the log does not use: nothing that
-// counts, unless it cannot be read.
+// spare reports a file that the log does not use.
 func (x *examiner) spare(seg *segment, s *state) {
 	r := Segment{File: seg.name, Bytes: seg.size, First: 1}
-	h, _ := x.header(seg, 0, s.block)
-	if h != nil {
+	if h, _ := x.header(seg, 0, s.block); h != nil {
 		r.Ordinal = h.ordinal
 	}
 	x.report.Segments = append(x.report.Segments, r)
-	if h != nil && h.id != s.id {
-		x.note(Finding{Kind: Foreign, File: seg.name, First: 1, Text: fmt.Sprintf(
-			"a segment of member %d of cluster %016x: a copied disk? it counts as a spare",
-			h.id.Replica, h.id.Cluster)})
+}
+
+// aside reports a file that is kept as it is, unless that was said with what of
+// the log is missing.
+func (x *examiner) aside(a *aside) {
+	x.report.Recovery.Aside = append(x.report.Recovery.Aside, a.seg.name)
+	x.report.Segments = append(x.report.Segments, Segment{File: a.seg.name, Bytes: a.seg.size,
+		First: 1, Aside: true, Ordinal: a.ordinal})
+	if !slices.ContainsFunc(x.report.Findings, func(f Finding) bool {
+		return f.File == a.seg.name
+	}) {
+		x.note(Finding{Kind: a.kind, File: a.seg.name, First: 1, Offset: a.off,
+			Text: a.why + "; the file is kept as it is"})
 	}
 }

@@ -24,10 +24,12 @@ func (x *examiner) state(names []string) (s state, ok bool) {
 	}
 	copies, size, err := x.copies(blockDefault)
 	if err != nil {
+		x.lacks(err)
 		bad(Unreadable, 0, true, "%v", err)
 		return x.guess(names, nil)
 	}
 	c, _, err := readState(x.fs)
+	x.lacks(err)
 	if err == nil {
 		copies, size, _ = x.copies(c.state.block)
 		x.report.Copies = stateCopies - len(c.bad)
@@ -58,7 +60,8 @@ func (x *examiner) copies(block int) (copies [][]byte, size int64, err error) {
 	if size, err = f.Size(); err != nil {
 		return nil, 0, err
 	}
-	return readCopies(f, size, block), size, nil
+	copies, err = readCopies(f, size, block)
+	return copies, size, err
 }
 
 // copy reports one copy that is not as the others.
@@ -131,7 +134,9 @@ func (x *examiner) openings(names []string, s *state) (heads []*header) {
 		}
 		if size, err := f.Size(); err == nil {
 			s.segment = max(s.segment, size)
-			if h, err := openingHeader(f, size, s.block); err == nil && h != nil {
+			h, err := openingHeader(f, size, s.block)
+			x.lacks(err)
+			if err == nil && h != nil {
 				heads = append(heads, h)
 			}
 		}

@@ -201,11 +201,8 @@ func TestExamineNamesThePlace(t *testing.T) {
 		w.seal()
 		return fs, j.segments.current().name, j
 	}
-	_, _, j := build()
-	s, err := j.index.find(9)
-	if err != nil {
-		t.Fatal(err)
-	}
+	disk, _, j := build()
+	s := batchOf(t, disk, j, 9)
 	at := int64(s.at.position)
 	for what, c := range map[string]struct {
 		kind   Kind

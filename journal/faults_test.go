@@ -468,10 +468,7 @@ func damagedJournal(t *testing.T, spoil func(b []byte)) (
 		w.flush()
 	}
 	w.seal()
-	s, err := j.index.find(5)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := batchOf(t, fs, j, 5)
 	name := j.segments.byOrdinal(s.at.ordinal).name
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

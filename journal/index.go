@@ -1,91 +1,221 @@
 package journal
 
 import (
+	"math"
+	"slices"
 	"sort"
 	"sync"
 )
 
-// span is the entries that one batch holds, as far as later batches have not
-// overruled them.
+// span is the entries of one batch, and where the batch lies. One without
+// entries has them end before first.
 type span struct {
 	first uint64
 	count uint32
-	size  uint32 // bytes of the batch in the file
+	size  uint32 // bytes of the batch in the file; 0: no batch, the log only ends here
 	term  uint64
 	at    mark
 }
 
-func (s *span) last() uint64 { return s.first + uint64(s.count) - 1 }
+// stretch is batches that stand one behind the other in a segment and whose
+// entries, all of one term, follow one another. Where one of them lies is not
+// kept: a reader goes over their headers from the first on. So the index takes
+// memory by the bytes of the log and not by the number of its batches.
+//
+//	file      | batch 5..7 | seal | batch 8 | batch 9..12 | batch 11..13 | …
+//	stretches   `------------- 5..10 -------------------´   `- 11..13 -´
+//
+// In the file an overruled entry stands before the one that overruled it, so
+// the first batch of a stretch that has an entry is the one that counts, as
+// long as the stretch ends where it was cut and nothing is added to it then.
+type stretch struct {
+	first    uint64
+	term     uint64
+	number   uint64 // of the first batch
+	position uint64 // of the first batch
+	count    uint32 // of entries that nothing overruled
+	bytes    uint32 // from the first batch to the end of the last one with entries
+}
+
+// stretchMax bounds what a reader reads to find an entry: a stretch has at most
+// so many bytes, unless it is a single batch. Two that follow each other have
+// more, or the log was cut, changed its term or its segment between them.
+const stretchMax = readAhead
+
+func (s *stretch) last() uint64 { return s.first + uint64(s.count) - 1 }
+
+func (s *stretch) end() uint64 { return s.position + uint64(s.bytes) }
+
+// found is a stretch, and the segment that it lies in.
+type found struct {
+	stretch
+	ordinal uint64
+}
+
+// same reports that both are one stretch, which may have grown or been cut.
+func (f *found) same(g *found) bool { return f.ordinal == g.ordinal && f.number == g.number }
+
+// holds reports that a batch, whose first entry the index found here, is one of
+// the stretch's.
+func (f *found) holds(m mark) bool {
+	return m.ordinal == f.ordinal && m.position >= f.position && m.position < f.end()
+}
+
+// segmentIndex is the stretches of one segment.
+type segmentIndex struct {
+	ordinal   uint64
+	stretches []stretch
+}
 
 // index finds the batch that wrote an entry last. The stage writes it, readers
 // on other goroutines read.
 type index struct {
-	mu    sync.RWMutex
-	spans []span // in index order, without overlap
-	next  uint64 // one past the newest durable entry
+	mu       sync.RWMutex
+	segments []*segmentIndex // in index order, none without a stretch
+	next     uint64          // one past the newest durable entry
+	// where the batch must stand, and in which segment, that is to go on the last
+	// stretch; position 0: nothing goes on it
+	goesOn mark
 }
 
 // add enters a durable batch: what it overrules goes.
 //
-//	spans   [1..9][10..19][20..24]
-//	add          first=15 count=3
-//	        [1..9][10..14][15..17]
+//	log          [1..9][10..19][20..24]
+//	add           first=15 count=3
+//	             [1..9][10..14][15..17]
 //
 // One that begins behind the end, as after a restored snapshot, leaves a gap:
 // the log begins anew there, and everything before it goes.
 func (x *index) add(s span) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if s.first > x.next {
-		x.spans = x.spans[:0]
-	}
-	n := len(x.spans)
-	for n > 0 && x.spans[n-1].first >= s.first {
-		n--
-	}
-	x.spans = x.spans[:n]
-	if n > 0 && x.spans[n-1].last() >= s.first {
-		x.spans[n-1].count = uint32(s.first - x.spans[n-1].first)
+	switch {
+	case s.first > x.next:
+		x.segments, x.goesOn = x.segments[:0], mark{}
+	case s.first < x.next:
+		x.shorten(s.first)
+		x.goesOn = mark{}
 	}
 	x.next = s.first + uint64(s.count)
-	if s.count > 0 {
-		x.spans = append(x.spans, s)
+	if s.size == 0 {
+		return
+	}
+	follows := x.goesOn.position != 0 && x.goesOn.ordinal == s.at.ordinal &&
+		x.goesOn.position == s.at.position
+	if s.count > 0 && !(follows && x.extend(&s)) {
+		x.begin(&s)
+		follows = true
+	}
+	x.goesOn = mark{}
+	if follows {
+		x.goesOn = mark{ordinal: s.at.ordinal, position: s.at.position + uint64(s.size)}
 	}
 }
+
+// shorten takes entries from first on out.
+func (x *index) shorten(first uint64) {
+	for n := len(x.segments); n > 0; n-- {
+		seg := x.segments[n-1]
+		k := len(seg.stretches)
+		for k > 0 && seg.stretches[k-1].first >= first {
+			k--
+		}
+		if seg.stretches = seg.stretches[:k]; k > 0 {
+			if s := &seg.stretches[k-1]; s.last() >= first {
+				s.count = uint32(first - s.first)
+			}
+			return
+		}
+		x.segments = x.segments[:n-1]
+	}
+}
+
+// extend adds a batch to the last stretch, if that is still of a fit size.
+func (x *index) extend(s *span) bool {
+	seg := x.segments[len(x.segments)-1]
+	e := &seg.stretches[len(seg.stretches)-1]
+	bytes := s.at.position + uint64(s.size) - e.position
+	count := uint64(e.count) + uint64(s.count)
+	if e.term != s.term || bytes > stretchMax || count > math.MaxUint32 {
+		return false
+	}
+	e.bytes, e.count = uint32(bytes), uint32(count)
+	return true
+}
+
+// begin begins a stretch with a batch.
+func (x *index) begin(s *span) {
+	n := len(x.segments)
+	if n == 0 || x.segments[n-1].ordinal != s.at.ordinal {
+		if n > 0 { // it has all that it will have
+			seg := x.segments[n-1]
+			seg.stretches = append([]stretch(nil), seg.stretches...)
+		}
+		x.segments = append(x.segments, &segmentIndex{ordinal: s.at.ordinal})
+		n++
+	}
+	seg := x.segments[n-1]
+	seg.stretches = append(seg.stretches, stretch{first: s.first, count: s.count, term: s.term,
+		number: s.at.number, position: s.at.position, bytes: s.size})
+}
+
+// part keeps what follows out of the last stretch: something lies between that
+// is no batch.
+func (x *index) part() { x.goesOn = mark{} }
 
 // cut ends the log before an entry.
 func (x *index) cut(first uint64) { x.add(span{first: first}) }
 
-// find returns the span of an entry.
-func (x *index) find(i uint64) (span, error) {
+// find returns the stretch of an entry.
+func (x *index) find(i uint64) (found, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if i >= x.next {
-		return span{}, ErrNotYet
+		return found{}, ErrNotYet
 	}
-	k := sort.Search(len(x.spans), func(k int) bool { return x.spans[k].first > i }) - 1
-	if k < 0 || i > x.spans[k].last() {
-		return span{}, ErrCompacted
+	n := sort.Search(len(x.segments), func(n int) bool {
+		return x.segments[n].stretches[0].first > i
+	}) - 1
+	if n < 0 {
+		return found{}, ErrCompacted
 	}
-	return x.spans[k], nil
+	seg := x.segments[n]
+	k := sort.Search(len(seg.stretches), func(k int) bool { return seg.stretches[k].first > i }) - 1
+	if i > seg.stretches[k].last() {
+		return found{}, ErrCompacted
+	}
+	return found{seg.stretches[k], seg.ordinal}, nil
 }
 
-// drop forgets spans in segments below ordinal.
+// drop forgets the segments below ordinal.
 func (x *index) drop(ordinal uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	n := 0
-	for n < len(x.spans) && x.spans[n].at.ordinal < ordinal {
+	for n < len(x.segments) && x.segments[n].ordinal < ordinal {
 		n++
 	}
-	x.spans = append(x.spans[:0], x.spans[n:]...)
+	x.segments = slices.Delete(x.segments, 0, n)
 }
 
-// runs returns the log's terms.
-func (x *index) runs() (runs []TermRun) {
-	for _, s := range x.spans {
-		if k := len(runs); k == 0 || runs[k-1].Term != s.term {
-			runs = append(runs, TermRun{First: s.first, Term: s.term})
+// take takes over what another index holds, which is not used any more.
+func (x *index) take(from *index) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.segments, x.next, x.goesOn = from.segments, from.next, from.goesOn
+}
+
+// runs returns the log's terms up to an entry.
+func (x *index) runs(last uint64) (runs []TermRun) {
+	for _, seg := range x.segments {
+		for i := range seg.stretches {
+			s := &seg.stretches[i]
+			if s.first > last {
+				return runs
+			}
+			if k := len(runs); k == 0 || runs[k-1].Term != s.term {
+				runs = append(runs, TermRun{First: s.first, Term: s.term})
+			}
 		}
 	}
 	return runs

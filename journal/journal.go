@@ -133,10 +133,10 @@ func (j *Journal) fail(err error) {
 	}
 }
 
-// Space is nil, or why the next segment could not be made: the disk is full.
-// It is known a whole segment before it matters. Making it is tried again by
-// Poll; writing goes on as long as the current segment has room, then Append
-// refuses. Any goroutine.
+// Space is nil, or a *ShortageError: why the next segment could not be made, as
+// on a full disk. It is known a whole segment before it matters. Making it is
+// tried again by Poll; writing goes on as long as the current segment has room,
+// then Append refuses. Any goroutine.
 func (j *Journal) Space() error { return j.segments.shortage() }
 
 // SetMetadata replaces what later segments begin with; the next batch carries

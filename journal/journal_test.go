@@ -320,22 +320,3 @@ func TestIteratorFollowsTheLog(t *testing.T) {
 		t.Errorf("beyond the end: %v", it.Err())
 	}
 }
-
-// What Memory says is what a busy journal has.
-func TestMemoryIsWhatTheGroupsTake(t *testing.T) {
-	j, _ := mustOpen(t, small(newDisk()))
-	w := &writer{t: t, j: j}
-	for range 12 {
-		for range 9 {
-			w.put(1, w.last+1, 1, 900)
-		}
-		w.flush()
-	}
-	var have int64
-	for i := range j.groups {
-		have += int64(len(j.groups[i].buf))
-	}
-	if have != j.Memory() {
-		t.Errorf("%d groups take %d bytes, Memory says %d", len(j.groups), have, j.Memory())
-	}
-}

@@ -56,19 +56,25 @@ func ReadIdentity(dir string) (id Identity, ok bool, err error) {
 	}
 	d, err := device.OpenDir(path)
 	if err != nil {
-		return id, false, err
+		return id, false, asShortage("the directory cannot be opened", err)
 	}
 	s, missing, err := readState(d)
 	if missing || err != nil {
-		return id, false, err
+		return id, false, asShortage("the directory cannot be opened", err)
 	}
 	return s.state.id, true, nil
 }
 
 // Open locks the directory, recovers what is there and seals it, so that the
 // journal is ready for Append. Errors are ErrLocked, *IdentityError,
-// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, or the file system's.
+// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, *ShortageError, or the file
+// system's.
 func Open(cfg Config) (*Journal, *Recovery, error) {
+	j, rec, err := open(cfg)
+	return j, rec, asShortage("the directory cannot be opened", err)
+}
+
+func open(cfg Config) (*Journal, *Recovery, error) {
 	if err := cfg.defaults(); err != nil {
 		return nil, nil, err
 	}
@@ -142,6 +148,9 @@ func (j *Journal) recover() (*Recovery, error) {
 	if len(r.live) > 0 {
 		r.walk()
 	}
+	if r.win.short != nil {
+		return nil, r.win.short // not damage, and what could not be read is not known
+	}
 	r.out.Lost = r.lost()
 	// A sector that cannot be read now may be read at the next opening: nothing
 	// is given up for it, not even this member's vote.
@@ -198,13 +207,6 @@ func (j *Journal) Largest() int {
 
 // SegmentBytes is the length of each segment, the directory's own. Any goroutine.
 func (j *Journal) SegmentBytes() int64 { return j.cfg.SegmentBytes }
-
-// Memory is what the groups take, in bytes, unless a single mutation is larger
-// than Config.GroupBytes. Any goroutine.
-func (j *Journal) Memory() int64 {
-	sectors := headerSectors(j.cfg.GroupBytes, len(j.cfg.Metadata))
-	return int64(len(j.groups) * roundUp(sectors*sectorBytes+j.cfg.GroupBytes, j.block))
-}
 
 // probe learns the block size, and whether the mode works here at all. In a
 // directory that is a journal already it writes nothing: its disk may be full.
@@ -273,9 +275,11 @@ func (j *Journal) bootstrap(names []string) (state, error) {
 func (j *Journal) loadSegments(r *recovery, names []string) error {
 	sc, err := scanSegments(j.fs, j.flags, &j.state, names, false)
 	j.segments.live, j.segments.spares, j.segments.slots = sc.live, sc.spares, sc.slots
-	if err != nil {
+	aside, wrong := sc.letAside()
+	if err = errors.Join(err, wrong); err != nil {
 		return err
 	}
+	r.out.Aside = aside
 	if len(sc.wrong) > 0 {
 		return &DamageError{Dir: j.cfg.Dir, Ranges: sc.wrong}
 	}
@@ -314,16 +318,18 @@ func (out *Recovery) unbounded() bool {
 	return slices.ContainsFunc(out.Lost, func(r Range) bool { return r.Last == ^uint64(0) })
 }
 
-// spare sees to it that there is a segment ahead. On a full disk what is left
-// of the current one must do, until there is space.
+// spare sees to it that there is a segment ahead. In a shortage what is left of
+// the current one must do, until it is over.
 func (j *Journal) spare() error {
 	s := &j.segments
 	if len(s.spares) > 0 {
 		return nil
 	}
 	seg, err := s.create(segmentName(s.slots+1), false)
-	if err != nil && (!isFull(err) || s.current() == nil || j.position+int64(j.block) > s.bytes) {
-		return fmt.Errorf("journal: first segment (is the disk full?): %w", err)
+	if err != nil && (shortage(err) == 0 || s.current() == nil ||
+		j.position+int64(j.block) > s.bytes) {
+		return asShortage("no segment can be made to go on in",
+			fmt.Errorf("journal: first segment: %w", err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -337,10 +343,10 @@ func (j *Journal) spare() error {
 // written over whatever stood behind the end.
 func (j *Journal) resume(r *recovery) error {
 	out := &r.out
-	j.index.spans, j.index.next = r.index.spans, r.index.next
+	j.index.take(&r.index)
 	j.last, j.commit = r.index.next-1, out.Commit
 	j.hold(out)
-	out.Last, out.Runs, out.Segments = j.index.next-1, j.index.runs(), len(r.live)
+	out.Last, out.Runs, out.Segments = j.index.next-1, j.index.runs(j.index.next-1), len(r.live)
 	j.metadata = append([]byte(nil), out.Metadata...)
 	if len(j.metadata) == 0 {
 		j.metadata = append([]byte(nil), j.cfg.Metadata...)

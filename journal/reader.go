@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -20,20 +19,26 @@ type Run struct {
 // O_DIRECT writes the reads are direct too and never see a stale page. It has
 // its own buffer and blocks in reads, so it belongs on a goroutine of its own;
 // several readers may work at once, also while the journal closes.
+//
+// The index names the stretch that an entry is in. A reader that reads in order
+// goes on where its last batch ended; else it begins with the stretch.
 type Reader struct {
 	j      *Journal
 	buf    []byte
 	held   mark // what buf holds: from its position on
 	valid  int  // bytes
 	glued  []byte
-	at     mark // the batch decoded
-	end    mark // where the batch after it begins
-	run    Run
-	loaded bool
+	loaded bool  // run is a batch
+	in     found // the stretch that was read last
+	run    Run   // a batch of it
+	behind place // what is behind that
 }
 
 // readAhead is how much is read at once when batches are read in order.
 const readAhead = 256 << 10
+
+// bufferKept is the largest buffer that a reader keeps for what it reads next.
+const bufferKept = 4 * readAhead
 
 // NewReader returns a reader. Any goroutine.
 func (j *Journal) NewReader() *Reader { return &Reader{j: j, glued: make([]byte, 0, 8<<10)} }
@@ -43,22 +48,29 @@ func (j *Journal) NewReader() *Reader { return &Reader{j: j, glued: make([]byte,
 // match their checksums, or the file's error.
 func (r *Reader) Read(index uint64, maxBytes int) (Run, error) {
 	s, err := r.j.index.find(index)
-	for err == nil && (!r.loaded || r.at != s.at) {
-		wrong := r.load(&s)
+	for err == nil && !r.has(&s, index) {
+		wrong := r.load(&s, index)
 		if wrong == nil {
 			break
 		}
 		// While this was read the entry may have been overruled, or compacted
 		// and its segment written anew.
-		was := s.at
-		if s, err = r.j.index.find(index); err == nil && s.at == was {
+		was := s
+		if s, err = r.j.index.find(index); err == nil && s.same(&was) {
 			return Run{}, wrong
 		}
 	}
 	if err != nil {
 		return Run{}, err
 	}
-	return cut(r.run, index, s.last(), maxBytes)
+	return cut(r.run, index, min(s.last(), r.run.last()), maxBytes)
+}
+
+func (r *Run) last() uint64 { return r.First + uint64(r.Count) - 1 }
+
+// has reports that the batch with an entry of a stretch is loaded.
+func (r *Reader) has(s *found, index uint64) bool {
+	return r.loaded && r.in.same(s) && index >= r.run.First && index <= r.run.last()
 }
 
 // cut takes entries index..last of a run, at most maxBytes but at least one.
@@ -88,62 +100,45 @@ func cut(run Run, index, last uint64, maxBytes int) (Run, error) {
 	return out, nil
 }
 
-// load reads and verifies a batch. Bytes read ahead may be older than what was
-// written since; those do not verify, and are read again.
-func (r *Reader) load(s *span) error {
-	r.loaded = false
-	seg := r.j.segments.byOrdinal(s.at.ordinal)
+// load reads the batch with an entry of a stretch, and verifies it. Bytes read
+// ahead may be older than what was written since; those do not verify, and are
+// read again.
+func (r *Reader) load(s *found, index uint64) error {
+	seg := r.j.segments.byOrdinal(s.ordinal)
 	if seg == nil {
 		return ErrCompacted
 	}
-	if off := int64(s.at.position) - int64(r.held.position); r.held.ordinal == s.at.ordinal &&
-		off >= 0 && off+int64(s.size) <= int64(r.valid) &&
-		r.decode(s, r.buf[off:off+int64(s.size)]) == nil {
-		return nil
+	from := s.begins()
+	if r.loaded && r.in.same(s) && index > r.run.last() {
+		from = r.behind
 	}
-	want := int64(s.size)
-	if r.end.ordinal == s.at.ordinal && r.end.position == s.at.position {
-		want = max(want, min(readAhead, r.j.cfg.SegmentBytes-int64(s.at.position)))
+	inOrder := r.in.ordinal == s.ordinal && r.behind.position == from.position
+	r.loaded, r.in = false, *s
+	off := int64(from.position) - int64(r.held.position)
+	if r.held.ordinal == s.ordinal && off >= 0 && off < int64(r.valid) {
+		if b := r.buf[off:r.valid]; r.seek(from, b, index) == nil {
+			return nil
+		}
 	}
-	if int64(len(r.buf)) < want {
-		r.buf = device.Aligned(int(want), r.j.block)
+	want := int64(s.end() - from.position)
+	if inOrder {
+		want = max(want, min(readAhead, r.j.cfg.SegmentBytes-int64(from.position)))
+	}
+	if n := int64(len(r.buf)); n < want || n > bufferKept && want <= bufferKept {
+		r.buf = device.Aligned(int(max(want, min(readAhead, r.j.cfg.SegmentBytes))), r.j.block)
 	}
 	r.valid = 0
-	ok, err := r.j.segments.read(seg, r.buf[:want], int64(s.at.position))
+	ok, err := r.j.segments.read(seg, r.buf[:want], int64(from.position))
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return ErrClosed
 	}
-	r.held, r.valid = s.at, int(want)
-	if err := r.decode(s, r.buf[:s.size]); err != nil {
-		return &DamageError{Dir: r.j.cfg.Dir, Ranges: []Range{{First: s.first, Last: s.last(),
-			File: seg.name, Offset: int64(s.at.position), Cause: err.Error()}}}
+	r.held, r.valid = mark{ordinal: s.ordinal, position: from.position}, int(want)
+	if lost := r.seek(from, r.buf[:s.end()-from.position], index); lost != nil {
+		lost.File = seg.name
+		return &DamageError{Dir: r.j.cfg.Dir, Ranges: []Range{*lost}}
 	}
-	return nil
-}
-
-// decode verifies a batch and puts its displaced bytes back.
-func (r *Reader) decode(s *span, b []byte) error {
-	h, tail, err := parseHeader(b, r.glued)
-	if err != nil {
-		return err
-	}
-	if h.number != s.at.number || h.total(r.j.block) != int(s.size) {
-		return errors.New("another batch stands in its place")
-	}
-	payload, err := h.restore(b, tail)
-	if err != nil {
-		return err
-	}
-	if r.run.Term, r.run.First, r.run.Records, err = record.SplitRun(payload); err != nil {
-		return err
-	}
-	if r.run.Term != s.term || r.run.First != s.first {
-		return errors.New("header and entries tell different indices")
-	}
-	r.at, r.loaded = s.at, true
-	r.end = mark{ordinal: s.at.ordinal, position: s.at.position + uint64(s.size)}
 	return nil
 }

@@ -28,10 +28,14 @@ type Recovery struct {
 	Lost []Range `json:"lost"`
 	// Damaged: acknowledged entries may be missing anywhere, now or since an
 	// opening before Settle: this member's vote decides nothing.
-	Damaged  bool  `json:"damaged"`
-	Segments int   `json:"segments"`
-	Batches  int   `json:"batches"`
-	Bytes    int64 `json:"bytes"`
+	Damaged bool `json:"damaged"`
+	// Aside are files of segments that are not part of the log and may hold good
+	// batches all the same: what opens them is lost, or another member wrote them.
+	// They are never written over.
+	Aside    []string `json:"aside"`
+	Segments int      `json:"segments"`
+	Batches  int      `json:"batches"`
+	Bytes    int64    `json:"bytes"`
 	// Largest is the payload of the largest batch, in bytes: of its records and
 	// what tells their term and first index.
 	Largest int `json:"largest"`
@@ -51,6 +55,7 @@ type recovery struct {
 	any        bool   // last is set
 	hard       Hard
 	votes      error // two votes in one term
+	bound      error // a number that no log has
 	unreadable bool  // some of what is lost could not be read, and may be another time
 	seg        int   // where the log ends
 	pos        int64
@@ -121,6 +126,10 @@ func (r *recovery) parse(k int, pos int64, b []byte) (h header, tail []byte, ok 
 
 // believe enters a batch into the log.
 func (r *recovery) believe(h *header, k int, pos int64) {
+	if err := h.within(); err != nil && r.bound == nil {
+		err.Place = fmt.Sprintf("%s offset %d", r.fs.Path(r.live[k].name), pos)
+		r.bound = err
+	}
 	switch t := h.hard.Term; {
 	case t == r.hard.Term && h.hard.Vote != 0 && r.hard.Vote != 0 && h.hard.Vote != r.hard.Vote:
 		r.votes = twoVotes(t, r.hard.Vote, h.hard.Vote)
@@ -268,6 +277,7 @@ func (r *recovery) headerAt(k int, pos int64) *header {
 // everything above the last known commit is in doubt up to the next batch.
 func (r *recovery) damage(f *position, k int, pos int64, cause string) (int, int64, bool) {
 	r.unreadable = r.unreadable || f.facts.unreadable
+	r.index.part()
 	rg := Range{First: min(r.out.Commit+1, max(r.index.next, 1)), Last: ^uint64(0),
 		File: r.live[k].name, Offset: pos, Cause: cause}
 	if f.facts.header {
@@ -313,8 +323,12 @@ func (r *recovery) lost() (out []Range) {
 func (r *recovery) settle() error {
 	a, b := r.state.hard, r.hard
 	switch {
+	case r.bound != nil:
+		return r.bound
 	case r.votes != nil:
 		return r.votes
+	case a.Term >= Bound:
+		return &BoundError{What: "term", Number: a.Term, Place: r.fs.Path(stateName)}
 	case b.Term > a.Term || b.Term == a.Term && a.Vote == 0:
 		a = b
 	case a.Term == b.Term && b.Vote != 0 && a.Vote != b.Vote:

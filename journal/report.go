@@ -49,9 +49,12 @@ func (f *Finding) Entries() string {
 
 // Segment is one segment file.
 type Segment struct {
-	File    string `json:"file"`
-	Bytes   int64  `json:"bytes"` // whole blocks
-	Live    bool   `json:"live"`  // part of the log; else a spare, whose content counts for nothing
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"` // whole blocks
+	Live  bool   `json:"live"`  // part of the log
+	// it may hold what counts, and is never written over; neither Live nor Aside: a
+	// spare, whose content counts for nothing
+	Aside   bool   `json:"aside"`
 	Ordinal uint64 `json:"ordinal"`
 	Batches int    `json:"batches"`
 	Entries uint64 `json:"entries"` // written in it, also those that later batches overruled

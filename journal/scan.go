@@ -17,6 +17,7 @@ type scan struct {
 	live       []*segment // by ordinal, one file each
 	heads      []header   // their opening headers
 	spares     []*segment
+	aside      []aside
 	unfinished []string // segments that were never finished
 	// files that have not the length of a segment, cannot be read, or are copies
 	wrong []Range
@@ -24,8 +25,8 @@ type scan struct {
 }
 
 // scanSegments opens and sorts the segment files and changes nothing. all:
-// go on behind a file that cannot be read. What was opened is in the result
-// also when there is an error.
+// go on behind a file that cannot be read, unless that is for a shortage. What
+// was opened is in the result also when there is an error.
 func scanSegments(
 	fs device.FS, flags device.Flags, s *state, names []string, all bool,
 ) (sc scan, err error) {
@@ -38,7 +39,7 @@ func scanSegments(
 			continue // not the journal's
 		}
 		o, err := sc.open(fs, flags, s, n)
-		if err != nil && !all {
+		if err != nil && (!all || shortage(err) != 0) {
 			if o.seg != nil {
 				sc.spares = append(sc.spares, o.seg)
 			}
@@ -48,16 +49,17 @@ func scanSegments(
 		if err != nil {
 			sc.wrong = append(sc.wrong, Range{First: 1, Last: 0, File: n, Cause: err.Error()})
 		}
-		if o.head == nil || o.head.id != s.id || o.head.ordinal < s.live {
-			if o.seg != nil {
-				sc.spares = append(sc.spares, o.seg)
-			}
-			continue
+		switch {
+		case o.head != nil && o.head.id != s.id:
+			sc.aside = append(sc.aside, another(o))
+		case o.head != nil && o.head.ordinal >= s.live:
+			openings = append(openings, o)
+		case o.seg != nil:
+			sc.spares = append(sc.spares, o.seg)
 		}
-		openings = append(openings, o)
 	}
 	sc.sort(openings)
-	return sc, nil
+	return sc, sc.keepAside(s)
 }
 
 // slot is the number in a segment's name, of six digits or more; ok is false for
@@ -117,7 +119,9 @@ func (sc *scan) sort(openings []opening) {
 					openings[i-1].seg.name)})
 		}
 		if i > 0 && openings[i-1].head.ordinal == o.head.ordinal {
-			sc.spares = append(sc.spares, o.seg)
+			sc.aside = append(sc.aside, aside{seg: o.seg, ordinal: o.head.ordinal, kind: Wrong,
+				why: fmt.Sprintf("%s holds a newer segment %d", openings[i-1].seg.name,
+					o.head.ordinal)})
 			continue
 		}
 		sc.live, sc.heads = append(sc.live, o.seg), append(sc.heads, *o.head)
@@ -165,7 +169,8 @@ func (sc *scan) close() (err error) {
 			err = errors.Join(err, seg.file.Close())
 		}
 	}
-	return err
+	_, wrong := sc.letAside()
+	return errors.Join(err, wrong)
 }
 
 // openingHeader reads the header at a segment's start, nil if there is none.

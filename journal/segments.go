@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -30,7 +29,7 @@ type segments struct {
 	spares  []*segment
 	making  bool
 	err     error // an error that poisons
-	space   error // no space: tried again at retry
+	space   error // a shortage: tried again at retry
 	retry   int64
 	hurry   atomic.Bool  // the stage waits now
 	step    atomic.Int64 // when the maker's file operation began, by age; 0: none
@@ -40,6 +39,7 @@ type segments struct {
 	made    sync.WaitGroup
 	chores  atomic.Int32 // goroutines that make or delete
 	slots   int
+	whole   bool        // the file of the next segment is made, and has only to be opened
 	taken   int         // by the log since compaction gave some last
 	before  int         // and until then
 	closing atomic.Bool // what is being made is given up
@@ -73,7 +73,7 @@ func (s *segments) shortage() error {
 	return s.space
 }
 
-// retryAfter is how long a full disk is left alone.
+// retryAfter is how long a shortage is left alone.
 const retryAfter = int64(250 * time.Millisecond)
 
 // segmentNew is the name of a segment that is being made.
@@ -83,7 +83,7 @@ const segmentNew = "segment.new"
 // compaction gives and the log takes is deleted.
 const sparesMin = 8
 
-// maintain tries again to make a segment that found no space, and returns an error
+// maintain tries again to make a segment after a shortage, and returns an error
 // of the maker that poisons.
 func (s *segments) maintain(now int64) error {
 	s.mu.Lock()
@@ -161,48 +161,54 @@ func (s *segments) madeLocked(seg *segment, err error) {
 		s.space, s.wanted = nil, false
 		s.spares = append(s.spares, seg)
 	case errors.Is(err, ErrClosed):
-	case isFull(err):
-		s.space = fmt.Errorf("journal: no space for the next segment of %d bytes: %w", s.bytes, err)
+	case shortage(err) != 0:
+		s.space = asShortage(fmt.Sprintf("the next segment, of %d bytes, cannot be made", s.bytes),
+			err)
 	default:
 		s.err = fmt.Errorf("journal: the next segment cannot be made: %w", err)
 	}
 }
 
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
 // create makes a segment under another name and renames it when
 // it is whole and synced: a file called *.seg always has its full length. ahead:
 // nobody waits for it, so it leaves half the disk's time to others. ErrClosed:
-// the journal is being closed, and what was begun is gone again.
+// the journal is being closed, and what was begun is gone again. A segment that
+// is whole and only cannot be opened, for want of a descriptor, is opened by the
+// next call.
 func (s *segments) create(name string, ahead bool) (*segment, error) {
-	const tmp = segmentNew
 	defer s.step.Store(0)
 	s.step.Store(age())
-	f, err := s.fs.Create(tmp, device.Flags{Direct: s.flags.Direct})
-	if err != nil {
-		return nil, err
+	if !s.whole {
+		if err := s.prepare(name, ahead); err != nil {
+			return nil, err
+		}
 	}
-	if err := s.fill(f, ahead); err != nil {
-		return nil, errors.Join(err, f.Close(), s.fs.Remove(tmp))
-	}
-	s.step.Store(age())
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return nil, errors.Join(err, s.fs.Remove(tmp))
-	}
-	s.step.Store(age())
-	if err := s.fs.Rename(tmp, name); err != nil {
-		return nil, err
-	}
-	if err := s.fs.SyncDir(); err != nil {
-		return nil, err
-	}
-	f, err = s.fs.Open(name, s.flags)
-	if err != nil {
+	f, err := s.fs.Open(name, s.flags)
+	if s.whole = err != nil; err != nil {
 		return nil, err
 	}
 	return &segment{name: name, file: f, size: s.bytes}, nil
+}
+
+// prepare makes the file of a segment.
+func (s *segments) prepare(name string, ahead bool) error {
+	const tmp = segmentNew
+	f, err := s.fs.Create(tmp, device.Flags{Direct: s.flags.Direct})
+	if err != nil {
+		return err
+	}
+	if err := s.fill(f, ahead); err != nil {
+		return errors.Join(err, f.Close(), s.fs.Remove(tmp))
+	}
+	s.step.Store(age())
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, s.fs.Remove(tmp))
+	}
+	s.step.Store(age())
+	if err := s.fs.Rename(tmp, name); err != nil {
+		return err
+	}
+	return s.fs.SyncDir()
 }
 
 // fill gives a new segment its length and its place, as configured.
@@ -266,8 +272,8 @@ func (s *segments) retire(ordinal uint64) (gone []*segment) {
 
 // recycle makes retired segments spares. Their old content stays: epoch, tags
 // and chain keep it from being believed. What is more than will be needed soon
-// is deleted; and all of it where segments shall be made anew, unless the disk
-// is full.
+// is deleted; and all of it where segments shall be made anew, unless there is
+// a shortage.
 func (s *segments) recycle(gone []*segment) {
 	if len(gone) == 0 {
 		return
@@ -306,16 +312,25 @@ func (s *segments) recycle(gone []*segment) {
 	}()
 }
 
-// remove deletes segments that nobody will need.
+// remove deletes segments that nobody will need. What a shortage keeps from being
+// deleted is a spare again at the next opening.
 func (s *segments) remove(gone []*segment) error {
 	err := s.shut(gone)
 	for _, seg := range gone {
-		err = errors.Join(err, s.fs.Remove(seg.name))
+		err = errors.Join(err, lasting(s.fs.Remove(seg.name)))
 	}
-	if err = errors.Join(err, s.fs.SyncDir()); err != nil {
+	if err = errors.Join(err, lasting(s.fs.SyncDir())); err != nil {
 		return fmt.Errorf("journal: deleting a spare segment: %w", err)
 	}
 	return nil
+}
+
+// lasting is an error that does not pass.
+func lasting(err error) error {
+	if shortage(err) != 0 {
+		return nil
+	}
+	return err
 }
 
 // shut closes files when no reader uses them.

@@ -19,15 +19,25 @@ import (
 // than a microsecond.
 const shrinkMax = 16 << 10
 
+// groupKept is how many times Config.GroupBytes a group's buffer may be that is
+// kept for the next one.
+const groupKept = 4
+
 // inlineMax is how fast the last write must have been for the caller itself to
 // do the next one.
 const inlineMax = time.Millisecond
 
 // Append adds a mutation to the open group: records are copied. False means
 // that it does not fit behind what the group holds: call again after Poll has
-// made room.
+// made room. One with a number that no log has fails the journal, with a
+// *BoundError, and nothing of it is written: a directory that holds such a number
+// could not be opened any more.
 func (j *Journal) Append(b *Batch, records []byte) bool {
 	if j.err != nil {
+		return false
+	}
+	if err := within(b.Hard.Term, b.Term, b.Commit, b.First, b.Count); err != nil {
+		j.fail(err)
 		return false
 	}
 	g := &j.groups[j.fill]
@@ -152,6 +162,9 @@ func (j *Journal) land(now int64) {
 			poison.Fill(f.group.buf[:f.group.sectors*sectorBytes+f.group.used])
 		}
 		f.group.n = 0
+		if len(f.group.buf) > groupKept*j.cfg.GroupBytes {
+			f.group.buf = nil // one mutation was that large
+		}
 		j.durable.Store(f.sequence)
 	}
 	j.flights[0], j.flights[1] = j.flights[1], flight{ops: f.ops[:0]}
@@ -327,7 +340,8 @@ func (j *Journal) submitSeal(now int64) bool {
 	}
 	gone := j.compactOps()
 	j.sealOps()
-	j.fly(flight{since: now, seal: true, gone: gone, span: span{first: j.next()}}, false)
+	j.fly(flight{since: now, seal: true, gone: gone,
+		span: span{first: j.next(), at: j.state.sealed, size: uint32(len(j.open))}}, false)
 	return true
 }
 

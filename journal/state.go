@@ -153,7 +153,11 @@ func readState(fs device.FS) (s chosen, missing bool, err error) {
 		return s, false, err
 	}
 	for block := blockDefault; block <= blockMax; block *= 2 {
-		c, wrong := chooseState(readCopies(f, size, block))
+		copies, short := readCopies(f, size, block)
+		if short != nil {
+			return s, false, short // what it says is not known, which is no damage
+		}
+		c, wrong := chooseState(copies)
 		if wrong == nil && c.state.block == block && c.state.sane() {
 			return c, false, nil
 		}
@@ -169,17 +173,23 @@ func readState(fs device.FS) (s chosen, missing bool, err error) {
 		"the directory and join anew under a new id", fs.Path(stateName), err)
 }
 
-func readCopies(f device.File, size int64, block int) [][]byte {
-	copies := make([][]byte, stateCopies)
+// readCopies reads the four places of the record. An unreadable copy is a bad
+// copy; the error is a shortage that kept one from being read.
+func readCopies(f device.File, size int64, block int) (copies [][]byte, short error) {
+	copies = make([][]byte, stateCopies)
 	for i := range copies {
 		copies[i] = make([]byte, stateBytes)
-		if off := int64(i * block); off+stateBytes <= size {
-			if err := f.ReadAt(copies[i], off); err != nil {
-				clear(copies[i]) // an unreadable copy is a bad copy
-			}
+		off := int64(i * block)
+		if off+stateBytes > size {
+			continue
+		}
+		if err := f.ReadAt(copies[i], off); shortage(err) != 0 {
+			return nil, err
+		} else if err != nil {
+			clear(copies[i])
 		}
 	}
-	return copies
+	return copies, nil
 }
 
 // createState writes the first state file under another name, so that a

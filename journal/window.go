@@ -22,6 +22,7 @@ type window struct {
 	part  []byte // what buf is a part of
 	other []byte
 	next  *part
+	short error // the first read that a shortage kept from being done
 }
 
 // part is a read under way.
@@ -63,6 +64,9 @@ func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad
 		if err := f.ReadAt(b[k:k+block], off+int64(k)); err != nil {
 			clear(b[k : k+block])
 			bad = true
+			if w.short == nil && shortage(err) != 0 {
+				w.short = err
+			}
 		}
 	}
 	return b[:n], bad

@@ -98,10 +98,14 @@ func printReport(w io.Writer, r *journal.Report) error {
 	p := &printer{w: w}
 	printHead(p, r)
 	for i := range r.Segments {
-		if s := &r.Segments[i]; s.Live {
+		switch s := &r.Segments[i]; {
+		case s.Live:
 			p.line("  %-11s segment %d: %s, ends at offset %d of %d", s.File, s.Ordinal, holding(s),
 				s.End, s.Bytes)
-		} else {
+		case s.Aside:
+			p.line("  %-11s kept aside, %d bytes: it holds batches of segment %d and is never "+
+				"written over", s.File, s.Bytes, s.Ordinal)
+		default:
 			p.line("  %-11s spare of %d bytes; what it holds counts for nothing", s.File, s.Bytes)
 		}
 	}

@@ -39,9 +39,10 @@ func newStatsCommand() *cobra.Command {
 type stats struct {
 	Live          int    `json:"live_segments"`
 	Spare         int    `json:"spare_segments"`
-	Disk          int64  `json:"disk_bytes"`    // of all segment files
-	Written       int64  `json:"written_bytes"` // of batches, with headers and padding
-	Payload       int64  `json:"payload_bytes"` // of entries as encoded
+	Aside         int    `json:"aside_segments"` // not part of the log, and never written over
+	Disk          int64  `json:"disk_bytes"`     // of all segment files
+	Written       int64  `json:"written_bytes"`  // of batches, with headers and padding
+	Payload       int64  `json:"payload_bytes"`  // of entries as encoded
 	Batches       int    `json:"batches"`
 	Seals         int    `json:"seals"`
 	Entries       uint64 `json:"entries"` // written, also those overruled since
@@ -68,9 +69,12 @@ func statsOf(r *journal.Report) *stats {
 		g := &r.Segments[i]
 		s.Disk += g.Bytes
 		s.Entries += g.Entries
-		if g.Live {
+		switch {
+		case g.Live:
 			s.Live++
-		} else {
+		case g.Aside:
+			s.Aside++
+		default:
 			s.Spare++
 		}
 	}
@@ -82,6 +86,10 @@ func printStats(w io.Writer, r *journal.Report) error {
 	printHead(p, r)
 	p.line("  segments    %d live and %d spare, %s each, %s on disk", s.Live, s.Spare,
 		size(s.SegmentBytes), size(s.Disk))
+	if s.Aside > 0 {
+		p.line("  kept aside  %d segment(s) that are not part of the log and never written over",
+			s.Aside)
+	}
 	printLog(p, r)
 	p.line("  entries     %d written, %s as encoded", s.Entries, size(s.Payload))
 	p.line("  batches     %d of %s in all, %d of them seals, by %d incarnation(s)", s.Batches,

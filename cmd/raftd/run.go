@@ -146,7 +146,8 @@ func (d *daemon) announce(out io.Writer) {
 	for _, part := range parts {
 		sum = append(sum, part.Name+" "+size(part.Bytes))
 	}
-	fmt.Fprintf(out, "  memory    %s = at most %s beside keys and values; longest value %s\n",
+	fmt.Fprintf(out, "  memory    %s = at most %s beside keys and values, "+
+		"and 0.3 MiB a GiB of log; longest value %s\n",
 		strings.Join(sum, " + "), size(total), size(int64(p.maxValue)))
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)

@@ -15,6 +15,8 @@ type Dir struct {
 	path     string
 	align    int
 	readOnly bool // nothing in it may change
+	// the directory itself, while it is locked: syncing it then needs no descriptor
+	self *os.File
 }
 
 // OpenDir makes the directory if needed and finds out what alignment direct
@@ -171,6 +173,9 @@ func (d *Dir) leads(name string) bool {
 
 // SyncDir implements FS.
 func (d *Dir) SyncDir() error {
+	if d.self != nil {
+		return d.self.Sync()
+	}
 	return syncDir(d.path)
 }
 
@@ -191,16 +196,37 @@ func (d *Dir) Lock() (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	switch err := flock(f); err {
+	case nil:
+	case unix.EWOULDBLOCK:
 		pid := make([]byte, 16)
 		n, _ := f.ReadAt(pid, 0) // best effort: only for the message
 		return nil, errors.Join(fmt.Errorf("%w: %s (process %s)", ErrLocked, d.path,
 			bytes.TrimSpace(pid[:n])), f.Close())
+	default:
+		return nil, errors.Join(&os.PathError{Op: "lock", Path: d.Path("lock"), Err: err},
+			f.Close())
+	}
+	if d.self, err = os.Open(d.path); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	// Only for the message above. It is written over what stood there, since a
 	// full disk may give no new block, and an error changes nothing.
 	_, _ = f.WriteAt(fmt.Appendf(nil, "%-16d", os.Getpid()), 0)
-	return f.Close, nil
+	return func() error {
+		self := d.self
+		d.self = nil
+		return errors.Join(self.Close(), f.Close())
+	}, nil
+}
+
+// flock takes the lock of a file, or says at once that it is taken.
+func flock(f *os.File) (err error) {
+	for {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 type osFile struct {

@@ -294,6 +294,9 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 		return "MISCONF no space left on the leader's disk: not applied; free some, reads go on"
 	case engine.ReasonMachineFailed:
 		return "TRYAGAIN not applied: the store of this member failed"
+	case engine.ReasonShortage:
+		return "MISCONF no file descriptor or memory for the leader's journal: not applied; " +
+			"raise RLIMIT_NOFILE or close connections, reads go on"
 	case engine.ReasonJournalFailed:
 		return "TRYAGAIN not applied: the journal of this member failed"
 	}

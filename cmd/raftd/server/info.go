@@ -113,6 +113,9 @@ func persistenceFields(s *Server, st *engine.Status) []field {
 		{"journal_incarnation", number(st.Incarnation)},
 		{"journal_write_age_ms", number(st.WriteAge.Milliseconds())},
 	}
+	if st.Shortage != "" {
+		fields = append(fields, field{"journal_shortage", st.Shortage})
+	}
 	for i, text := range s.cfg.Warnings {
 		fields = append(fields, field{"warning_" + strconv.Itoa(i+1), text})
 	}

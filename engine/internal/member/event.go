@@ -28,7 +28,7 @@ const (
 	LeadingOn                           // the disk hangs, and nobody can take over: Err
 	SteppedDown                         // the disk hangs, and nobody took over
 	DiskBack                            // the disk has finished the write
-	DiskFull                            // writes are refused, reads go on: Err
+	DiskFull                            // or short of something else; writes are refused: Err
 	DiskHasRoom                         // writes are taken again
 	ProbationEnded                      // what the journal had lost is here again
 

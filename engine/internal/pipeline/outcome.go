@@ -33,12 +33,13 @@ const (
 	Poisoned              // the journal failed; see Engine.Err
 	NoSpace               // the disk is full: nothing was appended, reads go on
 	MachineFailed         // the state machine panicked, or gave a wrong number of replies
+	Shortage              // of descriptors or memory for the journal: likewise
 )
 
 func (r Reason) String() string {
 	return [...]string{"", "not leader", "busy", "too large", "closing",
 		"superseded", "leadership lost", "journal failed", "no space left for the journal",
-		"state machine failed"}[r]
+		"state machine failed", "no file descriptor or memory for the journal"}[r]
 }
 
 var (

@@ -11,6 +11,8 @@
 package replica
 
 import (
+	"errors"
+
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -96,7 +98,8 @@ type clock struct{ now, ticked int64 }
 
 // upkeep is what was seen at the last tick.
 type upkeep struct {
-	full      bool // the journal has no room for another segment
+	full      bool            // the journal cannot make another segment
+	refusal   pipeline.Reason // and why
 	probation bool
 }
 
@@ -266,12 +269,21 @@ func (r *Replica) takeTicks() int {
 // a burst left unpacked, and the end of probation, which the journal must
 // remember.
 func (r *Replica) maintain() {
-	r.upkeep.full = r.cfg.Journal.Space() != nil
+	r.upkeep.full, r.upkeep.refusal = shortage(r.cfg.Journal.Space())
 	r.pack()
 	if p := r.core.Probation(); r.upkeep.probation && !p {
 		r.cfg.Journal.Settle()
 	}
 	r.upkeep.probation = r.core.Probation()
+}
+
+// shortage says whether proposals are refused, and with which reason.
+func shortage(err error) (full bool, why pipeline.Reason) {
+	var short *journal.ShortageError
+	if errors.As(err, &short) && short.Of != journal.NoSpace {
+		return true, pipeline.Shortage
+	}
+	return err != nil, pipeline.NoSpace
 }
 
 // DurableIndex is this replica's own durable index. Poll's goroutine only.

@@ -126,7 +126,7 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 		return false
 	}
 	if r.upkeep.full {
-		r.refuse(b, pipeline.NoSpace)
+		r.refuse(b, r.upkeep.refusal)
 		return true
 	}
 	if int64(b.Longest) > int64(r.lanes.limit) { // a voter connected since it was added
