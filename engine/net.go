@@ -27,8 +27,7 @@ func (e *Engine) newPeers() *link.Peers {
 
 // listen opens the sockets and starts polling.
 func (e *Engine) listen(ctx context.Context) error {
-	cfg := netio.Config{Loops: 1, Logger: e.log, KeepAlive: e.b.keepAlive,
-		OutboundMax: max(8<<20, 2*link.GrantBytes(e.b.maxCommand))}
+	cfg := netio.Config{Loops: 1, Logger: e.log, KeepAlive: e.b.keepAlive}
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}

@@ -32,13 +32,19 @@ type Conn struct {
 	want   int    // bytes the handler needs in rest before it can go on; 0 unknown
 	expect int    // set by Expect during Data
 
+	out      output
+	taken    uint64 // bytes that the kernel has taken so far
+	copyMax  int    // copies that may wait to be sent; 0: no bound
+	notifyAt int    // of NotifyBelow
+
 	cause error // why it is closed
 
 	// Of the sweep.
-	slow, stall, drain patience
-	consumed           uint64 // calls of Data that consumed something
-	consumedSeen       uint64
-	restSeen           int
+	slow, stall  patience
+	ackedSeen    uint64
+	consumed     uint64 // calls of Data that consumed something
+	consumedSeen uint64
+	restSeen     int
 
 	opened   bool
 	closed   bool // gnet has closed it
@@ -46,6 +52,8 @@ type Conn struct {
 	watched  bool
 	paused   bool
 	resuming bool
+	notify   bool // NotifyBelow was called and is not answered
+	sending  bool // listed in loop.sending
 }
 
 func (s *Server) newConn(l *Loop, nc net.Conn, acceptor Acceptor) *Conn {
@@ -78,14 +86,6 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr is the peer's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
-
-// Outbound is the number of bytes written and not yet taken by the kernel.
-func (c *Conn) Outbound() int {
-	if c.closed {
-		return 0
-	}
-	return c.gc.OutboundBuffered()
-}
 
 // Open reports whether Write can succeed: neither closed nor closing.
 func (c *Conn) Open() bool { return c.opened && !c.closed && !c.draining }
@@ -216,21 +216,20 @@ func (c *Conn) resume() {
 	c.keep(nil)
 }
 
-// Close closes the connection when what was written to it has been sent, or after five seconds.
-// Until then nothing more is received and Write refuses. The handler gets Closed with err, after
-// the current callback. A second call changes nothing.
+// Close closes the connection when what was written to it has been sent, or when the peer takes
+// none of it for Config.OutboundPatience. Until then nothing more is received and Write refuses.
+// The handler gets Closed with err, after the current callback. A second call changes nothing.
 func (c *Conn) Close(err error) {
 	if !c.Open() {
 		return
 	}
 	c.cause = err
-	if c.gc.OutboundBuffered() == 0 {
+	if c.out.bytes == 0 {
 		c.hangUp()
 		return
 	}
 	c.draining = true
 	c.dropRest()
-	c.loop.watch(c)
 }
 
 // Abort closes the connection at once; bytes not yet taken by the kernel may be lost.
@@ -272,6 +271,8 @@ func (c *Conn) onClose(err error) {
 		c.cause = err
 	}
 	c.closed = true
+	c.loop.sockets.remove(c)
+	c.dropOutput()
 	if c.counted {
 		c.loop.server.accepted.Add(-1)
 	}

@@ -52,32 +52,9 @@ func sender(closed chan<- error, burst func(c *Conn) error) Acceptor {
 	}
 }
 
-func TestSlowReaderIsClosedAtTheLimit(t *testing.T) {
-	closed, high := make(chan error, 1), 0
-	s := start(t, Config{OutboundMax: 1 << 20}, sender(closed, func(c *Conn) error {
-		for {
-			if err := c.Write(make([]byte, 64<<10)); err != nil {
-				return err
-			}
-			high = max(high, c.Outbound())
-		}
-	}))
-	nc := dial(t, s)
-	if _, err := io.WriteString(nc, "go"); err != nil {
-		t.Fatal(err)
-	}
-	if err := await(t, "close", closed); !errors.Is(err, ErrSlow) {
-		t.Fatal(err)
-	}
-	if high > 1<<20 {
-		t.Fatalf("%d bytes were buffered", high)
-	}
-}
-
 func TestSlowReaderIsClosedForImpatience(t *testing.T) {
 	closed := make(chan error, 1)
-	s := start(t, Config{OutboundSoft: 1 << 10, OutboundPatience: 50 * time.Millisecond},
-		sender(closed, fillOutbound))
+	s := start(t, Config{OutboundPatience: 50 * time.Millisecond}, sender(closed, fillOutbound))
 	nc := dial(t, s)
 	if _, err := io.WriteString(nc, "go"); err != nil {
 		t.Fatal(err)

@@ -20,13 +20,19 @@
 //
 // # Bounds
 //
-// gnet cannot pause reading and buffers what it cannot write without limit. So each connection has
-// bounds of its own: bytes received and not consumed (InboundMax and what Expect announced, and
-// InboundPatience without progress), bytes written and not sent (OutboundMax at once, OutboundSoft
-// for OutboundPatience). Beyond them it is closed.
+// What is received and not consumed is bounded by bytes: InboundMax and what Expect announced, and
+// InboundPatience without progress. Beyond them the connection is closed.
+//
+// What is written and not sent is bounded by time: while bytes wait and the peer's host
+// acknowledges none for OutboundPatience, the connection is closed. So an answer of any size
+// reaches a peer that reads it. Who writes looks at Outbound, or has itself told by NotifyBelow.
+// Bytes given with a Holder are sent from where they lie. gnet's own output buffer is never used:
+// it copies, has no bound, and does not say when it is empty. The loop has a second epoll set for
+// sockets that were full, see sockets.
 //
 // # Bytes
 //
 // Bytes given to Handler.Data belong to the loop and are valid during the call. Bytes given to
-// Write are the caller's again when it returns.
+// Write are the caller's again when it returns; those of a Part with a Holder when that is
+// released.
 package netio

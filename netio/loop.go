@@ -34,15 +34,20 @@ type Loop struct {
 	efd   int
 
 	// Of the loop's goroutine.
-	depth    int           // callbacks on the stack
-	closings []*Conn       // closed inside another callback, Closed still to be called
-	resumed  []*Conn       // to be given their unconsumed bytes again
-	spare    [][]byte      // empty leftover buffers
-	iov      []unix.Iovec  // of Writev
-	watched  []*Conn       // slow, stalled or closing connections
-	sweepIn  time.Duration // the timer is armed to this; 0: it is not
-	sweepDue atomic.Bool   // the timer has fired
-	timer    *time.Timer
+	depth    int          // callbacks on the stack
+	closings []*Conn      // closed inside another callback, Closed still to be called
+	resumed  []*Conn      // to be given their unconsumed bytes again
+	spare    [][]byte     // empty leftover buffers
+	iov      []unix.Iovec // of Writev
+	chunks   [][]byte     // empty buffers for output that waits
+	sockets  sockets      // that are full
+	sending  []*Conn      // to be sent from in the next turn
+	sent     []*Conn      // the list of the turn before
+	watched  []*Conn      // connections that somebody is slow to read or to finish
+
+	sweepArmed bool        // the timer runs
+	sweepDue   atomic.Bool // the timer has fired
+	timer      *time.Timer
 }
 
 func newLoop(s *Server, index int) *Loop {
@@ -106,6 +111,7 @@ func (l *Loop) answer() {
 		l.sweepDue.Store(false)
 		l.sweep(time.Now())
 	}
+	l.sendTurn()
 	for len(l.resumed) > 0 {
 		c := l.resumed[0]
 		l.resumed = append(l.resumed[:0], l.resumed[1:]...)
@@ -196,6 +202,7 @@ func (l *Loop) unhang() {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	l.sockets.close()
 	if l.efd >= 0 {
 		_ = unix.Close(l.efd) // an eventfd has nothing to lose
 	}

@@ -30,11 +30,9 @@ type Config struct {
 	// bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
 	InboundMax      int
 	InboundPatience time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
-	// bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
-	OutboundMax int
-	// a connection above this for OutboundPatience is closed too; 2 MiB
-	OutboundSoft     int
-	OutboundPatience time.Duration // 10 s
+	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long: ErrSlow.
+	// How many wait is not bounded: see Conn.Outbound, and LinkConfig.OutboundMax
+	OutboundPatience time.Duration
 	// an accepted connection is closed when for this long its peer's host answers no probe, or
 	// the peer takes none of what was sent to it; 60 s, at least 3 s
 	KeepAlive time.Duration
@@ -51,8 +49,6 @@ func (c *Config) fill() {
 	c.ReadBufferBytes = min(or(c.ReadBufferBytes, readBufferCap), readBufferCap)
 	c.InboundMax = or(c.InboundMax, 64<<10)
 	c.InboundPatience = or(c.InboundPatience, 30*time.Second)
-	c.OutboundMax = or(c.OutboundMax, 8<<20)
-	c.OutboundSoft = or(c.OutboundSoft, 2<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
 	c.KeepAlive = max(or(c.KeepAlive, time.Minute), 3*time.Second)
 	c.ConnsMax = or(c.ConnsMax, 16384)
@@ -159,6 +155,10 @@ func (s *Server) startLoops() error {
 	for i := range s.cfg.Loops {
 		l := newLoop(s, i)
 		s.loops = append(s.loops, l)
+		if err := l.sockets.open(l.Wake); err != nil {
+			s.stopLoops()
+			return fmt.Errorf("netio: epoll set of loop %d: %w", i, err)
+		}
 		if err := l.hangDoorbell(client); err != nil {
 			s.stopLoops()
 			return fmt.Errorf("netio: doorbell of loop %d: %w", i, err)
