@@ -237,42 +237,6 @@ func TestStalledCommandIsClosed(t *testing.T) {
 	}
 }
 
-func TestPauseAndResume(t *testing.T) {
-	conns, got := make(chan *Conn, 1), make(chan string, 10)
-	s := start(t, Config{}, func(c *Conn) Handler {
-		c.Pause()
-		conns <- c
-		return testHandler{data: func(_ *Conn, b []byte) (int, error) {
-			got <- string(b)
-			return len(b), nil
-		}}
-	})
-	nc := dial(t, s)
-	c := await(t, "open", conns)
-	if _, err := io.WriteString(nc, "held"); err != nil {
-		t.Fatal(err)
-	}
-	var wait func()
-	wait = func() { // until the bytes have come
-		if len(c.rest) == 4 {
-			c.Resume()
-		} else {
-			_ = s.Loops()[0].Do(func() {
-				s.Loops()[0].Wake()
-				go func() {
-					_ = s.Loops()[0].Do(wait)
-				}()
-			})
-		}
-	}
-	if err := s.Loops()[0].Do(wait); err != nil {
-		t.Fatal(err)
-	}
-	if b := await(t, "data", got); b != "held" {
-		t.Fatal(b)
-	}
-}
-
 func TestRefusedConnection(t *testing.T) {
 	s := start(t, Config{}, func(c *Conn) Handler {
 		if err := c.Write([]byte("no\n")); err != nil {

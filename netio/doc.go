@@ -20,8 +20,13 @@
 //
 // # Bounds
 //
-// What is received and not consumed is bounded by bytes: InboundMax and what Expect announced, and
-// InboundPatience without progress. Beyond them the connection is closed.
+// A connection whose handler cannot keep up is paused: it is not read from, the kernel's buffer
+// fills, and TCP slows the peer down. gnet cannot do that; see pause.go.
+//
+// What is received and not consumed is bounded by bytes: InboundMax and what Expect announced.
+// Commands of 64 KiB and more take room of InboundLarge, which all connections share; who finds
+// none is not read from until there is. Bytes that stay unconsumed for InboundPatience without
+// progress close the connection, unless it is paused.
 //
 // What is written and not sent is bounded by time: while bytes wait and the peer's host
 // acknowledges none for OutboundPatience, the connection is closed. So an answer of any size

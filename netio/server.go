@@ -30,6 +30,11 @@ type Config struct {
 	// bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
 	InboundMax      int
 	InboundPatience time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
+	// bytes that commands of 64 KiB and more may take while they are incomplete, of all connections
+	// together; 128 MiB. Who finds no room is not read from until there is, first come, first
+	// served. Who holds room while others wait must finish within InboundPatience, and not stand
+	// still for a tenth of it: ErrStalled
+	InboundLarge int
 	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long: ErrSlow.
 	// How many wait is not bounded: see Conn.Outbound, and LinkConfig.OutboundMax
 	OutboundPatience time.Duration
@@ -49,6 +54,7 @@ func (c *Config) fill() {
 	c.ReadBufferBytes = min(or(c.ReadBufferBytes, readBufferCap), readBufferCap)
 	c.InboundMax = or(c.InboundMax, 64<<10)
 	c.InboundPatience = or(c.InboundPatience, 30*time.Second)
+	c.InboundLarge = or(c.InboundLarge, 128<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
 	c.KeepAlive = max(or(c.KeepAlive, time.Minute), 3*time.Second)
 	c.ConnsMax = or(c.ConnsMax, 16384)
@@ -102,6 +108,8 @@ type Server struct {
 	mu      sync.Mutex     // orders workers.Add against Close
 	closing bool
 
+	room room // of large commands
+
 	nextID   atomic.Uint64
 	accepted atomic.Int64 // accepted connections open
 	stopping atomic.Bool
@@ -114,6 +122,7 @@ type Server struct {
 func Start(cfg Config) (*Server, error) {
 	cfg.fill()
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
+	s.room.max = cfg.InboundLarge
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, l := range cfg.Listeners {
 		ln, err := cfg.listen(l.Addr)
@@ -191,6 +200,7 @@ func (s *Server) Close(ctx context.Context) error {
 			s.closeListeners()
 			s.workers.Wait() // no connection is being enrolled from here on
 			s.stopping.Store(true)
+			s.closeDetached()
 			s.stopLoops()
 			close(s.stopped)
 		}()
@@ -200,6 +210,22 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// closeDetached closes the connections that gnet would not close.
+func (s *Server) closeDetached() {
+	for _, l := range s.loops {
+		done := make(chan struct{})
+		err := l.Do(func() {
+			for _, c := range l.detached {
+				c.fail(ErrShutdown) //nolint:errcheck // the handler is told
+			}
+			close(done)
+		})
+		if err == nil {
+			<-done
+		}
 	}
 }
 
@@ -287,7 +313,7 @@ type events struct {
 func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	switch x := gc.Context().(type) {
 	case *Loop:
-		x.el = gc.EventLoop()
+		x.el, x.bell = gc.EventLoop(), gc.Fd()
 	case *Conn:
 		x.loop.enter()
 		x.open(gc)

@@ -119,7 +119,11 @@ func (s *sockets) collect(l *Loop) {
 	s.ready, s.swapped = s.swapped[:0], s.ready
 	s.mu.Unlock()
 	for _, r := range s.swapped {
-		if c := s.conns[r.id]; c != nil {
+		switch c := s.conns[r.id]; {
+		case c == nil:
+		case c.own && r.events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
+			c.broken() // of the others gnet hears, too
+		default:
 			l.sendAgain(c)
 		}
 	}

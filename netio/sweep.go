@@ -91,12 +91,19 @@ func (c *Conn) urgent(now time.Time) bool {
 		c.hangUp()
 		return false
 	}
-	stalled := len(c.rest) > 0 && !c.paused && !c.draining
-	if !stalled || c.consumed != c.consumedSeen || len(c.rest) >= c.restSeen+stallStep {
-		c.consumedSeen, c.restSeen = c.consumed, len(c.rest)
+	stalled := c.in.len() > 0 && !c.waits() && !c.draining
+	if !stalled || c.consumed != c.consumedSeen || c.in.len() >= c.inputSeen+stallStep {
+		c.consumedSeen, c.inputSeen = c.consumed, c.in.len()
 		c.stall.renew()
 	}
-	if stalled && c.stall.usedUp(now, cfg.InboundPatience) {
+	limit, contested := cfg.InboundPatience, stalled && c.large > 0 && c.loop.server.room.crowded()
+	if contested {
+		limit /= 10
+	} else {
+		c.hold.renew()
+	}
+	late := contested && c.hold.usedUp(now, cfg.InboundPatience)
+	if late || stalled && c.stall.usedUp(now, limit) {
 		c.fail(ErrStalled) //nolint:errcheck // the handler is told
 		return false
 	}
