@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -22,7 +23,9 @@ type Conn struct {
 	handler  Handler
 	link     *Link         // that made the connection; nil when it was accepted
 	down     chan struct{} // closed after Closed, for a link
-	counted  bool          // of Server.accepted
+	listener *listener     // that accepted it, which counts it; nil for a link
+	beyond   bool          // has one of the spare places
+	limit    time.Time     // of CloseAfter; zero: none
 
 	in     input
 	want   int // bytes the handler needs in in before it can go on; 0 unknown
@@ -176,8 +179,8 @@ func (c *Conn) ended() {
 	}
 	c.dropOutput()
 	c.dropInput()
-	if c.counted {
-		c.loop.server.accepted.Add(-1)
+	if c.listener != nil {
+		c.listener.open.Add(-1)
 	}
 	c.loop.closings = append(c.loop.closings, c)
 }

@@ -250,20 +250,6 @@ func TestRefusedConnection(t *testing.T) {
 	}
 }
 
-func TestTooManyConnections(t *testing.T) {
-	s := start(t, Config{ConnsMax: 1}, echo)
-	first := dial(t, s)
-	if _, err := io.WriteString(first, "x"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := dial(t, s).Read(make([]byte, 1)); n != 0 || err == nil {
-		t.Fatal("the second was served")
-	}
-}
-
 // Closed must not interrupt the Poll whose Write found the connection broken.
 func TestClosedIsNeverNested(t *testing.T) {
 	conns, closed := make(chan *Conn, 1), make(chan error, 1)

@@ -102,10 +102,11 @@ func (c *Conn) urgent(now time.Time) bool {
 	} else {
 		c.hold.renew()
 	}
-	late := contested && c.hold.usedUp(now, cfg.InboundPatience)
+	bounded := !c.limit.IsZero() && !c.draining
+	late := bounded && now.After(c.limit) || contested && c.hold.usedUp(now, cfg.InboundPatience)
 	if late || stalled && c.stall.usedUp(now, limit) {
 		c.fail(ErrStalled) //nolint:errcheck // the handler is told
 		return false
 	}
-	return slow || stalled
+	return slow || stalled || bounded
 }

@@ -37,6 +37,7 @@ type conn struct {
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
 	proxied   bool          // the peer is another member that forwards its clients' commands
+	eof       bool          // the client has sent its last byte
 	closing   bool          // no more input; close when no reply is pending
 	closed    bool
 }
@@ -95,6 +96,9 @@ func (c *conn) drainHeld() {
 	n := c.run(held)
 	if c.held = held[n:]; len(c.held) == 0 || c.closing || c.closed {
 		c.held = nil
+	}
+	if c.eof && !c.blocked && !c.closed {
+		c.end()
 	}
 }
 
@@ -162,6 +166,14 @@ func (c *conn) fault(text string) {
 func (c *conn) fail(text string) {
 	c.fault(text)
 	c.end()
+}
+
+// finished hears that the client has sent its last byte. What was asked before is answered.
+func (c *conn) finished() {
+	if c.eof = true; len(c.held) == 0 || !c.blocked {
+		c.end()
+	}
+	c.front.finish()
 }
 
 // end takes no more input and closes once all replies have left.
