@@ -4,8 +4,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -23,6 +26,7 @@ type listener struct {
 	open    atomic.Int64  // accepted connections
 	refused atomic.Uint64 // for want of a place
 	said    seldom
+	held    int // a descriptor for gnet, which duplicates that of a connection; -1: none
 }
 
 // seldom counts what is logged in one line now and then.
@@ -50,8 +54,9 @@ func (l *listener) accept() {
 	s := l.server
 	var pause time.Duration
 	var failed seldom
+	defer l.giveDescriptor()
 	for next := 0; ; next++ {
-		nc, err := l.ln.Accept()
+		nc, err := l.next()
 		if err != nil {
 			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
@@ -80,11 +85,32 @@ func (l *listener) accept() {
 			continue
 		}
 		c := s.newConn(s.loops[next%len(s.loops)], nc, l.Accept)
+		l.giveDescriptor()
 		c.listener, c.beyond = l, l.Max > 0 && open > int64(l.Max)
 		if err := c.loop.enroll(nc, c); err != nil {
 			l.open.Add(-1)
 			s.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote, "error", err)
 		}
+	}
+}
+
+// next accepts a connection when there is a descriptor for its duplicate, too: else it would be
+// accepted only to be closed.
+func (l *listener) next() (net.Conn, error) {
+	if l.held < 0 {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			return nil, os.NewSyscallError("eventfd", err)
+		}
+		l.held = fd
+	}
+	return l.ln.Accept()
+}
+
+func (l *listener) giveDescriptor() {
+	if l.held >= 0 {
+		_ = unix.Close(l.held) // nothing was done with it
+		l.held = -1
 	}
 }
 

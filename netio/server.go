@@ -129,7 +129,7 @@ func Start(cfg Config) (*Server, error) {
 			s.closeListeners()
 			return nil, &ListenError{Addr: own.Addr, Err: err}
 		}
-		s.listeners = append(s.listeners, &listener{Listener: own, server: s, ln: ln})
+		s.listeners = append(s.listeners, &listener{Listener: own, server: s, ln: ln, held: -1})
 	}
 	if err := s.startLoops(); err != nil {
 		s.closeListeners()
