@@ -54,6 +54,7 @@ type Conn struct {
 	watched  bool
 	reading  bool // gnet reads from it
 	paused   bool // by the handler
+	heldAt   int  // bytes that were unconsumed when it was paused
 	starved  bool // waits for room
 	resuming bool // listed in loop.resumed
 	eof      bool // the peer has sent its last byte; the connection has left gnet

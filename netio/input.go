@@ -5,7 +5,7 @@ const (
 	// both. The rest of a read is then given in place, so that a pipelining client costs no copy of
 	// whole reads.
 	joinStep = 4 << 10
-	// heldMax bounds what is kept of a paused connection where reading cannot be stopped.
+	// heldMax bounds what a paused connection is sent where reading cannot be stopped.
 	heldMax = 8 << 20
 )
 
@@ -158,7 +158,7 @@ func (c *Conn) keep(b []byte) {
 	c.loop.watch(c)
 	limit := max(c.loop.server.cfg.InboundMax, c.want)
 	if c.waits() {
-		limit = max(limit, heldMax)
+		limit = max(limit, c.heldAt+heldMax)
 	}
 	if c.in.len() > limit {
 		c.fail(ErrInbound) //nolint:errcheck // the handler is told
@@ -190,7 +190,9 @@ func (c *Conn) Expect(n int) { c.expect = max(n, 0) }
 // The connection still ends when the peer resets it or its host falls silent; that the peer has
 // closed it is seen after Resume.
 func (c *Conn) Pause() {
-	c.paused = true
+	if !c.paused {
+		c.paused, c.heldAt = true, c.in.len() // a large command may be among it
+	}
 	c.setReading(false)
 }
 

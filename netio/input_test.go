@@ -119,6 +119,39 @@ func TestPausesAtRandom(t *testing.T) {
 	}
 }
 
+// A large command may have to wait when all of it has come.
+func TestPauseKeepsALargeCommand(t *testing.T) {
+	const size = 3 * heldMax / 2
+	conns, ended := make(chan *Conn, 1), make(chan error, 2)
+	s := start(t, Config{}, func(c *Conn) Handler {
+		waited := false
+		return testHandler{
+			data: func(c *Conn, b []byte) (int, error) {
+				switch {
+				case len(b) < size:
+					c.Expect(size - len(b))
+					return 0, nil
+				case !waited:
+					waited = true
+					c.Pause()
+					conns <- c
+					return 0, nil
+				}
+				ended <- nil
+				return len(b), nil
+			},
+			closed: func(_ *Conn, err error) { ended <- err },
+		}
+	})
+	nc := dial(t, s)
+	go func() { _, _ = nc.Write(make([]byte, size)) }() // a failure shows in what arrives
+	c := await(t, "pause", conns)
+	inLoop(t, s, c.Resume)
+	if err := await(t, "end", ended); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A peer that resets a paused connection is noticed, one that closes it after Resume.
 func TestEndsWhilePaused(t *testing.T) {
 	for _, linger := range []int{0, -1} {

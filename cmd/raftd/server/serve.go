@@ -43,12 +43,17 @@ func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
 		return 0, nil
 	}
 	n = h.conn.input(b)
-	c.Expect(h.conn.need())
+	if n < len(b) && !h.conn.blocked {
+		c.Expect(h.conn.need())
+	}
 	return n, nil
 }
 
 // EOF implements netio.EOFHandler: what was asked before is answered.
 func (h *clientHandler) EOF(*netio.Conn) { h.conn.finished() }
+
+// Drained implements netio.DrainHandler.
+func (h *clientHandler) Drained(*netio.Conn) { h.conn.drained() }
 
 // Closed implements netio.Handler.
 func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }

@@ -59,6 +59,10 @@ type Server struct {
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
 
+	backlog        atomic.Int64 // of all connections, see account.go
+	overloads      atomic.Uint64
+	overloadLogged atomic.Int64 // when
+
 	mu      sync.Mutex
 	clients map[uint64]*client
 	totals  []*totals // one per loop
@@ -80,6 +84,8 @@ type client struct {
 
 	proto   atomic.Int32
 	proxied atomic.Bool
+
+	input, output atomic.Int64 // bytes that wait, roughly
 }
 
 // New makes a server; Serve gives it traffic.
