@@ -22,17 +22,18 @@ import (
 //		Members(engine.Member{ID: 1, Address: "127.0.0.1:7380"}).
 //		StateMachine(sm).Start(ctx)
 type Builder struct {
-	id         uint64
-	cluster    uint64
-	dir        string
-	listen     string
-	members    []Member
-	mode       journal.Mode
-	pipeline   Pipeline
-	threads    Threads
-	machine    StateMachine
-	advertise  string
-	services   []service
+	id        uint64
+	cluster   uint64
+	dir       string
+	listen    string
+	members   []Member
+	mode      journal.Mode
+	pipeline  Pipeline
+	threads   Threads
+	machine   StateMachine
+	advertise string
+	services  []service
+	connections
 	heartbeat  time.Duration
 	election   time.Duration
 	maxCommand int

@@ -2,9 +2,7 @@ package engine
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 	"unicode"
@@ -34,7 +32,7 @@ const (
 // error names the method to change.
 func (b *Builder) check() error {
 	return cmp.Or(b.checkIdentity(), b.checkChoices(), b.checkTimes(), b.checkSizes(),
-		b.checkAddresses(), b.checkMembers())
+		b.checkAddresses(), b.checkMembers(), b.connections.check())
 }
 
 func (b *Builder) checkIdentity() error {
@@ -126,8 +124,8 @@ func (b *Builder) checkSizes() error {
 
 func (b *Builder) checkAddresses() error {
 	if b.listen != "" {
-		if err := checkAddress(b.listen); err != nil {
-			return &ConfigError{"Listen", fmt.Sprintf("%q %v", b.listen, err)}
+		if _, _, err := splitAddress(b.listen); err != nil {
+			return &ConfigError{"Listen", fmt.Sprintf("%q: %v", b.listen, err)}
 		}
 	}
 	if len(b.advertise) > advertiseMax || strings.ContainsFunc(b.advertise, unicode.IsControl) {
@@ -136,25 +134,13 @@ func (b *Builder) checkAddresses() error {
 				b.advertise, advertiseMax)}
 	}
 	for _, s := range b.services {
-		if err := checkAddress(s.address); err != nil {
-			return &ConfigError{"Serve", fmt.Sprintf("address %q %v", s.address, err)}
+		if _, _, err := splitAddress(s.address); err != nil {
+			return &ConfigError{"Serve", fmt.Sprintf("address %q: %v", s.address, err)}
 		}
 		if s.open == nil {
 			return &ConfigError{"Serve",
 				fmt.Sprintf("%s: the function that opens the front end is nil", s.address)}
 		}
-	}
-	return nil
-}
-
-// checkAddress says what is wrong with an address to listen at.
-func checkAddress(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return errors.New("is not host:port")
-	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
-		return errors.New("has no port of 0 to 65535")
 	}
 	return nil
 }

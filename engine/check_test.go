@@ -114,6 +114,10 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.KeepAlive(-1) }, "0s"},
 		{func(b *Builder) { b.KeepAlive(24 * time.Hour) }, "9h"},
 	},
+	"MaxConnections": {
+		{func(b *Builder) { b.MaxConnections(-1, 0, "") }, "not be negative"},
+		{func(b *Builder) { b.MaxConnections(0, -1, "") }, "not be negative"},
+	},
 	"Logger": {{func(b *Builder) { b.Logger(nil) }, "nil"}},
 	"Start":  {}, // it refuses
 }

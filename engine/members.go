@@ -106,9 +106,6 @@ func (b *Builder) checkListen() error {
 	if b.listen == "" {
 		return nil
 	}
-	if _, _, err := splitAddress(b.listen); err != nil {
-		return &ConfigError{"Listen", fmt.Sprintf("%q: %v", b.listen, err)}
-	}
 	for _, m := range b.members {
 		if m.ID == b.id && elsewhere(b.listen, m.Address) {
 			return &ConfigError{"Listen", fmt.Sprintf("%s, but the list of members has member %d "+

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,7 @@ func (e *Engine) newPeers() *link.Peers {
 
 // listen opens the sockets and starts polling.
 func (e *Engine) listen(ctx context.Context) error {
-	cfg := netio.Config{Loops: 1, Logger: e.log, KeepAlive: e.b.keepAlive,
-		OutboundMax: max(8<<20, 2*link.GrantBytes(e.longest))}
+	cfg := netio.Config{Loops: 1, Logger: e.log, KeepAlive: e.b.keepAlive}
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}
@@ -38,12 +38,15 @@ func (e *Engine) listen(ctx context.Context) error {
 	if m, ok := e.membership.member(e.b.id); ok && address == "" {
 		address = m.Address
 	}
-	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept})
+	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept,
+		Max: peerConnections})
 	e.services.fronts = make([]*acceptors, len(e.b.services))
 	for i, s := range e.b.services {
 		f := &acceptors{}
 		e.services.fronts[i] = f
-		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: f.accept})
+		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: f.accept,
+			Max: cmp.Or(e.b.max, defaultConnections), Spare: e.b.spare,
+			Refusal: []byte(e.b.refusal)})
 	}
 	cfg.Poll = e.pollLoop
 	if err := e.openFutures(); err != nil {

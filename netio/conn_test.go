@@ -52,32 +52,9 @@ func sender(closed chan<- error, burst func(c *Conn) error) Acceptor {
 	}
 }
 
-func TestSlowReaderIsClosedAtTheLimit(t *testing.T) {
-	closed, high := make(chan error, 1), 0
-	s := start(t, Config{OutboundMax: 1 << 20}, sender(closed, func(c *Conn) error {
-		for {
-			if err := c.Write(make([]byte, 64<<10)); err != nil {
-				return err
-			}
-			high = max(high, c.Outbound())
-		}
-	}))
-	nc := dial(t, s)
-	if _, err := io.WriteString(nc, "go"); err != nil {
-		t.Fatal(err)
-	}
-	if err := await(t, "close", closed); !errors.Is(err, ErrSlow) {
-		t.Fatal(err)
-	}
-	if high > 1<<20 {
-		t.Fatalf("%d bytes were buffered", high)
-	}
-}
-
 func TestSlowReaderIsClosedForImpatience(t *testing.T) {
 	closed := make(chan error, 1)
-	s := start(t, Config{OutboundSoft: 1 << 10, OutboundPatience: 50 * time.Millisecond},
-		sender(closed, fillOutbound))
+	s := start(t, Config{OutboundPatience: 50 * time.Millisecond}, sender(closed, fillOutbound))
 	nc := dial(t, s)
 	if _, err := io.WriteString(nc, "go"); err != nil {
 		t.Fatal(err)
@@ -260,42 +237,6 @@ func TestStalledCommandIsClosed(t *testing.T) {
 	}
 }
 
-func TestPauseAndResume(t *testing.T) {
-	conns, got := make(chan *Conn, 1), make(chan string, 10)
-	s := start(t, Config{}, func(c *Conn) Handler {
-		c.Pause()
-		conns <- c
-		return testHandler{data: func(_ *Conn, b []byte) (int, error) {
-			got <- string(b)
-			return len(b), nil
-		}}
-	})
-	nc := dial(t, s)
-	c := await(t, "open", conns)
-	if _, err := io.WriteString(nc, "held"); err != nil {
-		t.Fatal(err)
-	}
-	var wait func()
-	wait = func() { // until the bytes have come
-		if len(c.rest) == 4 {
-			c.Resume()
-		} else {
-			_ = s.Loops()[0].Do(func() {
-				s.Loops()[0].Wake()
-				go func() {
-					_ = s.Loops()[0].Do(wait)
-				}()
-			})
-		}
-	}
-	if err := s.Loops()[0].Do(wait); err != nil {
-		t.Fatal(err)
-	}
-	if b := await(t, "data", got); b != "held" {
-		t.Fatal(b)
-	}
-}
-
 func TestRefusedConnection(t *testing.T) {
 	s := start(t, Config{}, func(c *Conn) Handler {
 		if err := c.Write([]byte("no\n")); err != nil {
@@ -306,20 +247,6 @@ func TestRefusedConnection(t *testing.T) {
 	got, err := io.ReadAll(dial(t, s))
 	if err != nil || string(got) != "no\n" {
 		t.Fatalf("%q, %v", got, err)
-	}
-}
-
-func TestTooManyConnections(t *testing.T) {
-	s := start(t, Config{ConnsMax: 1}, echo)
-	first := dial(t, s)
-	if _, err := io.WriteString(first, "x"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(first, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := dial(t, s).Read(make([]byte, 1)); n != 0 || err == nil {
-		t.Fatal("the second was served")
 	}
 }
 

@@ -20,13 +20,24 @@
 //
 // # Bounds
 //
-// gnet cannot pause reading and buffers what it cannot write without limit. So each connection has
-// bounds of its own: bytes received and not consumed (InboundMax and what Expect announced, and
-// InboundPatience without progress), bytes written and not sent (OutboundMax at once, OutboundSoft
-// for OutboundPatience). Beyond them it is closed.
+// A connection whose handler cannot keep up is paused: it is not read from, the kernel's buffer
+// fills, and TCP slows the peer down. gnet cannot do that; see pause.go.
+//
+// What is received and not consumed is bounded by bytes: InboundMax and what Expect announced.
+// Commands of 64 KiB and more take room of InboundLarge, which all connections share; who finds
+// none is not read from until there is. Bytes that stay unconsumed for InboundPatience without
+// progress close the connection, unless it is paused.
+//
+// What is written and not sent is bounded by time: while bytes wait and the peer's host
+// acknowledges none for OutboundPatience, the connection is closed. So an answer of any size
+// reaches a peer that reads it. Who writes looks at Outbound, or has itself told by NotifyBelow.
+// Bytes given with a Holder are sent from where they lie. gnet's own output buffer is never used:
+// it copies, has no bound, and does not say when it is empty. The loop has a second epoll set for
+// sockets that were full, see sockets.
 //
 // # Bytes
 //
 // Bytes given to Handler.Data belong to the loop and are valid during the call. Bytes given to
-// Write are the caller's again when it returns.
+// Write are the caller's again when it returns; those of a Part with a Holder when that is
+// released.
 package netio

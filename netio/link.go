@@ -21,6 +21,10 @@ type LinkConfig struct {
 	// after a partition as late again as that took. Linux only.
 	Patience time.Duration
 
+	// OutboundMax ends a connection when more bytes wait to be sent, not counting those of parts
+	// with a Holder: ErrSlow. 0: no bound
+	OutboundMax int
+
 	DialTimeout time.Duration // 1 s
 	BackoffMin  time.Duration // pause after the first failure; 50 ms. It doubles, with jitter,
 	BackoffMax  time.Duration // up to this; 2 s
@@ -125,7 +129,7 @@ func (l *Link) once(dialer *net.Dialer) error {
 		return err
 	}
 	c := l.loop.server.newConn(l.loop, nc, l.cfg.Handler)
-	c.link, c.down = l, make(chan struct{})
+	c.link, c.down, c.copyMax = l, make(chan struct{}), l.cfg.OutboundMax
 	if err := l.loop.enroll(nc, c); err != nil {
 		return err
 	}

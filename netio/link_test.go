@@ -77,7 +77,7 @@ func TestLinkLosesPatience(t *testing.T) {
 		}
 	}()
 	closed := make(chan error, 10)
-	client := start(t, Config{OutboundMax: 64 << 20, OutboundSoft: 64 << 20}, nil)
+	client := start(t, Config{}, nil)
 	client.Loops()[0].Dial(LinkConfig{
 		Address: ln.Addr().String(), Patience: 300 * time.Millisecond, BackoffMin: time.Hour,
 		BackoffMax: time.Hour,

@@ -27,26 +27,41 @@ type Loop struct {
 	index  int
 	el     gnet.EventLoop
 
+	poller int // gnet's epoll set; -1: not known, reading cannot be stopped
+
+	grantsDue atomic.Bool // grants is not empty
+	grantMu   sync.Mutex
+	grants    []*Conn // have got room; guarded by grantMu
+
 	// The doorbell. rung: written and not yet answered. mu keeps efd open while it is written.
 	rung  atomic.Bool
 	mu    sync.RWMutex
 	muted bool
 	efd   int
+	bell  int // gnet's descriptor of it
 
 	// Of the loop's goroutine.
-	depth    int           // callbacks on the stack
-	closings []*Conn       // closed inside another callback, Closed still to be called
-	resumed  []*Conn       // to be given their unconsumed bytes again
-	spare    [][]byte      // empty leftover buffers
-	iov      []unix.Iovec  // of Writev
-	watched  []*Conn       // slow, stalled or closing connections
-	sweepIn  time.Duration // the timer is armed to this; 0: it is not
-	sweepDue atomic.Bool   // the timer has fired
-	timer    *time.Timer
+	depth         int              // callbacks on the stack
+	closings      []*Conn          // closed inside another callback, Closed still to be called
+	resumed       []*Conn          // to be given their unconsumed bytes again
+	resumedBefore []*Conn          // the list of the turn before
+	spare         [][]byte         // empty leftover buffers
+	iov           []unix.Iovec     // of Writev
+	chunks        [][]byte         // empty buffers for output that waits
+	sockets       sockets          // that are or were full
+	detached      map[uint64]*Conn // open and not gnet's any more
+	sending       []*Conn          // to be sent from in the next turn
+	sent          []*Conn          // the list of the turn before
+	watched       []*Conn          // connections that somebody is slow to read or to finish
+
+	sweepArmed bool        // the timer runs
+	sweepDue   atomic.Bool // the timer has fired
+	timer      *time.Timer
 }
 
 func newLoop(s *Server, index int) *Loop {
-	return &Loop{server: s, index: index, efd: -1, iov: make([]unix.Iovec, 0, iovMax)}
+	return &Loop{server: s, index: index, efd: -1, poller: -1,
+		iov: make([]unix.Iovec, 0, iovMax), detached: make(map[uint64]*Conn)}
 }
 
 // Index is the loop's place in Server.Loops.
@@ -106,11 +121,9 @@ func (l *Loop) answer() {
 		l.sweepDue.Store(false)
 		l.sweep(time.Now())
 	}
-	for len(l.resumed) > 0 {
-		c := l.resumed[0]
-		l.resumed = append(l.resumed[:0], l.resumed[1:]...)
-		c.resume()
-	}
+	l.sendTurn()
+	l.takeGrants()
+	l.resumeTurn()
 	if l.server.cfg.Poll != nil {
 		l.server.cfg.Poll(l)
 	}
@@ -147,13 +160,26 @@ func (l *Loop) hangDoorbell(client *gnet.Client) error {
 	conn, err := disguise(efd)
 	if err == nil {
 		l.efd = efd
-		_, err = client.EnrollContext(conn, l)
+		if _, err = client.EnrollContext(conn, l); err == nil {
+			l.findPoller()
+		}
 	}
 	if err != nil {
 		l.efd = -1
 		return errors.Join(err, os.NewSyscallError("close", unix.Close(efd)))
 	}
 	return nil
+}
+
+// findPoller finds the epoll set by which reading is paused.
+func (l *Loop) findPoller() {
+	poller, err := findPoller(l.bell)
+	if err != nil {
+		l.server.cfg.Logger.Warn("clients that send faster than they are served cannot be slowed "+
+			"down and are closed instead", "loop", l.index, "error", err)
+		return
+	}
+	l.poller = poller
 }
 
 // disguise returns a *net.UnixConn whose descriptor is a duplicate of fd.
@@ -196,6 +222,7 @@ func (l *Loop) unhang() {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	l.sockets.close()
 	if l.efd >= 0 {
 		_ = unix.Close(l.efd) // an eventfd has nothing to lose
 	}

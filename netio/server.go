@@ -30,16 +30,17 @@ type Config struct {
 	// bytes a connection may hold unconsumed; 64 KiB. See Conn.Expect
 	InboundMax      int
 	InboundPatience time.Duration // 30 s. Bytes unconsumed this long without progress: ErrStalled
-	// bytes written and not sent, per connection; 8 MiB. Beyond: ErrSlow
-	OutboundMax int
-	// a connection above this for OutboundPatience is closed too; 2 MiB
-	OutboundSoft     int
-	OutboundPatience time.Duration // 10 s
+	// bytes that commands of 64 KiB and more may take while they are incomplete, of all connections
+	// together; 128 MiB. Who finds no room is not read from until there is, first come, first
+	// served. Who holds room while others wait must finish within InboundPatience, and not stand
+	// still for a tenth of it: ErrStalled
+	InboundLarge int
+	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long: ErrSlow.
+	// How many wait is not bounded: see Conn.Outbound, and LinkConfig.OutboundMax
+	OutboundPatience time.Duration
 	// an accepted connection is closed when for this long its peer's host answers no probe, or
 	// the peer takes none of what was sent to it; 60 s, at least 3 s
 	KeepAlive time.Duration
-	// accepted connections open at once; 16384. Beyond: closed unseen
-	ConnsMax int
 
 	Logger *slog.Logger // nil: silent
 }
@@ -51,11 +52,9 @@ func (c *Config) fill() {
 	c.ReadBufferBytes = min(or(c.ReadBufferBytes, readBufferCap), readBufferCap)
 	c.InboundMax = or(c.InboundMax, 64<<10)
 	c.InboundPatience = or(c.InboundPatience, 30*time.Second)
-	c.OutboundMax = or(c.OutboundMax, 8<<20)
-	c.OutboundSoft = or(c.OutboundSoft, 2<<20)
+	c.InboundLarge = or(c.InboundLarge, 128<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
 	c.KeepAlive = max(or(c.KeepAlive, time.Minute), 3*time.Second)
-	c.ConnsMax = or(c.ConnsMax, 16384)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -72,6 +71,10 @@ func or[T int | time.Duration](v, otherwise T) T {
 type Listener struct {
 	Addr   string
 	Accept Acceptor
+
+	Max     int    // connections open at once, the listener's own; 0: no bound
+	Refusal []byte // sent to one more before it is closed
+	Spare   int    // places beyond Max for those who have to say who they are; see Conn.Beyond
 }
 
 // Acceptor is called in the loop when a connection opens and gives its handler. nil refuses: the
@@ -94,11 +97,10 @@ type Handler interface {
 
 // Server is a set of loops with their listeners and links.
 type Server struct {
-	cfg    Config
-	client *gnet.Client
-	loops  []*Loop
-	addrs  []net.Addr
-	lns    []net.Listener
+	cfg       Config
+	client    *gnet.Client
+	loops     []*Loop
+	listeners []*listener
 
 	ctx     context.Context // of accepting and dialing
 	cancel  context.CancelFunc
@@ -106,8 +108,9 @@ type Server struct {
 	mu      sync.Mutex     // orders workers.Add against Close
 	closing bool
 
+	room room // of large commands
+
 	nextID   atomic.Uint64
-	accepted atomic.Int64 // accepted connections open
 	stopping atomic.Bool
 	stopOnce sync.Once
 	stopped  chan struct{}
@@ -118,15 +121,15 @@ type Server struct {
 func Start(cfg Config) (*Server, error) {
 	cfg.fill()
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
+	s.room.max = cfg.InboundLarge
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for _, l := range cfg.Listeners {
-		ln, err := cfg.listen(l.Addr)
+	for _, own := range cfg.Listeners {
+		ln, err := cfg.listen(own.Addr)
 		if err != nil {
 			s.closeListeners()
-			return nil, &ListenError{Addr: l.Addr, Err: err}
+			return nil, &ListenError{Addr: own.Addr, Err: err}
 		}
-		s.lns = append(s.lns, ln)
-		s.addrs = append(s.addrs, ln.Addr())
+		s.listeners = append(s.listeners, &listener{Listener: own, server: s, ln: ln, held: -1})
 	}
 	if err := s.startLoops(); err != nil {
 		s.closeListeners()
@@ -135,8 +138,8 @@ func Start(cfg Config) (*Server, error) {
 	if cfg.Setup != nil {
 		cfg.Setup(s)
 	}
-	for i, ln := range s.lns {
-		s.goWork(func() { s.accept(ln, cfg.Listeners[i].Accept) })
+	for _, l := range s.listeners {
+		s.goWork(l.accept)
 	}
 	return s, nil
 }
@@ -159,6 +162,10 @@ func (s *Server) startLoops() error {
 	for i := range s.cfg.Loops {
 		l := newLoop(s, i)
 		s.loops = append(s.loops, l)
+		if err := l.sockets.open(l.Wake); err != nil {
+			s.stopLoops()
+			return fmt.Errorf("netio: epoll set of loop %d: %w", i, err)
+		}
 		if err := l.hangDoorbell(client); err != nil {
 			s.stopLoops()
 			return fmt.Errorf("netio: doorbell of loop %d: %w", i, err)
@@ -176,7 +183,7 @@ func (s *Server) startLoops() error {
 func (s *Server) Loops() []*Loop { return s.loops }
 
 // Addr returns the bound address of listener i, with the port chosen for ":0".
-func (s *Server) Addr(i int) net.Addr { return s.addrs[i] }
+func (s *Server) Addr(i int) net.Addr { return s.listeners[i].ln.Addr() }
 
 // Close stops listening, dialing and serving; each open connection's handler gets Closed with
 // ErrShutdown. When it returns nil, none of the server's goroutines is left. When ctx ends first
@@ -191,6 +198,7 @@ func (s *Server) Close(ctx context.Context) error {
 			s.closeListeners()
 			s.workers.Wait() // no connection is being enrolled from here on
 			s.stopping.Store(true)
+			s.closeDetached()
 			s.stopLoops()
 			close(s.stopped)
 		}()
@@ -200,6 +208,22 @@ func (s *Server) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// closeDetached closes the connections that gnet would not close.
+func (s *Server) closeDetached() {
+	for _, l := range s.loops {
+		done := make(chan struct{})
+		err := l.Do(func() {
+			for _, c := range l.detached {
+				c.fail(ErrShutdown) //nolint:errcheck // the handler is told
+			}
+			close(done)
+		})
+		if err == nil {
+			<-done
+		}
 	}
 }
 
@@ -216,8 +240,8 @@ func (s *Server) stopLoops() {
 }
 
 func (s *Server) closeListeners() {
-	for _, ln := range s.lns {
-		if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, l := range s.listeners {
+		if err := l.ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.cfg.Logger.Error("closing a listener", "error", err)
 		}
 	}
@@ -238,45 +262,6 @@ func (s *Server) goWork(f func()) bool {
 	return true
 }
 
-// accept hands the connections of one listener to the loops in turn. It waits until the loop has
-// taken one before it accepts the next: a stalled loop leaves them in the kernel's queue.
-func (s *Server) accept(ln net.Listener, acceptor Acceptor) {
-	var pause time.Duration
-	for next := 0; ; next++ {
-		nc, err := ln.Accept()
-		if err != nil {
-			if s.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.cfg.Logger.Warn("accepting a connection", "addr", ln.Addr(), "error", err, "again in",
-				pause)
-			select {
-			case <-s.ctx.Done():
-				return
-			case <-time.After(pause): // out of descriptors, most likely: wait for some to close
-			}
-			continue
-		}
-		pause = 0
-		if s.accepted.Add(1) > int64(s.cfg.ConnsMax) {
-			s.accepted.Add(-1)
-			closeQuietly(nc)
-			continue
-		}
-		c := s.newConn(s.loops[next%len(s.loops)], nc, acceptor)
-		c.counted = true
-		if err := c.loop.enroll(nc, c); err != nil {
-			s.accepted.Add(-1)
-			s.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote, "error", err)
-		}
-	}
-}
-
-// closeQuietly closes a connection that no handler has seen: an error would have
-// nobody to go to.
-func closeQuietly(nc net.Conn) { _ = nc.Close() }
-
 // events adapts gnet's callbacks. All but OnBoot and OnShutdown come in a loop.
 type events struct {
 	gnet.BuiltinEventEngine
@@ -287,7 +272,7 @@ type events struct {
 func (e *events) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	switch x := gc.Context().(type) {
 	case *Loop:
-		x.el = gc.EventLoop()
+		x.el, x.bell = gc.EventLoop(), gc.Fd()
 	case *Conn:
 		x.loop.enter()
 		x.open(gc)

@@ -3,9 +3,8 @@ package netio
 import "time"
 
 const (
-	drainInterval = 10 * time.Millisecond // how often a closing connection is looked at
-	drainPatience = 5 * time.Second       // how long it may take to send its last bytes
-	stallStep     = 64 << 10              // bytes that count as progress of a long command
+	sweepMin  = 10 * time.Millisecond // how often connections are looked at, at most
+	stallStep = 64 << 10              // bytes that count as progress of a long command
 )
 
 // patience is how long a connection has been in a state that must not last. It is kept by the
@@ -27,53 +26,45 @@ func (l *Loop) watch(c *Conn) {
 		c.watched = true
 		l.watched = append(l.watched, c)
 	}
-	if c.draining {
-		l.armSweep(drainInterval)
-	} else {
-		l.armSweep(l.sweepInterval())
-	}
+	l.armSweep()
 }
 
 func (l *Loop) sweepInterval() time.Duration {
 	shortest := min(l.server.cfg.OutboundPatience, l.server.cfg.InboundPatience)
-	return min(max(shortest/10, drainInterval), time.Second)
+	return min(max(shortest/10, sweepMin), time.Second)
 }
 
-// armSweep has the sweep run after d at the latest. There is no timer while nobody is watched.
-func (l *Loop) armSweep(d time.Duration) {
+// armSweep has the sweep run after its interval. There is no timer while nobody is watched.
+func (l *Loop) armSweep() {
 	switch {
+	case l.sweepArmed:
+		return
 	case l.timer == nil:
-		l.timer = time.AfterFunc(d, func() {
+		l.timer = time.AfterFunc(l.sweepInterval(), func() {
 			l.sweepDue.Store(true)
 			l.Wake()
 		})
-	case l.sweepIn == 0 || d < l.sweepIn:
-		l.timer.Reset(d)
 	default:
-		return
+		l.timer.Reset(l.sweepInterval())
 	}
-	l.sweepIn = d
+	l.sweepArmed = true
 }
 
 // sweep closes watched connections that used up their patience and forgets those that are well
 // again.
 func (l *Loop) sweep(now time.Time) {
-	l.sweepIn = 0
+	l.sweepArmed = false
 	all := l.watched
-	kept, interval := all[:0], l.sweepInterval()
+	kept := all[:0]
 	for _, c := range all {
-		c.watched = c.urgent(now)
-		if c.watched {
+		if c.watched = c.urgent(now); c.watched {
 			kept = append(kept, c)
-			if c.draining {
-				interval = drainInterval
-			}
 		}
 	}
 	clear(all[len(kept):])
 	l.watched = kept
 	if len(kept) > 0 {
-		l.armSweep(interval)
+		l.armSweep()
 	}
 }
 
@@ -81,31 +72,45 @@ func (l *Loop) sweep(now time.Time) {
 // again.
 func (c *Conn) urgent(now time.Time) bool {
 	cfg := &c.loop.server.cfg
-	switch {
-	case c.closed:
+	if c.closed {
 		return false
-	case c.draining:
-		if c.gc.OutboundBuffered() == 0 || c.drain.usedUp(now, drainPatience) {
-			c.hangUp()
-			return false
-		}
-		return true
 	}
-	slow := c.gc.OutboundBuffered() > cfg.OutboundSoft
+	// What the peer's host has acknowledged is the progress, not what the kernel takes: it takes
+	// more only when a large part of its buffer is free, once a minute with a slow reader.
+	slow := c.out.bytes > 0
 	if !slow {
 		c.slow.renew()
-	} else if c.slow.usedUp(now, cfg.OutboundPatience) {
-		c.fail(ErrSlow) //nolint:errcheck // the handler is told
+	} else if acked := c.taken - c.unacknowledged(); acked != c.ackedSeen {
+		c.ackedSeen = acked
+		c.slow.renew()
+	}
+	if slow && c.slow.usedUp(now, cfg.OutboundPatience) {
+		if !c.draining {
+			c.cause = ErrSlow
+		}
+		c.hangUp()
 		return false
 	}
-	stalled := len(c.rest) > 0 && !c.paused
-	if !stalled || c.consumed != c.consumedSeen || len(c.rest) >= c.restSeen+stallStep {
-		c.consumedSeen, c.restSeen = c.consumed, len(c.rest)
+	stalled := c.in.len() > 0 && !c.waits() && !c.draining
+	if !stalled || c.consumed != c.consumedSeen || c.in.len() >= c.inputSeen+stallStep {
+		c.consumedSeen, c.inputSeen = c.consumed, c.in.len()
 		c.stall.renew()
 	}
-	if stalled && c.stall.usedUp(now, cfg.InboundPatience) {
+	limit, contested := cfg.InboundPatience, stalled && c.large > 0 && c.loop.server.room.crowded()
+	if contested {
+		limit /= 10
+	} else {
+		c.hold.renew()
+	}
+	bounded := !c.limit.IsZero() && !c.draining
+	if bounded && c.beyond && now.After(c.limit) {
+		c.Refuse()
+		return c.out.bytes > 0
+	}
+	late := bounded && now.After(c.limit) || contested && c.hold.usedUp(now, cfg.InboundPatience)
+	if late || stalled && c.stall.usedUp(now, limit) {
 		c.fail(ErrStalled) //nolint:errcheck // the handler is told
 		return false
 	}
-	return slow || stalled
+	return slow || stalled || bounded
 }

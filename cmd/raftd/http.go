@@ -40,7 +40,7 @@ func listenHTTP(address string) (*httpServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &httpServer{listener: l}, nil
+	return &httpServer{listener: limitListener(l, httpMax)}, nil
 }
 
 func (h *httpServer) serve(d *daemon) {
@@ -59,7 +59,8 @@ func (h *httpServer) serve(d *daemon) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout: time.Minute}
 	go func() {
 		if err := h.server.Serve(h.listener); err != http.ErrServerClosed {
 			d.log.Error("http stopped", "err", err)
@@ -158,12 +159,14 @@ var (
 		"when there is none.")
 	descStalls = desc("raft_stall_transfers_total",
 		"Leaderships given up because the disk hung.")
-	descJournal   = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
-	descStage     = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
-	descKeys      = desc("keys", "Keys in the machine.")
-	descMemory    = desc("dataset_bytes", "Estimated memory of keys and values.")
-	descClients   = desc("connections", "Client connections now.")
-	descAccepted  = desc("connections_total", "Client connections so far.")
+	descJournal  = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
+	descStage    = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
+	descKeys     = desc("keys", "Keys in the machine.")
+	descMemory   = desc("dataset_bytes", "Estimated memory of keys and values.")
+	descClients  = desc("connections", "Client connections now.")
+	descAccepted = desc("connections_total", "Client connections so far.")
+	descRejected = desc("connections_refused_total",
+		"Client connections refused because --maxclients were open.")
 	descCommands  = desc("commands_total", "Commands by name.", "command")
 	descRefused   = desc("refused_total", "Commands refused by reason.", "reason")
 	descForwarded = desc("forwarded_total", "Commands forwarded to the leader.")
@@ -175,8 +178,8 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
-		descJournal, descStage, descKeys, descMemory, descClients, descAccepted, descCommands,
-		descRefused, descForwarded} {
+		descJournal, descStage, descKeys, descMemory, descClients, descAccepted, descRejected,
+		descCommands, descRefused, descForwarded} {
 		out <- d
 	}
 }
@@ -224,6 +227,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	now, all := c.d.server.Connections()
 	gauge(descClients, float64(now))
 	count(descAccepted, all)
+	count(descRejected, c.d.engine.Refused())
 	counts := c.d.server.Counts()
 	for name, n := range counts.Commands {
 		count(descCommands, n, name)

@@ -35,6 +35,7 @@ type options struct {
 	stall     time.Duration
 	giveUp    time.Duration
 	keepAlive time.Duration
+	clients   int
 	insecure  bool
 }
 
@@ -62,7 +63,7 @@ func defaults() *options {
 		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused",
 		follower: "proxy", logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, giveUp: 20 * time.Second,
-		keepAlive: time.Minute}
+		keepAlive: time.Minute, clients: 16384}
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -103,6 +104,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.keepAlive, "tcp-keepalive", o.keepAlive,
 		"a connection is closed when the other host answers no probe, or the client takes none of "+
 			"its replies, for so long; at least 3s")
+	f.IntVar(&o.clients, "maxclients", o.clients,
+		"clients connected at once; fewer if the limit of open files leaves no more")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
 		"allow addresses other than loopback although there is no authentication yet")
@@ -141,6 +144,9 @@ func (o *options) resolve() (*plan, error) {
 	if o.maxValue < 1 || o.maxValue > maxCommandLimit-server.CommandRoom {
 		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue,
 			maxCommandLimit-server.CommandRoom)
+	}
+	if o.clients < 1 {
+		return nil, usagef("--maxclients: %d; must be at least 1", o.clients)
 	}
 	if o.keepAlive < 3*time.Second {
 		return nil, usagef("--tcp-keepalive: %v; must be at least 3s", o.keepAlive)

@@ -51,6 +51,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"--max-value 99999999", "--max-value"},
 		{"--log-level loud", "--log-level"},
 		{"--tcp-keepalive 1s", "--tcp-keepalive"},
+		{"--maxclients 0", "--maxclients"},
 	} {
 		_, err := parse(t, strings.Fields(x.args)...)
 		var usage *usageError

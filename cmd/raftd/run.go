@@ -88,15 +88,30 @@ type daemon struct {
 func start(p *plan) (*daemon, error) {
 	d := &daemon{plan: p, machine: kv.New()}
 	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: p.level}))
+	limit, err := descriptorLimit()
+	if err != nil {
+		return nil, err
+	}
+	clients, err := clientPlaces(p.clients, limit)
+	if err != nil {
+		return nil, err
+	}
+	if clients < p.clients {
+		d.log.Warn("the limit of open files leaves fewer places for clients than --maxclients",
+			"limit", limit, "places", clients)
+	}
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
-		Client: p.client, Machine: d.machine, Warnings: p.warnings(), Logger: d.log})
+		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
+		Logger: d.log})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
 	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
-		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
+		Serve(p.client, d.server.Serve).
+		MaxConnections(clients, server.MemberPlaces, server.MaxClientsReached).
+		Heartbeat(p.heartbeat).ElectionTimeout(p.election).
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)

@@ -35,6 +35,20 @@ func AppendBulkString(dst []byte, s string) []byte {
 	return append(dst, '\r', '\n')
 }
 
+// AppendBulkHeader appends what stands in front of a bulk string of n bytes. The bytes and CR LF
+// must follow.
+func AppendBulkHeader(dst []byte, n int) []byte { return appendNumber(dst, '$', int64(n)) }
+
+// AppendKept appends a bulk string that a Keeper has under a number, which is not negative.
+func AppendKept(dst []byte, number int) []byte {
+	return appendNumber(dst, byte(Kept), int64(number))
+}
+
+// AppendKeptReply appends, in place of a reply, the number under which the whole reply is kept.
+func AppendKeptReply(dst []byte, number int) []byte {
+	return appendNumber(dst, byte(KeptReply), int64(number))
+}
+
 // AppendNull appends the absent value, in RESP2 the null bulk string.
 func AppendNull(dst []byte) []byte { return append(dst, "_\r\n"...) }
 

@@ -16,6 +16,8 @@ const (
 const (
 	Pairs     Kind = '&' // n pairs: nested arrays in RESP3, flat in RESP2
 	NestedMap Kind = '^' // n pairs: a map in RESP3, nested arrays in RESP2
+	Kept      Kind = '@' // a bulk string that is kept elsewhere under number n; see Keeper
+	KeptReply Kind = '<' // in place of a reply: all of it is kept elsewhere; see KeptNumber
 )
 
 const verbatimPrefix = len("txt:")
@@ -25,8 +27,8 @@ const errorMalformed = "ERR internal error: malformed reply"
 
 // Render appends a reply in the internal form to dst in the form that a client reads.
 //
-// The internal form is RESP3 with three marks, for what RESP2 does differently and RESP3 does not
-// tell. n counts the elements, or the pairs, that follow the header:
+// The internal form is RESP3 with four marks, for what RESP2 does differently and RESP3 does not
+// tell, and for long strings. n counts the elements, or the pairs, that follow the header:
 //
 //	internal  what it is               RESP3                    RESP2
 //	+text     simple string            the same                 the same
@@ -47,6 +49,8 @@ const errorMalformed = "ERR internal error: malformed reply"
 //	=n        verbatim string          the same                 $ without the format
 //	!n        bulk error               the same                 - with CR and LF as blanks
 //	|n        attribute                the same                 nothing
+//	@n        string kept under n      $ with the string        $ with the string
+//	<n        reply kept under n       that reply, which the caller gets and renders
 //
 // RESP2's own null ($-1) and the streamed types of RESP3 ($?, *?) are not part of it.
 //
@@ -57,11 +61,51 @@ const errorMalformed = "ERR internal error: malformed reply"
 // that the connection stays in step.
 //
 // Internal copies the reply as it is. Nothing is allocated but the growth of dst.
+//
+// A reply with strings that are kept elsewhere is not well formed here: RenderKept is for those.
 func Render(dst, reply []byte, p Protocol) []byte {
 	if len(reply) > 0 && isSame[reply[0]] {
 		return append(dst, reply...)
 	}
 	return render(dst, reply, p)
+}
+
+// Keeper has the long strings that replies name by a number, so that nobody copies them on the way
+// to the socket. RenderKept asks it about each.
+type Keeper interface {
+	// Size is the length in bytes of the string with this number; false when there is none.
+	Size(number int) (n int, ok bool)
+	// Insert says that the string belongs in front of what is at dst[at:] in the end.
+	Insert(number, at int)
+	// Run offers part of the reply itself, at least RunMin bytes that the client gets unchanged.
+	// True takes it as Insert does: then it is not copied.
+	Run(b []byte, at int) bool
+}
+
+// KeptNumber is the number under which a reply that AppendKeptReply made is kept as a whole; false
+// when it is another reply.
+func KeptNumber(reply []byte) (number int, ok bool) {
+	if len(reply) == 0 || Kind(reply[0]) != KeptReply {
+		return 0, false
+	}
+	number, next, verdict := parseLength(reply, 1)
+	return number, verdict == lengthOK && next == len(reply) && number >= 0
+}
+
+// RunMin is the least length of a run that a Keeper is offered.
+const RunMin = 16 << 10
+
+// RenderKept is Render with the strings that the keeper has left out: dst gets their headers and
+// their line ends, also for Internal, and the keeper is told where in dst they belong, in growing
+// order of place. When the reply is not well formed, dst gets an error and ok is false: what the
+// keeper was told of this reply counts for nothing.
+func RenderKept(dst, reply []byte, p Protocol, k Keeper) (out []byte, ok bool) {
+	r := renderer{dst: dst, reply: reply, lower: p == RESP2, raw: p == Internal, keeper: k}
+	if !r.value(0) || r.pos != len(reply) {
+		return AppendError(dst, errorMalformed), false
+	}
+	r.flush(r.pos)
+	return r.dst, true
 }
 
 // isSame tells for each kind whether its replies, which are no aggregates, are the same everywhere.
@@ -89,11 +133,16 @@ type renderer struct {
 	from       int // reply[from:pos] is still to be copied as it is
 	pos        int // reply[:pos] has been read
 	lower      bool
+	raw        bool   // marks stay as they are, but for strings that are kept
+	keeper     Keeper // nil: no string is kept
 }
 
 // flush copies what is pending up to a place; reading has gone past it, to pos.
 func (r *renderer) flush(to int) {
-	r.dst = append(r.dst, r.reply[r.from:to]...)
+	run := r.reply[r.from:to]
+	if r.keeper == nil || len(run) < RunMin || !r.keeper.Run(run, len(r.dst)) {
+		r.dst = append(r.dst, run...)
+	}
 	r.from = r.pos
 }
 
@@ -113,6 +162,8 @@ func (r *renderer) value(depth int) bool {
 		return r.text(kind)
 	case Simple, Error, Integer, Null, Bool, Double, BigNumber:
 		return r.line(kind)
+	case Kept:
+		return r.kept()
 	case Array, Map, Set, Push, Pairs, NestedMap:
 		return r.aggregate(kind, depth)
 	}
@@ -156,6 +207,25 @@ func (r *renderer) line(kind Kind) bool {
 	return true
 }
 
+// kept renders the header of a string that the keeper has.
+func (r *renderer) kept() bool {
+	start := r.pos
+	number, next, verdict := parseLength(r.reply, start+1)
+	if verdict != lengthOK || number < 0 || r.keeper == nil {
+		return false
+	}
+	size, ok := r.keeper.Size(number)
+	if !ok {
+		return false
+	}
+	r.pos = next
+	r.flush(start)
+	r.dst = appendNumber(r.dst, byte(Bulk), int64(size))
+	r.keeper.Insert(number, len(r.dst))
+	r.dst = append(r.dst, '\r', '\n')
+	return true
+}
+
 // text renders a value whose bytes are counted.
 func (r *renderer) text(kind Kind) bool {
 	start := r.pos
@@ -192,23 +262,27 @@ func (r *renderer) aggregate(kind Kind, depth int) bool {
 		return r.nullArray(kind, n, start)
 	}
 	header, count, values, nested := kind, n, n, false
-	switch kind {
-	case Map:
+	switch {
+	case r.raw:
+		if kind == Map || kind == Pairs || kind == NestedMap {
+			values = 2 * n
+		}
+	case kind == Map:
 		values = 2 * n
 		if r.lower {
 			header, count = Array, 2*n
 		}
-	case Pairs:
+	case kind == Pairs:
 		header, values, nested = Array, 2*n, !r.lower
 		if r.lower {
 			count = 2 * n
 		}
-	case NestedMap:
+	case kind == NestedMap:
 		header, values, nested = Map, 2*n, r.lower
 		if r.lower {
 			header = Array
 		}
-	case Set, Push:
+	case kind == Set, kind == Push:
 		if r.lower {
 			header = Array
 		}
@@ -227,7 +301,7 @@ func (r *renderer) nullArray(kind Kind, n, start int) bool {
 	if kind != Array || n != -1 {
 		return false
 	}
-	if !r.lower {
+	if !r.lower && !r.raw {
 		r.flush(start)
 		r.dst = AppendNull(r.dst)
 	}
@@ -274,8 +348,10 @@ func (r *renderer) attribute(depth int) bool {
 		return r.values(2*n, depth+1)
 	}
 	r.flush(start)
-	written := len(r.dst)
+	written, keeper := len(r.dst), r.keeper
+	r.keeper = nil // nothing of it is sent
 	ok := r.values(2*n, depth+1)
+	r.keeper = keeper
 	r.dst, r.from = r.dst[:written], r.pos
 	return ok
 }

@@ -10,6 +10,7 @@
 //	SET                  | 1 | flags | key | value |         flags: 1 NX, 2 XX, 4 GET, others 0
 //	INCRBY               | 6 | key | delta varint |          also INCR, DECR and DECRBY
 //	SETNX, APPEND        | op | key | value |
+//	APPEND with a limit  | 10 | limit uvarint | key | value |
 //	GETDEL, GET, STRLEN, TYPE        | op | key |
 //	MSET, MSETNX         | op | key | value | key | value | … to the end, at least one pair
 //	DEL, MGET, EXISTS    | op | key | key | … to the end, at least one key
@@ -32,11 +33,13 @@ const (
 	OpSetNX    Op = 2
 	OpGetDel   Op = 3
 	OpMSet     Op = 4
-	OpAppend   Op = 5
+	OpAppend   Op = 5 // in old logs; see OpAppendMax
 	OpIncrBy   Op = 6
 	OpDel      Op = 7
 	OpFlushAll Op = 8
 	OpMSetNX   Op = 9
+	// OpAppendMax is APPEND that builds no longer value than its limit says.
+	OpAppendMax Op = 10
 )
 
 // Queries, which change nothing. They travel in reads, never in the log.
@@ -62,6 +65,12 @@ const (
 func AppendSet(dst []byte, flags byte, key, value []byte) []byte {
 	dst = append(dst, byte(OpSet), flags)
 	return appendString(appendString(dst, key), value)
+}
+
+// AppendAppend appends an encoded APPEND that builds no value longer than limit.
+func AppendAppend(dst []byte, limit int, key, tail []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, byte(OpAppendMax)), uint64(limit))
+	return appendString(appendString(dst, key), tail)
 }
 
 // AppendIncrBy appends an encoded INCRBY.
@@ -122,6 +131,16 @@ func (b *body) next() (s []byte, ok bool) {
 	end := w + int(n)
 	*b = p[end:]
 	return p[w:end:end], true
+}
+
+// uvarint takes one unsigned number.
+func (b *body) uvarint() (v uint64, ok bool) {
+	v, w := binary.Uvarint(*b)
+	if w <= 0 {
+		return 0, false
+	}
+	*b = (*b)[w:]
+	return v, true
 }
 
 // varint takes one signed number.

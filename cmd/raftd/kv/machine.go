@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"sync/atomic"
@@ -12,6 +13,10 @@ import (
 // Replies are in the internal form of package resp, whatever protocol a client speaks: the protocol
 // of a connection is not replicated state. The server renders them for each client. They are never
 // stored, so their form may change from one version to the next.
+//
+// Large values, and replies that are large because of many small values, are not in the reply but
+// kept by the machine under a number that the reply has: whoever takes the reply must Take each of
+// them, and Release it when it was sent.
 
 // Texts of error replies.
 const (
@@ -19,11 +24,23 @@ const (
 	errNotInt    = "ERR value is not an integer or out of range"
 	errOverflow  = "ERR increment or decrement would overflow"
 	errTooLong   = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errTooLarge  = "ERR the value would have %d bytes, which is over the limit of %d (--max-value)"
+	errBigReply  = "ERR the reply would have %d bytes, which is over the limit of %d: " +
+		"ask for less at once"
 )
 
-// MaxValue is the longest value in bytes that APPEND may build, as in Redis. It is part of the
-// replicated behaviour: all replicas must agree on it.
-const MaxValue = 512 << 20
+// Limits that are part of the replicated behaviour: all replicas must agree on them.
+const (
+	// MaxValue is the longest value in bytes that an APPEND without a limit of its own may build,
+	// as in Redis. The server sends none any more, but logs may hold some.
+	MaxValue = 512 << 20
+	// MaxReply is the longest reply in bytes. A member that forwards for its clients has a whole
+	// reply in memory, which is why there is a limit; it is eight of the longest values.
+	MaxReply = 128 << 20
+)
+
+// replyApart is how many bytes of small values a reply may have before it is kept apart.
+const replyApart = 64 << 10
 
 // integerRoom is spare room for a value made by INCR, so that it grows digits in place.
 const integerRoom = 20
@@ -98,7 +115,9 @@ func (m *Machine) execute(cmd, b []byte, wanted bool) []byte {
 	case OpMSetNX:
 		return m.msetNX(rest, b)
 	case OpAppend:
-		return m.append(rest, b)
+		return m.append(rest, b, MaxValue)
+	case OpAppendMax:
+		return m.appendMax(rest, b)
 	case OpDel:
 		return m.del(rest, b)
 	case OpFlushAll:
@@ -126,8 +145,13 @@ func (m *Machine) set(rest body, b []byte, wanted bool) []byte {
 		return resp.AppendOK(b)
 	}
 	old, exists := m.pairs.get(key)
-	if flags&SetGet != 0 && wanted { // before the old value is overwritten in place
-		b = appendValue(b, old, exists)
+	if flags&SetGet != 0 {
+		if old.size() > MaxReply {
+			return appendBigReply(b, old.size())
+		}
+		if wanted { // before the old value is overwritten in place
+			b = m.appendValue(b, old, exists)
+		}
 	}
 	store := flags&(SetNX|SetXX) == 0 || exists == (flags&SetXX != 0)
 	if store {
@@ -160,8 +184,11 @@ func (m *Machine) getDel(rest body, b []byte, wanted bool) []byte {
 		return resp.AppendError(b, errMalformed)
 	}
 	old, exists := m.pairs.get(key)
+	if old.size() > MaxReply {
+		return appendBigReply(b, old.size())
+	}
 	if wanted {
-		b = appendValue(b, old, exists)
+		b = m.appendValue(b, old, exists)
 	}
 	m.pairs.delete(key)
 	return b
@@ -198,18 +225,30 @@ func (m *Machine) msetNX(rest body, b []byte) []byte {
 	return resp.AppendInt(b, 1)
 }
 
-func (m *Machine) append(rest body, b []byte) []byte {
+// appendMax is APPEND with the limit that the member had that received it. The limit travels in the
+// command because members may differ in theirs, and must all do the same.
+func (m *Machine) appendMax(rest body, b []byte) []byte {
+	limit, ok := rest.uvarint()
+	if !ok {
+		return resp.AppendError(b, errMalformed)
+	}
+	return m.append(rest, b, min(limit, MaxValue))
+}
+
+func (m *Machine) append(rest body, b []byte, limit uint64) []byte {
 	key, tail, ok := rest.pair()
 	if !ok {
 		return resp.AppendError(b, errMalformed)
 	}
-	value, exists := m.pairs.get(key)
-	if !exists {
-		m.pairs.set(key, tail, 0)
-		return resp.AppendInt(b, int64(len(tail)))
-	}
-	if len(value)+len(tail) > MaxValue {
+	old, exists := m.pairs.get(key)
+	switch size := old.size() + len(tail); {
+	case uint64(size) > limit && limit == MaxValue:
 		return resp.AppendError(b, errTooLong)
+	case uint64(size) > limit:
+		return resp.AppendError(b, fmt.Sprintf(errTooLarge, size, limit))
+	case !exists:
+		m.pairs.set(key, tail, 0)
+		return resp.AppendInt(b, int64(size))
 	}
 	return resp.AppendInt(b, int64(m.pairs.append(key, tail)))
 }
@@ -225,7 +264,7 @@ func (m *Machine) incrBy(rest body, b []byte) []byte {
 	}
 	var v int64
 	if old, exists := m.pairs.get(key); exists {
-		if v, ok = ParseInt(old); !ok {
+		if v, ok = ParseInt(old.small); !ok { // a large one is empty here, and no number
 			return resp.AppendError(b, errNotInt)
 		}
 	}
@@ -252,11 +291,18 @@ func (m *Machine) del(rest body, b []byte) []byte {
 	return resp.AppendInt(b, deleted)
 }
 
-func appendValue(b, value []byte, exists bool) []byte {
-	if !exists {
+func (m *Machine) appendValue(b []byte, v value, exists bool) []byte {
+	switch {
+	case !exists:
 		return resp.AppendNull(b)
+	case v.large != nil:
+		return resp.AppendKept(b, m.pairs.pins.pin(v.large, 0, v.large.size))
 	}
-	return resp.AppendBulk(b, value)
+	return resp.AppendBulk(b, v.small)
+}
+
+func appendBigReply(b []byte, size int) []byte {
+	return resp.AppendError(b, fmt.Sprintf(errBigReply, size, MaxReply))
 }
 
 // Execute carries out one command outside any log and returns its reply: for tests of what sits on

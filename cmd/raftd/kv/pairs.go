@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"unsafe"
 )
@@ -10,77 +11,173 @@ import (
 // and the collector finds no pointers inside:
 //
 //	| value length, 4 bytes | key | value | spare |
+//	| 0xffffffff            | key | place, 4 bytes |   a large value, which lies at places[place]
 //
 // The map's key string is a view of the key bytes in the buffer, which never change. The value
 // length lies in the buffer so that an overwrite that fits touches no map slot: assigning to a map
 // slot would also replace the key string by the one used for the look-up, whose bytes belong to
 // somebody else.
 type pairs struct {
-	table map[string][]byte
-	bytes int64 // capacity of all buffers
+	table  map[string][]byte
+	places []*large // nil: free
+	free   []uint32 // places
+	bytes  int64    // capacity of all buffers and large values
+	sum    digest
+	pins   pins
 }
 
 const (
 	pairHeader = 4
+	placeBytes = 4
 	// pairOverhead is what a pair costs in the map beside its buffer: key and slice header, control
 	// byte, and the slots that a table at average load leaves free.
 	pairOverhead = 56
 	// A buffer larger than this and less than a quarter full after an overwrite is replaced by a
 	// fitting one.
 	shrinkAbove = 4096
+
+	valueIsLarge = math.MaxUint32
 )
 
-func (p *pairs) reset() { *p = pairs{table: make(map[string][]byte)} }
+// reset removes everything. The collector frees it beside the work that goes on.
+func (p *pairs) reset() {
+	p.table, p.places, p.free = make(map[string][]byte), nil, nil
+	p.bytes, p.sum = 0, digest{}
+	p.pins.leaveAll()
+}
 
 func (p *pairs) memory() int64 { return p.bytes + int64(len(p.table))*pairOverhead }
 
-// get returns the value, which aliases the table until the next change.
-func (p *pairs) get(key []byte) (value []byte, ok bool) {
+// value is a value in the table: its bytes, or a large one.
+type value struct {
+	small []byte // aliases the table until the next change
+	large *large // nil: small has it all
+}
+
+func (v value) size() int {
+	if v.large != nil {
+		return v.large.size
+	}
+	return len(v.small)
+}
+
+func (v value) hash() uint64 {
+	if v.large != nil {
+		return v.large.hash.Sum64()
+	}
+	return hash(v.small)
+}
+
+func (p *pairs) get(key []byte) (v value, ok bool) {
 	buf, ok := p.table[string(key)]
 	if !ok {
-		return nil, false
+		return value{}, false
 	}
-	return valueOf(buf, len(key)), true
+	return p.valueOf(buf, len(key)), true
 }
 
-func valueOf(buf []byte, keyLen int) []byte {
+func (p *pairs) valueOf(buf []byte, keyLen int) value {
+	n := binary.LittleEndian.Uint32(buf)
 	start := pairHeader + keyLen
-	end := start + int(binary.LittleEndian.Uint32(buf))
-	return buf[start:end:end]
+	if n == valueIsLarge {
+		return value{large: p.places[binary.LittleEndian.Uint32(buf[start:])]}
+	}
+	end := start + int(n)
+	return value{small: buf[start:end:end]}
 }
 
-// set stores a copy of value. spare asks for room beyond it, for values that are expected to grow.
-func (p *pairs) set(key, value []byte, spare int) {
-	need := pairHeader + len(key) + len(value)
+// set stores a copy of v. spare asks for room beyond it, for values that are expected to grow.
+func (p *pairs) set(key, v []byte, spare int) {
+	keyHash, valueHash := hash(key), uint64(0)
 	old, exists := p.table[string(key)]
-	if exists && need <= cap(old) && (cap(old) <= shrinkAbove || need >= cap(old)/4) {
-		copy(old[pairHeader+len(key):cap(old)], value)
-		binary.LittleEndian.PutUint32(old, uint32(len(value)))
-		return
+	if exists {
+		before := p.valueOf(old, len(key))
+		p.sum.sub(keyHash, before.hash())
+		if before.large != nil {
+			if len(v) >= largeMin && p.pins.unheld(before.large) && before.large.overwrite(v) {
+				p.sum.add(keyHash, before.large.hash.Sum64())
+				return
+			}
+			p.forget(old, len(key))
+		}
 	}
-	buf := p.buffer(key, need+spare)
-	copy(buf[pairHeader+len(key):], value)
-	binary.LittleEndian.PutUint32(buf, uint32(len(value)))
+	if len(v) >= largeMin {
+		l := newLarge(v, nil, spare)
+		valueHash = l.hash.Sum64()
+		p.putLarge(key, l, old)
+	} else {
+		valueHash = hash(v)
+		p.putSmall(key, v, spare, old)
+	}
+	p.sum.add(keyHash, valueHash)
+}
+
+// putSmall stores a value in the pair's buffer, in place of what was there.
+func (p *pairs) putSmall(key, v []byte, spare int, old []byte) {
+	need := pairHeader + len(key) + len(v)
+	buf := old
+	if old == nil || need > cap(old) || cap(old) > shrinkAbove && need < cap(old)/4 {
+		buf = p.buffer(key, need+spare)
+		p.put(key, buf, old)
+	}
+	copy(buf[pairHeader+len(key):cap(buf)], v)
+	binary.LittleEndian.PutUint32(buf, uint32(len(v)))
+}
+
+// putLarge stores a large value at a place of its own.
+func (p *pairs) putLarge(key []byte, l *large, old []byte) {
+	buf := p.buffer(key, pairHeader+len(key)+placeBytes)
 	p.put(key, buf, old)
+	place := uint32(len(p.places))
+	if n := len(p.free); n > 0 {
+		place = p.free[n-1]
+		p.free = p.free[:n-1]
+		p.places[place] = l
+	} else {
+		p.places = append(p.places, l)
+	}
+	p.pins.enter(l)
+	p.bytes += l.capacity()
+	binary.LittleEndian.PutUint32(buf[pairHeader+len(key):], place)
+	binary.LittleEndian.PutUint32(buf, valueIsLarge)
+}
+
+// forget removes the large value of a pair, which is to have another or none.
+func (p *pairs) forget(buf []byte, keyLen int) {
+	place := binary.LittleEndian.Uint32(buf[pairHeader+keyLen:])
+	l := p.places[place]
+	p.places[place] = nil
+	p.free = append(p.free, place)
+	p.bytes -= l.capacity()
+	p.pins.leave(l)
 }
 
 // append adds tail to the value of an existing key and returns the new length.
 func (p *pairs) append(key, tail []byte) int {
 	old := p.table[string(key)]
-	value := valueOf(old, len(key))
-	size := len(value) + len(tail)
-	end := pairHeader + len(key) + size
-	if end <= cap(old) {
-		copy(old[pairHeader+len(key)+len(value):cap(old)], tail)
+	keyHash, before := hash(key), p.valueOf(old, len(key))
+	p.sum.sub(keyHash, before.hash())
+	size := before.size() + len(tail)
+	switch end := pairHeader + len(key) + size; {
+	case before.large != nil:
+		p.bytes -= before.large.capacity()
+		before.large.append(tail)
+		p.bytes += before.large.capacity()
+	case size >= largeMin:
+		p.putLarge(key, newLarge(before.small, tail, min(size, chunkMax)), old)
+	case end <= cap(old):
+		copy(old[end-len(tail):cap(old)], tail)
 		binary.LittleEndian.PutUint32(old, uint32(size))
-		return size
+	default:
+		// Room for as much again: a value that grows by APPEND costs O(its size) in all.
+		buf := p.buffer(key, end+size)
+		copy(buf[pairHeader+len(key):], before.small)
+		copy(buf[end-len(tail):], tail)
+		binary.LittleEndian.PutUint32(buf, uint32(size))
+		p.put(key, buf, old)
 	}
-	// Room for as much again: a value that grows by APPEND costs O(its size) in all.
-	buf := p.buffer(key, end+size)
-	copy(buf[pairHeader+len(key):], value)
-	copy(buf[pairHeader+len(key)+len(value):], tail)
-	binary.LittleEndian.PutUint32(buf, uint32(size))
-	p.put(key, buf, old)
+	v, _ := p.get(key)
+	p.sum.add(keyHash, v.hash())
 	return size
 }
 
@@ -100,9 +197,15 @@ func (p *pairs) put(key, buf, old []byte) {
 
 func (p *pairs) delete(key []byte) bool {
 	buf, ok := p.table[string(key)]
-	if ok {
-		delete(p.table, string(key))
-		p.bytes -= int64(cap(buf))
+	if !ok {
+		return false
 	}
-	return ok
+	v := p.valueOf(buf, len(key))
+	p.sum.sub(hash(key), v.hash())
+	if v.large != nil {
+		p.forget(buf, len(key))
+	}
+	delete(p.table, string(key))
+	p.bytes -= int64(cap(buf))
+	return true
 }

@@ -11,17 +11,20 @@ func (m *Machine) Read(query, dst []byte) []byte {
 	switch Op(query[0]) {
 	case OpGet:
 		if key, ok := rest.key(); ok {
-			value, exists := m.pairs.get(key)
-			return appendValue(dst, value, exists)
+			v, exists := m.pairs.get(key)
+			if v.size() > MaxReply {
+				return appendBigReply(dst, v.size())
+			}
+			return m.appendValue(dst, v, exists)
 		}
 	case OpMGet:
 		if n, ok := rest.strings(); ok {
-			return m.mget(rest, resp.AppendArray(dst, n))
+			return m.mget(rest, n, dst)
 		}
 	case OpStrlen:
 		if key, ok := rest.key(); ok {
-			value, _ := m.pairs.get(key)
-			return resp.AppendInt(dst, int64(len(value)))
+			v, _ := m.pairs.get(key)
+			return resp.AppendInt(dst, int64(v.size()))
 		}
 	case OpExists:
 		if _, ok := rest.strings(); ok {
@@ -48,13 +51,36 @@ func (m *Machine) Read(query, dst []byte) []byte {
 	return resp.AppendError(dst, errMalformed)
 }
 
-func (m *Machine) mget(rest body, dst []byte) []byte {
+// stringRoom is what a string of a reply takes beside its bytes, at most.
+const stringRoom = len("$536870912\r\n\r\n")
+
+// mget knows how long its reply is before it builds it. One with many bytes of small values is kept
+// apart: it is copied once, and not on its whole way through the engine.
+func (m *Machine) mget(rest body, n int, dst []byte) []byte {
+	total, inline := 0, 0
+	for walk := rest; len(walk) > 0; {
+		key, _ := walk.next()
+		v, _ := m.pairs.get(key)
+		total += v.size() + stringRoom
+		inline += len(v.small) + stringRoom
+	}
+	if total > MaxReply {
+		return appendBigReply(dst, total)
+	}
+	out, apart := dst, inline > replyApart
+	if apart {
+		out = make([]byte, 0, inline+stringRoom)
+	}
+	out = resp.AppendArray(out, n)
 	for len(rest) > 0 {
 		key, _ := rest.next()
-		value, exists := m.pairs.get(key)
-		dst = appendValue(dst, value, exists)
+		v, exists := m.pairs.get(key)
+		out = m.appendValue(out, v, exists)
 	}
-	return dst
+	if apart {
+		return resp.AppendKeptReply(dst, m.pairs.pins.keep(out))
+	}
+	return out
 }
 
 // exists counts a key as often as it is named, as Redis does.
@@ -80,8 +106,8 @@ func (m *Machine) getRange(rest body, dst []byte) []byte {
 	if !ok1 || !ok2 || len(rest) != 0 {
 		return resp.AppendError(dst, errMalformed)
 	}
-	value, _ := m.pairs.get(key)
-	size := int64(len(value))
+	v, _ := m.pairs.get(key)
+	size := int64(v.size())
 	if start < 0 && end < 0 && start > end {
 		return resp.AppendBulk(dst, nil)
 	}
@@ -95,18 +121,53 @@ func (m *Machine) getRange(rest body, dst []byte) []byte {
 	if start > end || size == 0 {
 		return resp.AppendBulk(dst, nil)
 	}
-	return resp.AppendBulk(dst, value[start:end+1])
+	return m.appendRange(dst, v, int(start), int(end)+1)
+}
+
+// appendRange appends the bytes of a value from start to end.
+func (m *Machine) appendRange(dst []byte, v value, start, end int) []byte {
+	switch {
+	case v.large == nil:
+		return resp.AppendBulk(dst, v.small[start:end])
+	case end-start > MaxReply:
+		return appendBigReply(dst, end-start)
+	case end-start >= largeMin:
+		return resp.AppendKept(dst, m.pairs.pins.pin(v.large, start, end))
+	}
+	dst = resp.AppendBulkHeader(dst, end-start)
+	for _, part := range v.large.parts(nil, start, end) {
+		dst = append(dst, part...)
+	}
+	return append(dst, '\r', '\n')
 }
 
 // digest replies with a map: the newest applied command, the number of keys, the digest of all
 // pairs. Two replicas that report the same applied index must report the same digest.
 func (m *Machine) digest(dst []byte) []byte {
-	var d digest
-	for key, buf := range m.pairs.table {
-		d.add(key, valueOf(buf, len(key)))
-	}
 	dst = resp.AppendMap(dst, 3)
 	dst = resp.AppendInt(resp.AppendBulkString(dst, "applied_index"), int64(m.applied))
 	dst = resp.AppendInt(resp.AppendBulkString(dst, "keys"), int64(len(m.pairs.table)))
-	return resp.AppendBulkString(resp.AppendBulkString(dst, "digest"), d.String())
+	return resp.AppendBulkString(resp.AppendBulkString(dst, "digest"), m.pairs.sum.String())
+}
+
+// SmallReply is the most bytes of a reply that says no more than how it went.
+const SmallReply = 1 << 10
+
+// ReplyMost is the most bytes that the reply to a command or query of so many strings has, without
+// the large values, which are not copied.
+func ReplyMost(cmd []byte, strings int) int {
+	if len(cmd) == 0 {
+		return SmallReply
+	}
+	switch Op(cmd[0]) {
+	case OpGet, OpGetRange, OpGetDel:
+		return largeMin + stringRoom
+	case OpSet:
+		if len(cmd) > 1 && cmd[1]&SetGet != 0 {
+			return largeMin + stringRoom
+		}
+	case OpMGet:
+		return min(strings*(largeMin+stringRoom), MaxReply)
+	}
+	return SmallReply
 }

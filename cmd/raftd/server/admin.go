@@ -148,7 +148,7 @@ func (s *Server) settings() []setting {
 		{"databases", "1"},
 		{"follower", s.cfg.Follower.String()},
 		{"journal", st.Journal},
-		{"maxclients", "10000"},
+		{"maxclients", strconv.Itoa(s.cfg.MaxClients)},
 		{"maxmemory", "0"},
 		{"maxmemory-policy", "noeviction"},
 		{"pipeline", st.Pipeline},

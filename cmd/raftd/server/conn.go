@@ -1,16 +1,35 @@
 package server
 
-import "github.com/ringraft/ringraft/netio/resp"
+import (
+	"time"
 
-// socket is what a connection needs of the network. Calls are made by the owning loop, once per
-// batch.
+	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/netio/resp"
+)
+
+// socket is what a connection needs of the network: see netio.Conn. Calls are made by the owning
+// loop, once per batch where nothing else is said.
 type socket interface {
 	// Write sends b, which the caller may use again afterwards.
 	Write(b []byte) error
-	// Outbound is how many bytes wait to be taken by the peer.
+	// WriteParts sends parts, of which those with a holder are not copied.
+	WriteParts(parts []netio.Part) error
+	// Outbound is how many bytes wait to be taken by the peer, OutboundCopied how many of them are
+	// copies. For each command.
 	Outbound() int
-	// Close ends the connection once outbound bytes have left. The handler's Closed follows.
+	OutboundCopied() int
+	// NotifyBelow has drained called when no more than n bytes wait.
+	NotifyBelow(n int)
+	// Pause keeps input from coming, Resume brings what was not consumed again, and what came
+	// meanwhile.
+	Pause()
+	Resume()
+	// Yield has what was not consumed brought again when others have had their turn.
+	Yield()
+	// Close ends the connection once outbound bytes have left, Abort at once. The handler's Closed
+	// follows.
 	Close(err error)
+	Abort(err error)
 }
 
 // conn is one client connection. It belongs to one loop.
@@ -18,20 +37,26 @@ type socket interface {
 // Its commands take one of two paths at a time: the loop's lane, or the forwarder to the leader.
 // Replies of one path must not overtake effects on the other, so the path changes only when no
 // reply is pending. Until then input waits.
+//
+// Input that waits stays where it came from: what input has not consumed is given to it again when
+// the connection goes on, and meanwhile nothing is read.
 type conn struct {
 	front  *front
 	sock   socket
 	client *client // what others may see of it
 
 	queue queue
-	out   []byte // answers of this batch
+	out   output // answers of this batch
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	held    []byte     // input that waits, when blocked or behind input that waited
-	blocked bool       // listed in front.blocked
+	blocked bool       // listed in front.blocked: nothing is read
 	wakeAt  int        // blocked until no more replies than this are pending
 	waits   *forwarder // blocked until this one is open or lost; nil: none
+	full    bool       // blocked until its backlog is half of what it may be
+	room    int        // blocked until there is this much room for replies in the lane
+	running bool       // input is on the stack
+	again   bool       // and was unblocked meanwhile
 
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
@@ -39,6 +64,19 @@ type conn struct {
 	proxied   bool          // the peer is another member that forwards its clients' commands
 	closing   bool          // no more input; close when no reply is pending
 	closed    bool
+	aborted   bool // it is being closed
+
+	account
+}
+
+// account is what a connection takes of the memory for clients, see ClientsMax.
+type account struct {
+	holds      *hold // large values and replies that were not sent yet
+	references int   // bytes of values among them, which are no copies
+	ownBytes   int   // bytes of copies among them
+	unconsumed int   // bytes of input that wait
+	counted    int   // of the backlog: entered into the server's sum
+	listed     bool  // in front.behind
 }
 
 const (
@@ -47,8 +85,14 @@ const (
 	pendingMax = 512
 	// proxiedPendingMax is the same for a forwarder of another member, which carries many clients.
 	proxiedPendingMax = 8192
-	// heldMax bounds the input that waits on one connection.
-	heldMax = 64 << 20
+)
+
+const (
+	// turnMax is how long one connection may keep the loop before others get their turn, in ns: a
+	// read may bring tens of thousands of commands that are answered at once.
+	turnMax = int64(200 * time.Microsecond)
+	// turnCheck is after how many commands the clock is read.
+	turnCheck = 64
 )
 
 func (c *conn) pendingMax() int {
@@ -59,52 +103,54 @@ func (c *conn) pendingMax() int {
 }
 
 // input takes bytes from the peer and returns how many were consumed. What it leaves is an
-// incomplete command, to be given again with more behind it.
+// incomplete command, or waits with the connection; it is to be given again with more behind it.
 func (c *conn) input(b []byte) (n int) {
-	f := c.front
-	switch {
-	case c.closing || c.closed:
-		return len(b)
-	case len(c.held) > 0:
-		if len(c.held)+len(b) > heldMax {
-			c.fail("ERR too much pipelined input waits")
-			break
-		}
-		c.held = append(c.held, b...)
-		if !c.blocked {
-			c.drainHeld()
-		}
-		n = len(b)
-	default:
-		n = c.run(b)
-		if c.blocked && n < len(b) {
-			c.held = append(c.held, b[n:]...)
-			n = len(b)
-		}
-	}
-	f.finish()
 	if c.closing || c.closed {
 		return len(b)
 	}
-	return n
-}
-
-// drainHeld works through input that waited.
-func (c *conn) drainHeld() {
-	held := c.held
-	n := c.run(held)
-	if c.held = held[n:]; len(c.held) == 0 || c.closing || c.closed {
-		c.held = nil
+	c.running = true
+	for more := true; more; {
+		c.again = false
+		n += c.run(b[n:])
+		c.unconsumed = len(b) - n
+		c.front.finish()
+		more = c.again && !c.closing && !c.closed
 	}
+	c.running = false
+	if !c.blocked && c.front.first == c {
+		c.front.first = nil
+	}
+	if c.closing || c.closed {
+		c.unconsumed = 0
+		return len(b)
+	}
+	if c.blocked {
+		if c.sock.Pause(); c.full {
+			c.sock.NotifyBelow(c.sock.Outbound() / 2)
+		}
+	}
+	if c.unconsumed > 0 || c.counted > 0 {
+		c.settle()
+	}
+	return n
 }
 
 // run carries out complete commands and returns how many bytes they took. It stops early when the
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
-	for n < len(b) {
-		if c.queue.len() >= c.pendingMax() {
+	since := f.now()
+	for count := 1; n < len(b); count++ {
+		switch {
+		case count%turnCheck == 0 && f.now()-since > turnMax:
+			c.sock.Yield()
+			return n
+		case c.queue.len() >= c.pendingMax():
 			c.block(c.pendingMax()/2, nil)
+			return n
+		case c.backlogged(1):
+			c.full = true
+			c.block(c.pendingMax(), nil)
 			return n
 		}
 		size, err := f.parse(c, b[n:])
@@ -137,18 +183,37 @@ func (c *conn) block(wakeAt int, waits *forwarder) {
 }
 
 func (c *conn) mayResume() bool {
-	return c.queue.len() <= c.wakeAt && (c.waits == nil || !c.waits.opening())
+	switch {
+	case c.queue.len() > c.wakeAt, c.waits != nil && c.waits.opening():
+		return false
+	case c.full && c.backlogged(2):
+		if n := c.sock.Outbound(); n > 0 {
+			c.sock.NotifyBelow(n / 2)
+		}
+		return false
+	}
+	return c.room == 0 || c.front.lets(c, c.room)
+}
+
+// unblock lets input go on.
+func (c *conn) unblock() {
+	c.blocked, c.full, c.room = false, false, 0
+	if c.again = c.running; !c.running {
+		c.sock.Resume()
+	}
 }
 
 // immediate answers the newest command at once; the reply leaves behind all that are pending. Like
 // answer it takes a reply in the internal form.
 func (c *conn) immediate(reply []byte) {
 	if !c.queue.empty() {
-		c.queue.early(c.queue.push(readReply), reply, c.proto)
+		c.queue.early(c.queue.push(readReply), c, reply)
+		c.settle()
 		return
 	}
 	c.output()
-	c.out = resp.Render(c.out, reply, c.proto)
+	c.out = c.render(c.out, reply)
+	c.sendMuch()
 }
 
 // fault answers the newest command with an error.
@@ -164,9 +229,16 @@ func (c *conn) fail(text string) {
 	c.end()
 }
 
+// finished hears that the client has sent its last byte, when all before it was consumed. What was
+// asked is answered.
+func (c *conn) finished() {
+	c.end()
+	c.front.finish()
+}
+
 // end takes no more input and closes once all replies have left.
 func (c *conn) end() {
-	c.closing, c.held = true, nil
+	c.closing = true
 	c.output()
 }
 
@@ -174,14 +246,17 @@ func (c *conn) end() {
 // reads; there is no other way out than here and in immediate.
 func (c *conn) answer(place uint64, reply []byte) {
 	if c.closed {
+		c.front.discard(reply)
 		return
 	}
 	if place != c.queue.head {
-		c.queue.early(place, reply, c.proto)
+		c.queue.early(place, c, reply)
+		c.settle()
 		return
 	}
 	c.output()
-	c.out = c.queue.pass(resp.Render(c.out, reply, c.proto))
+	c.out = c.queue.pass(c.render(c.out, reply))
+	c.sendMuch()
 }
 
 // output makes sure that out is there and will be written at the end of the batch.
@@ -191,28 +266,66 @@ func (c *conn) output() {
 	}
 	c.dirty = true
 	c.front.dirty = append(c.front.dirty, c)
-	if c.out == nil {
-		c.out = c.front.buffer()
+	if c.out.bytes == nil {
+		c.out.bytes = c.front.buffer()
 	}
 }
 
-// write sends what has gathered. It is the only place that writes to the socket.
+// write sends what has gathered, at the end of a batch.
 func (c *conn) write() {
 	c.dirty = false
-	if !c.closed && len(c.out) > 0 {
-		c.sock.Write(c.out) // an error closes the connection, and Closed says so
-	}
-	c.front.giveBack(c.out)
-	c.out = nil
+	c.send()
+	c.front.giveBack(c.out.bytes)
+	c.out.bytes = nil
 	if c.closing && !c.closed && c.queue.empty() {
 		c.sock.Close(nil)
 	}
+	if c.counted > 0 || c.holds != nil || c.sock.OutboundCopied() > 0 {
+		c.settle()
+	}
+}
+
+// sendMuch sends what has gathered if it is much, so that it is never much more.
+func (c *conn) sendMuch() {
+	if len(c.out.bytes)+c.out.apart >= sendAt {
+		c.send()
+		c.settle()
+	}
+}
+
+// send writes the output. It is the only place that writes to the socket. An error closes the
+// connection, and Closed says so.
+func (c *conn) send() {
+	switch {
+	case c.closed:
+		releaseCuts(c.out.cuts)
+	case len(c.out.cuts) > 0:
+		list := c.out.parts(c.front.parts[:0])
+		c.sock.WriteParts(list)
+		clear(list)
+		c.front.parts = list[:0]
+	case len(c.out.bytes) > 0:
+		c.sock.Write(c.out.bytes)
+	}
+	c.out.bytes, c.out.cuts, c.out.apart = c.out.bytes[:0], nil, 0
+}
+
+// drained hears that what waited to be sent has become less, see socket.NotifyBelow.
+func (c *conn) drained() {
+	c.settle()
+	c.front.finish()
 }
 
 // gone forgets the connection. Replies to what it still has in the lane or at the leader are
 // discarded when they come.
 func (c *conn) gone() {
-	c.closed, c.held = true, nil
+	c.closed, c.unconsumed = true, 0
 	c.front.server.leave(c.client)
-	c.queue = queue{}
+	c.queue.drop()
+	releaseCuts(c.out.cuts)
+	c.out.cuts, c.out.apart = nil, 0
+	if c.front.first == c {
+		c.front.first = nil
+	}
+	c.settle()
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
+	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
@@ -31,11 +33,15 @@ type front struct {
 	mask  uint64
 
 	buffers
-	now func() int64
+	keeper keeper
+	due    int   // bytes that replies to come may have, of requests in the lane
+	first  *conn // has the right of way into the lane, because it waited for room; nil: none
+	now    func() int64
 
 	dirty           []*conn
 	dirtyForwarders []*forwarder
 	blocked         []*conn
+	behind          []*conn // have a backlog: see account.go
 	forwarders      map[string]*forwarder
 	retired         []*forwarder // not the leader's any more, replies still pending
 	laneUsed        bool
@@ -51,6 +57,7 @@ type buffers struct {
 	text    []byte // encoded command
 	reply   []byte // reply being made, in the internal form
 	free    [][]byte
+	parts   []netio.Part // of one write
 }
 
 // useCounts count the commands of this loop.
@@ -64,6 +71,7 @@ type useCounts struct {
 type cell struct {
 	conn  *conn
 	place uint64
+	due   int // bytes that its reply may have
 }
 
 // leadership is who leads, as far as this member knows.
@@ -81,7 +89,7 @@ func newFront(s *Server, l lane) *front {
 	n := l.Cells()
 	return &front{
 		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, start: func(g func()) { go g() },
+		now: s.now, start: func(g func()) { go g() }, keeper: keeper{machine: s.cfg.Machine},
 		forwarders: make(map[string]*forwarder),
 		useCounts: useCounts{
 			counts: make([]uint64, len(commands)),
@@ -170,10 +178,9 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	}
 	if d.class == byLeader {
 		f.transfer(c, args)
-	} else {
-		f.submit(c, d, args)
+		return true
 	}
-	return true
+	return f.submit(c, d, args)
 }
 
 // forwarderToLeader finds the forwarder to the leader, or says why there is none.
@@ -198,16 +205,40 @@ func (f *front) forwarderToLeader(
 	return to, ""
 }
 
-// submit puts a data command into the lane.
-func (f *front) submit(c *conn, d *command, args [][]byte) {
+// dueMax bounds the bytes that replies of requests in the lane may have: what is copied of them, at
+// most. Of a command whose own reply may have more, one is in the lane at a time.
+const dueMax = 64 << 20
+
+// lets reports whether there is room in the lane for a request of c whose reply may have so many
+// bytes. The first that finds none has the right of way: else one that needs much would wait for
+// ever behind many that need little.
+func (f *front) lets(c *conn, bytes int) bool {
+	if f.first != nil && f.first != c {
+		return false
+	}
+	if f.due > 0 && f.due+bytes > dueMax {
+		f.first = c
+		return false
+	}
+	return true
+}
+
+// submit puts a data command into the lane. False: it must wait, and the connection is blocked.
+func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	cmd, refused := d.encode(f.text[:0], args, f.server.maxValue())
 	if refused != "" {
 		f.tally.faults++
 		c.fault(refused)
-		return
+		return true
 	}
 	if cap(cmd) <= 1<<20 {
 		f.text = cmd
+	}
+	due := kv.ReplyMost(cmd, len(args)-1)
+	if due > kv.SmallReply && !f.lets(c, due) {
+		c.room = due
+		c.block(c.pendingMax(), nil)
+		return false
 	}
 	var request uint64
 	var err error
@@ -225,11 +256,13 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 	if err != nil {
 		f.tally.refused++
 		c.fault(laneFault(err))
-		return
+		return true
 	}
 	f.laneUsed = true
 	f.tally.inLane++
-	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
+	f.due += due
+	f.cells[request&f.mask] = cell{c, c.queue.push(kind), due}
+	return true
 }
 
 // laneFault words an error of the lane. All of them mean that nothing happened.
@@ -254,7 +287,9 @@ func (f *front) completions() {
 		c, place := at.conn, at.place
 		at.conn = nil
 		f.tally.inLane--
-		if c == nil || c.closed {
+		f.due -= at.due
+		if c.closed {
+			f.discard(done.Reply)
 			continue
 		}
 		if done.Outcome == engine.Applied {
@@ -331,6 +366,9 @@ func (f *front) finish() {
 		f.dirty[i] = nil
 	}
 	f.dirty = f.dirty[:0]
+	if len(f.behind) > 0 && f.server.clientBytes() > clientsFull {
+		f.settleAll()
+	}
 	f.publishCounts()
 	f.finishing = false
 }
@@ -341,6 +379,7 @@ func (f *front) tick() {
 	if len(f.forwarders) > 0 {
 		f.refresh()
 	}
+	f.settleAll()
 	f.finish()
 }
 
@@ -358,9 +397,8 @@ func (f *front) resume() (went bool) {
 		case c.closed || c.closing:
 			c.blocked = false
 		case c.mayResume():
-			c.blocked = false
 			went = true
-			c.drainHeld()
+			c.unblock()
 		default:
 			kept = append(kept, c)
 		}

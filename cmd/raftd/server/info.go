@@ -86,7 +86,7 @@ func serverFields(s *Server, st *engine.Status) []field {
 
 func clientFields(s *Server, st *engine.Status) []field {
 	now, _ := s.Connections()
-	return []field{{"connected_clients", number(now)}, {"maxclients", "10000"},
+	return []field{{"connected_clients", number(now)}, {"maxclients", number(s.cfg.MaxClients)},
 		{"blocked_clients", "0"}}
 }
 
@@ -127,6 +127,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 	c := s.Counts()
 	return []field{
 		{"total_connections_received", number(all)},
+		{"rejected_connections", number(s.Refused())},
 		{"total_commands_processed", number(c.Total)},
 		{"total_error_replies", number(c.Faults + c.Refused)},
 		{"rejected_commands", number(c.Refused)},

@@ -1,7 +1,5 @@
 package server
 
-import "github.com/ringraft/ringraft/netio/resp"
-
 // queue holds the pending replies of a connection in request order. Answers may come in any order;
 // their bytes leave in that order. It belongs to one loop.
 //
@@ -20,9 +18,13 @@ type queue struct {
 // pending is a reply that has not left.
 type pending struct {
 	off, size uint32 // in the stash, when ready
+	cuts      []cut  // of it; places count from off
 	ready     bool
 	kind      replyKind
 }
+
+// stashKept is the largest stash that an idle connection keeps.
+const stashKept = 4 << 10
 
 // replyKind says what a reply answers: the wording of a failure depends on it.
 type replyKind uint8
@@ -57,7 +59,7 @@ func (q *queue) grow() {
 }
 
 // early renders and keeps the reply of a place that is not at the head.
-func (q *queue) early(place uint64, reply []byte, proto resp.Protocol) {
+func (q *queue) early(place uint64, c *conn, reply []byte) {
 	if q.stashed == 0 {
 		q.stash = q.stash[:0]
 	} else if len(q.stash) > 64<<10 && q.stashed < len(q.stash)/2 {
@@ -65,9 +67,13 @@ func (q *queue) early(place uint64, reply []byte, proto resp.Protocol) {
 	}
 	d := q.at(place)
 	start := len(q.stash)
-	q.stash = resp.Render(q.stash, reply, proto)
+	o := c.render(output{bytes: q.stash}, reply)
+	q.stash = o.bytes
+	for i := range o.cuts {
+		o.cuts[i].at -= start
+	}
 	size := len(q.stash) - start
-	d.off, d.size, d.ready = uint32(start), uint32(size), true
+	d.off, d.size, d.cuts, d.ready = uint32(start), uint32(size), o.cuts, true
 	q.stashed += size
 }
 
@@ -85,17 +91,31 @@ func (q *queue) compact() {
 
 // pass removes the head, which has just been answered, and appends the ready replies behind it to
 // out.
-func (q *queue) pass(out []byte) []byte {
+func (q *queue) pass(out output) output {
 	for q.head++; q.head < q.tail; q.head++ {
 		d := q.at(q.head)
 		if !d.ready {
 			return out
 		}
-		out = append(out, q.stash[d.off:d.off+d.size]...)
+		for _, x := range d.cuts {
+			x.at += len(out.bytes)
+			out.cuts = append(out.cuts, x)
+			out.apart += len(x.part)
+		}
+		d.cuts = nil
+		out.bytes = append(out.bytes, q.stash[d.off:d.off+d.size]...)
 		q.stashed -= int(d.size)
 	}
-	if cap(q.stash) > 64<<10 {
+	if cap(q.stash) > stashKept {
 		q.stash = nil
 	}
 	return out
+}
+
+// drop gives up all replies.
+func (q *queue) drop() {
+	for ; q.head < q.tail; q.head++ {
+		releaseCuts(q.at(q.head).cuts)
+	}
+	*q = queue{}
 }

@@ -13,6 +13,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.transfer.Store(&transfer)
 		commandMax := env.Engine.CommandMax
 		s.commandMax.Store(&commandMax)
+		refused := env.Engine.Refused
+		s.refused.Store(&refused)
 	}
 	f := newFront(s, lane{engine: env.Lane})
 	f.dial = func(f *front, address string) *forwarder {
@@ -23,19 +25,37 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
 	return func(c *netio.Conn) netio.Handler {
-		return &clientHandler{f.accept(c, c.RemoteAddr().String(), s.cfg.Client)}
+		h := &clientHandler{conn: f.accept(c, c.RemoteAddr().String(), s.cfg.Client)}
+		if h.admitted = !c.Beyond(); !h.admitted {
+			c.CloseAfter(greetingTime)
+		}
+		return h
 	}
 }
 
 // clientHandler is a client's connection as netio sees it.
-type clientHandler struct{ conn *conn }
+type clientHandler struct {
+	conn     *conn
+	admitted bool // has a place, or is another member's
+}
 
 // Data implements netio.Handler.
 func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
+	if !h.admits(c, b) {
+		return 0, nil
+	}
 	n = h.conn.input(b)
-	c.Expect(h.conn.need())
+	if n < len(b) && !h.conn.blocked {
+		c.Expect(h.conn.need())
+	}
 	return n, nil
 }
+
+// EOF implements netio.EOFHandler: what was asked before is answered.
+func (h *clientHandler) EOF(*netio.Conn) { h.conn.finished() }
+
+// Drained implements netio.DrainHandler.
+func (h *clientHandler) Drained(*netio.Conn) { h.conn.drained() }
 
 // Closed implements netio.Handler.
 func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }

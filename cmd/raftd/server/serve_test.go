@@ -36,7 +36,8 @@ func TestLongRepliesComeThroughAForwarder(t *testing.T) {
 	w := &wire{}
 	if err := pool.Loops()[0].Do(func() {
 		r.follow(leader.Addr().String())
-		r.front.accept(w, "10.0.0.1:999", "10.0.0.2:7379").input([]byte(command))
+		w.conn = r.front.accept(w, "10.0.0.1:999", "10.0.0.2:7379")
+		w.receive(command)
 	}); err != nil {
 		t.Fatal(err)
 	}

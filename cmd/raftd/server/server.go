@@ -32,11 +32,13 @@ func (f Follower) String() string { return [...]string{"proxy", "redirect"}[f] }
 // Config is what a Server needs to know at start.
 type Config struct {
 	Follower Follower
-	MaxValue int    // longest value in bytes
-	Client   string // address clients reach this member at, for INFO
-	Machine  *kv.Machine
-	Warnings []string     // of unsafe settings, repeated in INFO
-	Logger   *slog.Logger // nil: silent
+	MaxValue int // longest value in bytes
+	// MaxClients is how many clients may be connected, for INFO.
+	MaxClients int
+	Client     string // address clients reach this member at, for INFO
+	Machine    *kv.Machine
+	Warnings   []string     // of unsafe settings, repeated in INFO
+	Logger     *slog.Logger // nil: silent
 	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
 	// Serve takes them from the engine that it serves.
 	Status     func() engine.Status
@@ -49,6 +51,7 @@ type Server struct {
 	start  time.Time
 	source atomic.Pointer[source]
 
+	refused      atomic.Pointer[func() uint64]
 	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
 	transferring atomic.Bool
 	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
@@ -56,6 +59,10 @@ type Server struct {
 
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
+
+	backlog        atomic.Int64 // of all connections, see account.go
+	overloads      atomic.Uint64
+	overloadLogged atomic.Int64 // when
 
 	mu      sync.Mutex
 	clients map[uint64]*client
@@ -78,6 +85,8 @@ type client struct {
 
 	proto   atomic.Int32
 	proxied atomic.Bool
+
+	input, output atomic.Int64 // bytes that wait, roughly
 }
 
 // New makes a server; Serve gives it traffic.
@@ -134,6 +143,14 @@ func (s *Server) Connections() (now int, all uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.clients), s.accepted.Load()
+}
+
+// Refused is how many connections found no place.
+func (s *Server) Refused() uint64 {
+	if f := s.refused.Load(); f != nil {
+		return (*f)()
+	}
+	return 0
 }
 
 // clientList is CLIENT LIST, of all clients or only of those with these ids.

@@ -188,6 +188,9 @@ func keyOp(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
 
 func rowOp(op kv.Op) func([]byte, [][]byte, int) ([]byte, string) {
 	return func(dst []byte, args [][]byte, limit int) ([]byte, string) {
+		if len(args)-1 > keysMax {
+			return nil, tooManyKeys(len(args) - 1)
+		}
 		return kv.Append(dst, op, args[1:]...), ""
 	}
 }

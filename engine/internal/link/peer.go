@@ -191,7 +191,8 @@ func (p *Peer) disconnect() {
 func (p *Peer) dial(loop *netio.Loop) {
 	p.loop = loop
 	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open,
-		BackoffMax: redialMax, Patience: max(patienceMin, p.peers.cfg.Patience)})
+		BackoffMax: redialMax, Patience: max(patienceMin, p.peers.cfg.Patience),
+		OutboundMax: max(8<<20, 2*GrantBytes(p.peers.cfg.Longest))})
 }
 
 // close ends dialing and the connection, for ever; peers.mu is held.

@@ -1,0 +1,42 @@
+package engine
+
+import "fmt"
+
+// defaultConnections is how many connections an address of Serve has open at once.
+const defaultConnections = 16384
+
+// peerConnections is how many connections the port for members has open at once, of its own. Each
+// other member has one, and a second for a moment when it connects again.
+const peerConnections = 128
+
+// connections bounds what an address of Serve accepts.
+type connections struct {
+	max, spare int
+	refusal    string
+}
+
+// MaxConnections bounds the connections that each address given to Serve has open at once: 16384 by
+// default and when n is 0. One more is sent refusal, closed, and counted by Engine.Refused. But
+// spare of them are accepted beyond n: netio.Conn.Beyond tells the front end, which finds out who
+// they are. The port for members has places of its own.
+func (b *Builder) MaxConnections(n, spare int, refusal string) *Builder {
+	b.connections = connections{max: n, spare: spare, refusal: refusal}
+	return b
+}
+
+func (c *connections) check() error {
+	if c.max < 0 || c.spare < 0 {
+		return &ConfigError{"MaxConnections", fmt.Sprintf("%d and %d spare; must not be negative",
+			c.max, c.spare)}
+	}
+	return nil
+}
+
+// Refused is how many connections to addresses given to Builder.Serve were refused, because as many
+// as allowed were open. Any goroutine may call it.
+func (e *Engine) Refused() (n uint64) {
+	for i := range e.b.services {
+		n += e.net.Refused(1 + i)
+	}
+	return n
+}
