@@ -89,7 +89,8 @@ func start(p *plan) (*daemon, error) {
 	d := &daemon{plan: p, machine: kv.New()}
 	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: p.level}))
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
-		Client: p.client, Machine: d.machine, Warnings: p.warnings(), Logger: d.log})
+		Client: p.client, Machine: d.machine, Warnings: p.warnings(), Logger: d.log,
+		Hold: server.HoldTime(p.election)})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)

@@ -28,10 +28,10 @@ type conn struct {
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	held    []byte     // input that waits, when blocked or behind input that waited
-	blocked bool       // listed in front.blocked
-	wakeAt  int        // blocked until no more replies than this are pending
-	waits   *forwarder // blocked until this one is open or lost; nil: none
+	held    []byte // input that waits, when blocked or holding, or behind input that waited
+	blocked bool   // listed in front.blocked
+	wakeAt  int    // blocked until no more replies than this are pending
+	kept    kept   // commands that can go again
 
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
@@ -47,6 +47,9 @@ const (
 	pendingMax = 512
 	// proxiedPendingMax is the same for a forwarder of another member, which carries many clients.
 	proxiedPendingMax = 8192
+	// proxiedOutboundMax bounds the bytes that such a connection has not taken before its commands
+	// wait.
+	proxiedOutboundMax = 4 << 20
 	// heldMax bounds the input that waits on one connection.
 	heldMax = 64 << 20
 )
@@ -71,14 +74,15 @@ func (c *conn) input(b []byte) (n int) {
 			break
 		}
 		c.held = append(c.held, b...)
-		if !c.blocked {
+		if f.moreHeld(c, len(b)); !c.waits() {
 			c.drainHeld()
 		}
 		n = len(b)
 	default:
 		n = c.run(b)
-		if c.blocked && n < len(b) {
+		if c.waits() && n < len(b) {
 			c.held = append(c.held, b[n:]...)
+			f.moreHeld(c, len(b)-n)
 			n = len(b)
 		}
 	}
@@ -103,8 +107,8 @@ func (c *conn) drainHeld() {
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	for n < len(b) {
-		if c.queue.len() >= c.pendingMax() {
-			c.block(c.pendingMax()/2, nil)
+		if most := c.pendingMax(); c.queue.len() >= most || len(c.kept.again) > 0 || c.congested() {
+			c.block(most / 2)
 			return n
 		}
 		size, err := f.parse(c, b[n:])
@@ -115,8 +119,12 @@ func (c *conn) run(b []byte) (n int) {
 		if size == 0 {
 			return n
 		}
+		pending := c.queue.tail
 		if len(f.args) > 0 && !f.execute(c, f.args, b[n:n+size]) {
 			return n
+		}
+		if c.queue.tail != pending {
+			c.keep(b[n : n+size])
 		}
 		n += size
 		if c.closing || c.closed {
@@ -126,10 +134,9 @@ func (c *conn) run(b []byte) (n int) {
 	return n
 }
 
-// block stops input until at most wakeAt replies are pending and the forwarder is no longer
-// opening.
-func (c *conn) block(wakeAt int, waits *forwarder) {
-	c.wakeAt, c.waits = wakeAt, waits
+// block stops input until at most wakeAt replies are pending.
+func (c *conn) block(wakeAt int) {
+	c.wakeAt = wakeAt
 	if !c.blocked {
 		c.blocked = true
 		c.front.blocked = append(c.front.blocked, c)
@@ -137,8 +144,16 @@ func (c *conn) block(wakeAt int, waits *forwarder) {
 }
 
 func (c *conn) mayResume() bool {
-	return c.queue.len() <= c.wakeAt && (c.waits == nil || !c.waits.opening())
+	return c.queue.len() <= c.wakeAt && len(c.kept.again) == 0 && !c.kept.stays.holding &&
+		!c.congested()
 }
+
+// waits reports whether input has to wait.
+func (c *conn) waits() bool { return c.blocked || c.kept.stays.holding }
+
+// congested reports whether another member takes the replies to its clients too slowly. Then its
+// commands wait: the connection is shared, so one client's large replies must not end it.
+func (c *conn) congested() bool { return c.proxied && c.sock.Outbound() > proxiedOutboundMax }
 
 // immediate answers the newest command at once; the reply leaves behind all that are pending. Like
 // answer it takes a reply in the internal form.
@@ -204,8 +219,11 @@ func (c *conn) write() {
 	}
 	c.front.giveBack(c.out)
 	c.out = nil
-	if c.closing && !c.closed && c.queue.empty() {
-		c.sock.Close(nil)
+	if c.queue.empty() {
+		c.kept.release(c.front)
+		if c.closing && !c.closed {
+			c.sock.Close(nil)
+		}
 	}
 }
 
@@ -215,4 +233,5 @@ func (c *conn) gone() {
 	c.closed, c.held = true, nil
 	c.front.server.leave(c.client)
 	c.queue = queue{}
+	c.kept.drop(c.front)
 }

@@ -36,10 +36,11 @@ type front struct {
 	dirty           []*conn
 	dirtyForwarders []*forwarder
 	blocked         []*conn
-	forwarders      map[string]*forwarder
-	retired         []*forwarder // not the leader's any more, replies still pending
-	laneUsed        bool
-	finishing       bool
+	waiting
+	forwarders map[string]*forwarder
+	retired    []*forwarder // not the leader's any more, replies still pending
+	laneUsed   bool
+	finishing  bool
 
 	useCounts
 }
@@ -51,6 +52,16 @@ type buffers struct {
 	text    []byte // encoded command
 	reply   []byte // reply being made, in the internal form
 	free    [][]byte
+}
+
+// waiting are the connections that wait for a leader, see hold.go.
+type waiting struct {
+	holders   []*conn
+	unsettled []*conn // with refused commands that may go again
+	wake      bool    // look after the holders in this batch
+	full      bool    // some wait for room in the lane or the forwarder
+	heldBytes int     // input that holders hold
+	keptBytes int     // memory for commands that can go again
 }
 
 // useCounts count the commands of this loop.
@@ -99,7 +110,7 @@ func (f *front) refresh() {
 	f.leadUntil = now + leadEvery
 	lead := f.server.leadership()
 	if lead != f.lead {
-		f.lead = lead
+		f.lead, f.wake = lead, true
 		f.retireForwarders()
 	}
 }
@@ -118,7 +129,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		f.tally.faults++
 		c.fault(arityFault(d.name))
 	case d.alone && !c.queue.empty():
-		c.block(0, nil)
+		c.block(0)
 		return false
 	case d.class == local:
 		f.reply = d.run(f, c, args, f.reply[:0])
@@ -143,18 +154,19 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	var to *forwarder
 	if d.class != ownState && !f.lead.leading {
 		var refused string
-		if to, refused = f.forwarderToLeader(c, d, args); refused != "" {
+		var wait bool
+		if to, refused, wait = f.forwarderToLeader(c, d, args); wait && f.hold(c) {
+			return false
+		}
+		if to == nil {
+			f.tally.refused++
 			c.fault(refused)
 			return true
-		}
-		if to.opening() {
-			c.block(c.pendingMax(), to)
-			return false
 		}
 	}
 	if to != c.path {
 		if !c.queue.empty() {
-			c.block(0, nil)
+			c.block(0)
 			return false
 		}
 		c.path = to
@@ -165,41 +177,41 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	}
 	if d.class == byLeader {
 		f.transfer(c, args)
-	} else {
-		f.submit(c, d, args)
+		return true
 	}
-	return true
+	return f.submit(c, d, args)
 }
 
-// forwarderToLeader finds the forwarder to the leader, or says why there is none.
+// forwarderToLeader finds the forwarder to the leader, or says why there is none that takes the
+// command, and whether it is worth waiting for one.
 func (f *front) forwarderToLeader(
 	c *conn, d *command, args [][]byte,
-) (to *forwarder, refused string) {
+) (to *forwarder, refused string, wait bool) {
 	switch {
 	case c.proxied:
 		return nil, "TRYAGAIN not applied: this member does not lead, " +
-			"and the command was forwarded once already"
+			"and the command was forwarded once already", false
 	case !f.lead.known:
-		return nil, "CLUSTERDOWN No raft leader"
+		return nil, "CLUSTERDOWN No raft leader", true
 	case f.lead.address == "":
-		return nil, "TRYAGAIN not applied: the leader's client address is not known yet"
+		return nil, "TRYAGAIN not applied: the leader's client address is not known yet", true
 	case f.server.cfg.Follower == Redirect:
-		return nil, moved(d, args, f.lead.address)
+		return nil, moved(d, args, f.lead.address), false
 	}
-	to = f.forwarderTo(f.lead.address)
-	if to.state != forwarderOpen && !to.opening() || to.crowded() {
-		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
+	if to = f.forwarderTo(f.lead.address); !to.takes() {
+		f.full = f.full || to.state == forwarderOpen
+		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member", true
 	}
-	return to, ""
+	return to, "", false
 }
 
-// submit puts a data command into the lane.
-func (f *front) submit(c *conn, d *command, args [][]byte) {
+// submit puts a data command into the lane. False: it must wait for room there.
+func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	cmd, refused := d.encode(f.text[:0], args, f.server.cfg.MaxValue)
 	if refused != "" {
 		f.tally.faults++
 		c.fault(refused)
-		return
+		return true
 	}
 	if cap(cmd) <= 1<<20 {
 		f.text = cmd
@@ -217,14 +229,19 @@ func (f *front) submit(c *conn, d *command, args [][]byte) {
 	default:
 		request, err = f.lane.ReadLocal(cmd)
 	}
+	if errors.Is(err, engine.ErrBusy) && f.hold(c) {
+		f.full = true
+		return false
+	}
 	if err != nil {
 		f.tally.refused++
 		c.fault(laneFault(err))
-		return
+		return true
 	}
 	f.laneUsed = true
 	f.tally.inLane++
 	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
+	return true
 }
 
 // laneFault words an error of the lane. All of them mean that nothing happened.
@@ -253,15 +270,20 @@ func (f *front) completions() {
 			continue
 		}
 		if done.Outcome == engine.Applied {
+			c.kept.until = 0
 			c.answer(place, done.Reply)
 			continue
 		}
-		f.tally.refused++
 		f.leadUntil = 0
-		f.reply = resp.AppendError(f.reply[:0], outcomeFault(done, c.queue.at(place).kind))
-		c.answer(place, f.reply)
+		kind := c.queue.at(place).kind
+		if why := outcomeFault(done, kind); goesAgain(done, kind) {
+			c.refuse(place, why)
+		} else {
+			f.refusedFor(c, place, why)
+		}
 	}
 	f.lane.Release()
+	f.wake = f.wake || f.full
 	f.finish()
 }
 
@@ -293,6 +315,20 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 	return "TRYAGAIN not applied: leadership changed"
 }
 
+// goesAgain reports whether a command that failed can be carried out again: it had no effect, and
+// another leader, or this one a little later, may take it.
+func goesAgain(done engine.Completion, kind replyKind) bool {
+	if done.Outcome == engine.Unknown && kind == writeReply {
+		return false
+	}
+	switch done.Reason {
+	case engine.ReasonTooLarge, engine.ReasonClosing, engine.ReasonNoSpace,
+		engine.ReasonJournalFailed:
+		return false
+	}
+	return true
+}
+
 // finish ends a batch: hands the lane over, sends to the leader, lets waiting input go on where it
 // may, writes sockets.
 func (f *front) finish() {
@@ -304,6 +340,7 @@ func (f *front) finish() {
 		f.giveUpForwarders()
 	}
 	for {
+		f.settle()
 		if f.laneUsed {
 			f.laneUsed = false
 			f.lane.Flush()
@@ -312,7 +349,7 @@ func (f *front) finish() {
 			fw.write()
 		}
 		f.dirtyForwarders = f.dirtyForwarders[:0]
-		if !f.resume() {
+		if woke, went := f.wakeHolders(), f.resume(); !woke && !went {
 			break
 		}
 	}
@@ -330,7 +367,9 @@ func (f *front) finish() {
 func (f *front) tick() {
 	if len(f.forwarders) > 0 {
 		f.refresh()
+		f.checkGreetings()
 	}
+	f.wake = f.wake || len(f.holders) > 0
 	f.finish()
 }
 

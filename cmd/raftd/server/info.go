@@ -87,7 +87,7 @@ func serverFields(s *Server, st *engine.Status) []field {
 func clientFields(s *Server, st *engine.Status) []field {
 	now, _ := s.Connections()
 	return []field{{"connected_clients", number(now)}, {"maxclients", "10000"},
-		{"blocked_clients", "0"}}
+		{"blocked_clients", "0"}, {"held_clients", number(s.Counts().Held)}}
 }
 
 func memoryFields(s *Server, st *engine.Status) []field {
@@ -128,6 +128,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"total_error_replies", number(c.Faults + c.Refused)},
 		{"rejected_commands", number(c.Refused)},
 		{"forwarded_commands", number(c.Forwarded)},
+		{"retried_commands", number(c.Retried)},
 		{"leader_links_lost", number(c.ForwardersLost)},
 		{"expired_keys", "0"},
 		{"evicted_keys", "0"},

@@ -32,7 +32,10 @@ func (f Follower) String() string { return [...]string{"proxy", "redirect"}[f] }
 // Config is what a Server needs to know at start.
 type Config struct {
 	Follower Follower
-	MaxValue int    // longest value in bytes
+	MaxValue int // longest value in bytes
+	// Hold is how long commands wait for a leader before they are refused, see HoldTime; 0: they
+	// are refused at once.
+	Hold     time.Duration
 	Client   string // address clients reach this member at, for INFO
 	Machine  *kv.Machine
 	Warnings []string     // of unsafe settings, repeated in INFO
@@ -171,17 +174,20 @@ type totals struct {
 	refused        atomic.Uint64
 	forwarded      atomic.Uint64
 	forwardersLost atomic.Uint64
+	retried        atomic.Uint64
+	held           atomic.Int64 // connections that wait for a leader
 	inLane         atomic.Int64 // requests in the lane
 }
 
 // tally is the loop's own side of totals.
 type tally struct {
-	faults, refused, forwarded, forwardersLost uint64
-	inLane                                     int64
+	faults, refused, forwarded, forwardersLost, retried uint64
+	inLane                                              int64
 
 	published  *totals
-	last       [4]uint64
+	last       [5]uint64
 	lastInLane int64
+	lastHeld   int64
 }
 
 func (s *Server) newTotals() *totals {
@@ -208,13 +214,19 @@ func (f *front) publishCounts() {
 		t.commands[p].Store(f.counts[p])
 	}
 	f.touched = f.touched[:0]
-	now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost}
+	now := [5]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost,
+		f.tally.retried}
 	if now != f.tally.last {
 		f.tally.last = now
 		t.faults.Store(now[0])
 		t.refused.Store(now[1])
 		t.forwarded.Store(now[2])
 		t.forwardersLost.Store(now[3])
+		t.retried.Store(now[4])
+	}
+	if held := int64(len(f.holders)); held != f.tally.lastHeld {
+		f.tally.lastHeld = held
+		t.held.Store(held)
 	}
 	if f.tally.inLane != f.tally.lastInLane {
 		f.tally.lastInLane = f.tally.inLane
@@ -242,6 +254,8 @@ type Counts struct {
 	Refused        uint64 // refused for the state of things: busy, no leader, leadership lost
 	Forwarded      uint64 // sent on to the leader
 	ForwardersLost uint64
+	Retried        uint64 // carried out again after they had no effect
+	Held           int64  // clients that wait for a leader now
 }
 
 // Counts sums up the loops.
@@ -260,6 +274,8 @@ func (s *Server) Counts() Counts {
 		c.Refused += t.refused.Load()
 		c.Forwarded += t.forwarded.Load()
 		c.ForwardersLost += t.forwardersLost.Load()
+		c.Retried += t.retried.Load()
+		c.Held += t.held.Load()
 	}
 	return c
 }

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// pacer is a client that increments a key of its own every 10 ms, one at a time.
+type pacer struct {
+	key    string
+	client *redis.Client
+	sure   int64    // acknowledged
+	unsure int64    // UNKNOWNRESULT: they may have been carried out
+	errors []string // all others
+	gap    time.Duration
+}
+
+// run increments until stop is closed, and remembers the longest time without success.
+func (p *pacer) run(stop <-chan struct{}, good *atomic.Int64) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		switch err := p.client.Incr(context.Background(), p.key).Err(); {
+		case err == nil:
+			p.sure++
+			good.Add(1)
+			p.gap = max(p.gap, time.Since(last))
+			last = time.Now()
+		case strings.HasPrefix(err.Error(), "UNKNOWNRESULT"):
+			p.unsure++
+		default:
+			p.errors = append(p.errors, err.Error())
+		}
+	}
+}
+
+// TestAFailoverIsAPause kills the leader of three processes again and again while clients of the
+// other members increment. A client that waits for each answer sees at most one error at each
+// failover, the one that says that an outcome is unknown; nothing is lost and nothing is done twice.
+func TestAFailoverIsAPause(t *testing.T) {
+	failovers, each := 3, 8
+	if testing.Short() {
+		failovers = 1
+	}
+	c := &chaos{t: t, ps: startProcesses(t)}
+	var longest time.Duration
+	var unknown int64
+	for round := range failovers {
+		lead := -1
+		await(t, "a leader", func() bool { lead = c.leads(); return lead >= 0 })
+		for i := range c.ps { // the one that was killed before may be starting
+			await(t, "a member that says who leads", func() bool {
+				return c.says(i, fmt.Sprint("raft_leader_id:", lead+1), 0)
+			})
+		}
+		var pacers []*pacer
+		var good atomic.Int64
+		for i := range each {
+			p := &pacer{key: fmt.Sprintf("n%d-%d", round, i),
+				client: connect(c.ps[(lead+1+i%2)%3])}
+			pacers = append(pacers, p)
+			if err := p.client.Incr(t.Context(), p.key).Err(); err != nil {
+				t.Fatal(err)
+			}
+			p.sure++
+		}
+		stop := make(chan struct{})
+		var all sync.WaitGroup
+		for _, p := range pacers {
+			all.Go(func() { p.run(stop, &good) })
+		}
+		await(t, "increments before the failover", func() bool { return good.Load() > 200 })
+		c.ps[lead].kill()
+		await(t, "a leader among the others", func() bool {
+			return c.says((lead+1)%3, "raft_role:leader", 0) || c.says((lead+2)%3, "raft_role:leader", 0)
+		})
+		before := good.Load()
+		await(t, "increments after it", func() bool { return good.Load() > before+200 })
+		close(stop)
+		all.Wait()
+		for _, p := range pacers {
+			n, err := p.client.Get(t.Context(), p.key).Int64()
+			if err != nil || n < p.sure || n > p.sure+p.unsure {
+				t.Errorf("%s counts %d: %d acknowledged, %d unknown: %v", p.key, n, p.sure,
+					p.unsure, err)
+			}
+			if len(p.errors) > 0 || p.unsure > 1 {
+				t.Errorf("%s: %d unknown, errors %q", p.key, p.unsure, p.errors)
+			}
+			longest, unknown = max(longest, p.gap), unknown+p.unsure
+			_ = p.client.Close() // all was answered
+		}
+		c.ps[lead].start(t)
+	}
+	t.Logf("%d failovers, %d clients each: %d outcomes unknown, longest time without an answer %v",
+		failovers, each, unknown, longest)
+}
+
+// A member answers its first client when it knows a leader, not with an error before it does.
+func TestTheFirstCommandAfterAStartWaits(t *testing.T) {
+	ps := startProcesses(t)
+	for i, p := range ps {
+		await(t, "an open port", func() bool {
+			cl := connect(p)
+			defer cl.Close()
+			err := cl.Do(context.Background(), "INCR", "n").Err()
+			if err != nil && !strings.Contains(err.Error(), "refused") {
+				t.Fatalf("member %d: %v", i+1, err)
+			}
+			return err == nil
+		})
+	}
+}
+
+// await waits for a state, for 20 s at most.
+func await(t *testing.T, what string, there func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !there() {
+		if <-tick.C; time.Now().After(deadline) {
+			t.Fatalf("never saw: %s", what)
+		}
+	}
+}
