@@ -49,7 +49,7 @@ func (p *pacer) run(stop <-chan struct{}, good *atomic.Int64) {
 
 // TestAFailoverIsAPause kills the leader of three processes again and again while clients of the
 // other members increment. A client that waits for each answer sees at most one error at each
-// failover, the one that says that an outcome is unknown; nothing is lost and nothing is done twice.
+// failover, the one that says that an outcome is unknown. Nothing is lost, nothing is done twice.
 func TestAFailoverIsAPause(t *testing.T) {
 	failovers, each := 3, 8
 	if testing.Short() {
@@ -85,7 +85,8 @@ func TestAFailoverIsAPause(t *testing.T) {
 		await(t, "increments before the failover", func() bool { return good.Load() > 200 })
 		c.ps[lead].kill()
 		await(t, "a leader among the others", func() bool {
-			return c.says((lead+1)%3, "raft_role:leader", 0) || c.says((lead+2)%3, "raft_role:leader", 0)
+			return c.says((lead+1)%3, "raft_role:leader", 0) ||
+				c.says((lead+2)%3, "raft_role:leader", 0)
 		})
 		before := good.Load()
 		await(t, "increments after it", func() bool { return good.Load() > before+200 })

@@ -27,10 +27,10 @@ func connectionCommands() []*command {
 		{name: "echo", arity: 2, flags: []string{"fast"},
 			run: runEcho, group: "connection", since: "1.0.0",
 			summary: "Echo the given string"},
-		{name: "quit", arity: -1, flags: flags,
+		{name: "quit", arity: -1, transaction: true, flags: flags,
 			run: runQuit, group: "connection", since: "1.0.0",
 			summary: "Close the connection"},
-		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"},
+		{name: "select", arity: 2, alone: true, flags: []string{"loading", "stale", "fast"},
 			run: runSelect, group: "connection", since: "1.0.0",
 			summary: "Change the selected database: there is only 0"},
 		{name: "auth", arity: -2, flags: flags,
@@ -39,12 +39,12 @@ func connectionCommands() []*command {
 		{name: "hello", arity: -1, alone: true, flags: flags,
 			run: runHello, group: "connection", since: "6.0.0",
 			summary: "Handshake: choose the protocol version"},
-		{name: "reset", arity: 1, alone: true, flags: flags,
+		{name: "reset", arity: 1, alone: true, transaction: true, flags: flags,
 			run: runReset, group: "connection", since: "6.2.0",
 			summary: "Reset the connection"},
 		{name: "client", arity: -2, flags: []string{"noscript", "loading", "stale"},
 			run: runClient, group: "connection", since: "2.4.0",
-			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH"},
+			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, REPLY ON, NO-EVICT, NO-TOUCH"},
 		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"},
 			run: runProxy, group: "raft", since: "0.1.0",
 			summary: "Sent by another member: commands of this connection were forwarded once"},
@@ -72,13 +72,15 @@ func runQuit(f *front, c *conn, args [][]byte, dst []byte) []byte {
 
 func runSelect(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	n, ok := kv.ParseInt(args[1])
-	switch {
-	case !ok:
-		return resp.AppendError(dst, faultInteger)
-	case n != 0:
-		return resp.AppendError(dst, "ERR DB index is out of range")
+	if ok && n == 0 {
+		return resp.AppendOK(dst)
 	}
-	return resp.AppendOK(dst)
+	c.end()
+	if !ok {
+		return resp.AppendError(dst, faultInteger)
+	}
+	return resp.AppendError(dst, "ERR DB index is out of range: there is only database 0, and "+
+		"this connection ends so that nothing is done there by mistake")
 }
 
 // There is no password yet. Redis then refuses a password alone, and lets the user named default in
@@ -160,6 +162,7 @@ func (c *conn) speak(proto resp.Protocol) {
 
 func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	c.speak(resp.RESP2)
+	c.discards = false
 	c.client.setName(nil)
 	return resp.AppendSimple(dst, "RESET")
 }
@@ -193,8 +196,8 @@ func nameFits(name []byte) bool {
 
 func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	sub := strings.ToLower(printable(args[1], 32))
-	want := map[string]int{"id": 2, "info": 2, "list": -2, "getname": 2, "setname": 3, "setinfo": 4,
-		"no-evict": 3, "no-touch": 3}[sub]
+	want := map[string]int{"id": 2, "info": 2, "list": -2, "getname": 2, "setname": 3,
+		"setinfo": 4, "no-evict": 3, "no-touch": 3, "reply": 3}[sub]
 	switch {
 	case want == 0:
 		return resp.AppendError(dst, unknownSubcommand("CLIENT", args))
@@ -225,12 +228,28 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return resp.AppendOK(dst)
 	case "setinfo":
 		return runSetInfo(c, args, dst)
+	case "reply":
+		return runReply(c, args, dst)
 	}
 	// no-evict, no-touch: nothing is ever evicted here
 	if !is(args[2], "ON") && !is(args[2], "OFF") {
 		return resp.AppendError(dst, faultSyntax)
 	}
 	return resp.AppendOK(dst)
+}
+
+// runReply refuses to be silent. Redis then sends fewer replies than there are commands, so a
+// client that went on would take one command's reply for another's.
+func runReply(c *conn, args [][]byte, dst []byte) []byte {
+	switch {
+	case is(args[2], "ON"):
+		return resp.AppendOK(dst)
+	case is(args[2], "OFF"), is(args[2], "SKIP"):
+		c.end()
+		return resp.AppendError(dst, "ERR CLIENT REPLY takes only ON: this connection ends, since "+
+			"replies that are not expected would be taken for others")
+	}
+	return resp.AppendError(dst, faultSyntax)
 }
 
 // clientFilter reads what follows CLIENT LIST: ids, or the type normal, which all clients have. Nil

@@ -118,6 +118,9 @@ func (f *front) refresh() {
 // execute starts one command. False: it must wait, and the connection is blocked.
 func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	d := lookup(args[0])
+	if d == nil {
+		d = lookupStateful(args[0])
+	}
 	switch {
 	case (d == nil || !d.arityFits(len(args))) && speaksHTTP(args):
 		f.tally.faults++
@@ -128,6 +131,9 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	case !d.arityFits(len(args)):
 		f.tally.faults++
 		c.fault(arityFault(d.name))
+	case c.discards && !d.transaction:
+		f.tally.faults++
+		c.fault(faultInMulti)
 	case d.alone && !c.queue.empty():
 		c.block(0)
 		return false
@@ -142,7 +148,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 			return false
 		}
 	}
-	if d != nil {
+	if d != nil && d.listed {
 		f.count(d)
 	}
 	return true

@@ -23,8 +23,18 @@ var stockReplies = []reply{
 	{"ECHO x", "$1\r\nx\r\n", ""},
 	{"ECHO", "-ERR wrong number of arguments for 'echo' command\r\n", ""},
 	{"SELECT 0", "+OK\r\n", ""},
-	{"SELECT -1", "-ERR DB index is out of range\r\n", ""},
-	{"SELECT x", "-ERR value is not an integer or out of range\r\n", ""},
+	{"CLIENT REPLY ON", "+OK\r\n", ""},
+	{"CLIENT REPLY", "-ERR wrong number of arguments for 'client|reply' command\r\n", ""},
+	{"CLIENT REPLY maybe", "-ERR syntax error\r\n", ""},
+	{"EXEC", "-ERR EXEC without MULTI\r\n", ""},
+	{"EXEC x",
+		"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' " +
+			"command\r\n",
+		""},
+	{"DISCARD", "-ERR DISCARD without MULTI\r\n", ""},
+	{"MULTI x", "-ERR wrong number of arguments for 'multi' command\r\n", ""},
+	{"WATCH", "-ERR wrong number of arguments for 'watch' command\r\n", ""},
+	{"UNWATCH x", "-ERR wrong number of arguments for 'unwatch' command\r\n", ""},
 	{"AUTH secret",
 		"-ERR AUTH <password> called without any password configured for the default user. " +
 			"Are you sure your configuration is correct?\r\n",
@@ -152,7 +162,8 @@ var ownReplies = []struct {
 	reply
 	why string
 }{
-	{reply{"SELECT 1", "-ERR DB index is out of range\r\n", ""}, "there is one database"},
+	{reply{"WATCH k", "-" + faultWatch + "\r\n", ""}, "no transactions yet"},
+	{reply{"UNWATCH", "-" + faultWatch + "\r\n", ""}, "no transactions yet"},
 	{reply{"CONFIG GET DATABASES", "*2\r\n$9\r\ndatabases\r\n$1\r\n1\r\n",
 		"%1\r\n$9\r\ndatabases\r\n$1\r\n1\r\n"}, "there is one; and names come back in lower case"},
 	{reply{"CONFIG GET appendonly", "*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n",
@@ -271,6 +282,16 @@ func TestStockRedis(t *testing.T) {
 	}
 	if got := dialStock(t, address)("INFO server"); !strings.Contains(got, "\nredis_version:7.0.") {
 		t.Skipf("the tables are those of Redis 7.0; this is %.80q", got)
+	}
+	var names []string
+	for name := range strings.SplitSeq(dialStock(t, address)("COMMAND LIST"), "\r\n") {
+		if name != "" && !strings.ContainsAny(name, "*$|") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, redisCommands) {
+		t.Errorf("Redis has the commands %q", names)
 	}
 	for _, proto := range []string{"2", "3"} {
 		ask := dialStock(t, address)

@@ -23,8 +23,10 @@ type command struct {
 	name  string // lower case
 	arity int    // number of arguments with the name; negative: at least that many
 	class class
-	alone bool     // waits until no reply is pending: it changes what replies look like
-	flags []string // as COMMAND reports them
+	alone bool // waits until no reply is pending: it changes what replies look like
+	// transaction: it is carried out also while a connection discards what follows a refused MULTI.
+	transaction bool
+	flags       []string // as COMMAND reports them
 
 	firstKey, lastKey, keyStep int // places of keys among the arguments, as COMMAND reports them
 
@@ -36,7 +38,8 @@ type command struct {
 
 	group, since, summary string
 
-	place int // in the table, for counters
+	listed bool // in the table, as opposed to stateful
+	place  int  // in the table, for counters
 }
 
 // commands is the table, in the order of COMMAND's output, and byName its index. They are filled in
@@ -54,7 +57,7 @@ func init() {
 func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
-			d.place = len(all)
+			d.place, d.listed = len(all), true
 			all = append(all, d)
 		}
 	}
