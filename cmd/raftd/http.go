@@ -203,7 +203,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descAccepted, all)
 	counts := c.d.server.Counts()
 	for name, n := range counts.Commands {
-		count(descCommands, n, name)
+		count(descCommands, n.Calls, name)
 	}
 	count(descRefused, counts.Faults, "fault")
 	count(descRefused, counts.Refused, "state")

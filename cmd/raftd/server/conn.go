@@ -37,6 +37,8 @@ type conn struct {
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
 	proxied   bool          // the peer is another member that forwards its clients' commands
+	command   *string       // name of the newest command
+	told      *string       // the same as others see it
 	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go
 	closing   bool          // no more input; close when no reply is pending
 	closed    bool
@@ -107,6 +109,7 @@ func (c *conn) drainHeld() {
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
+	defer f.spread(f.now())
 	for n < len(b) {
 		if most := c.pendingMax(); c.queue.len() >= most || len(c.kept.again) > 0 || c.congested() {
 			c.block(most / 2)
@@ -215,6 +218,7 @@ func (c *conn) output() {
 // write sends what has gathered. It is the only place that writes to the socket.
 func (c *conn) write() {
 	c.dirty = false
+	c.tellCommand()
 	if !c.closed && len(c.out) > 0 {
 		c.sock.Write(c.out) // an error closes the connection, and Closed says so
 	}

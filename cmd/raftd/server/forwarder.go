@@ -37,10 +37,10 @@ type forwarder struct {
 
 // forwarded is one command whose reply is expected. conn is nil for the handshake.
 type forwarded struct {
-	conn  *conn
-	place uint64
-	size  int // of the command
-	class class
+	conn    *conn
+	command *command
+	place   uint64
+	size    int // of the command in bytes
 }
 
 type forwarderState uint8
@@ -163,7 +163,7 @@ func (fw *forwarder) forward(c *conn, d *command, args [][]byte, raw []byte) {
 	if d.class == write || d.class == byLeader {
 		kind = writeReply
 	}
-	fw.push(forwarded{c, c.queue.push(kind), len(raw), d.class})
+	fw.push(forwarded{c, d, c.queue.push(kind), len(raw)})
 	fw.unread += len(raw)
 	fw.front.tally.forwarded++
 	if raw[0] == '*' {
@@ -253,9 +253,12 @@ func (fw *forwarder) greet(reply []byte) error {
 // it go again.
 func (o *forwarded) answer(reply []byte) {
 	c := o.conn
-	if reply[0] == '-' && o.class != byLeader && bytes.HasPrefix(reply, []byte("-TRYAGAIN ")) {
-		c.refuse(o.place, string(bytes.TrimSuffix(reply[1:], []byte("\r\n"))))
-		return
+	if reply[0] == '-' {
+		if o.command.class != byLeader && bytes.HasPrefix(reply, []byte("-TRYAGAIN ")) {
+			c.refuse(o.command, o.place, string(bytes.TrimSuffix(reply[1:], []byte("\r\n"))))
+			return
+		}
+		c.front.counted(o.command).Failed++
 	}
 	c.kept.until = 0
 	c.answer(o.place, reply)
@@ -278,11 +281,11 @@ func (fw *forwarder) lost(cause error) {
 		if o.conn == nil || o.conn.closed {
 			continue
 		}
-		if o.class == read {
-			o.conn.refuse(o.place,
+		if o.command.class == read {
+			o.conn.refuse(o.command, o.place,
 				"TRYAGAIN the leader did not answer, or the connection to it was lost")
 		} else {
-			f.refusedFor(o.conn, o.place, unknownResult)
+			f.refusedFor(o.conn, o.command, o.place, unknownResult)
 		}
 	}
 	f.tally.forwardersLost++

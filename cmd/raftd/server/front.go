@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
@@ -66,15 +67,16 @@ type waiting struct {
 
 // useCounts count the commands of this loop.
 type useCounts struct {
-	counts  []uint64 // by command
-	touched []int    // commands counted in this batch
+	counts  []commandCount // by command
+	touched []int          // commands counted in this batch
 	tally   tally
 }
 
 // cell remembers who sent a request of the lane.
 type cell struct {
-	conn  *conn
-	place uint64
+	conn    *conn
+	command *command
+	place   uint64
 }
 
 // leadership is who leads, as far as this member knows.
@@ -95,7 +97,7 @@ func newFront(s *Server, l lane) *front {
 		now: s.now, start: func(g func()) { go g() },
 		forwarders: make(map[string]*forwarder),
 		useCounts: useCounts{
-			counts: make([]uint64, len(commands)),
+			counts: make([]commandCount, len(commands)),
 			tally:  tally{published: s.newTotals()},
 		},
 	}
@@ -129,29 +131,56 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		f.tally.faults++
 		c.fault(unknownFault(args))
 	case !d.arityFits(len(args)):
-		f.tally.faults++
-		c.fault(arityFault(d.name))
+		f.reject(c, d, arityFault(d.name))
 	case c.discards && !d.transaction:
-		f.tally.faults++
-		c.fault(faultInMulti)
+		f.reject(c, d, faultInMulti)
 	case d.alone && !c.queue.empty():
 		c.block(0)
 		return false
 	case d.class == local:
-		f.reply = d.run(f, c, args, f.reply[:0])
-		c.immediate(f.reply)
-		if cap(f.reply) > 64<<10 {
-			f.reply = nil
-		}
+		f.local(c, d, args)
 	default:
-		if !f.data(c, d, args, raw) {
-			return false
-		}
-	}
-	if d != nil && d.listed {
-		f.count(d)
+		c.command = &d.name
+		return f.data(c, d, args, raw)
 	}
 	return true
+}
+
+// reject refuses a command for what it is.
+func (f *front) reject(c *conn, d *command, why string) {
+	f.tally.faults++
+	if d.listed {
+		f.counted(d).Rejected++
+	}
+	c.fault(why)
+}
+
+// local carries out a command that touches no replicated state.
+func (f *front) local(c *conn, d *command, args [][]byte) {
+	c.command = &d.name
+	if len(d.subs) > 0 && len(args) > 1 {
+		s := d.sub(args[1])
+		switch {
+		case s == nil:
+			f.reject(c, d, unknownSubcommand(strings.ToUpper(d.name), args))
+			return
+		case !arityFits(s.arity, len(args)):
+			f.reject(c, d, arityFault(s.name))
+			return
+		}
+		c.command = &s.name
+	}
+	f.reply = d.run(f, c, args, f.reply[:0])
+	if d.listed {
+		f.count(d)
+		if f.reply[0] == '-' {
+			f.counted(d).Failed++
+		}
+	}
+	c.immediate(f.reply)
+	if cap(f.reply) > 64<<10 {
+		f.reply = nil
+	}
 }
 
 // data sends a data command to the lane, or to the leader.
@@ -166,6 +195,7 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		}
 		if to == nil {
 			f.tally.refused++
+			f.counted(d).Rejected++
 			c.fault(refused)
 			return true
 		}
@@ -177,15 +207,16 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		}
 		c.path = to
 	}
-	if to != nil {
+	switch {
+	case to != nil:
 		to.forward(c, d, args, raw)
-		return true
-	}
-	if d.class == byLeader {
+	case d.class == byLeader:
 		f.transfer(c, args)
-		return true
+	case !f.submit(c, d, args):
+		return false
 	}
-	return f.submit(c, d, args)
+	f.count(d)
+	return true
 }
 
 // forwarderToLeader finds the forwarder to the leader, or says why there is none that takes the
@@ -216,6 +247,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	cmd, refused := d.encode(f.text[:0], args, f.server.cfg.MaxValue)
 	if refused != "" {
 		f.tally.faults++
+		f.counted(d).Failed++
 		c.fault(refused)
 		return true
 	}
@@ -241,12 +273,13 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	}
 	if err != nil {
 		f.tally.refused++
+		f.counted(d).Failed++
 		c.fault(laneFault(err))
 		return true
 	}
 	f.laneUsed = true
 	f.tally.inLane++
-	f.cells[request&f.mask] = cell{c, c.queue.push(kind)}
+	f.cells[request&f.mask] = cell{c, d, c.queue.push(kind)}
 	return true
 }
 
@@ -269,7 +302,7 @@ func (f *front) completions() {
 			break
 		}
 		at := &f.cells[done.Request&f.mask]
-		c, place := at.conn, at.place
+		c, d, place := at.conn, at.command, at.place
 		at.conn = nil
 		f.tally.inLane--
 		if c == nil || c.closed {
@@ -277,15 +310,18 @@ func (f *front) completions() {
 		}
 		if done.Outcome == engine.Applied {
 			c.kept.until = 0
+			if len(done.Reply) > 0 && done.Reply[0] == '-' {
+				f.counted(d).Failed++
+			}
 			c.answer(place, done.Reply)
 			continue
 		}
 		f.leadUntil = 0
 		kind := c.queue.at(place).kind
 		if why := outcomeFault(done, kind); goesAgain(done, kind) {
-			c.refuse(place, why)
+			c.refuse(d, place, why)
 		} else {
-			f.refusedFor(c, place, why)
+			f.refusedFor(c, d, place, why)
 		}
 	}
 	f.lane.Release()

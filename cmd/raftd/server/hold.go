@@ -66,8 +66,9 @@ type keptSize struct {
 
 // refusal is a command that had no effect, and the error for when it cannot go again.
 type refusal struct {
-	place uint64
-	why   string
+	place   uint64
+	command *command
+	why     string
 }
 
 // keep remembers the newest command, which has just got a place in the queue.
@@ -171,14 +172,14 @@ func (k *kept) from(place uint64) []byte {
 
 // refuse hears that a pending command had no effect, and why. It goes again when that is possible,
 // else it is answered with the error.
-func (c *conn) refuse(place uint64, why string) {
+func (c *conn) refuse(d *command, place uint64, why string) {
 	f := c.front
 	switch {
 	case c.closed:
 	case c.proxied, c.closing, c.kept.at(place).size == 0, !f.patient(c):
-		f.refusedFor(c, place, why)
+		f.refusedFor(c, d, place, why)
 	default:
-		c.kept.again = append(c.kept.again, refusal{place, why})
+		c.kept.again = append(c.kept.again, refusal{place, d, why})
 		if !c.kept.stays.unsettled {
 			c.kept.stays.unsettled = true
 			f.unsettled = append(f.unsettled, c)
@@ -186,8 +187,10 @@ func (c *conn) refuse(place uint64, why string) {
 	}
 }
 
-func (f *front) refusedFor(c *conn, place uint64, why string) {
+// refusedFor answers a pending command with an error that is none of its own.
+func (f *front) refusedFor(c *conn, d *command, place uint64, why string) {
 	f.tally.refused++
+	f.counted(d).Failed++
 	f.reply = resp.AppendError(f.reply[:0], why)
 	c.answer(place, f.reply)
 }
@@ -236,7 +239,7 @@ func (c *conn) settle() bool {
 	}
 	again := k.again[n:]
 	for _, r := range k.again[:n] {
-		f.refusedFor(c, r.place, r.why)
+		f.refusedFor(c, r.command, r.place, r.why)
 	}
 	k.again = nil
 	if len(again) == 0 {
@@ -307,7 +310,7 @@ func (f *front) wakeHolders() (went bool) {
 		switch {
 		case c.closed || c.closing:
 			c.kept.stays.holding = false
-		case open || !f.patient(c):
+		case open || c.proxied && !f.lead.leading || !f.patient(c):
 			c.kept.stays.holding = false
 			went = true
 			if !c.blocked {

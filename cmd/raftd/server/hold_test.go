@@ -380,6 +380,22 @@ func TestCommandsWaitForRoomInTheLane(t *testing.T) {
 	expect(t, "replies", w.take(), ":1\r\n:2\r\n")
 }
 
+// Forwarded commands that wait for room are refused when this member leads no more: the member that
+// they came from knows where they go.
+func TestForwardedCommandsDoNotWaitForAnotherLeader(t *testing.T) {
+	r := newRig(t, nil)
+	r.lane.full = true
+	c, w := r.connect()
+	r.send(c, array("RAFT.PROXY", proxyVersion)+array("INCR", "n"))
+	expect(t, "it waits for room", w.take(), "+OK\r\n")
+	r.follow("127.0.0.1:9000")
+	r.front.tick()
+	got := w.take()
+	if !strings.HasPrefix(got, "-TRYAGAIN not applied: this member does not lead") {
+		t.Fatalf("got %q", got)
+	}
+}
+
 // The connection counts as open when the leader answered the handshake, not when it is there.
 func TestForwarderOpensWithTheAnswerToItsHandshake(t *testing.T) {
 	r := newRig(t, nil)

@@ -232,10 +232,17 @@ func infoRaftFields(s *Server, st *engine.Status) []field {
 func commandFields(s *Server, st *engine.Status) (fields []field) {
 	c := s.Counts()
 	for _, d := range commands {
-		if n := c.Commands[d.name]; n > 0 {
-			fields = append(fields, field{"cmdstat_" + d.name, fmt.Sprintf(
-				"calls=%d,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0", n)})
+		n, asked := c.Commands[d.name]
+		if !asked {
+			continue
 		}
+		each := 0.0
+		if n.Calls > 0 {
+			each = n.Time.Seconds() * 1e6 / float64(n.Calls)
+		}
+		fields = append(fields, field{"cmdstat_" + d.name, fmt.Sprintf(
+			"calls=%d,usec=%d,usec_per_call=%.2f,rejected_calls=%d,failed_calls=%d",
+			n.Calls, n.Time.Microseconds(), each, n.Rejected, n.Failed)})
 	}
 	return fields
 }
