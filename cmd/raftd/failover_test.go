@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -137,4 +138,98 @@ func await(t *testing.T, what string, there func() bool) {
 			t.Fatalf("never saw: %s", what)
 		}
 	}
+}
+
+// TestPipelinesKeepTheirOrder hands leadership around while clients of all members pipeline
+// increments of a key of their own. Whatever goes again goes in order: the answers of a connection
+// only grow, and the count is that of the answers, give or take those that are unknown.
+func TestPipelinesKeepTheirOrder(t *testing.T) {
+	transfers := 12
+	if testing.Short() {
+		transfers = 4
+	}
+	c := &chaos{t: t, ps: startProcesses(t)}
+	for _, p := range c.ps {
+		await(t, "an open port", func() bool {
+			cl := connect(p)
+			defer cl.Close()
+			return cl.Get(context.Background(), "k").Err() == redis.Nil
+		})
+	}
+	stop := make(chan struct{})
+	var good, refused, unsure [6]atomic.Int64
+	var all sync.WaitGroup
+	for i := range good {
+		all.Go(func() {
+			cl, key, last := connect(c.ps[i%3]), fmt.Sprint("pipe", i), int64(0)
+			defer cl.Close()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				pipe := cl.Pipeline()
+				for range 20 {
+					pipe.Incr(context.Background(), key)
+					pipe.Get(context.Background(), key)
+				}
+				cmds, _ := pipe.Exec(context.Background()) // each command has its own error
+				for _, cmd := range cmds {
+					n, err := number(cmd)
+					write := cmd.Name() == "incr"
+					switch {
+					case err == nil && (n < last || write && n == last):
+						t.Errorf("%s: %d after %d", cmd, n, last)
+					case err == nil:
+						last = n
+						if write {
+							good[i].Add(1)
+						}
+					case !write:
+					case certainlyNot(err):
+						refused[i].Add(1)
+					default:
+						unsure[i].Add(1)
+					}
+				}
+			}
+		})
+	}
+	for n := range transfers {
+		before := good[n%3].Load()
+		await(t, "progress", func() bool { return good[n%3].Load() > before+100 })
+		c.handTo(n%3+1, (n+1)%3)
+	}
+	close(stop)
+	all.Wait()
+	var sums [3]int64
+	for i := range good {
+		cl := connect(c.ps[0])
+		n, err := cl.Get(t.Context(), fmt.Sprint("pipe", i)).Int64()
+		_ = cl.Close() // one question each
+		ok, unknown := good[i].Load(), unsure[i].Load()
+		if err != nil || n < ok || n > ok+unknown {
+			t.Errorf("client %d counts %d: %d acknowledged, %d unknown: %v", i, n, ok, unknown, err)
+		}
+		for k, add := range []int64{ok, unknown, refused[i].Load()} {
+			sums[k] += add
+		}
+	}
+	t.Logf("%d transfers: %d increments acknowledged, %d unknown, %d refused", transfers, sums[0],
+		sums[1], sums[2])
+}
+
+// number is what an INCR or a GET of a counter answered.
+func number(cmd redis.Cmder) (int64, error) {
+	switch cmd := cmd.(type) {
+	case *redis.IntCmd:
+		return cmd.Result()
+	case *redis.StringCmd:
+		if errors.Is(cmd.Err(), redis.Nil) {
+			return 0, nil
+		}
+		return cmd.Int64()
+	}
+	return 0, fmt.Errorf("%T is no number", cmd)
 }

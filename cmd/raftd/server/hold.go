@@ -16,10 +16,11 @@ import (
 //
 // A command that went and was refused with certainty, or a read that failed, may be carried out
 // again while its client waits: nobody has seen anything of it. Its connection's order must not
-// change, though. So nothing more of the connection goes, and when every command that went has
-// its outcome, those from the first refused one on go again, if none of them had an effect or
-// an answer (settle). Whatever was refused in front of one that had is answered with its error.
-// A write whose outcome is unknown never goes again.
+// change, though. So nothing more of the connection goes, and when every command that went has its
+// outcome, those from the first refused one on go again, if none of them is a write that had an
+// effect, or may have one (settle). Reads behind a refused command go again also when they were
+// answered: such an answer has not left. Whatever was refused in front of a write that had an
+// effect is answered with its error. A write whose outcome is unknown never goes again.
 
 // holdSlack is what is added to two elections, for dialing the leader and for a busy machine.
 const holdSlack = 250 * time.Millisecond
@@ -58,10 +59,10 @@ type keptStanding struct {
 	unsettled bool // front.unsettled
 }
 
-// keptSize is the size of a command, and whether this member answered it by itself.
+// keptSize is the size of a command, and whether it writes.
 type keptSize struct {
-	size  uint32 // 0: not kept
-	local bool
+	size   uint32 // 0: not kept
+	writes bool
 }
 
 // refusal is a command that had no effect, and the error for when it cannot go again.
@@ -88,7 +89,7 @@ func (c *conn) keep(raw []byte) {
 		size = 0
 	}
 	k.bytes = append(k.bytes, raw[:size]...)
-	k.sizes = append(k.sizes, keptSize{uint32(size), c.queue.at(place).ready})
+	k.sizes = append(k.sizes, keptSize{uint32(size), c.queue.at(place).kind == writeReply})
 }
 
 // room makes room for a command, and reports whether there may be some.
@@ -228,12 +229,12 @@ func (c *conn) settle() bool {
 			return false
 		}
 	}
-	// The commands behind the newest one that has an answer of its own.
+	// The commands behind the newest write that had an effect or may have one.
 	n := len(k.again)
 	for p := c.queue.tail; p > c.queue.head && n > 0 && !c.closing; p-- {
 		if k.again[n-1].place == p-1 {
 			n--
-		} else if at := k.at(p - 1); !at.local || at.size == 0 {
+		} else if at := k.at(p - 1); at.writes || at.size == 0 {
 			break
 		}
 	}

@@ -48,7 +48,7 @@ func (q *queue) push(kind replyKind) uint64 {
 	return place
 }
 
-// cut forgets the places from a given one on. Those that are ready were answered here.
+// cut forgets the places from a given one on, all of which have their outcomes.
 func (q *queue) cut(place uint64) {
 	for p := place; p < q.tail; p++ {
 		if d := q.at(p); d.ready {
