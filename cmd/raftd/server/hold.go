@@ -33,11 +33,11 @@ const (
 	// heldLeaderlessMax bounds the input that one connection holds, heldLeaderlessSum that of
 	// all connections of a loop. Beyond it commands are refused at once.
 	heldLeaderlessMax = 4 << 20
-	heldLeaderlessSum = 64 << 20
+	heldLeaderlessSum = 32 << 20
 	// keptMax bounds the pending commands that one connection keeps so that they can go again,
 	// keptSum those of all connections of a loop. What is not kept is refused with its error.
 	keptMax = 1 << 20
-	keptSum = 32 << 20
+	keptSum = 16 << 20
 	// keptIdle is how much memory for them a connection keeps for the next ones.
 	keptIdle = 256
 )
