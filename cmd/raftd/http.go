@@ -230,7 +230,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRejected, c.d.engine.Refused())
 	counts := c.d.server.Counts()
 	for name, n := range counts.Commands {
-		count(descCommands, n, name)
+		count(descCommands, n.Calls, name)
 	}
 	count(descRefused, counts.Faults, "fault")
 	count(descRefused, counts.Refused, "state")

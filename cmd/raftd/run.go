@@ -102,7 +102,7 @@ func start(p *plan) (*daemon, error) {
 	}
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
 		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
-		Logger: d.log})
+		Logger: d.log, Hold: server.HoldTime(p.election)})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)

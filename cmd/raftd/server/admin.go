@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -18,9 +19,16 @@ func serverCommands() []*command {
 	admin := []string{"admin", "noscript", "loading", "stale"}
 	return []*command{
 		{name: "command", arity: -1, flags: stale,
+			subs: []subcommand{
+				{"command|count", 2, 0}, {"command|docs", -2, 0}, {"command|getkeys", -4, 0},
+				{"command|info", -2, 0}, {"command|list", -2, 0},
+			},
 			run: runCommand, group: "server", since: "2.8.13",
 			summary: "Details of all commands; COUNT, DOCS, INFO, LIST, GETKEYS"},
-		{name: "config", arity: -2, flags: admin,
+		{name: "config", arity: -2,
+			subs: []subcommand{
+				{"config|get", -3, 0}, {"config|set", -4, 0}, {"config|resetstat", 2, 0},
+			},
 			run: runConfig, group: "server", since: "2.0.0",
 			summary: "GET settings by pattern; RESETSTAT"},
 		{name: "info", arity: -1, flags: stale,
@@ -29,12 +37,13 @@ func serverCommands() []*command {
 		{name: "time", arity: 1, flags: []string{"loading", "stale", "fast"},
 			run: runTime, group: "server", since: "2.6.0",
 			summary: "Return the server time"},
-		{name: "wait", arity: 3, alone: true, flags: []string{"blocking"},
+		{name: "wait", arity: 3, alone: true, flags: []string{"noscript"},
 			run: runWait, group: "generic", since: "3.0.0",
 			summary: "Number of other members; a reply means a majority has the write on " +
 				"disk already"},
-		{name: "memory", arity: -2, flags: []string{"readonly"},
-			run: runMemory, group: "server", since: "4.0.0",
+		{name: "memory", arity: -2,
+			subs: []subcommand{{"memory|doctor", 2, 0}, {"memory|usage", -3, 2}},
+			run:  runMemory, group: "server", since: "4.0.0",
 			summary: "USAGE estimates the memory of an average key; DOCTOR"},
 		{name: "raft.status", arity: 1, flags: admin,
 			run: runRaftStatus, group: "raft", since: "0.1.0",
@@ -72,19 +81,24 @@ func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
 
 func runMemory(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	machine := f.server.cfg.Machine
-	switch {
-	case is(args[1], "USAGE") && len(args) < 3:
-		return resp.AppendError(dst, arityFault("memory|usage"))
-	case is(args[1], "USAGE"):
-		if n := machine.Keys(); n > 0 {
-			return resp.AppendInt(dst, machine.Memory()/n)
-		}
-		return resp.AppendNull(dst)
-	case is(args[1], "DOCTOR"):
+	if is(args[1], "DOCTOR") {
 		return resp.AppendVerbatim(dst, "txt", "Sam, I detected no issues: keys and values take "+
 			strconv.FormatInt(machine.Memory(), 10)+" bytes.")
 	}
-	return resp.AppendError(dst, unknownSubcommand("MEMORY", args))
+	for i := 3; i < len(args); i += 2 { // SAMPLES n, which changes nothing here
+		if !is(args[i], "SAMPLES") || i+1 == len(args) {
+			return resp.AppendError(dst, faultSyntax)
+		}
+		if n, ok := kv.ParseInt(args[i+1]); !ok {
+			return resp.AppendError(dst, faultInteger)
+		} else if n < 0 {
+			return resp.AppendError(dst, faultSyntax)
+		}
+	}
+	if n := machine.Keys(); n > 0 {
+		return resp.AppendInt(dst, machine.Memory()/n)
+	}
+	return resp.AppendNull(dst)
 }
 
 func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
@@ -161,7 +175,7 @@ func (s *Server) settings() []setting {
 
 func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	switch {
-	case is(args[1], "GET") && len(args) >= 3:
+	case is(args[1], "GET"):
 		var matched []setting
 		for _, s := range f.server.settings() {
 			for _, pattern := range args[2:] {
@@ -177,14 +191,10 @@ func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			dst = resp.AppendBulkString(dst, s.value)
 		}
 		return dst
-	case is(args[1], "GET"):
-		return resp.AppendError(dst, arityFault("config|get"))
 	case is(args[1], "RESETSTAT"):
 		return resp.AppendOK(dst)
-	case is(args[1], "SET"):
-		return resp.AppendError(dst, "ERR settings are chosen when raftd starts; see raftd --help")
 	}
-	return resp.AppendError(dst, unknownSubcommand("CONFIG", args))
+	return resp.AppendError(dst, "ERR settings are chosen when raftd starts; see raftd --help")
 }
 
 func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {
@@ -197,8 +207,6 @@ func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	}
 	named := args[2:]
 	switch {
-	case is(args[1], "COUNT") && len(args) > 2:
-		return resp.AppendError(dst, arityFault("command|count"))
 	case is(args[1], "COUNT"):
 		return resp.AppendInt(dst, int64(len(commands)))
 	case is(args[1], "LIST"):
@@ -218,12 +226,8 @@ func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return dst
 	case is(args[1], "DOCS"):
 		return appendDocs(dst, named)
-	case is(args[1], "GETKEYS") && len(args) < 4:
-		return resp.AppendError(dst, arityFault("command|getkeys"))
-	case is(args[1], "GETKEYS"):
-		return appendKeys(dst, named)
 	}
-	return resp.AppendError(dst, unknownSubcommand("COMMAND", args))
+	return appendKeys(dst, named)
 }
 
 // describe describes a command as COMMAND does in Redis 7: ten fields.
@@ -238,26 +242,69 @@ func (d *command) describe(dst []byte) []byte {
 	dst = resp.AppendInt(dst, int64(d.firstKey))
 	dst = resp.AppendInt(dst, int64(d.lastKey))
 	dst = resp.AppendInt(dst, int64(d.keyStep))
-	dst = resp.AppendSet(dst, 1)
-	dst = resp.AppendSimple(dst, "@"+d.group)
+	categories := d.categories()
+	dst = resp.AppendSet(dst, len(categories))
+	for _, s := range categories {
+		dst = resp.AppendSimple(dst, "@"+s)
+	}
 	dst = resp.AppendSet(dst, 0)  // tips
 	dst = resp.AppendSet(dst, 0)  // key specifications
 	return resp.AppendSet(dst, 0) // subcommands
 }
 
-// appendNames answers COMMAND LIST [FILTERBY PATTERN glob].
+// categories are those of Redis's access lists, in its order.
+func (d *command) categories() (list []string) {
+	is := func(name string, fits bool) {
+		if fits {
+			list = append(list, name)
+		}
+	}
+	flag := func(name string) bool { return slices.Contains(d.flags, name) }
+	data := d.class == read || d.class == write || d.class == ownState
+	is("keyspace", data && (d.group == "generic" || d.group == "server"))
+	is("read", data && d.class != write)
+	is("write", d.class == write)
+	is("string", d.group == "string")
+	is("admin", flag("admin"))
+	is("fast", flag("fast"))
+	is("slow", !flag("fast"))
+	flushes := d.group == "server" && d.class == write
+	is("dangerous", flag("admin") || flushes || d.name == "info")
+	is("connection", d.group == "connection" && d.subs == nil || d.name == "command" ||
+		d.name == "wait")
+	return list
+}
+
+// appendNames answers COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN glob]. There
+// are no modules.
 func appendNames(dst []byte, filter [][]byte) []byte {
-	pattern := "*"
+	wanted := func(d *command, name string) bool { return true }
 	switch {
-	case len(filter) == 3 && is(filter[0], "FILTERBY") && is(filter[1], "PATTERN"):
-		pattern = strings.ToLower(string(filter[2]))
-	case len(filter) > 0:
+	case len(filter) == 0:
+	case len(filter) != 3 || !is(filter[0], "FILTERBY"):
+		return resp.AppendError(dst, faultSyntax)
+	case is(filter[1], "MODULE"):
+		wanted = func(*command, string) bool { return false }
+	case is(filter[1], "ACLCAT"):
+		category := strings.ToLower(printable(filter[2], 64))
+		wanted = func(d *command, name string) bool {
+			return name == d.name && slices.Contains(d.categories(), category)
+		}
+	case is(filter[1], "PATTERN"):
+		pattern := strings.ToLower(string(filter[2]))
+		wanted = func(_ *command, name string) bool { return match(pattern, name) }
+	default:
 		return resp.AppendError(dst, faultSyntax)
 	}
 	var names []string
 	for _, d := range commands {
-		if match(pattern, d.name) {
+		if wanted(d, d.name) {
 			names = append(names, d.name)
+		}
+		for i := range d.subs {
+			if name := d.subs[i].name; wanted(d, name) {
+				names = append(names, name)
+			}
 		}
 	}
 	sort.Strings(names)
@@ -290,21 +337,31 @@ func appendDocs(dst []byte, named [][]byte) []byte {
 
 func appendKeys(dst []byte, args [][]byte) []byte {
 	d := lookup(args[0])
-	switch {
-	case d == nil:
-		return resp.AppendError(dst, "ERR Invalid command specified")
-	case !d.arityFits(len(args)):
-		return resp.AppendError(dst, "ERR Invalid number of arguments specified for command")
-	case d.firstKey == 0:
-		return resp.AppendError(dst, "ERR The command has no key arguments")
+	if d == nil {
+		return resp.AppendError(dst, faultNoSuchCommand)
 	}
-	last := d.lastKey
+	arity, first, last, step := d.arity, d.firstKey, d.lastKey, d.keyStep
+	if len(d.subs) > 0 && len(args) > 1 {
+		s := d.sub(args[1])
+		if s == nil {
+			return resp.AppendError(dst, faultNoSuchCommand)
+		}
+		arity, first, last, step = s.arity, s.firstKey, s.firstKey, 1
+	}
+	switch {
+	case first == 0:
+		return resp.AppendError(dst, "ERR The command has no key arguments")
+	case !arityFits(arity, len(args)):
+		return resp.AppendError(dst, "ERR Invalid number of arguments specified for command")
+	}
 	if last < 0 {
 		last += len(args)
 	}
 	var keys []string
-	for i := d.firstKey; i <= last; i += d.keyStep {
+	for i := first; i <= last; i += step {
 		keys = append(keys, string(args[i]))
 	}
 	return resp.AppendBulkStrings(dst, keys...)
 }
+
+const faultNoSuchCommand = "ERR Invalid command specified"

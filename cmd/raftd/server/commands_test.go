@@ -42,7 +42,7 @@ func TestInfoSections(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("INFO", "everything"))
 	all := w.take()
-	for _, line := range []string{"redis_version:7.0.0", "role:master", "raft_role:",
+	for _, line := range []string{"redis_version:7.0.15", "role:master", "raft_role:",
 		"raft_node_id:1", "raft_leader_id:1", "raft_current_term:3", "raft_num_nodes:2",
 		"raft_commit_index:", "raft_last_applied_index:", "connected_clients:1",
 		"raft_warning_1:journal memory: nothing survives",
@@ -84,6 +84,90 @@ func TestGlob(t *testing.T) {
 	} {
 		if got := match(x.pattern, x.s); got != x.want {
 			t.Errorf("%q %q: %v", x.pattern, x.s, got)
+		}
+	}
+}
+
+// CLIENT LIST says what each connection asked for last, with its subcommand, and lists by type.
+func TestClientListSaysWhatClientsDo(t *testing.T) {
+	r := newRig(t, nil)
+	r.lane.auto = true
+	a, w := r.connect()
+	b, w2 := r.connect()
+	member, _ := r.connect()
+	list := func(cmd string) string {
+		w.take()
+		r.send(a, array(strings.Fields(cmd)...))
+		return w.take()
+	}
+	r.send(b, array("GET", "k"))
+	r.front.completions()
+	r.send(member, array("RAFT.PROXY", proxyVersion))
+	for id, cmd := range map[string]string{"id=1": "cmd=client|list ", "id=2": "cmd=get ",
+		"id=3": "cmd=raft.proxy "} {
+		found := false
+		for line := range strings.Lines(list("CLIENT LIST")) {
+			found = found || strings.Contains(line, id+" ") && strings.Contains(line, cmd)
+		}
+		if !found {
+			t.Errorf("no line with %s and %s", id, cmd)
+		}
+	}
+	r.send(b, array("CONFIG", "get", "save"))
+	if got := list("CLIENT LIST ID 2"); !strings.Contains(got, "cmd=config|get ") {
+		t.Errorf("got %q", got)
+	}
+	if got := list("client info"); !strings.Contains(got, "cmd=client|info ") {
+		t.Errorf("got %q", got)
+	}
+	c, _ := r.connect()
+	if got := list("CLIENT LIST ID 4"); !strings.Contains(got, "cmd=NULL ") {
+		t.Errorf("got %q", got)
+	}
+	c.gone()
+	w2.take()
+	for cmd, ids := range map[string]string{"TYPE normal": "id=1 id=2 ", "TYPE replica": "id=3 ",
+		"TYPE master": "", "TYPE pubsub": "", "ID 2 3 9": "id=2 id=3 "} {
+		got := ""
+		for line := range strings.Lines(list("CLIENT LIST " + cmd)) {
+			if id, _, found := strings.Cut(line, " addr="); found {
+				got += id + " "
+			}
+		}
+		expect(t, cmd, got, ids)
+	}
+}
+
+func TestCommandStats(t *testing.T) {
+	r := newRig(t, nil)
+	r.lane.auto = true
+	now := int64(0)
+	r.front.now = func() int64 { now += 1000; return now } // each look at the clock takes 1 µs
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "v")+array("INCR", "k")+array("GET", "k"))
+	r.send(c, array("SET", "k", "v", "EX", "1")+array("GET")+array("CLIENT", "LIST", "x")+
+		array("CLIENT", "SETNAME"))
+	r.front.completions()
+	r.follow("127.0.0.1:9000")
+	member, _ := r.connect()
+	r.send(member, array("RAFT.PROXY", proxyVersion)+array("GET", "k"))
+	w.take()
+	r.send(c, array("INFO", "commandstats"))
+	got := w.take()
+	for _, line := range []string{
+		"cmdstat_set:calls=2,usec=2,usec_per_call=1.17", // a third of 4 µs, and a half of 2
+		"cmdstat_client:calls=1,usec=1,",
+	} {
+		if !strings.Contains(got, line) {
+			t.Errorf("no %q in %q", line, got)
+		}
+	}
+	for _, x := range [][2]string{{"set", "rejected_calls=0,failed_calls=1"},
+		{"incr", "rejected_calls=0,failed_calls=1"}, {"get", "rejected_calls=2,failed_calls=0"},
+		{"client", "rejected_calls=1,failed_calls=1"}} {
+		_, rest, _ := strings.Cut(got, "cmdstat_"+x[0]+":")
+		if line, _, _ := strings.Cut(rest, "\r\n"); !strings.HasSuffix(line, x[1]) {
+			t.Errorf("%s: %q, want %s", x[0], line, x[1])
 		}
 	}
 }

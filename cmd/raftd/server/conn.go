@@ -50,18 +50,22 @@ type conn struct {
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	blocked bool       // listed in front.blocked: nothing is read
-	wakeAt  int        // blocked until no more replies than this are pending
-	waits   *forwarder // blocked until this one is open or lost; nil: none
-	full    bool       // blocked until its backlog is half of what it may be
-	room    int        // blocked until there is this much room for replies in the lane
-	running bool       // input is on the stack
-	again   bool       // and was unblocked meanwhile
+	blocked bool   // listed in front.blocked: nothing is read
+	wakeAt  int    // blocked until no more replies than this are pending
+	full    bool   // blocked until its backlog is half of what it may be
+	room    int    // blocked until there is this much room for replies in the lane
+	running bool   // input is on the stack
+	goesOn  bool   // and waits no more
+	kept    kept   // commands that can go again
+	held    []byte // those that go again, in front of all input
 
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
 	proxied   bool          // the peer is another member that forwards its clients' commands
+	command   *string       // name of the newest command
+	told      *string       // the same as others see it
+	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go
 	closing   bool          // no more input; close when no reply is pending
 	closed    bool
 	aborted   bool // it is being closed
@@ -110,21 +114,21 @@ func (c *conn) input(b []byte) (n int) {
 	}
 	c.running = true
 	for more := true; more; {
-		c.again = false
-		n += c.run(b[n:])
+		c.goesOn = false
+		if c.runHeld() {
+			n += c.run(b[n:])
+		}
 		c.unconsumed = len(b) - n
 		c.front.finish()
-		more = c.again && !c.closing && !c.closed
+		more = c.goesOn && !c.closing && !c.closed
 	}
 	c.running = false
-	if !c.blocked && c.front.first == c {
-		c.front.first = nil
-	}
+	c.passFirst()
 	if c.closing || c.closed {
 		c.unconsumed = 0
 		return len(b)
 	}
-	if c.blocked {
+	if c.waits() {
 		if c.sock.Pause(); c.full {
 			c.sock.NotifyBelow(c.sock.Outbound() / 2)
 		}
@@ -135,22 +139,44 @@ func (c *conn) input(b []byte) (n int) {
 	return n
 }
 
+// passFirst gives the right of way for replies to others when the connection does not wait for room
+// any more.
+func (c *conn) passFirst() {
+	if !c.blocked && c.front.first == c {
+		c.front.first = nil
+	}
+}
+
+// runHeld carries out commands that go again, and reports whether all have gone.
+func (c *conn) runHeld() bool {
+	if len(c.held) == 0 {
+		return true
+	}
+	n := c.run(c.held)
+	if c.held = c.held[min(n, len(c.held)):]; len(c.held) == 0 {
+		c.held = nil
+	}
+	return c.held == nil && !c.closing && !c.closed
+}
+
 // run carries out complete commands and returns how many bytes they took. It stops early when the
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	since := f.now()
+	defer f.spread(since)
 	for count := 1; n < len(b); count++ {
+		most := c.pendingMax()
 		switch {
-		case count%turnCheck == 0 && f.now()-since > turnMax:
+		case count%turnCheck == 0 && len(c.held) == 0 && f.now()-since > turnMax:
 			c.sock.Yield()
 			return n
-		case c.queue.len() >= c.pendingMax():
-			c.block(c.pendingMax()/2, nil)
+		case c.queue.len() >= most || len(c.kept.again) > 0:
+			c.block(most / 2)
 			return n
 		case c.backlogged(1):
 			c.full = true
-			c.block(c.pendingMax(), nil)
+			c.block(most)
 			return n
 		}
 		size, err := f.parse(c, b[n:])
@@ -161,8 +187,12 @@ func (c *conn) run(b []byte) (n int) {
 		if size == 0 {
 			return n
 		}
+		pending := c.queue.tail
 		if len(f.args) > 0 && !f.execute(c, f.args, b[n:n+size]) {
 			return n
+		}
+		if c.queue.tail != pending {
+			c.keep(b[n : n+size])
 		}
 		n += size
 		if c.closing || c.closed {
@@ -172,10 +202,9 @@ func (c *conn) run(b []byte) (n int) {
 	return n
 }
 
-// block stops input until at most wakeAt replies are pending and the forwarder is no longer
-// opening.
-func (c *conn) block(wakeAt int, waits *forwarder) {
-	c.wakeAt, c.waits = wakeAt, waits
+// block stops input until at most wakeAt replies are pending.
+func (c *conn) block(wakeAt int) {
+	c.wakeAt = wakeAt
 	if !c.blocked {
 		c.blocked = true
 		c.front.blocked = append(c.front.blocked, c)
@@ -184,7 +213,7 @@ func (c *conn) block(wakeAt int, waits *forwarder) {
 
 func (c *conn) mayResume() bool {
 	switch {
-	case c.queue.len() > c.wakeAt, c.waits != nil && c.waits.opening():
+	case c.queue.len() > c.wakeAt, len(c.kept.again) > 0, c.kept.stays.holding:
 		return false
 	case c.full && c.backlogged(2):
 		if n := c.sock.Outbound(); n > 0 {
@@ -195,13 +224,29 @@ func (c *conn) mayResume() bool {
 	return c.room == 0 || c.front.lets(c, c.room)
 }
 
-// unblock lets input go on.
+// unblock ends what block began.
 func (c *conn) unblock() {
 	c.blocked, c.full, c.room = false, false, 0
-	if c.again = c.running; !c.running {
-		c.sock.Resume()
+	c.goOn()
+}
+
+// goOn lets commands that go again be carried out, and then input come, if nothing is waited for.
+func (c *conn) goOn() {
+	switch {
+	case c.waits():
+	case c.running:
+		c.goesOn = true
+	default:
+		all := c.runHeld()
+		c.passFirst()
+		if all {
+			c.sock.Resume()
+		}
 	}
 }
+
+// waits reports whether input has to wait.
+func (c *conn) waits() bool { return c.blocked || c.kept.stays.holding }
 
 // immediate answers the newest command at once; the reply leaves behind all that are pending. Like
 // answer it takes a reply in the internal form.
@@ -238,7 +283,7 @@ func (c *conn) finished() {
 
 // end takes no more input and closes once all replies have left.
 func (c *conn) end() {
-	c.closing = true
+	c.closing, c.held = true, nil
 	c.output()
 }
 
@@ -274,11 +319,15 @@ func (c *conn) output() {
 // write sends what has gathered, at the end of a batch.
 func (c *conn) write() {
 	c.dirty = false
+	c.tellCommand()
 	c.send()
 	c.front.giveBack(c.out.bytes)
 	c.out.bytes = nil
-	if c.closing && !c.closed && c.queue.empty() {
-		c.sock.Close(nil)
+	if c.queue.empty() {
+		c.kept.release(c.front)
+		if c.closing && !c.closed {
+			c.sock.Close(nil)
+		}
 	}
 	if c.counted > 0 || c.holds != nil || c.sock.OutboundCopied() > 0 {
 		c.settle()
@@ -319,7 +368,7 @@ func (c *conn) drained() {
 // gone forgets the connection. Replies to what it still has in the lane or at the leader are
 // discarded when they come.
 func (c *conn) gone() {
-	c.closed, c.unconsumed = true, 0
+	c.closed, c.held, c.unconsumed = true, nil, 0
 	c.front.server.leave(c.client)
 	c.queue.drop()
 	releaseCuts(c.out.cuts)
@@ -327,5 +376,6 @@ func (c *conn) gone() {
 	if c.front.first == c {
 		c.front.first = nil
 	}
+	c.kept.drop(c.front)
 	c.settle()
 }

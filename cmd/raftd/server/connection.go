@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,22 +14,22 @@ import (
 // version is what raftd calls itself; redisVersion is for tools that look for features.
 const (
 	version      = "0.1.0"
-	redisVersion = "7.0.0"
+	redisVersion = "7.0.15"
 )
 
 func connectionCommands() []*command {
-	flags := []string{"noscript", "loading", "stale", "fast"}
+	flags := []string{"noscript", "loading", "stale", "fast", "no_auth", "allow_busy"}
 	return []*command{
 		{name: "ping", arity: -1, flags: []string{"fast"},
 			run: runPing, group: "connection", since: "1.0.0",
 			summary: "Ping the server"},
-		{name: "echo", arity: 2, flags: []string{"fast"},
+		{name: "echo", arity: 2, flags: []string{"loading", "stale", "fast"},
 			run: runEcho, group: "connection", since: "1.0.0",
 			summary: "Echo the given string"},
-		{name: "quit", arity: -1, flags: flags,
+		{name: "quit", arity: -1, transaction: true, flags: flags,
 			run: runQuit, group: "connection", since: "1.0.0",
 			summary: "Close the connection"},
-		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"},
+		{name: "select", arity: 2, alone: true, flags: []string{"loading", "stale", "fast"},
 			run: runSelect, group: "connection", since: "1.0.0",
 			summary: "Change the selected database: there is only 0"},
 		{name: "auth", arity: -2, flags: flags,
@@ -39,12 +38,17 @@ func connectionCommands() []*command {
 		{name: "hello", arity: -1, alone: true, flags: flags,
 			run: runHello, group: "connection", since: "6.0.0",
 			summary: "Handshake: choose the protocol version"},
-		{name: "reset", arity: 1, alone: true, flags: flags,
+		{name: "reset", arity: 1, alone: true, transaction: true, flags: flags,
 			run: runReset, group: "connection", since: "6.2.0",
 			summary: "Reset the connection"},
-		{name: "client", arity: -2, flags: []string{"noscript", "loading", "stale"},
+		{name: "client", arity: -2,
+			subs: []subcommand{
+				{"client|id", 2, 0}, {"client|info", 2, 0}, {"client|list", -2, 0},
+				{"client|getname", 2, 0}, {"client|setname", 3, 0}, {"client|setinfo", 4, 0},
+				{"client|reply", 3, 0}, {"client|no-evict", 3, 0}, {"client|no-touch", 3, 0},
+			},
 			run: runClient, group: "connection", since: "2.4.0",
-			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH"},
+			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, REPLY ON, NO-EVICT, NO-TOUCH"},
 		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"},
 			run: runProxy, group: "raft", since: "0.1.0",
 			summary: "Sent by another member: commands of this connection were forwarded once"},
@@ -72,13 +76,15 @@ func runQuit(f *front, c *conn, args [][]byte, dst []byte) []byte {
 
 func runSelect(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	n, ok := kv.ParseInt(args[1])
-	switch {
-	case !ok:
-		return resp.AppendError(dst, faultInteger)
-	case n != 0:
-		return resp.AppendError(dst, "ERR DB index is out of range")
+	if ok && n == 0 {
+		return resp.AppendOK(dst)
 	}
-	return resp.AppendOK(dst)
+	c.end()
+	if !ok {
+		return resp.AppendError(dst, faultInteger)
+	}
+	return resp.AppendError(dst, "ERR DB index is out of range: there is only database 0, and "+
+		"this connection ends so that nothing is done there by mistake")
 }
 
 // There is no password yet. Redis then refuses a password alone, and lets the user named default in
@@ -160,6 +166,7 @@ func (c *conn) speak(proto resp.Protocol) {
 
 func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	c.speak(resp.RESP2)
+	c.discards = false
 	c.client.setName(nil)
 	return resp.AppendSimple(dst, "RESET")
 }
@@ -192,25 +199,18 @@ func nameFits(name []byte) bool {
 }
 
 func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
-	sub := strings.ToLower(printable(args[1], 32))
-	want := map[string]int{"id": 2, "info": 2, "list": -2, "getname": 2, "setname": 3, "setinfo": 4,
-		"no-evict": 3, "no-touch": 3}[sub]
-	switch {
-	case want == 0:
-		return resp.AppendError(dst, unknownSubcommand("CLIENT", args))
-	case want != len(args) && (want > 0 || len(args) < -want):
-		return resp.AppendError(dst, arityFault("client|"+sub))
-	}
-	switch sub {
+	switch strings.ToLower(string(args[1])) {
 	case "id":
 		return resp.AppendInt(dst, int64(c.client.id))
 	case "info":
+		c.tellCommand()
 		return resp.AppendVerbatim(dst, "txt", c.client.line(time.Now())+"\n")
 	case "list":
 		only, fault := clientFilter(args[2:])
 		if fault != "" {
 			return resp.AppendError(dst, fault)
 		}
+		c.tellCommand()
 		return resp.AppendVerbatim(dst, "txt", f.server.clientList(only))
 	case "getname":
 		if name := c.client.name.Load(); name != nil {
@@ -225,6 +225,8 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return resp.AppendOK(dst)
 	case "setinfo":
 		return runSetInfo(c, args, dst)
+	case "reply":
+		return runReply(c, args, dst)
 	}
 	// no-evict, no-touch: nothing is ever evicted here
 	if !is(args[2], "ON") && !is(args[2], "OFF") {
@@ -233,16 +235,40 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendOK(dst)
 }
 
-// clientFilter reads what follows CLIENT LIST: ids, or the type normal, which all clients have. Nil
-// means all clients.
-func clientFilter(args [][]byte) (only map[int64]bool, fault string) {
+// runReply refuses to be silent. Redis then sends fewer replies than there are commands, so a
+// client that went on would take one command's reply for another's.
+func runReply(c *conn, args [][]byte, dst []byte) []byte {
 	switch {
-	case len(args) == 0, len(args) == 2 && is(args[0], "TYPE") && is(args[1], "NORMAL"):
-		return nil, ""
+	case is(args[2], "ON"):
+		return resp.AppendOK(dst)
+	case is(args[2], "OFF"), is(args[2], "SKIP"):
+		c.end()
+		return resp.AppendError(dst, "ERR CLIENT REPLY takes only ON: this connection ends, since "+
+			"replies that are not expected would be taken for others")
+	}
+	return resp.AppendError(dst, faultSyntax)
+}
+
+// clientFilter reads what follows CLIENT LIST: ids, or a type. Members that forward their clients'
+// commands are shown as replicas are in Redis.
+func clientFilter(args [][]byte) (wanted func(p *client) bool, fault string) {
+	switch {
+	case len(args) == 0:
+		return func(*client) bool { return true }, ""
+	case len(args) == 2 && is(args[0], "TYPE"):
+		switch strings.ToLower(printable(args[1], 128)) {
+		case "normal":
+			return func(p *client) bool { return !p.proxied.Load() }, ""
+		case "replica", "slave":
+			return func(p *client) bool { return p.proxied.Load() }, ""
+		case "master", "pubsub":
+			return func(*client) bool { return false }, ""
+		}
+		return nil, "ERR Unknown client type '" + printable(args[1], 128) + "'"
 	case len(args) < 2 || !is(args[0], "ID"):
 		return nil, faultSyntax
 	}
-	only = make(map[int64]bool)
+	only := make(map[int64]bool)
 	for _, a := range args[1:] {
 		id, ok := kv.ParseInt(a)
 		if !ok {
@@ -250,7 +276,15 @@ func clientFilter(args [][]byte) (only map[int64]bool, fault string) {
 		}
 		only[id] = true
 	}
-	return only, ""
+	return func(p *client) bool { return only[int64(p.id)] }, ""
+}
+
+// tellCommand lets others see the newest command of a connection.
+func (c *conn) tellCommand() {
+	if c.command != c.told {
+		c.told = c.command
+		c.client.command.Store(c.command)
+	}
 }
 
 func runSetInfo(c *conn, args [][]byte, dst []byte) []byte {
@@ -277,6 +311,10 @@ func (p *client) line(now time.Time) string {
 		}
 		return *s
 	}
+	command := "NULL"
+	if last := p.command.Load(); last != nil {
+		command = *last
+	}
 	flags := "N"
 	if p.proxied.Load() {
 		flags = "S" // as a replica's connection is marked: another member forwards through it
@@ -286,8 +324,8 @@ func (p *client) line(now time.Time) string {
 		"sub=0 psub=0 ssub=0 multi=-1",
 		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()), flags)
 	fmt.Fprintf(&s, " qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "+
-		"cmd=client user=default redir=-1 resp=%s",
-		strconv.Itoa(int(p.proto.Load())))
+		"cmd=%s user=default redir=-1 resp=%d",
+		command, p.proto.Load())
 	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()),
 		text(p.libraryVersion.Load()))
 	return s.String()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
@@ -214,6 +215,7 @@ type rig struct {
 	front  *front
 	status engine.Status
 	dialed []*forwarder
+	now    int64 // ns, what the front's clock says
 }
 
 // leadershipOf is what an engine with this status says of who leads.
@@ -222,20 +224,22 @@ func leadershipOf(s *engine.Status) (leading bool, leader uint64, address string
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
-	r := &rig{t: t, lane: &laneScript{t: t, machine: kv.New()}}
+	r := &rig{t: t, lane: &laneScript{t: t, machine: kv.New()}, now: 1}
 	r.status = engine.Status{ID: 1, Leader: 1, Role: engine.Leader,
 		LeaderAddress: "127.0.0.1:7379", Term: 3}
 	r.status.Members = []engine.MemberStatus{{ID: 1},
 		{ID: 2, Address: "127.0.0.1:7382", Connected: true}}
-	cfg := Config{MaxValue: 1 << 20, Client: "127.0.0.1:7379", Machine: r.lane.machine,
+	cfg := Config{MaxValue: 1 << 20, Hold: time.Second, Client: "127.0.0.1:7379",
+		Machine:    r.lane.machine,
 		Status:     func() engine.Status { return r.status },
 		Leadership: func() (bool, uint64, string) { return leadershipOf(&r.status) }}
 	if change != nil {
 		change(&cfg)
 	}
 	r.front = newFront(New(cfg), lane{script: r.lane})
+	r.front.now = func() int64 { return r.now }
 	r.front.dial = func(f *front, address string) *forwarder {
-		l := &forwarder{front: f, address: address, stop: func() {}}
+		l := &forwarder{front: f, address: address, stop: func() {}, greeted: func() {}}
 		r.dialed = append(r.dialed, l)
 		return l
 	}
@@ -261,6 +265,22 @@ func (r *rig) send(c *conn, input string) {
 	if w.receive(input); len(w.rest) > 0 && !w.paused {
 		r.t.Fatalf("%d bytes of complete commands were not consumed", len(w.rest))
 	}
+}
+
+// opens connects a forwarder and has the leader answer the handshake.
+func (r *rig) opens(l *forwarder) *wire {
+	r.t.Helper()
+	far := &wire{}
+	l.opened(far)
+	expect(r.t, "handshake", far.take(), handshake)
+	feed(r.t, l, "+OK\r\n")
+	return far
+}
+
+// later lets time pass, and the loop's tick come.
+func (r *rig) later(d time.Duration) {
+	r.now += int64(d)
+	r.front.tick()
 }
 
 // array writes a command the way clients do.

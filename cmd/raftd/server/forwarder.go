@@ -1,8 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ringraft/ringraft/netio/resp"
@@ -17,10 +20,12 @@ type forwarder struct {
 	address string
 	sock    socket // nil while not connected
 	stop    func() // ends dialing and closes
+	greeted func() // tells netio that the leader answered the handshake
 	state   forwarderState
-	since   int64 // monotonic ns when dialing began
+	since   int64 // monotonic ns when the handshake was sent
 
 	pending []forwarded // FIFO from head on
+	unread  int         // bytes of pending commands
 	replies resp.ReplyParser
 	reply   resp.Reply
 	head    int
@@ -32,44 +37,65 @@ type forwarder struct {
 
 // forwarded is one command whose reply is expected. conn is nil for the handshake.
 type forwarded struct {
-	conn  *conn
-	place uint64
-	write bool
+	conn    *conn
+	command *command
+	place   uint64
+	size    int // of the command in bytes
 }
 
 type forwarderState uint8
 
 const (
-	forwarderOpening forwarderState = iota // first attempt under way
-	forwarderOpen
-	forwarderLost // being dialed again
+	forwarderDialing  forwarderState = iota // for the first time or again
+	forwarderGreeting                       // connected; the leader has not answered yet
+	forwarderOpen                           // the leader takes commands
 )
 
-// forwarderOpeningMax is how long commands wait for the first attempt to reach a leader.
-const forwarderOpeningMax = int64(time.Second)
+// greetingMax is how long the leader may take to answer the handshake. One that does not, such as
+// a stopped process whose system still accepts connections, is dialed again.
+const greetingMax = int64(2 * time.Second)
 
 const (
 	forwarderPendingMax  = 64 << 10
+	forwarderUnreadMax   = 32 << 20 // bytes of commands that were not answered
 	forwarderOutboundMax = 16 << 20
 )
 
-var errHandshake = errors.New("the leader refused to take forwarded commands")
+// ForwardError says what was wrong with what another member sent on a connection that carries
+// forwarded commands. The connection is closed and made anew.
+type ForwardError struct {
+	Address string // of that member's port for clients
+	Problem string
+}
+
+func (e *ForwardError) Error() string {
+	return fmt.Sprintf("forwarding to the member at %s: %s", e.Address, e.Problem)
+}
 
 // forwarderTo returns the forwarder to an address, dialing it when there is none.
 func (f *front) forwarderTo(address string) *forwarder {
 	fw := f.forwarders[address]
 	if fw == nil {
 		fw = f.dial(f, address)
-		fw.since = f.now()
 		f.forwarders[address] = fw
 	}
 	return fw
 }
 
-// opening reports whether it is worth waiting for the connection.
-func (fw *forwarder) opening() bool {
-	return fw.state == forwarderOpening && !fw.retired &&
-		fw.front.now()-fw.since < forwarderOpeningMax
+// takes reports whether a command can be forwarded now.
+func (fw *forwarder) takes() bool { return fw.state == forwarderOpen && !fw.crowded() }
+
+// checkGreetings ends connections on which the handshake is not answered.
+func (f *front) checkGreetings() {
+	for _, fw := range f.forwarders {
+		if fw.state == forwarderGreeting && f.now()-fw.since > greetingMax {
+			fw.sock.Close(fw.broken("it did not answer RAFT.PROXY"))
+		}
+	}
+}
+
+func (fw *forwarder) broken(problem string) error {
+	return &ForwardError{Address: fw.address, Problem: problem}
 }
 
 // retireForwarders gives up forwarders to members that no longer lead.
@@ -98,7 +124,7 @@ func (f *front) giveUpForwarders() {
 		case f.now() < fw.giveUp:
 			kept = append(kept, fw)
 		default:
-			fw.lost()
+			fw.lost(nil)
 		}
 	}
 	clear(f.retired[len(kept):])
@@ -116,17 +142,17 @@ func (fw *forwarder) closeIdle() {
 
 // crowded reports whether the leader takes commands more slowly than clients bring them.
 func (fw *forwarder) crowded() bool {
-	return len(fw.pending)-fw.head >= forwarderPendingMax ||
+	return len(fw.pending)-fw.head >= forwarderPendingMax || fw.unread > forwarderUnreadMax ||
 		fw.sock != nil && fw.sock.Outbound()+len(fw.out) > forwarderOutboundMax
 }
 
 // opened starts the conversation: the leader must know that it may not forward these commands
 // again.
 func (fw *forwarder) opened(sock socket) {
-	fw.sock, fw.state = sock, forwarderOpen
+	fw.sock, fw.state, fw.since = sock, forwarderGreeting, fw.front.now()
 	fw.replies.Reset()
 	fw.out = resp.AppendBulkStrings(fw.out[:0], "RAFT.PROXY", proxyVersion)
-	fw.pending, fw.head = append(fw.pending[:0], forwarded{}), 0
+	fw.pending, fw.head, fw.unread = append(fw.pending[:0], forwarded{}), 0, 0
 	fw.markDirty()
 	fw.front.finish()
 }
@@ -137,7 +163,8 @@ func (fw *forwarder) forward(c *conn, d *command, args [][]byte, raw []byte) {
 	if d.class == write || d.class == byLeader {
 		kind = writeReply
 	}
-	fw.push(forwarded{c, c.queue.push(kind), kind == writeReply})
+	fw.push(forwarded{c, d, c.queue.push(kind), len(raw)})
+	fw.unread += len(raw)
 	fw.front.tally.forwarded++
 	if raw[0] == '*' {
 		fw.out = append(fw.out, raw...)
@@ -180,32 +207,72 @@ func (fw *forwarder) write() {
 func (fw *forwarder) input(b []byte) (n int, err error) {
 	for n < len(b) {
 		size, err := fw.front.parseReply(fw, b[n:])
-		if err != nil || size > 0 && fw.head == len(fw.pending) {
-			return n, errors.Join(err, errors.New("unexpected bytes from the leader"))
-		}
-		if size == 0 {
-			break
+		switch {
+		case err != nil:
+			return n, fw.broken("its reply is broken: " + err.Error())
+		case size > 0 && fw.head == len(fw.pending):
+			return n, fw.broken("it sent a reply to no command")
+		case size == 0:
+			fw.endInput()
+			return n, nil
 		}
 		o := fw.pending[fw.head]
 		fw.pending[fw.head] = forwarded{}
 		fw.head++
+		fw.unread -= o.size
 		if o.conn != nil {
-			o.conn.answer(o.place, b[n:n+size])
-		} else if b[n] == '-' {
-			return n, errHandshake
+			o.answer(b[n : n+size])
+		} else if err := fw.greet(b[n : n+size]); err != nil {
+			return n, err
 		}
 		n += size
 	}
-	fw.closeIdle()
-	fw.front.finish()
+	fw.endInput()
 	return n, nil
 }
 
-// lost answers what was forwarded on a broken connection. A command that was sent may have been
-// carried out.
-func (fw *forwarder) lost() {
+func (fw *forwarder) endInput() {
 	f := fw.front
-	fw.sock, fw.state = nil, forwarderLost
+	f.wake = f.wake || f.full && fw.takes()
+	fw.closeIdle()
+	f.finish()
+}
+
+// greet takes the answer to the handshake. Only now the leader is known to take commands.
+func (fw *forwarder) greet(reply []byte) error {
+	if string(reply) != "+OK\r\n" {
+		return fw.broken("it refused RAFT.PROXY " + proxyVersion + ": " +
+			strings.TrimSpace(printable(reply, 128)))
+	}
+	fw.state, fw.front.wake = forwarderOpen, true
+	fw.greeted()
+	return nil
+}
+
+// answer passes a reply of the leader on. One that says that the command had no effect may have
+// it go again.
+func (o *forwarded) answer(reply []byte) {
+	c := o.conn
+	if reply[0] == '-' {
+		if o.command.class != byLeader && bytes.HasPrefix(reply, []byte("-TRYAGAIN ")) {
+			c.refuse(o.command, o.place, string(bytes.TrimSuffix(reply[1:], []byte("\r\n"))))
+			return
+		}
+		c.front.counted(o.command).Failed++
+	}
+	c.kept.until = 0
+	c.answer(o.place, reply)
+}
+
+// lost answers what was forwarded on a broken connection. A write that was sent may have been
+// carried out; a read goes again where it can.
+func (fw *forwarder) lost(cause error) {
+	f := fw.front
+	var broken *ForwardError
+	if errors.As(cause, &broken) {
+		f.server.cfg.Logger.Warn("the connection to the leader was closed", "err", cause)
+	}
+	fw.sock, fw.state, fw.unread = nil, forwarderDialing, 0
 	fw.out = fw.out[:0]
 	f.leadUntil = 0
 	for ; fw.head < len(fw.pending); fw.head++ {
@@ -214,12 +281,12 @@ func (fw *forwarder) lost() {
 		if o.conn == nil || o.conn.closed {
 			continue
 		}
-		fault := "TRYAGAIN the leader did not answer, or the connection to it was lost"
-		if o.write {
-			fault = unknownResult
+		if o.command.class == read {
+			o.conn.refuse(o.command, o.place,
+				"TRYAGAIN the leader did not answer, or the connection to it was lost")
+		} else {
+			f.refusedFor(o.conn, o.command, o.place, unknownResult)
 		}
-		f.reply = resp.AppendError(f.reply[:0], fault)
-		o.conn.answer(o.place, f.reply)
 	}
 	f.tally.forwardersLost++
 	f.finish()

@@ -3,6 +3,7 @@ package server
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringraft/ringraft/engine"
 )
@@ -27,11 +28,11 @@ func TestCommandsAreForwardedToTheLeader(t *testing.T) {
 	if len(r.dialed) != 1 || r.dialed[0].address != "127.0.0.1:9000" {
 		t.Fatalf("dialed %v", r.dialed)
 	}
-	l, far := r.dialed[0], &wire{}
+	l := r.dialed[0]
 	expect(t, "nothing before the connection is there", w1.take()+w2.take(), "")
-	l.opened(far)
-	expect(t, "forwarded", far.take(), handshake+array("SET", "k", "v")+array("get", "k"))
-	if n, err := l.input([]byte("+OK\r\n+OK\r\n$1\r")); n != 10 || err != nil {
+	far := r.opens(l)
+	expect(t, "forwarded", far.take(), array("SET", "k", "v")+array("get", "k"))
+	if n, err := l.input([]byte("+OK\r\n$1\r")); n != 5 || err != nil {
 		t.Fatalf("%d %v", n, err)
 	}
 	expect(t, "first client", w1.take(), "+OK\r\n+PONG\r\n")
@@ -59,12 +60,12 @@ func TestForwardedRepliesAreRenderedForEachClient(t *testing.T) {
 	if len(r.dialed) != 1 {
 		t.Fatalf("%d forwarders", len(r.dialed))
 	}
-	l, far := r.dialed[0], &wire{}
-	l.opened(far)
+	l := r.dialed[0]
+	far := r.opens(l)
 	proxied, back := leader.connect()
-	leader.send(proxied, far.take())
+	leader.send(proxied, handshake+far.take())
 	leader.front.completions()
-	feed(t, l, back.take())
+	feed(t, l, strings.TrimPrefix(back.take(), "+OK\r\n"))
 	expect(t, "RESP2", w2.take(), "+OK\r\n$-1\r\n*2\r\n$1\r\nv\r\n$-1\r\n"+
 		"-ERR value is not an integer or out of range\r\n")
 	expect(t, "RESP3", w3.take(), "+OK\r\n_\r\n*2\r\n$1\r\nv\r\n_\r\n"+
@@ -84,8 +85,8 @@ func TestMarksAreResolvedBehindAFollower(t *testing.T) {
 		r.send(c, array("HELLO", proto))
 		w.take()
 		r.send(c, array("GET", "k")+array("GET", "k"))
-		r.dialed[0].opened(&wire{})
-		feed(t, r.dialed[0], "+OK\r\n*-1\r\n"+marked)
+		r.opens(r.dialed[0])
+		feed(t, r.dialed[0], "*-1\r\n"+marked)
 		expect(t, "RESP"+proto, w.take(), want)
 	}
 }
@@ -112,9 +113,9 @@ func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	if len(r.dialed) != 1 {
 		t.Fatalf("%d forwarders", len(r.dialed))
 	}
-	l, far := r.dialed[0], &wire{}
-	l.opened(far)
-	expect(t, "the read waits for the write's answer", far.take(), handshake)
+	l := r.dialed[0]
+	far := r.opens(l)
+	expect(t, "the read waits for the write's answer", far.take(), "")
 	r.lane.complete(1)
 	r.front.completions()
 	expect(t, "then it goes", far.take(), array("GET", "k"))
@@ -125,7 +126,7 @@ func TestPathChangesOnlyWhenNothingIsPending(t *testing.T) {
 	if len(r.lane.sent) != 1 {
 		t.Fatal("went into the lane while a reply of the leader is pending")
 	}
-	feed(t, l, "+OK\r\n$1\r\n1\r\n")
+	feed(t, l, "$1\r\n1\r\n")
 	expect(t, "replies", w.take(), "$1\r\n1\r\n+PONG\r\n")
 	if len(r.lane.sent) != 2 {
 		t.Fatal("did not go back to the lane")
@@ -138,18 +139,13 @@ func TestLostForwarderTellsWhatIsUnknown(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "v")+array("GET", "k")+array("PING"))
 	l := r.dialed[0]
-	l.opened(&wire{})
-	l.lost()
-	got := strings.Split(w.take(), "\r\n")
-	if len(got) != 4 || got[0] != "-"+unknownResult || !strings.HasPrefix(got[1], "-TRYAGAIN ") ||
-		got[2] != "+PONG" {
-		t.Fatalf("got %q", got)
-	}
-	r.send(c, array("GET", "k"))
-	if got := w.take(); !strings.HasPrefix(got,
-		"-TRYAGAIN not applied: the leader cannot be reached") {
-		t.Fatalf("got %q", got)
-	}
+	r.opens(l)
+	l.lost(nil)
+	expect(t, "the write", w.take(), "-"+unknownResult+"\r\n")
+	far := r.opens(l)
+	expect(t, "the read has no effect and goes again", far.take(), array("GET", "k"))
+	feed(t, l, "$1\r\nv\r\n")
+	expect(t, "the rest", w.take(), "$1\r\nv\r\n+PONG\r\n")
 }
 
 func TestWaitingForAForwarderThatNeverOpens(t *testing.T) {
@@ -157,8 +153,12 @@ func TestWaitingForAForwarderThatNeverOpens(t *testing.T) {
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "v"))
-	r.dialed[0].lost()
-	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied") {
+	r.dialed[0].opened(&wire{})
+	r.dialed[0].lost(nil)
+	r.later(999 * time.Millisecond)
+	expect(t, "while it waits", w.take(), "")
+	r.later(time.Millisecond)
+	if got := w.take(); !strings.HasPrefix(got, "-TRYAGAIN not applied: the leader cannot") {
 		t.Fatalf("got %q", got)
 	}
 }
@@ -169,12 +169,11 @@ func TestNobodyWaitsForTheForwarderToAFormerLeader(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "v"))
 	r.follow("127.0.0.1:9001")
-	r.front.finish() // whatever happens next in the loop
+	r.front.tick()
 	if len(r.dialed) != 2 {
 		t.Fatalf("%d dialed", len(r.dialed))
 	}
-	r.dialed[1].since -= forwarderOpeningMax
-	r.front.finish()
+	r.later(time.Second)
 	if got := w.take(); !strings.HasPrefix(got,
 		"-TRYAGAIN not applied: the leader cannot be reached") {
 		t.Fatalf("got %q", got)
@@ -207,6 +206,7 @@ func TestRedirectAndNoLeader(t *testing.T) {
 	r.status.Leader, r.status.LeaderAddress, r.front.leadUntil = 0, "", 0
 	c, w = r.connect()
 	r.send(c, array("GET", "k"))
+	r.later(time.Second)
 	expect(t, "no leader", w.take(), "-CLUSTERDOWN No raft leader\r\n")
 }
 
@@ -217,14 +217,14 @@ func TestRetiredForwarderClosesWhenNothingIsPending(t *testing.T) {
 	r.send(c, array("GET", "k"))
 	l, stopped := r.dialed[0], false
 	l.stop = func() { stopped = true }
-	l.opened(&wire{})
+	r.opens(l)
 	r.follow("127.0.0.1:9001")
 	other, _ := r.connect()
 	r.send(other, array("GET", "k"))
 	if stopped || len(r.dialed) != 2 {
 		t.Fatal("closed while a reply is pending")
 	}
-	feed(t, l, "+OK\r\n_\r\n")
+	feed(t, l, "_\r\n")
 	expect(t, "reply of the old leader", w.take(), "$-1\r\n")
 	if !stopped {
 		t.Fatal("not closed")
@@ -235,20 +235,15 @@ func TestRetiredForwarderClosesWhenNothingIsPending(t *testing.T) {
 // loop where nobody else says anything, is told in time that the outcome is unknown.
 func TestALoneClientOfAFormerLeaderIsAnswered(t *testing.T) {
 	r := newRig(t, nil)
-	now := int64(1)
-	r.front.now = func() int64 { return now }
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "v"))
-	r.dialed[0].opened(&wire{})
-	feed(t, r.dialed[0], "+OK\r\n")
-	now += leadEvery
-	r.front.tick()
+	r.opens(r.dialed[0])
+	r.later(time.Duration(leadEvery))
 	expect(t, "while it leads", w.take(), "")
 	r.follow("127.0.0.1:9001")
 	r.front.tick()
-	now += retiredMax
-	r.front.tick()
+	r.later(time.Duration(retiredMax))
 	expect(t, "when it does not", w.take(), "-"+unknownResult+"\r\n")
 }
 
@@ -267,17 +262,13 @@ func TestForwarderForgetsHalfAReply(t *testing.T) {
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	r.send(c, array("MGET", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j"))
-	l, far := r.dialed[0], &wire{}
-	l.opened(far)
-	feed(t, l, "+OK\r\n")
+	l := r.dialed[0]
+	r.opens(l)
 	if n, err := l.input([]byte("*10\r\n$5\r\nab")); n != 0 || err != nil {
 		t.Fatalf("%d %v", n, err)
 	}
-	l.lost()
-	w.take()
-	l.opened(far)
-	r.send(c, array("GET", "k"))
-	feed(t, l, "+OK\r\n")
-	feed(t, l, "$1\r\nv\r\n")
-	expect(t, "reply on the next connection", w.take(), "$1\r\nv\r\n")
+	l.lost(nil)
+	r.opens(l)
+	feed(t, l, "*1\r\n$1\r\nv\r\n")
+	expect(t, "reply on the next connection", w.take(), "*1\r\n$1\r\nv\r\n")
 }

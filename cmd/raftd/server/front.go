@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
@@ -42,10 +43,11 @@ type front struct {
 	dirtyForwarders []*forwarder
 	blocked         []*conn
 	behind          []*conn // have a backlog: see account.go
-	forwarders      map[string]*forwarder
-	retired         []*forwarder // not the leader's any more, replies still pending
-	laneUsed        bool
-	finishing       bool
+	waiting
+	forwarders map[string]*forwarder
+	retired    []*forwarder // not the leader's any more, replies still pending
+	laneUsed   bool
+	finishing  bool
 
 	useCounts
 }
@@ -60,18 +62,28 @@ type buffers struct {
 	parts   []netio.Part // of one write
 }
 
+// waiting are the connections that wait for a leader, see hold.go.
+type waiting struct {
+	holders   []*conn
+	unsettled []*conn // with refused commands that may go again
+	wake      bool    // look after the holders in this batch
+	full      bool    // some wait for room in the lane or the forwarder
+	keptBytes int     // memory for commands that can go again
+}
+
 // useCounts count the commands of this loop.
 type useCounts struct {
-	counts  []uint64 // by command
-	touched []int    // commands counted in this batch
+	counts  []commandCount // by command
+	touched []int          // commands counted in this batch
 	tally   tally
 }
 
 // cell remembers who sent a request of the lane.
 type cell struct {
-	conn  *conn
-	place uint64
-	due   int // bytes that its reply may have
+	conn    *conn
+	command *command
+	place   uint64
+	due     int // bytes that its reply may have
 }
 
 // leadership is who leads, as far as this member knows.
@@ -92,7 +104,7 @@ func newFront(s *Server, l lane) *front {
 		now: s.now, start: func(g func()) { go g() }, keeper: keeper{machine: s.cfg.Machine},
 		forwarders: make(map[string]*forwarder),
 		useCounts: useCounts{
-			counts: make([]uint64, len(commands)),
+			counts: make([]commandCount, len(commands)),
 			tally:  tally{published: s.newTotals()},
 		},
 	}
@@ -107,7 +119,7 @@ func (f *front) refresh() {
 	f.leadUntil = now + leadEvery
 	lead := f.server.leadership()
 	if lead != f.lead {
-		f.lead = lead
+		f.lead, f.wake = lead, true
 		f.retireForwarders()
 	}
 }
@@ -115,6 +127,9 @@ func (f *front) refresh() {
 // execute starts one command. False: it must wait, and the connection is blocked.
 func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	d := lookup(args[0])
+	if d == nil {
+		d = lookupStateful(args[0])
+	}
 	switch {
 	case (d == nil || !d.arityFits(len(args))) && speaksHTTP(args):
 		f.tally.faults++
@@ -123,26 +138,56 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		f.tally.faults++
 		c.fault(unknownFault(args))
 	case !d.arityFits(len(args)):
-		f.tally.faults++
-		c.fault(arityFault(d.name))
+		f.reject(c, d, arityFault(d.name))
+	case c.discards && !d.transaction:
+		f.reject(c, d, faultInMulti)
 	case d.alone && !c.queue.empty():
-		c.block(0, nil)
+		c.block(0)
 		return false
 	case d.class == local:
-		f.reply = d.run(f, c, args, f.reply[:0])
-		c.immediate(f.reply)
-		if cap(f.reply) > 64<<10 {
-			f.reply = nil
-		}
+		f.local(c, d, args)
 	default:
-		if !f.data(c, d, args, raw) {
-			return false
-		}
-	}
-	if d != nil {
-		f.count(d)
+		c.command = &d.name
+		return f.data(c, d, args, raw)
 	}
 	return true
+}
+
+// reject refuses a command for what it is.
+func (f *front) reject(c *conn, d *command, why string) {
+	f.tally.faults++
+	if d.listed {
+		f.counted(d).Rejected++
+	}
+	c.fault(why)
+}
+
+// local carries out a command that touches no replicated state.
+func (f *front) local(c *conn, d *command, args [][]byte) {
+	c.command = &d.name
+	if len(d.subs) > 0 && len(args) > 1 {
+		s := d.sub(args[1])
+		switch {
+		case s == nil:
+			f.reject(c, d, unknownSubcommand(strings.ToUpper(d.name), args))
+			return
+		case !arityFits(s.arity, len(args)):
+			f.reject(c, d, arityFault(s.name))
+			return
+		}
+		c.command = &s.name
+	}
+	f.reply = d.run(f, c, args, f.reply[:0])
+	if d.listed {
+		f.count(d)
+		if f.reply[0] == '-' {
+			f.counted(d).Failed++
+		}
+	}
+	c.immediate(f.reply)
+	if cap(f.reply) > 64<<10 {
+		f.reply = nil
+	}
 }
 
 // data sends a data command to the lane, or to the leader.
@@ -151,58 +196,61 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	var to *forwarder
 	if d.class != ownState && !f.lead.leading {
 		var refused string
-		if to, refused = f.forwarderToLeader(c, d, args); refused != "" {
+		var wait bool
+		if to, refused, wait = f.forwarderToLeader(c, d, args); wait && f.hold(c) {
+			return false
+		}
+		if to == nil {
+			f.tally.refused++
+			f.counted(d).Rejected++
 			c.fault(refused)
 			return true
-		}
-		if to.opening() {
-			c.block(c.pendingMax(), to)
-			return false
 		}
 	}
 	if to != c.path {
 		if !c.queue.empty() {
-			c.block(0, nil)
+			c.block(0)
 			return false
 		}
 		c.path = to
 	}
-	if to != nil {
+	switch {
+	case to != nil:
 		if refused := f.overLimit(args); refused != "" {
-			f.tally.faults++
-			c.fault(refused)
+			f.reject(c, d, refused)
 			return true
 		}
 		to.forward(c, d, args, raw)
-		return true
-	}
-	if d.class == byLeader {
+	case d.class == byLeader:
 		f.transfer(c, args)
-		return true
+	case !f.submit(c, d, args):
+		return false
 	}
-	return f.submit(c, d, args)
+	f.count(d)
+	return true
 }
 
-// forwarderToLeader finds the forwarder to the leader, or says why there is none.
+// forwarderToLeader finds the forwarder to the leader, or says why there is none that takes the
+// command, and whether it is worth waiting for one.
 func (f *front) forwarderToLeader(
 	c *conn, d *command, args [][]byte,
-) (to *forwarder, refused string) {
+) (to *forwarder, refused string, wait bool) {
 	switch {
 	case c.proxied:
 		return nil, "TRYAGAIN not applied: this member does not lead, " +
-			"and the command was forwarded once already"
+			"and the command was forwarded once already", false
 	case !f.lead.known:
-		return nil, "CLUSTERDOWN No raft leader"
+		return nil, "CLUSTERDOWN No raft leader", true
 	case f.lead.address == "":
-		return nil, "TRYAGAIN not applied: the leader's client address is not known yet"
+		return nil, "TRYAGAIN not applied: the leader's client address is not known yet", true
 	case f.server.cfg.Follower == Redirect:
-		return nil, moved(d, args, f.lead.address)
+		return nil, moved(d, args, f.lead.address), false
 	}
-	to = f.forwarderTo(f.lead.address)
-	if to.state != forwarderOpen && !to.opening() || to.crowded() {
-		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member"
+	if to = f.forwarderTo(f.lead.address); !to.takes() {
+		f.full = f.full || to.state == forwarderOpen
+		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member", true
 	}
-	return to, ""
+	return to, "", false
 }
 
 // dueMax bounds the bytes that replies of requests in the lane may have: what is copied of them, at
@@ -223,11 +271,12 @@ func (f *front) lets(c *conn, bytes int) bool {
 	return true
 }
 
-// submit puts a data command into the lane. False: it must wait, and the connection is blocked.
+// submit puts a data command into the lane. False: it must wait for room there.
 func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	cmd, refused := d.encode(f.text[:0], args, f.server.maxValue())
 	if refused != "" {
 		f.tally.faults++
+		f.counted(d).Failed++
 		c.fault(refused)
 		return true
 	}
@@ -237,7 +286,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	due := kv.ReplyMost(cmd, len(args)-1)
 	if due > kv.SmallReply && !f.lets(c, due) {
 		c.room = due
-		c.block(c.pendingMax(), nil)
+		c.block(c.pendingMax())
 		return false
 	}
 	var request uint64
@@ -253,15 +302,20 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	default:
 		request, err = f.lane.ReadLocal(cmd)
 	}
+	if errors.Is(err, engine.ErrBusy) && f.hold(c) {
+		f.full = true
+		return false
+	}
 	if err != nil {
 		f.tally.refused++
+		f.counted(d).Failed++
 		c.fault(laneFault(err))
 		return true
 	}
 	f.laneUsed = true
 	f.tally.inLane++
 	f.due += due
-	f.cells[request&f.mask] = cell{c, c.queue.push(kind), due}
+	f.cells[request&f.mask] = cell{c, d, c.queue.push(kind), due}
 	return true
 }
 
@@ -284,7 +338,7 @@ func (f *front) completions() {
 			break
 		}
 		at := &f.cells[done.Request&f.mask]
-		c, place := at.conn, at.place
+		c, d, place := at.conn, at.command, at.place
 		at.conn = nil
 		f.tally.inLane--
 		f.due -= at.due
@@ -293,15 +347,23 @@ func (f *front) completions() {
 			continue
 		}
 		if done.Outcome == engine.Applied {
+			c.kept.until = 0
+			if len(done.Reply) > 0 && done.Reply[0] == '-' {
+				f.counted(d).Failed++
+			}
 			c.answer(place, done.Reply)
 			continue
 		}
-		f.tally.refused++
 		f.leadUntil = 0
-		f.reply = resp.AppendError(f.reply[:0], outcomeFault(done, c.queue.at(place).kind))
-		c.answer(place, f.reply)
+		kind := c.queue.at(place).kind
+		if why := outcomeFault(done, kind); goesAgain(done, kind) {
+			c.refuse(d, place, why)
+		} else {
+			f.refusedFor(c, d, place, why)
+		}
 	}
 	f.lane.Release()
+	f.wake = f.wake || f.full
 	f.finish()
 }
 
@@ -338,6 +400,20 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 	return "TRYAGAIN not applied: leadership changed"
 }
 
+// goesAgain reports whether a command that failed can be carried out again: it had no effect, and
+// another leader, or this one a little later, may take it.
+func goesAgain(done engine.Completion, kind replyKind) bool {
+	if done.Outcome == engine.Unknown && kind == writeReply {
+		return false
+	}
+	switch done.Reason {
+	case engine.ReasonTooLarge, engine.ReasonClosing, engine.ReasonNoSpace,
+		engine.ReasonJournalFailed:
+		return false
+	}
+	return true
+}
+
 // finish ends a batch: hands the lane over, sends to the leader, lets waiting input go on where it
 // may, writes sockets.
 func (f *front) finish() {
@@ -349,6 +425,7 @@ func (f *front) finish() {
 		f.giveUpForwarders()
 	}
 	for {
+		f.settleRefused()
 		if f.laneUsed {
 			f.laneUsed = false
 			f.lane.Flush()
@@ -357,7 +434,7 @@ func (f *front) finish() {
 			fw.write()
 		}
 		f.dirtyForwarders = f.dirtyForwarders[:0]
-		if !f.resume() {
+		if woke, went := f.wakeHolders(), f.resume(); !woke && !went {
 			break
 		}
 	}
@@ -378,8 +455,10 @@ func (f *front) finish() {
 func (f *front) tick() {
 	if len(f.forwarders) > 0 {
 		f.refresh()
+		f.checkGreetings()
 	}
 	f.settleAll()
+	f.wake = f.wake || len(f.holders) > 0
 	f.finish()
 }
 

@@ -87,7 +87,7 @@ func serverFields(s *Server, st *engine.Status) []field {
 func clientFields(s *Server, st *engine.Status) []field {
 	now, _ := s.Connections()
 	return []field{{"connected_clients", number(now)}, {"maxclients", number(s.cfg.MaxClients)},
-		{"blocked_clients", "0"}}
+		{"blocked_clients", "0"}, {"held_clients", number(s.Counts().Held)}}
 }
 
 func memoryFields(s *Server, st *engine.Status) []field {
@@ -132,6 +132,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"total_error_replies", number(c.Faults + c.Refused)},
 		{"rejected_commands", number(c.Refused)},
 		{"forwarded_commands", number(c.Forwarded)},
+		{"retried_commands", number(c.Retried)},
 		{"leader_links_lost", number(c.ForwardersLost)},
 		{"expired_keys", "0"},
 		{"evicted_keys", "0"},
@@ -244,10 +245,17 @@ func oneField(s string) string {
 func commandFields(s *Server, st *engine.Status) (fields []field) {
 	c := s.Counts()
 	for _, d := range commands {
-		if n := c.Commands[d.name]; n > 0 {
-			fields = append(fields, field{"cmdstat_" + d.name, fmt.Sprintf(
-				"calls=%d,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0", n)})
+		n, asked := c.Commands[d.name]
+		if !asked {
+			continue
 		}
+		each := 0.0
+		if n.Calls > 0 {
+			each = n.Time.Seconds() * 1e6 / float64(n.Calls)
+		}
+		fields = append(fields, field{"cmdstat_" + d.name, fmt.Sprintf(
+			"calls=%d,usec=%d,usec_per_call=%.2f,rejected_calls=%d,failed_calls=%d",
+			n.Calls, n.Time.Microseconds(), each, n.Rejected, n.Failed)})
 	}
 	return fields
 }

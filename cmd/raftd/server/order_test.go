@@ -93,7 +93,7 @@ func TestRandomCompletionOrder(t *testing.T) {
 }
 
 func TestOutcomesAreWorded(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, func(c *Config) { c.Hold = 0 })
 	cases := []struct {
 		cmd   string
 		o     engine.Outcome

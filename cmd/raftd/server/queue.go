@@ -50,6 +50,18 @@ func (q *queue) push(kind replyKind) uint64 {
 	return place
 }
 
+// cut forgets the places from a given one on, all of which have their outcomes.
+func (q *queue) cut(place uint64) {
+	for p := place; p < q.tail; p++ {
+		if d := q.at(p); d.ready {
+			q.stashed -= int(d.size)
+			releaseCuts(d.cuts)
+			d.cuts = nil
+		}
+	}
+	q.tail = place
+}
+
 func (q *queue) grow() {
 	old := *q
 	q.cells = make([]pending, max(16, 2*len(old.cells)))

@@ -23,8 +23,18 @@ var stockReplies = []reply{
 	{"ECHO x", "$1\r\nx\r\n", ""},
 	{"ECHO", "-ERR wrong number of arguments for 'echo' command\r\n", ""},
 	{"SELECT 0", "+OK\r\n", ""},
-	{"SELECT -1", "-ERR DB index is out of range\r\n", ""},
-	{"SELECT x", "-ERR value is not an integer or out of range\r\n", ""},
+	{"CLIENT REPLY ON", "+OK\r\n", ""},
+	{"CLIENT REPLY", "-ERR wrong number of arguments for 'client|reply' command\r\n", ""},
+	{"CLIENT REPLY maybe", "-ERR syntax error\r\n", ""},
+	{"EXEC", "-ERR EXEC without MULTI\r\n", ""},
+	{"EXEC x",
+		"-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' " +
+			"command\r\n",
+		""},
+	{"DISCARD", "-ERR DISCARD without MULTI\r\n", ""},
+	{"MULTI x", "-ERR wrong number of arguments for 'multi' command\r\n", ""},
+	{"WATCH", "-ERR wrong number of arguments for 'watch' command\r\n", ""},
+	{"UNWATCH x", "-ERR wrong number of arguments for 'unwatch' command\r\n", ""},
 	{"AUTH secret",
 		"-ERR AUTH <password> called without any password configured for the default user. " +
 			"Are you sure your configuration is correct?\r\n",
@@ -52,6 +62,15 @@ var stockReplies = []reply{
 	{"CLIENT LIST ID 987654321", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
 	{"CLIENT LIST ID x", "-ERR Invalid client ID\r\n", ""},
 	{"CLIENT LIST FOO", "-ERR syntax error\r\n", ""},
+	{"CLIENT LIST TYPE master", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
+	{"CLIENT LIST TYPE replica", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
+	{"CLIENT LIST TYPE slave", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
+	{"CLIENT LIST TYPE PubSub", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
+	{"CLIENT LIST TYPE foo", "-ERR Unknown client type 'foo'\r\n", ""},
+	{"CLIENT LIST TYPE", "-ERR syntax error\r\n", ""},
+	{"CLIENT LIST TYPE normal x", "-ERR syntax error\r\n", ""},
+	{"CLIENT LIST ID", "-ERR syntax error\r\n", ""},
+	{"CLIENT LIST ID 1 TYPE normal", "-ERR Invalid client ID\r\n", ""},
 	{"CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n", "%1\r\n$4\r\nsave\r\n$0\r\n\r\n"},
 	{"CONFIG GET databases none", "*2\r\n$9\r\ndatabases\r\n…", "%1\r\n$9\r\ndatabases\r\n…"},
 	{"CONFIG GET nothing", "*0\r\n", "%0\r\n"},
@@ -72,6 +91,27 @@ var stockReplies = []reply{
 	{"COMMAND GETKEYS ping x", "-ERR The command has no key arguments\r\n", ""},
 	{"COMMAND GETKEYS get a b", "-ERR Invalid number of arguments specified for command\r\n", ""},
 	{"COMMAND GETKEYS nosuch a", "-ERR Invalid command specified\r\n", ""},
+	{"COMMAND GETKEYS memory usage k", "*1\r\n$1\r\nk\r\n", ""},
+	{"COMMAND GETKEYS MEMORY USAGE k SAMPLES 5", "*1\r\n$1\r\nk\r\n", ""},
+	{"COMMAND GETKEYS MEMORY USAGE",
+		"-ERR Invalid number of arguments specified for command\r\n",
+		""},
+	{"COMMAND GETKEYS MEMORY DOCTOR x", "-ERR The command has no key arguments\r\n", ""},
+	{"COMMAND GETKEYS MEMORY x y", "-ERR Invalid command specified\r\n", ""},
+	{"COMMAND GETKEYS MEMORY", "-ERR wrong number of arguments for 'command|getkeys' command\r\n",
+		""},
+	{"COMMAND GETKEYS CLIENT LIST", "-ERR The command has no key arguments\r\n", ""},
+	{"COMMAND GETKEYS CONFIG GET x", "-ERR The command has no key arguments\r\n", ""},
+	{"COMMAND GETKEYS DBSIZE x", "-ERR The command has no key arguments\r\n", ""},
+	{"COMMAND GETKEYS SET k v", "*1\r\n$1\r\nk\r\n", ""},
+	{"COMMAND GETKEYS mset a 1 b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", ""},
+	{"COMMAND GETKEYS del a b c", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n", ""},
+	{"COMMAND LIST FILTERBY MODULE json", "*0\r\n", ""},
+	{"COMMAND LIST FILTERBY ACLCAT nosuch", "*0\r\n", ""},
+	{"COMMAND LIST FILTERBY ACLCAT @string", "*0\r\n", ""},
+	{"COMMAND LIST FILTERBY FOO x", "-ERR syntax error\r\n", ""},
+	{"COMMAND LIST FILTERBY PATTERN", "-ERR syntax error\r\n", ""},
+	{"COMMAND LIST FILTERBY PATTERN client|l*", "*1\r\n$11\r\nclient|list\r\n", ""},
 	{"COMMAND DOCS nosuch", "*0\r\n", "%0\r\n"},
 	{"COMMAND LIST x", "-ERR syntax error\r\n", ""},
 	{"COMMAND LIST FILTERBY PATTERN getd*", "*1\r\n$6\r\ngetdel\r\n", ""},
@@ -83,6 +123,11 @@ var stockReplies = []reply{
 	{"INFO keyspace", "$12\r\n# Keyspace\r\n\r\n", "=16\r\ntxt:# Keyspace\r\n\r\n"},
 	{"INFO nosuch", "$0\r\n\r\n", "=4\r\ntxt:\r\n"},
 	{"MEMORY USAGE k", "$-1\r\n", "_\r\n"},
+	{"MEMORY USAGE k SAMPLES 5", "$-1\r\n", "_\r\n"},
+	{"MEMORY USAGE k SAMPLES x", "-ERR value is not an integer or out of range\r\n", ""},
+	{"MEMORY USAGE k SAMPLES -1", "-ERR syntax error\r\n", ""},
+	{"MEMORY USAGE k SAMPLES", "-ERR syntax error\r\n", ""},
+	{"MEMORY USAGE k foo", "-ERR syntax error\r\n", ""},
 	{"MEMORY USAGE", "-ERR wrong number of arguments for 'memory|usage' command\r\n", ""},
 	{"MEMORY FOO", "-ERR unknown subcommand 'FOO'. Try MEMORY HELP.\r\n", ""},
 	{"RESET", "+RESET\r\n", ""},
@@ -152,7 +197,8 @@ var ownReplies = []struct {
 	reply
 	why string
 }{
-	{reply{"SELECT 1", "-ERR DB index is out of range\r\n", ""}, "there is one database"},
+	{reply{"WATCH k", "-" + faultWatch + "\r\n", ""}, "no transactions yet"},
+	{reply{"UNWATCH", "-" + faultWatch + "\r\n", ""}, "no transactions yet"},
 	{reply{"CONFIG GET DATABASES", "*2\r\n$9\r\ndatabases\r\n$1\r\n1\r\n",
 		"%1\r\n$9\r\ndatabases\r\n$1\r\n1\r\n"}, "there is one; and names come back in lower case"},
 	{reply{"CONFIG GET appendonly", "*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n",
@@ -173,10 +219,14 @@ var ownReplies = []struct {
 	{reply{"COMMAND COUNT", ":41\r\n", ""}, "there are fewer"},
 	{reply{"COMMAND INFO get",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
-			"*1\r\n+@string\r\n*0\r\n*0\r\n*0\r\n",
+			"*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*0\r\n*0\r\n",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n~2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
-			"~1\r\n+@string\r\n~0\r\n~0\r\n~0\r\n"},
-		"one category, no tips, no key specifications"},
+			"~3\r\n+@read\r\n+@string\r\n+@fast\r\n~0\r\n~0\r\n~0\r\n"},
+		"no tips, no key specifications"},
+	{reply{"COMMAND LIST FILTERBY ACLCAT dangerous",
+		"*7\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n$11\r\nraft.digest\r\n" +
+			"$10\r\nraft.proxy\r\n$11\r\nraft.status\r\n…", ""},
+		"there are fewer, and some of its own"},
 	{reply{"COMMAND DOCS get", "*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n…",
 		"%1\r\n$3\r\nget\r\n%3\r\n$7\r\nsummary\r\n…"}, "neither complexity nor arguments"},
 	{reply{"COMMAND LIST FILTERBY PATTERN GE*",
@@ -271,6 +321,29 @@ func TestStockRedis(t *testing.T) {
 	}
 	if got := dialStock(t, address)("INFO server"); !strings.Contains(got, "\nredis_version:7.0.") {
 		t.Skipf("the tables are those of Redis 7.0; this is %.80q", got)
+	}
+	var names []string
+	for name := range strings.SplitSeq(dialStock(t, address)("COMMAND LIST"), "\r\n") {
+		if name != "" && !strings.ContainsAny(name, "*$|") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if !slices.Equal(names, redisCommands) {
+		t.Errorf("Redis has the commands %q", names)
+	}
+	// What COMMAND says of a command, but for tips, key specifications and subcommands.
+	const rest = "*0\r\n*0\r\n*0\r\n"
+	for _, d := range commands {
+		if !slices.Contains(redisCommands, d.name) {
+			continue
+		}
+		ours := string(d.describe(nil))
+		ours = strings.TrimSuffix(string(resp.Render(nil, []byte(ours), resp.RESP2)), rest)
+		got := dialStock(t, address)("COMMAND INFO " + d.name)
+		if !strings.HasPrefix(got, "*1\r\n"+ours) {
+			t.Errorf("COMMAND INFO %s:\nstock %q\n ours %q", d.name, got, ours)
+		}
 	}
 	for _, proto := range []string{"2", "3"} {
 		ask := dialStock(t, address)

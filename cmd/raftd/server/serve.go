@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio"
 )
@@ -18,8 +20,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	}
 	f := newFront(s, lane{engine: env.Lane})
 	f.dial = func(f *front, address string) *forwarder {
-		return dialForwarder(env.Loop, f,
-			address)
+		return dialForwarder(env.Loop, f, address)
 	}
 	f.do = env.Loop.Do
 	env.OnCompletions(f.completions)
@@ -60,13 +61,18 @@ func (h *clientHandler) Drained(*netio.Conn) { h.conn.drained() }
 // Closed implements netio.Handler.
 func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }
 
+// forwarderBackoffMax is the longest pause between dials of the leader: commands wait for it.
+const forwarderBackoffMax = 200 * time.Millisecond
+
 // dialForwarder makes a forwarder that netio keeps connected until stop.
 func dialForwarder(loop *netio.Loop, f *front, address string) *forwarder {
 	fw := &forwarder{front: f, address: address}
-	up := loop.Dial(netio.LinkConfig{Address: address, Handler: func(c *netio.Conn) netio.Handler {
-		fw.opened(c)
-		return &forwarderHandler{fw}
-	}})
+	up := loop.Dial(netio.LinkConfig{Address: address, BackoffMax: forwarderBackoffMax,
+		Handler: func(c *netio.Conn) netio.Handler {
+			fw.greeted = c.Link().Established
+			fw.opened(c)
+			return &forwarderHandler{fw}
+		}})
 	fw.stop = up.Close
 	return fw
 }
@@ -82,4 +88,4 @@ func (h *forwarderHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
 }
 
 // Closed implements netio.Handler.
-func (h *forwarderHandler) Closed(*netio.Conn, error) { h.forwarder.lost() }
+func (h *forwarderHandler) Closed(_ *netio.Conn, err error) { h.forwarder.lost(err) }

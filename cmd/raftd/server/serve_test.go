@@ -46,10 +46,14 @@ func TestLongRepliesComeThroughAForwarder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	if _, err := io.ReadFull(far, make([]byte, len(handshake+command))); err != nil {
-		t.Fatal(err)
+	for _, wanted := range []string{handshake, command} {
+		if _, err := io.ReadFull(far, make([]byte, len(wanted))); err != nil {
+			t.Fatal(err)
+		}
+		if wanted == handshake {
+			fmt.Fprint(far, "+OK\r\n")
+		}
 	}
-	fmt.Fprint(far, "+OK\r\n")
 	for rest := reply; len(rest) > 0; {
 		n := min(len(rest), 100<<10)
 		fmt.Fprint(far, rest[:n])

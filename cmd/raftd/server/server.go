@@ -33,6 +33,9 @@ func (f Follower) String() string { return [...]string{"proxy", "redirect"}[f] }
 type Config struct {
 	Follower Follower
 	MaxValue int // longest value in bytes
+	// Hold is how long commands wait for a leader before they are refused, see HoldTime; 0: they
+	// are refused at once.
+	Hold time.Duration
 	// MaxClients is how many clients may be connected, for INFO.
 	MaxClients int
 	Client     string // address clients reach this member at, for INFO
@@ -83,6 +86,7 @@ type client struct {
 
 	name, library, libraryVersion atomic.Pointer[string]
 
+	command atomic.Pointer[string] // name of the newest one
 	proto   atomic.Int32
 	proxied atomic.Bool
 
@@ -153,12 +157,12 @@ func (s *Server) Refused() uint64 {
 	return 0
 }
 
-// clientList is CLIENT LIST, of all clients or only of those with these ids.
-func (s *Server) clientList(only map[int64]bool) string {
+// clientList is CLIENT LIST, of the clients that are wanted.
+func (s *Server) clientList(wanted func(*client) bool) string {
 	s.mu.Lock()
 	list := make([]*client, 0, len(s.clients))
 	for _, p := range s.clients {
-		if only == nil || only[int64(p.id)] {
+		if wanted(p) {
 			list = append(list, p)
 		}
 	}
@@ -184,26 +188,48 @@ func (p *client) setName(name []byte) {
 
 // totals is what a loop has counted, published once per batch.
 type totals struct {
-	commands       []atomic.Uint64 // by command
+	commands       []commandTotal // by command
 	faults         atomic.Uint64
 	refused        atomic.Uint64
 	forwarded      atomic.Uint64
 	forwardersLost atomic.Uint64
+	retried        atomic.Uint64
+	held           atomic.Int64 // connections that wait for a leader
 	inLane         atomic.Int64 // requests in the lane
+}
+
+// CommandCounts is what was counted of one command.
+type CommandCounts struct {
+	Calls    uint64 // carried out, or sent on
+	Rejected uint64 // refused before that: wrong number of arguments, no leader
+	Failed   uint64 // answered with an error
+	// Time is how long the loop was busy with it: from its bytes to its reply, or to its handing
+	// over to the lane or to the leader. A batch of commands is measured as a whole and its time
+	// shared among them. Waiting for disks and members does not count.
+	Time time.Duration
+}
+
+type commandTotal struct{ calls, rejected, failed, nanos atomic.Uint64 }
+
+// commandCount is the loop's own side of commandTotal.
+type commandCount struct {
+	CommandCounts
+	unspread uint64 // calls whose time has not been measured
 }
 
 // tally is the loop's own side of totals.
 type tally struct {
-	faults, refused, forwarded, forwardersLost uint64
-	inLane                                     int64
+	faults, refused, forwarded, forwardersLost, retried uint64
+	inLane                                              int64
 
 	published  *totals
-	last       [4]uint64
+	last       [5]uint64
 	lastInLane int64
+	lastHeld   int64
 }
 
 func (s *Server) newTotals() *totals {
-	t := &totals{commands: make([]atomic.Uint64, len(commands))}
+	t := &totals{commands: make([]commandTotal, len(commands))}
 	s.mu.Lock()
 	s.totals = append(s.totals, t)
 	s.mu.Unlock()
@@ -211,7 +237,35 @@ func (s *Server) newTotals() *totals {
 }
 
 func (f *front) count(d *command) {
-	f.counts[d.place]++
+	n := f.counted(d)
+	n.Calls++
+	n.unspread++
+}
+
+// counted are the counts of a command, which are published at the end of the batch.
+func (f *front) counted(d *command) *commandCount {
+	f.touch(d)
+	return &f.counts[d.place]
+}
+
+// spread shares the time since start among the commands that were carried out since then.
+func (f *front) spread(start int64) {
+	calls := uint64(0)
+	for _, p := range f.touched {
+		calls += f.counts[p].unspread
+	}
+	if calls == 0 {
+		return
+	}
+	each := time.Duration(f.now()-start) / time.Duration(calls)
+	for _, p := range f.touched {
+		n := &f.counts[p]
+		n.Time += each * time.Duration(n.unspread)
+		n.unspread = 0
+	}
+}
+
+func (f *front) touch(d *command) {
 	for _, p := range f.touched {
 		if p == d.place {
 			return
@@ -223,16 +277,26 @@ func (f *front) count(d *command) {
 func (f *front) publishCounts() {
 	t := f.tally.published
 	for _, p := range f.touched {
-		t.commands[p].Store(f.counts[p])
+		n := &f.counts[p]
+		t.commands[p].calls.Store(n.Calls)
+		t.commands[p].rejected.Store(n.Rejected)
+		t.commands[p].failed.Store(n.Failed)
+		t.commands[p].nanos.Store(uint64(n.Time))
 	}
 	f.touched = f.touched[:0]
-	now := [4]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost}
+	now := [5]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost,
+		f.tally.retried}
 	if now != f.tally.last {
 		f.tally.last = now
 		t.faults.Store(now[0])
 		t.refused.Store(now[1])
 		t.forwarded.Store(now[2])
 		t.forwardersLost.Store(now[3])
+		t.retried.Store(now[4])
+	}
+	if held := int64(len(f.holders)); held != f.tally.lastHeld {
+		f.tally.lastHeld = held
+		t.held.Store(held)
 	}
 	if f.tally.inLane != f.tally.lastInLane {
 		f.tally.lastInLane = f.tally.inLane
@@ -254,30 +318,40 @@ func (s *Server) Idle() bool {
 
 // Counts is what all loops have counted so far.
 type Counts struct {
-	Commands       map[string]uint64 // by name, those that were ever called
-	Total          uint64
-	Faults         uint64 // refused for what they were: unknown, wrong arguments
-	Refused        uint64 // refused for the state of things: busy, no leader, leadership lost
-	Forwarded      uint64 // sent on to the leader
+	Commands       map[string]CommandCounts // by name, those that were ever asked for
+	Total          uint64                   // calls of all of them
+	Faults         uint64                   // refused for what they were: unknown, wrong arguments
+	Refused        uint64                   // refused for the state of things: busy, no leader
+	Forwarded      uint64                   // sent on to the leader
 	ForwardersLost uint64
+	Retried        uint64 // carried out again after they had no effect
+	Held           int64  // clients that wait for a leader now
 }
 
 // Counts sums up the loops.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := Counts{Commands: make(map[string]uint64)}
+	c := Counts{Commands: make(map[string]CommandCounts)}
 	for _, t := range s.totals {
 		for i := range t.commands {
-			if n := t.commands[i].Load(); n > 0 {
-				c.Commands[commands[i].name] += n
-				c.Total += n
+			from, name := &t.commands[i], commands[i].name
+			n := c.Commands[name]
+			n.Calls += from.calls.Load()
+			n.Rejected += from.rejected.Load()
+			n.Failed += from.failed.Load()
+			n.Time += time.Duration(from.nanos.Load())
+			if n != (CommandCounts{}) {
+				c.Commands[name] = n
+				c.Total += from.calls.Load()
 			}
 		}
 		c.Faults += t.faults.Load()
 		c.Refused += t.refused.Load()
 		c.Forwarded += t.forwarded.Load()
 		c.ForwardersLost += t.forwardersLost.Load()
+		c.Retried += t.retried.Load()
+		c.Held += t.held.Load()
 	}
 	return c
 }

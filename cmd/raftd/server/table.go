@@ -23,8 +23,10 @@ type command struct {
 	name  string // lower case
 	arity int    // number of arguments with the name; negative: at least that many
 	class class
-	alone bool     // waits until no reply is pending: it changes what replies look like
-	flags []string // as COMMAND reports them
+	alone bool // waits until no reply is pending: it changes what replies look like
+	// transaction: it is carried out also while a connection discards what follows a refused MULTI.
+	transaction bool
+	flags       []string // as COMMAND reports them
 
 	firstKey, lastKey, keyStep int // places of keys among the arguments, as COMMAND reports them
 
@@ -34,9 +36,29 @@ type command struct {
 	// run carries out a local command and appends its reply, in the internal form of package resp.
 	run func(f *front, c *conn, args [][]byte, dst []byte) []byte
 
+	subs []subcommand // of a command that is nothing without one
+
 	group, since, summary string
 
-	place int // in the table, for counters
+	listed bool // in the table, as opposed to stateful
+	place  int  // in the table, for counters
+}
+
+// subcommand is a command inside another one, such as CLIENT LIST.
+type subcommand struct {
+	name     string // with the outer name: client|list
+	arity    int    // as of a command, the outer name counts
+	firstKey int    // place of its only key; 0: it has none
+}
+
+// sub finds a subcommand by its name in any case; nil when there is none.
+func (d *command) sub(name []byte) *subcommand {
+	for i := range d.subs {
+		if s := &d.subs[i]; is(name, s.name[len(d.name)+1:]) {
+			return s
+		}
+	}
+	return nil
 }
 
 // commands is the table, in the order of COMMAND's output, and byName its index. They are filled in
@@ -54,7 +76,7 @@ func init() {
 func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
-			d.place = len(all)
+			d.place, d.listed = len(all), true
 			all = append(all, d)
 		}
 	}
@@ -137,9 +159,9 @@ func lookupLong(name []byte) *command {
 }
 
 // arityFits reports whether n arguments, the name among them, are a right number.
-func (d *command) arityFits(n int) bool {
-	return n == d.arity || d.arity < 0 && n >= -d.arity
-}
+func (d *command) arityFits(n int) bool { return arityFits(d.arity, n) }
+
+func arityFits(arity, n int) bool { return n == arity || arity < 0 && n >= -arity }
 
 func arityFault(name string) string {
 	return "ERR wrong number of arguments for '" + name + "' command"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/ringraft/ringraft/engine"
 )
@@ -132,18 +131,18 @@ func TestTransferIsForwarded(t *testing.T) {
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	r.send(c, array("RAFT.TRANSFER", "1"))
-	l, far := r.dialed[0], &wire{}
-	l.opened(far)
-	expect(t, "forwarded", far.take(), handshake+array("RAFT.TRANSFER", "1"))
+	l := r.dialed[0]
+	far := r.opens(l)
+	expect(t, "forwarded", far.take(), array("RAFT.TRANSFER", "1"))
 	r.status.Role, r.status.Leader, r.front.leadUntil = engine.Leader, 1, 0 // it worked
-	feed(t, l, "+OK\r\n+OK\r\n")
+	feed(t, l, "+OK\r\n")
 	expect(t, "reply", w.take(), "+OK\r\n")
 
 	r.follow("127.0.0.1:9001")
 	r.send(c, array("RAFT.TRANSFER", "1"))
 	l = r.dialed[1]
-	l.opened(far)
-	l.lost()
+	r.opens(l)
+	l.lost(nil)
 	expect(t, "a connection lost while it was under way", w.take(), "-"+unknownResult+"\r\n")
 
 	r = newRig(t, func(c *Config) { c.Follower = Redirect })
@@ -156,23 +155,22 @@ func TestTransferIsForwarded(t *testing.T) {
 // A leader deposed whose loop hangs keeps its connections and answers nothing.
 func TestRetiredForwarderIsGivenUp(t *testing.T) {
 	r := newRig(t, nil)
-	now := int64(time.Minute)
-	r.front.now = func() int64 { return now }
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "v"))
 	l := r.dialed[0]
-	l.opened(&wire{})
+	r.opens(l)
 	r.follow("127.0.0.1:9001")
 	r.send(c, array("GET", "k"))
-	r.dialed[1].opened(&wire{})
+	r.front.tick()
+	r.opens(r.dialed[1])
 	expect(t, "the old leader may answer yet", w.take(), "")
-	now += retiredMax
+	r.now += retiredMax
 	r.front.finish()
 	expect(t, "then the outcome is unknown", w.take(), "-"+unknownResult+"\r\n")
 	if l.stop != nil || len(r.front.retired) != 0 {
 		t.Fatal("the forwarder is kept")
 	}
-	feed(t, r.dialed[1], "+OK\r\n$1\r\nv\r\n")
+	feed(t, r.dialed[1], "$1\r\nv\r\n")
 	expect(t, "the new leader answers the rest", w.take(), "$1\r\nv\r\n")
 }
