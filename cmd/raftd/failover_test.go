@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/ringraft/ringraft/cmd/raftd/server"
 )
 
 // pacer is a client that increments a key of its own every 10 ms, one at a time.
@@ -56,7 +58,8 @@ func TestAFailoverIsAPause(t *testing.T) {
 	if testing.Short() {
 		failovers = 1
 	}
-	c := &chaos{t: t, ps: startProcesses(t)}
+	const timeout = time.Second // long enough for a busy machine to elect in time
+	c := &chaos{t: t, ps: startProcesses(t, "--election-timeout", timeout.String())}
 	var longest time.Duration
 	var unknown int64
 	for round := range failovers {
@@ -84,6 +87,7 @@ func TestAFailoverIsAPause(t *testing.T) {
 			all.Go(func() { p.run(stop, &good) })
 		}
 		await(t, "increments before the failover", func() bool { return good.Load() > 200 })
+		term := c.term((lead + 1) % 3)
 		c.ps[lead].kill()
 		await(t, "a leader among the others", func() bool {
 			return c.says((lead+1)%3, "raft_role:leader", 0) ||
@@ -93,14 +97,17 @@ func TestAFailoverIsAPause(t *testing.T) {
 		await(t, "increments after it", func() bool { return good.Load() > before+200 })
 		close(stop)
 		all.Wait()
+		elections := max(1, c.term((lead+1)%3)-term) // more than one on a very busy machine
 		for _, p := range pacers {
 			n, err := p.client.Get(t.Context(), p.key).Int64()
 			if err != nil || n < p.sure || n > p.sure+p.unsure {
 				t.Errorf("%s counts %d: %d acknowledged, %d unknown: %v", p.key, n, p.sure,
 					p.unsure, err)
 			}
-			if len(p.errors) > 0 || p.unsure > 1 {
-				t.Errorf("%s: %d unknown, errors %q", p.key, p.unsure, p.errors)
+			held := p.gap < server.HoldTime(timeout)
+			if len(p.errors) > 0 && held || p.unsure > elections {
+				t.Errorf("%s: %d unknown, %v without an answer, errors %q", p.key, p.unsure, p.gap,
+					p.errors)
 			}
 			longest, unknown = max(longest, p.gap), unknown+p.unsure
 			_ = p.client.Close() // all was answered
@@ -109,6 +116,16 @@ func TestAFailoverIsAPause(t *testing.T) {
 	}
 	t.Logf("%d failovers, %d clients each: %d outcomes unknown, longest time without an answer %v",
 		failovers, each, unknown, longest)
+}
+
+// term is the term that a member knows.
+func (c *chaos) term(member int) (term int64) {
+	cl := connect(c.ps[member])
+	defer cl.Close()
+	info := cl.Info(context.Background(), "raft").Val()
+	_, rest, _ := strings.Cut(info, "raft_current_term:")
+	fmt.Sscan(rest, &term)
+	return term
 }
 
 // A member answers its first client when it knows a leader, not with an error before it does.
@@ -218,6 +235,43 @@ func TestPipelinesKeepTheirOrder(t *testing.T) {
 	}
 	t.Logf("%d transfers: %d increments acknowledged, %d unknown, %d refused", transfers, sums[0],
 		sums[1], sums[2])
+}
+
+// TestAClusterClientFollowsTheLeader lets a client of Redis Cluster find the leader, and the next
+// one when that is killed, with members that redirect.
+func TestAClusterClientFollowsTheLeader(t *testing.T) {
+	c := &chaos{t: t, ps: startProcesses(t, "--follower", "redirect")}
+	var addresses []string
+	for _, p := range c.ps {
+		addresses = append(addresses, p.client)
+	}
+	cl := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses,
+		DialTimeout: time.Second, ReadTimeout: 5 * time.Second})
+	defer cl.Close()
+	sure, unsure := int64(0), int64(0)
+	incr := func() bool {
+		err := cl.Incr(context.Background(), "n").Err()
+		switch {
+		case err == nil:
+			sure++
+		case !certainlyNot(err):
+			unsure++
+		}
+		return err == nil
+	}
+	await(t, "a first increment", incr)
+	for range 20 {
+		incr()
+	}
+	lead := c.leads()
+	if lead < 0 || sure < 20 {
+		t.Skipf("leadership moved by itself on a busy machine: leader %d, %d done", lead, sure)
+	}
+	c.ps[lead].kill()
+	await(t, "an increment by the next leader", incr)
+	if n, err := cl.Get(t.Context(), "n").Int64(); err != nil || n < sure || n > sure+unsure {
+		t.Errorf("%d counted: %d acknowledged, %d unknown: %v", n, sure, unsure, err)
+	}
 }
 
 // number is what an INCR or a GET of a counter answered.

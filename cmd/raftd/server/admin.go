@@ -158,7 +158,7 @@ func (s *Server) settings() []setting {
 		{"appendfsync", fsync},
 		{"appendonly", "yes"},
 		{"bind", s.cfg.Client},
-		{"cluster-enabled", "no"},
+		{"cluster-enabled", yesNo(s.clusters())},
 		{"databases", "1"},
 		{"follower", s.cfg.Follower.String()},
 		{"journal", st.Journal},
@@ -270,8 +270,8 @@ func (d *command) categories() (list []string) {
 	is("slow", !flag("fast"))
 	flushes := d.group == "server" && d.class == write
 	is("dangerous", flag("admin") || flushes || d.name == "info")
-	is("connection", d.group == "connection" && d.subs == nil || d.name == "command" ||
-		d.name == "wait")
+	is("connection", (d.group == "connection" || d.group == "cluster") && d.subs == nil ||
+		d.name == "command" || d.name == "wait")
 	return list
 }
 

@@ -152,7 +152,7 @@ func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	dst = resp.AppendBulkString(dst, "id")
 	dst = resp.AppendInt(dst, int64(c.client.id))
 	dst = resp.AppendBulkString(dst, "mode")
-	dst = resp.AppendBulkString(dst, "standalone")
+	dst = resp.AppendBulkString(dst, f.server.mode())
 	dst = resp.AppendBulkString(dst, "role")
 	dst = resp.AppendBulkString(dst, f.server.redisRole())
 	dst = resp.AppendBulkString(dst, "modules")

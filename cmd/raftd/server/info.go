@@ -70,7 +70,7 @@ func serverFields(s *Server, st *engine.Status) []field {
 	return []field{
 		{"redis_version", redisVersion},
 		{"raftd_version", version},
-		{"redis_mode", "standalone"},
+		{"redis_mode", s.mode()},
 		{"os", runtime.GOOS + " " + runtime.GOARCH},
 		{"arch_bits", strconv.Itoa(strconv.IntSize)},
 		{"go_version", runtime.Version()},
@@ -271,7 +271,10 @@ func stageFields(s *Server, st *engine.Status) (fields []field) {
 	return fields
 }
 
-func clusterFields(*Server, *engine.Status) []field {
+func clusterFields(s *Server, _ *engine.Status) []field {
+	if s.clusters() {
+		return []field{{"cluster_enabled", "1"}}
+	}
 	return []field{{"cluster_enabled", "0"}}
 }
 

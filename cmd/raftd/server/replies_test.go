@@ -189,6 +189,13 @@ var stockReplies = []reply{
 	{"FLUSHDB", "+OK\r\n", ""},
 	{"FLUSHDB now", "-ERR syntax error\r\n", ""},
 	{"DBSIZE", ":0\r\n", ""},
+	{"ASKING", "-ERR This instance has cluster support disabled\r\n", ""},
+	{"READONLY", "-ERR This instance has cluster support disabled\r\n", ""},
+	{"READWRITE", "-ERR This instance has cluster support disabled\r\n", ""},
+	{"CLUSTER SLOTS", "-ERR This instance has cluster support disabled\r\n", ""},
+	{"CLUSTER KEYSLOT", "-ERR wrong number of arguments for 'cluster|keyslot' command\r\n", ""},
+	{"CLUSTER", "-ERR wrong number of arguments for 'cluster' command\r\n", ""},
+	{"CLUSTER FOO", "-ERR unknown subcommand 'FOO'. Try CLUSTER HELP.\r\n", ""},
 	{"QUIT", "+OK\r\n", ""},
 }
 
@@ -216,7 +223,7 @@ var ownReplies = []struct {
 		"Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH on", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH maybe", "-ERR syntax error\r\n", ""}, "Redis has it from 7.2 on"},
-	{reply{"COMMAND COUNT", ":41\r\n", ""}, "there are fewer"},
+	{reply{"COMMAND COUNT", ":45\r\n", ""}, "there are fewer"},
 	{reply{"COMMAND INFO get",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
 			"*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*0\r\n*0\r\n",

@@ -69,7 +69,8 @@ var (
 )
 
 func init() {
-	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands())
+	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands(),
+		clusterCommands())
 	byName = newIndex()
 }
 

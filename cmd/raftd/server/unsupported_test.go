@@ -36,9 +36,6 @@ var redisCommands = strings.Fields(`
 // the client reads, and that are refused like any unknown command all the same; and why that is
 // no harm.
 var refusedInPassing = map[string]string{
-	"asking":     "the next command is carried out by the leader, or by none",
-	"readonly":   "reads are newer than asked for",
-	"readwrite":  "as without it",
 	"subscribe":  "nothing is published",
 	"psubscribe": "nothing is published",
 	"ssubscribe": "nothing is published",
