@@ -1,6 +1,9 @@
 package server
 
 import (
+	"errors"
+	"io"
+
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio"
 )
@@ -56,7 +59,13 @@ func (h *clientHandler) EOF(*netio.Conn) { h.conn.finished() }
 func (h *clientHandler) Drained(*netio.Conn) { h.conn.drained() }
 
 // Closed implements netio.Handler.
-func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }
+func (h *clientHandler) Closed(c *netio.Conn, err error) {
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.conn.front.server.cfg.Logger.Debug("a client's connection ended",
+			"client", c.RemoteAddr(), "error", err)
+	}
+	h.conn.gone()
+}
 
 // dialForwarder makes a forwarder that netio keeps connected until stop.
 func dialForwarder(loop *netio.Loop, f *front, address string) *forwarder {
