@@ -117,10 +117,11 @@ func (c *Conn) give(b []byte) (n int, ok bool) {
 	return n, !c.closed && !c.draining
 }
 
-// expectMore takes up what the handler said during Data, of which left bytes were not consumed.
+// expectMore takes up what the handler said during Data, of which left bytes were not consumed. One
+// that paused or yielded leaves what may be complete, and is given that whatever it expects.
 func (c *Conn) expectMore(left int) {
 	c.want = 0
-	if c.expect > 0 && left > 0 {
+	if c.expect > 0 && left > 0 && !c.paused && !c.yielded {
 		c.want = left + c.expect
 	}
 	switch room := &c.loop.server.room; {
@@ -182,7 +183,8 @@ func (c *Conn) leaveRoom() {
 // Expect says, during Data, that what Data leaves unconsumed needs n more bytes before it can be
 // consumed. Data is not called before they have arrived, and the bound of unconsumed bytes is
 // lifted to hold them. From 64 KiB on they take room of Config.InboundLarge: while there is none
-// the connection is not read from. It holds until the next call of Data.
+// the connection is not read from. It holds until the next call of Data, and not when Data pauses
+// or yields.
 func (c *Conn) Expect(n int) { c.expect = max(n, 0) }
 
 // Pause stops reading: the kernel's buffer fills, and TCP slows the peer down. What has been read

@@ -85,6 +85,7 @@ type Parser struct {
 func (p *Parser) Parse(b []byte, cmd *Command) (n int, err error) {
 	cmd.Args = cmd.Args[:0]
 	if !p.started {
+		p.need = 0
 		if len(b) == 0 {
 			p.need = 1
 			return 0, nil

@@ -127,6 +127,13 @@ func TestParseNeed(t *testing.T) {
 	if len(cmd.Args) != 3 || len(cmd.Args[2]) != 1000 || cap(cmd.Args[2]) != 1000 {
 		t.Fatalf("got %d arguments", len(cmd.Args))
 	}
+	if n, err := p.Parse([]byte("*"), &cmd); n != 0 || err != nil || p.Need() != 1 {
+		t.Fatal(n, err, p.Need())
+	}
+	n, err := p.Parse([]byte("*1\r\n$4\r\nPING\r\n"), &cmd)
+	if n == 0 || err != nil || p.Need() != 0 {
+		t.Fatalf("needs %d bytes after a whole command: %v", p.Need(), err)
+	}
 }
 
 // A command of many arguments that arrives in small pieces must not be read again from its start.

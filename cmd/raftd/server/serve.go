@@ -1,6 +1,8 @@
 package server
 
 import (
+	"errors"
+	"io"
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
@@ -46,7 +48,7 @@ func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
 		return 0, nil
 	}
 	n = h.conn.input(b)
-	if n < len(b) && !h.conn.blocked {
+	if n < len(b) && !h.conn.waits() {
 		c.Expect(h.conn.need())
 	}
 	return n, nil
@@ -59,7 +61,13 @@ func (h *clientHandler) EOF(*netio.Conn) { h.conn.finished() }
 func (h *clientHandler) Drained(*netio.Conn) { h.conn.drained() }
 
 // Closed implements netio.Handler.
-func (h *clientHandler) Closed(*netio.Conn, error) { h.conn.gone() }
+func (h *clientHandler) Closed(c *netio.Conn, err error) {
+	if err != nil && !errors.Is(err, io.EOF) {
+		h.conn.front.server.cfg.Logger.Debug("a client's connection ended",
+			"client", c.RemoteAddr(), "error", err)
+	}
+	h.conn.gone()
+}
 
 // forwarderBackoffMax is the longest pause between dials of the leader: commands wait for it.
 const forwarderBackoffMax = 200 * time.Millisecond
