@@ -14,6 +14,10 @@ const (
 	applyBytes   = 256 << 10 // of one read from the store
 	applyEntries = 4096      // of one call into the state machine
 	applyTurn    = 4         // reads of one poll
+	// queryBytes bounds the queries and replies of one poll. One may have more.
+	queryBytes = 1 << 20
+	// keptBytes is the largest buffer that is kept for the next reply.
+	keptBytes = 1 << 20
 )
 
 // Catchup reads entries that the store no longer holds. A request is answered
@@ -52,6 +56,7 @@ type Apply struct {
 	entries []Entry
 	replies Replies
 	scratch []byte
+	turn    int // lane whose reads are answered first in the next poll
 	failed  atomic.Pointer[error]
 
 	commands atomic.Uint64
@@ -122,11 +127,13 @@ func (a *Apply) Poll() (worked int, more bool) {
 		applied = run.First + uint64(run.Count) - 1
 		a.applied.Store(applied)
 		worked += int(run.Count)
-		more = applied < ready
+		if more = applied < ready; len(run.Records) > applyBytes {
+			break // a command that may take long: others have their turn first
+		}
 	}
-	worked += a.answerReads(applied)
+	n, left := a.answerReads(applied)
 	a.notify()
-	return worked, more
+	return worked + n, more || left
 }
 
 // read takes the next run from the store, or from the journal behind it.
@@ -241,7 +248,7 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 		// The read at the head was issued before the next write. The commit of
 		// that write in this term proves that the member led when the read was
 		// taken: answer the read in between.
-		a.scratch = lane.answerHead(a.sm, a.scratch, None)
+		a.scratch, _ = lane.answerHead(a.sm, a.scratch, None)
 		a.reads.Add(1)
 	}
 	if index > w.last {
@@ -251,9 +258,13 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 }
 
 // answerReads answers reads whose round is confirmed, whose index is applied
-// and whose own earlier write is answered, in lane order.
-func (a *Apply) answerReads(applied uint64) (n int) {
-	for _, l := range a.lanes() {
+// and whose own earlier write is answered, in lane order. left reports that it
+// stopped at the bound of one poll.
+func (a *Apply) answerReads(applied uint64) (n int, left bool) {
+	lanes, spent := a.lanes(), 0
+	for i := range lanes {
+		at := (a.turn + i) % len(lanes)
+		l := lanes[at]
 		for {
 			_, after, flags, ok := l.headRead()
 			if !ok {
@@ -265,12 +276,21 @@ func (a *Apply) answerReads(applied uint64) (n int) {
 				g.reason == None && (g.index > applied || !l.answered(after))) {
 				break
 			}
-			a.scratch = l.answerHead(a.sm, a.scratch, g.reason)
+			if spent >= queryBytes {
+				a.turn = at
+				return n, true
+			}
+			var query int
+			a.scratch, query = l.answerHead(a.sm, a.scratch, g.reason)
+			spent += query + len(a.scratch)
+			if cap(a.scratch) > keptBytes {
+				a.scratch = nil
+			}
 			n++
+			a.reads.Add(1)
 		}
 	}
-	a.reads.Add(uint64(n))
-	return n
+	return n, false
 }
 
 // notify publishes the completions of this turn and calls the lanes' Notify,

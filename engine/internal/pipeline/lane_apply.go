@@ -70,16 +70,19 @@ func (l *Lane) headRead() (request, after uint64, flags uint32, ok bool) {
 }
 
 // answerHead answers the oldest read, from the state machine or with a
-// refusal, and gives its bytes back.
-func (l *Lane) answerHead(sm StateMachine, scratch []byte, refused Reason) []byte {
+// refusal, and gives its bytes back: query is how many they were.
+func (l *Lane) answerHead(
+	sm StateMachine, scratch []byte, refused Reason,
+) (reply []byte, query int) {
 	rec, pos, _ := l.reads.Next()
 	n := binary.LittleEndian.Uint32(rec)
 	request := binary.LittleEndian.Uint64(rec[8:])
 	local := binary.LittleEndian.Uint32(rec[4:])&readLocal != 0
+	scratch = scratch[:0]
 	if refused != None && !local {
 		l.complete(request, NotApplied, refused, nil)
 	} else {
-		scratch = sm.Read(rec[readHeader:readHeader+int(n)], scratch[:0])
+		scratch = sm.Read(rec[readHeader:readHeader+int(n)], scratch)
 		l.complete(request, Applied, None, scratch)
 	}
 	l.reads.Release(pos)
@@ -87,5 +90,5 @@ func (l *Lane) answerHead(sm StateMachine, scratch []byte, refused Reason) []byt
 	for len(l.app.groups) > 0 && l.app.groups[0].upto <= l.app.reads {
 		l.app.groups = l.app.groups[:copy(l.app.groups, l.app.groups[1:])]
 	}
-	return scratch
+	return scratch, len(rec)
 }
