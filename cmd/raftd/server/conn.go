@@ -51,9 +51,11 @@ type conn struct {
 	waits   *forwarder // blocked until this one is open or lost; nil: none
 	full    bool       // blocked until its backlog is half of what it may be
 	room    int        // blocked until there is this much room for replies in the lane
+	slow    bool       // blocked until slow commands have their turn again
 	running bool       // input is on the stack
 	again   bool       // and was unblocked meanwhile
 
+	window    window        // of forwarded commands
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
@@ -82,6 +84,28 @@ const (
 	// proxiedPendingMax is the same for a forwarder of another member, which carries many clients.
 	proxiedPendingMax = 8192
 )
+
+// window bounds the forwarded commands of a connection whose replies are pending. Replies come on a
+// connection that all clients of the loop share, so they must have room here when they come. The
+// window opens with each small reply, and closes when replies turn out to be large.
+type window struct {
+	size, max int
+}
+
+const (
+	windowStart = 8        // also the most after a large reply
+	windowBytes = 64 << 20 // of large replies in one window
+)
+
+// answered learns from a reply of so many bytes.
+func (w *window) answered(bytes int) {
+	if bytes >= ownMin {
+		w.max = windowStart
+		w.size = max(1, min(w.size, w.max, windowBytes/bytes))
+	} else if w.size < w.max {
+		w.size++
+	}
+}
 
 func (c *conn) pendingMax() int {
 	if c.proxied {
@@ -132,6 +156,9 @@ func (c *conn) run(b []byte) (n int) {
 		case c.queue.len() >= c.pendingMax():
 			c.block(c.pendingMax()/2, nil)
 			return n
+		case c.path != nil && c.queue.len() >= c.window.size:
+			c.block(c.window.size/2, nil)
+			return n
 		case c.backlogged(1):
 			c.full = true
 			c.block(c.pendingMax(), nil)
@@ -176,12 +203,12 @@ func (c *conn) mayResume() bool {
 		}
 		return false
 	}
-	return c.room == 0 || c.front.lets(c, c.room)
+	return (c.room == 0 || c.front.lets(c, c.room)) && (!c.slow || c.front.mayRunSlow())
 }
 
 // unblock lets input go on.
 func (c *conn) unblock() {
-	c.blocked, c.full, c.room = false, false, 0
+	c.blocked, c.full, c.slow, c.room = false, false, false, 0
 	if c.again = c.running; !c.running {
 		c.sock.Resume()
 	}

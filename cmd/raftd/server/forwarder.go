@@ -190,6 +190,7 @@ func (fw *forwarder) input(b []byte) (n int, err error) {
 		fw.pending[fw.head] = forwarded{}
 		fw.head++
 		if o.conn != nil {
+			o.conn.window.answered(size)
 			o.conn.answer(o.place, b[n:n+size])
 		} else if b[n] == '-' {
 			return n, errHandshake

@@ -38,6 +38,8 @@ type front struct {
 	first  *conn // has the right of way into the lane, because it waited for room; nil: none
 	now    func() int64
 
+	slowUsed int64 // ns that slow commands took since the last tick
+
 	dirty           []*conn
 	dirtyForwarders []*forwarder
 	blocked         []*conn
@@ -128,12 +130,12 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	case d.alone && !c.queue.empty():
 		c.block(0, nil)
 		return false
+	case d.slow && !f.mayRunSlow():
+		c.slow = true
+		c.block(c.pendingMax(), nil)
+		return false
 	case d.class == local:
-		f.reply = d.run(f, c, args, f.reply[:0])
-		c.immediate(f.reply)
-		if cap(f.reply) > 64<<10 {
-			f.reply = nil
-		}
+		f.runLocal(c, d, args)
 	default:
 		if !f.data(c, d, args, raw) {
 			return false
@@ -143,6 +145,29 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		f.count(d)
 	}
 	return true
+}
+
+// slowMax is how much of the time from one tick to the next commands may take that look at much,
+// such as CLIENT LIST: the loop sends no heartbeat meanwhile.
+const slowMax = int64(10 * time.Millisecond)
+
+// mayRunSlow reports whether such a command may run in this tick.
+func (f *front) mayRunSlow() bool { return f.slowUsed < slowMax }
+
+// runLocal answers a command that touches no replicated state.
+func (f *front) runLocal(c *conn, d *command, args [][]byte) {
+	start := int64(0)
+	if d.slow {
+		start = f.now()
+	}
+	f.reply = d.run(f, c, args, f.reply[:0])
+	c.immediate(f.reply)
+	if cap(f.reply) > 64<<10 {
+		f.reply = nil
+	}
+	if d.slow {
+		f.slowUsed += f.now() - start
+	}
 }
 
 // data sends a data command to the lane, or to the leader.
@@ -356,7 +381,7 @@ func (f *front) finish() {
 		f.dirty[i] = nil
 	}
 	f.dirty = f.dirty[:0]
-	if len(f.behind) > 0 && f.server.clientBytes() > clientsFull {
+	if len(f.behind) > 0 && f.server.ClientBytes() > clientsFull {
 		f.settleAll()
 	}
 	f.publishCounts()
@@ -369,6 +394,7 @@ func (f *front) tick() {
 	if len(f.forwarders) > 0 {
 		f.refresh()
 	}
+	f.slowUsed = 0
 	f.settleAll()
 	f.finish()
 }
@@ -416,5 +442,6 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2}
+	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2,
+		window: window{windowStart, pendingMax}}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
@@ -36,7 +37,8 @@ type command struct {
 
 	group, since, summary string
 
-	place int // in the table, for counters
+	place int  // in the table, for counters
+	slow  bool // local, and not fast
 }
 
 // commands is the table, in the order of COMMAND's output, and byName its index. They are filled in
@@ -55,6 +57,7 @@ func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
 			d.place = len(all)
+			d.slow = d.class == local && !slices.Contains(d.flags, "fast")
 			all = append(all, d)
 		}
 	}
