@@ -149,7 +149,8 @@ func (c *Conn) Refuse() {
 }
 
 // CloseAfter has the connection closed with ErrStalled after d, a second late at most, unless it is
-// called again before: 0 means never. It is for a peer that has to say something first.
+// called again before: 0 means never. It is for a peer that has to say something first. One that is
+// Beyond is refused instead.
 func (c *Conn) CloseAfter(d time.Duration) {
 	c.limit = time.Time{}
 	if d > 0 {

@@ -117,7 +117,7 @@ func TestSparePlaces(t *testing.T) {
 		t.Fatal(got, err)
 	}
 	silent := dial(t, s)
-	if got, err := io.ReadAll(silent); err != nil || len(got) > 0 {
+	if got, err := io.ReadAll(silent); err != nil || string(got) != "full\n" {
 		t.Fatal(string(got), err)
 	}
 	member := dial(t, s)
@@ -127,7 +127,7 @@ func TestSparePlaces(t *testing.T) {
 	if _, err := io.ReadFull(member, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.Refused(0); n != 1 {
+	if n := s.Refused(0); n != 2 {
 		t.Fatalf("%d were refused", n)
 	}
 	<-time.After(50 * time.Millisecond) // longer than a silent one may stay

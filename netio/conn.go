@@ -56,6 +56,7 @@ type Conn struct {
 	paused   bool // by the handler
 	heldAt   int  // bytes that were unconsumed when it was paused
 	starved  bool // waits for room
+	yielded  bool // by the handler, until the next turn
 	resuming bool // listed in loop.resumed
 	eof      bool // the peer has sent its last byte; the connection has left gnet
 	eofSaid  bool // and the handler knows

@@ -99,7 +99,7 @@ func (c *Conn) receive(b []byte) {
 }
 
 // waits reports whether bytes that arrive are kept instead of given to Data.
-func (c *Conn) waits() bool { return c.paused || c.starved }
+func (c *Conn) waits() bool { return c.paused || c.starved || c.yielded }
 
 // give calls the handler. ok is false when the connection is closed or closing thereafter.
 func (c *Conn) give(b []byte) (n int, ok bool) {
@@ -196,28 +196,53 @@ func (c *Conn) Pause() {
 	c.setReading(false)
 }
 
-// Resume ends Pause. Unconsumed bytes are given to Data before the next Poll, also when it was not
-// paused.
+// Yield says, during Data, that it has worked for long enough: what it leaves is given to it again
+// in the next turn of the loop, when other connections and Poll have had theirs.
+func (c *Conn) Yield() {
+	c.yielded = true
+	c.setReading(false)
+	c.giveAgain()
+}
+
+// Resume ends Pause. Unconsumed bytes are given to Data in the next turn of the loop, also when it
+// was not paused.
 func (c *Conn) Resume() {
 	c.paused = false
 	c.goOn()
 }
 
-// goOn reads again, unless there is another reason not to, and has unconsumed bytes given to Data.
+// goOn has unconsumed bytes given to Data, and then more read, unless there is another reason not
+// to.
 func (c *Conn) goOn() {
-	if c.closed || c.draining || c.waits() {
-		return
+	switch {
+	case c.closed || c.draining || c.waits():
+	case c.in.len() > 0 || c.eof:
+		c.giveAgain()
+	default:
+		c.setReading(true)
 	}
-	c.setReading(true)
-	if !c.resuming && (c.in.len() > 0 || c.eof) {
+}
+
+func (c *Conn) giveAgain() {
+	if !c.resuming {
 		c.resuming = true
 		c.loop.resumed = append(c.loop.resumed, c)
 		c.loop.Wake()
 	}
 }
 
+// resumeTurn lets connections go on. Those that ask for more meanwhile get it in the next turn.
+func (l *Loop) resumeTurn() {
+	turn := l.resumed
+	l.resumed, l.resumedBefore = l.resumedBefore[:0], turn
+	for i, c := range turn {
+		turn[i] = nil
+		c.resume()
+	}
+}
+
 func (c *Conn) resume() {
-	c.resuming = false
+	c.resuming, c.yielded = false, false
 	if c.closed || c.draining || c.waits() {
 		return
 	}
@@ -230,5 +255,8 @@ func (c *Conn) resume() {
 		c.expectMore(c.in.len())
 		c.keep(nil)
 	}
-	c.sayEOF()
+	if !c.closed && !c.draining && !c.waits() {
+		c.setReading(true)
+		c.sayEOF()
+	}
 }

@@ -119,6 +119,45 @@ func TestPausesAtRandom(t *testing.T) {
 	}
 }
 
+// yielder takes a byte a turn.
+type yielder struct{ taken chan int }
+
+func (y yielder) Data(c *Conn, b []byte) (int, error) {
+	if len(b) > 1 {
+		c.Yield()
+	}
+	y.taken <- len(b)
+	return 1, nil
+}
+
+func (y yielder) Closed(*Conn, error) {}
+
+// A handler that yields is called once a turn until nothing is left, and others are served between.
+func TestYield(t *testing.T) {
+	const count = 1000
+	polls := 0
+	y := yielder{make(chan int, 2*count)}
+	s := start(t, Config{Poll: func(*Loop) { polls++ }}, func(*Conn) Handler { return y })
+	nc := dial(t, s)
+	if _, err := nc.Write(make([]byte, count)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range count {
+		if n := await(t, "turn", y.taken); n != count-i {
+			t.Fatalf("%d bytes in turn %d", n, i)
+		}
+	}
+	inLoop(t, s, func() {
+		if polls < count {
+			t.Errorf("%d polls in %d turns", polls, count)
+		}
+	})
+	if _, err := nc.Write(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "more", y.taken) // it reads again
+}
+
 // A large command may have to wait when all of it has come.
 func TestPauseKeepsALargeCommand(t *testing.T) {
 	const size = 3 * heldMax / 2

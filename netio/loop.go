@@ -41,17 +41,18 @@ type Loop struct {
 	bell  int // gnet's descriptor of it
 
 	// Of the loop's goroutine.
-	depth    int              // callbacks on the stack
-	closings []*Conn          // closed inside another callback, Closed still to be called
-	resumed  []*Conn          // to be given their unconsumed bytes again
-	spare    [][]byte         // empty leftover buffers
-	iov      []unix.Iovec     // of Writev
-	chunks   [][]byte         // empty buffers for output that waits
-	sockets  sockets          // that are or were full
-	detached map[uint64]*Conn // open and not gnet's any more
-	sending  []*Conn          // to be sent from in the next turn
-	sent     []*Conn          // the list of the turn before
-	watched  []*Conn          // connections that somebody is slow to read or to finish
+	depth         int              // callbacks on the stack
+	closings      []*Conn          // closed inside another callback, Closed still to be called
+	resumed       []*Conn          // to be given their unconsumed bytes again
+	resumedBefore []*Conn          // the list of the turn before
+	spare         [][]byte         // empty leftover buffers
+	iov           []unix.Iovec     // of Writev
+	chunks        [][]byte         // empty buffers for output that waits
+	sockets       sockets          // that are or were full
+	detached      map[uint64]*Conn // open and not gnet's any more
+	sending       []*Conn          // to be sent from in the next turn
+	sent          []*Conn          // the list of the turn before
+	watched       []*Conn          // connections that somebody is slow to read or to finish
 
 	sweepArmed bool        // the timer runs
 	sweepDue   atomic.Bool // the timer has fired
@@ -122,11 +123,7 @@ func (l *Loop) answer() {
 	}
 	l.sendTurn()
 	l.takeGrants()
-	for len(l.resumed) > 0 {
-		c := l.resumed[0]
-		l.resumed = append(l.resumed[:0], l.resumed[1:]...)
-		c.resume()
-	}
+	l.resumeTurn()
 	if l.server.cfg.Poll != nil {
 		l.server.cfg.Poll(l)
 	}

@@ -103,6 +103,10 @@ func (c *Conn) urgent(now time.Time) bool {
 		c.hold.renew()
 	}
 	bounded := !c.limit.IsZero() && !c.draining
+	if bounded && c.beyond && now.After(c.limit) {
+		c.Refuse()
+		return c.out.bytes > 0
+	}
 	late := bounded && now.After(c.limit) || contested && c.hold.usedUp(now, cfg.InboundPatience)
 	if late || stalled && c.stall.usedUp(now, limit) {
 		c.fail(ErrStalled) //nolint:errcheck // the handler is told

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/netio/resp"
 )
@@ -22,6 +24,8 @@ type socket interface {
 	// meanwhile.
 	Pause()
 	Resume()
+	// Yield has what was not consumed brought again when others have had their turn.
+	Yield()
 	// Close ends the connection once outbound bytes have left, Abort at once. The handler's Closed
 	// follows.
 	Close(err error)
@@ -83,6 +87,14 @@ const (
 	pendingMax = 512
 	// proxiedPendingMax is the same for a forwarder of another member, which carries many clients.
 	proxiedPendingMax = 8192
+)
+
+const (
+	// turnMax is how long one connection may keep the loop before others get their turn, in ns: a
+	// read may bring tens of thousands of commands that are answered at once.
+	turnMax = int64(200 * time.Microsecond)
+	// turnCheck is after how many commands the clock is read.
+	turnCheck = 64
 )
 
 // window bounds the forwarded commands of a connection whose replies are pending. Replies come on a
@@ -151,8 +163,12 @@ func (c *conn) input(b []byte) (n int) {
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
-	for n < len(b) {
+	since := f.now()
+	for count := 1; n < len(b); count++ {
 		switch {
+		case count%turnCheck == 0 && f.now()-since > turnMax:
+			c.sock.Yield()
+			return n
 		case c.queue.len() >= c.pendingMax():
 			c.block(c.pendingMax()/2, nil)
 			return n

@@ -107,6 +107,9 @@ type wire struct {
 	conn   *conn
 	rest   []byte // not consumed
 	paused bool
+	// yielded: rest comes again in the next turn; turns counts them
+	yielded bool
+	turns   int
 }
 
 func (w *wire) Write(b []byte) error {
@@ -166,6 +169,7 @@ func (w *wire) Abort(error) {
 }
 
 func (w *wire) Pause() { w.paused = true }
+func (w *wire) Yield() { w.yielded = true }
 
 // Resume gives input again, at once where netio does it a little later.
 func (w *wire) Resume() {
@@ -177,6 +181,11 @@ func (w *wire) Resume() {
 func (w *wire) receive(b string) {
 	w.rest = append(w.rest, b...)
 	if !w.paused {
+		w.give()
+	}
+	for w.yielded && !w.paused {
+		w.yielded = false
+		w.turns++
 		w.give()
 	}
 }
