@@ -163,6 +163,10 @@ var (
 	descStage    = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
 	descKeys     = desc("keys", "Keys in the machine.")
 	descMemory   = desc("dataset_bytes", "Estimated memory of keys and values.")
+	descBacklog  = desc("client_bytes", "Memory that replies and input of clients take.")
+	descRetained = desc("retained_bytes", "Of client_bytes, values that only replies hold.")
+	descOverload = desc("clients_overload_total",
+		"Clients closed because client_bytes was near its limit.")
 	descClients  = desc("connections", "Client connections now.")
 	descAccepted = desc("connections_total", "Client connections so far.")
 	descRejected = desc("connections_refused_total",
@@ -178,7 +182,8 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
-		descJournal, descStage, descKeys, descMemory, descClients, descAccepted, descRejected,
+		descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
+		descOverload, descClients, descAccepted, descRejected,
 		descCommands, descRefused, descForwarded} {
 		out <- d
 	}
@@ -224,6 +229,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descKeys, float64(c.d.machine.Keys()))
 	gauge(descMemory, float64(c.d.machine.Memory()))
+	gauge(descBacklog, float64(c.d.server.ClientBytes()))
+	gauge(descRetained, float64(c.d.machine.Retained()))
+	count(descOverload, c.d.server.Overloads())
 	now, all := c.d.server.Connections()
 	gauge(descClients, float64(now))
 	count(descAccepted, all)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -41,6 +40,7 @@ func run(o *options, out io.Writer) error {
 		return err
 	}
 	d.announce(out)
+	go d.keepMemoryLimit()
 	select {
 	case s := <-signals:
 		d.log.Info("stopping", "signal", s.String())
@@ -83,6 +83,7 @@ type daemon struct {
 	server  *server.Server
 	engine  *engine.Engine
 	http    *httpServer
+	places  int // for clients
 }
 
 func start(p *plan) (*daemon, error) {
@@ -100,6 +101,7 @@ func start(p *plan) (*daemon, error) {
 		d.log.Warn("the limit of open files leaves fewer places for clients than --maxclients",
 			"limit", limit, "places", clients)
 	}
+	d.places = clients
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
 		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
 		Logger: d.log, Hold: server.HoldTime(p.election)})
@@ -156,14 +158,7 @@ func (d *daemon) announce(out io.Writer) {
 	fmt.Fprintf(out, "  journal   %s: %s\n", st.Journal, durable)
 	fmt.Fprintf(out, "  pipeline  %s, threads %s, GOMAXPROCS %d, not the leader: %s\n",
 		st.Pipeline, st.Threads, runtime.GOMAXPROCS(0), p.follower)
-	total, parts := d.engine.Memory()
-	var sum []string
-	for _, part := range parts {
-		sum = append(sum, part.Name+" "+size(part.Bytes))
-	}
-	fmt.Fprintf(out, "  memory    %s = at most %s beside keys and values, "+
-		"and 0.3 MiB a GiB of log; longest value %s\n",
-		strings.Join(sum, " + "), size(total), size(int64(p.maxValue)))
+	fmt.Fprintf(out, "  memory    %s\n", d.memoryLine())
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)
 	}

@@ -23,9 +23,9 @@ import (
 const (
 	// ClientsMax bounds the memory for replies and input of all clients together.
 	ClientsMax = 512 << 20
-	// clientsFull closes connections. The reply under way, and the memory that the collector has
-	// not found yet, are the rest.
-	clientsFull = ClientsMax - kv.MaxReply
+	// clientsFull closes connections. The reply under way is the rest, and what the collector has
+	// not found yet.
+	clientsFull = ClientsMax - kv.MaxReply - 128<<20
 	clientsHigh = clientsFull / 3
 
 	backlogMax     = 8 << 20 // of one connection
@@ -53,7 +53,7 @@ func (c *conn) backlog() int {
 // backlogged reports whether the backlog is greater than a part of what it may be.
 func (c *conn) backlogged(part int) bool {
 	limit := backlogMax
-	if c.front.server.clientBytes() > clientsHigh {
+	if c.front.server.ClientBytes() > clientsHigh {
 		limit = backlogMaxHigh
 	}
 	return c.references > referencesMax/part || c.backlog()-c.unconsumed > limit/part
@@ -89,7 +89,7 @@ func (f *front) settleAll() {
 	}
 	clear(f.behind[len(kept):])
 	f.behind = kept
-	if over := f.server.clientBytes() - clientsFull; over > 0 {
+	if over := f.server.ClientBytes() - clientsFull; over > 0 {
 		f.relieve(over)
 	}
 }
@@ -152,8 +152,11 @@ func order(so bool) int {
 	return 1
 }
 
-// clientBytes is what all clients take now.
-func (s *Server) clientBytes() int64 { return s.backlog.Load() + s.cfg.Machine.Retained() }
+// ClientBytes is the memory that replies and input of all clients take now.
+func (s *Server) ClientBytes() int64 { return s.backlog.Load() + s.cfg.Machine.Retained() }
+
+// Overloads is the number of clients closed because of ClientsMax.
+func (s *Server) Overloads() uint64 { return s.overloads.Load() }
 
 // overloadLogEvery is the least time between two lines of the log.
 const overloadLogEvery = int64(time.Second)

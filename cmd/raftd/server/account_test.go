@@ -262,7 +262,7 @@ func TestThoseWithTheGreatestBacklogAreClosed(t *testing.T) {
 		r.send(c, array("GET", "big"))
 		r.answerAll()
 		rude = append(rude, w)
-		if got := r.front.server.clientBytes(); got > ClientsMax {
+		if got := r.front.server.ClientBytes(); got > ClientsMax {
 			t.Fatalf("%d MiB after %d clients", got>>20, i+1)
 		}
 	}
@@ -303,7 +303,7 @@ func TestThoseWithTheGreatestBacklogAreClosed(t *testing.T) {
 		feed(t, r.dialed[0], reply)
 		r.front.tick()
 		rude = append(rude, w)
-		if got := r.front.server.clientBytes(); got > ClientsMax {
+		if got := r.front.server.ClientBytes(); got > ClientsMax {
 			t.Fatalf("%d MiB", got>>20)
 		}
 	}
@@ -385,6 +385,67 @@ func TestCommandsAreBounded(t *testing.T) {
 		if got := w.take(); !strings.HasPrefix(got, x.want) {
 			t.Errorf("%.30q: got %.100q, want %q", x.cmd, got, x.want)
 		}
+	}
+	r.idle()
+}
+
+// Commands that look at much leave the loop to others between two ticks.
+func TestSlowCommandsShareTheLoop(t *testing.T) {
+	r := newRig(t, nil)
+	now := int64(0)
+	r.front.now = func() int64 { now += int64(6e6); return now } // each takes 6 ms
+	c, w := r.connect()
+	other, otherWire := r.connect()
+	r.send(c, strings.Repeat(array("COMMAND", "COUNT"), 7))
+	r.send(other, array("PING"))
+	if got := strings.Count(w.take(), "\r\n"); got != 2 || !w.paused {
+		t.Fatalf("%d answers in one tick", got)
+	}
+	expect(t, "a quick command beside them", otherWire.take(), "+PONG\r\n")
+	for range 3 {
+		r.front.tick()
+	}
+	if got := strings.Count(w.take(), "\r\n"); got != 5 || w.paused {
+		t.Fatalf("%d answers in three ticks", got)
+	}
+}
+
+// Large replies that were asked for at once come a few at a time, so that a client that reads them
+// slowly is never closed for them.
+func TestForwardedCommandsHaveAWindow(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	far := &wire{}
+	r.send(c, strings.Repeat(array("GET", "k"), 300))
+	l := r.dialed[0]
+	l.opened(far)
+	feed(t, l, "+OK\r\n")
+	asked, most := 0, 0
+	for answered := 0; answered < 100; answered++ {
+		asked += strings.Count(far.take(), "GET")
+		most = max(most, asked-answered)
+		feed(t, l, "$1\r\nv\r\n")
+	}
+	if most < windowStart || most > 2*windowStart+100 {
+		t.Fatalf("%d were on their way", most)
+	}
+	reply := bulk(strings.Repeat("v", 16<<20))
+	for answered := 100; answered < 300; answered++ {
+		asked += strings.Count(far.take(), "GET")
+		if answered == 100 {
+			reply := bulk(strings.Repeat("v", 1<<20))
+			feed(t, l, reply)
+			continue
+		}
+		if answered > 250 && asked-answered > 4 {
+			t.Fatalf("%d large replies are on their way", asked-answered)
+		}
+		feed(t, l, reply)
+		w.got.Reset()
+	}
+	if asked != 300 || w.paused {
+		t.Fatalf("%d of 300 were asked for", asked)
 	}
 	r.idle()
 }

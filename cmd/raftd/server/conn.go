@@ -54,11 +54,13 @@ type conn struct {
 	wakeAt  int    // blocked until no more replies than this are pending
 	full    bool   // blocked until its backlog is half of what it may be
 	room    int    // blocked until there is this much room for replies in the lane
+	slow    bool   // blocked until slow commands have their turn again
 	running bool   // input is on the stack
 	goesOn  bool   // and waits no more
 	kept    kept   // commands that can go again
 	held    []byte // those that go again, in front of all input
 
+	window    window        // of forwarded commands
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
 	lastWrite uint64        // newest write in the lane; reads must see it
 	proto     resp.Protocol // what its replies are rendered in
@@ -98,6 +100,28 @@ const (
 	// turnCheck is after how many commands the clock is read.
 	turnCheck = 64
 )
+
+// window bounds the forwarded commands of a connection whose replies are pending. Replies come on a
+// connection that all clients of the loop share, so they must have room here when they come. The
+// window opens with each small reply, and closes when replies turn out to be large.
+type window struct {
+	size, max int
+}
+
+const (
+	windowStart = 8        // also the most after a large reply
+	windowBytes = 64 << 20 // of large replies in one window
+)
+
+// answered learns from a reply of so many bytes.
+func (w *window) answered(bytes int) {
+	if bytes >= ownMin {
+		w.max = windowStart
+		w.size = max(1, min(w.size, w.max, windowBytes/bytes))
+	} else if w.size < w.max {
+		w.size++
+	}
+}
 
 func (c *conn) pendingMax() int {
 	if c.proxied {
@@ -174,6 +198,9 @@ func (c *conn) run(b []byte) (n int) {
 		case c.queue.len() >= most || len(c.kept.again) > 0:
 			c.block(most / 2)
 			return n
+		case c.path != nil && c.queue.len() >= c.window.size:
+			c.block(c.window.size / 2)
+			return n
 		case c.backlogged(1):
 			c.full = true
 			c.block(most)
@@ -221,12 +248,12 @@ func (c *conn) mayResume() bool {
 		}
 		return false
 	}
-	return c.room == 0 || c.front.lets(c, c.room)
+	return (c.room == 0 || c.front.lets(c, c.room)) && (!c.slow || c.front.mayRunSlow())
 }
 
 // unblock ends what block began.
 func (c *conn) unblock() {
-	c.blocked, c.full, c.room = false, false, 0
+	c.blocked, c.full, c.slow, c.room = false, false, false, 0
 	c.goOn()
 }
 

@@ -323,9 +323,10 @@ func (p *client) line(now time.Time) string {
 	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=%s db=0 "+
 		"sub=0 psub=0 ssub=0 multi=-1",
 		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()), flags)
-	fmt.Fprintf(&s, " qbuf=0 qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r "+
+	input, output := p.input.Load(), p.output.Load()
+	fmt.Fprintf(&s, " qbuf=%d qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=%d tot-mem=%d events=r "+
 		"cmd=%s user=default redir=-1 resp=%d",
-		command, p.proto.Load())
+		input, output, input+output, command, p.proto.Load())
 	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()),
 		text(p.libraryVersion.Load()))
 	return s.String()

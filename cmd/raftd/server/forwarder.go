@@ -261,6 +261,7 @@ func (o *forwarded) answer(reply []byte) {
 		c.front.counted(o.command).Failed++
 	}
 	c.kept.until = 0
+	c.window.answered(len(reply))
 	c.answer(o.place, reply)
 }
 

@@ -39,6 +39,8 @@ type front struct {
 	first  *conn // has the right of way into the lane, because it waited for room; nil: none
 	now    func() int64
 
+	slowUsed int64 // ns that slow commands took since the last tick
+
 	dirty           []*conn
 	dirtyForwarders []*forwarder
 	blocked         []*conn
@@ -144,8 +146,12 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	case d.alone && !c.queue.empty():
 		c.block(0)
 		return false
+	case d.slow && !f.mayRunSlow():
+		c.slow = true
+		c.block(c.pendingMax())
+		return false
 	case d.class == local:
-		f.local(c, d, args)
+		f.runLocal(c, d, args)
 	default:
 		c.command = &d.name
 		return f.data(c, d, args, raw)
@@ -162,8 +168,15 @@ func (f *front) reject(c *conn, d *command, why string) {
 	c.fault(why)
 }
 
-// local carries out a command that touches no replicated state.
-func (f *front) local(c *conn, d *command, args [][]byte) {
+// slowMax is how much of the time from one tick to the next commands may take that look at much,
+// such as CLIENT LIST: the loop sends no heartbeat meanwhile.
+const slowMax = int64(10 * time.Millisecond)
+
+// mayRunSlow reports whether such a command may run in this tick.
+func (f *front) mayRunSlow() bool { return f.slowUsed < slowMax }
+
+// runLocal carries out a command that touches no replicated state.
+func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 	c.command = &d.name
 	if len(d.subs) > 0 && len(args) > 1 {
 		s := d.sub(args[1])
@@ -177,6 +190,10 @@ func (f *front) local(c *conn, d *command, args [][]byte) {
 		}
 		c.command = &s.name
 	}
+	start := int64(0)
+	if d.slow {
+		start = f.now()
+	}
 	f.reply = d.run(f, c, args, f.reply[:0])
 	if d.listed {
 		f.count(d)
@@ -187,6 +204,9 @@ func (f *front) local(c *conn, d *command, args [][]byte) {
 	c.immediate(f.reply)
 	if cap(f.reply) > 64<<10 {
 		f.reply = nil
+	}
+	if d.slow {
+		f.slowUsed += f.now() - start
 	}
 }
 
@@ -443,7 +463,7 @@ func (f *front) finish() {
 		f.dirty[i] = nil
 	}
 	f.dirty = f.dirty[:0]
-	if len(f.behind) > 0 && f.server.clientBytes() > clientsFull {
+	if len(f.behind) > 0 && f.server.ClientBytes() > clientsFull {
 		f.settleAll()
 	}
 	f.publishCounts()
@@ -457,6 +477,7 @@ func (f *front) tick() {
 		f.refresh()
 		f.checkGreetings()
 	}
+	f.slowUsed = 0
 	f.settleAll()
 	f.wake = f.wake || len(f.holders) > 0
 	f.finish()
@@ -505,5 +526,6 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2}
+	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2,
+		window: window{windowStart, pendingMax}}
 }

@@ -42,6 +42,7 @@ func converse(t *testing.T, input string, piece int, eager bool) string {
 		input = input[n:]
 		if eager {
 			r.front.completions()
+			r.front.tick()
 		}
 	}
 	r.lane.auto = false
@@ -50,6 +51,7 @@ func converse(t *testing.T, input string, piece int, eager bool) string {
 			r.lane.complete(uint64(n + 1))
 		}
 		r.front.completions()
+		r.front.tick()
 	}
 	if !w.closed && !c.queue.empty() {
 		t.Fatalf("%d replies never came", c.queue.len())

@@ -87,8 +87,8 @@ func TestNothingIsReadWhileCommandsAreHeld(t *testing.T) {
 	c, w := r.connect()
 	r.send(c, array("SET", "k", strings.Repeat("x", 1<<20)))
 	expect(t, "held", w.take(), "")
-	if !w.paused || r.front.server.clientBytes() < 1<<20 {
-		t.Errorf("paused %v, %d bytes counted", w.paused, r.front.server.clientBytes())
+	if !w.paused || r.front.server.ClientBytes() < 1<<20 {
+		t.Errorf("paused %v, %d bytes counted", w.paused, r.front.server.ClientBytes())
 	}
 	r.later(2 * time.Second)
 	if got := w.take(); !strings.HasPrefix(got, "-CLUSTERDOWN") || w.paused {

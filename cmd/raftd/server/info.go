@@ -97,6 +97,10 @@ func memoryFields(s *Server, st *engine.Status) []field {
 		{"used_memory", number(m.HeapAlloc)},
 		{"used_memory_rss", number(m.Sys - m.HeapReleased)},
 		{"used_memory_dataset", number(s.cfg.Machine.Memory())},
+		{"mem_clients_normal", number(s.ClientBytes())},
+		{"mem_clients_limit", number(int64(ClientsMax))},
+		{"mem_values_retained", number(s.cfg.Machine.Retained())},
+		{"values_pinned", number(s.cfg.Machine.Pins())},
 		{"maxmemory", "0"},
 		{"maxmemory_policy", "noeviction"},
 		{"gc_runs", number(m.NumGC)},
@@ -134,6 +138,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"forwarded_commands", number(c.Forwarded)},
 		{"retried_commands", number(c.Retried)},
 		{"leader_links_lost", number(c.ForwardersLost)},
+		{"client_output_buffer_limit_disconnections", number(s.Overloads())},
 		{"expired_keys", "0"},
 		{"evicted_keys", "0"},
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
@@ -41,6 +42,7 @@ type command struct {
 	group, since, summary string
 
 	listed bool // in the table, as opposed to stateful
+	slow   bool // local, and not fast
 	place  int  // in the table, for counters
 }
 
@@ -78,6 +80,7 @@ func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
 			d.place, d.listed = len(all), true
+			d.slow = d.class == local && !slices.Contains(d.flags, "fast")
 			all = append(all, d)
 		}
 	}

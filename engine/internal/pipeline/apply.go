@@ -15,6 +15,10 @@ const (
 	applyBytes   = 256 << 10 // of one read from the store
 	applyEntries = 4096      // of one call into the state machine
 	applyTurn    = 4         // reads of one poll
+	// queryBytes bounds the queries and replies of one poll. One may have more.
+	queryBytes = 1 << 20
+	// keptBytes is the largest buffer that is kept for the next reply.
+	keptBytes = 1 << 20
 )
 
 // Catchup reads entries that the store no longer holds. A request is answered
@@ -53,6 +57,7 @@ type Apply struct {
 	entries []Entry
 	replies Replies
 	scratch []byte
+	turn    int // lane whose reads are answered first in the next poll
 	failed  atomic.Pointer[error]
 	broken  bool // the state machine failed: it is not called any more
 
@@ -130,11 +135,13 @@ func (a *Apply) Poll() (worked int, more bool) {
 		applied = a.run(&run)
 		a.applied.Store(applied)
 		worked += int(applied - before)
-		more = applied < ready && !a.broken
+		if more = applied < ready && !a.broken; len(run.Records) > applyBytes {
+			break // a command that may take long: others have their turn first
+		}
 	}
-	worked += a.answerReads(applied)
+	n, left := a.answerReads(applied)
 	a.notify()
-	return worked, more
+	return worked + n, more || left
 }
 
 // read takes the next run from the store, or from the journal behind it.
@@ -294,23 +301,31 @@ func (a *Apply) query(query []byte) (answer []byte) {
 		}
 	}()
 	answer = a.sm.Read(query, a.scratch[:0])
-	if len(answer) > cap(a.scratch) {
-		a.scratch = make([]byte, 0, len(answer)+len(answer)/2)
+	if n := len(answer); n > cap(a.scratch) && n <= keptBytes {
+		a.scratch = make([]byte, 0, n+n/2)
 	}
 	return answer
 }
 
 // answerReads answers reads whose round is confirmed, whose index is applied
-// and whose own earlier write is answered, in lane order.
-func (a *Apply) answerReads(applied uint64) (n int) {
-	for _, l := range a.lanes() {
+// and whose own earlier write is answered, in lane order. left reports that it
+// stopped at the bound of one poll.
+func (a *Apply) answerReads(applied uint64) (n int, left bool) {
+	lanes, spent := a.lanes(), 0
+	for i := range lanes {
+		at := (a.turn + i) % len(lanes)
+		l := lanes[at]
 		for l.readDue(applied, a.broken) {
-			l.answerHead(a, l.app.groups[0].reason)
+			if spent >= queryBytes {
+				a.turn = at
+				return n, true
+			}
+			spent += l.answerHead(a, l.app.groups[0].reason)
 			n++
+			a.reads.Add(1)
 		}
 	}
-	a.reads.Add(uint64(n))
-	return n
+	return n, false
 }
 
 // endReads leaves no read of a lane that was added before a write without an answer:

@@ -75,3 +75,52 @@ func TestRepliesAboveFourGiB(t *testing.T) {
 		}
 	}
 }
+
+// counter counts what it is asked.
+type counter struct{ reads int }
+
+func (*counter) Apply([]Entry, *Replies) {}
+func (c *counter) Read(query, dst []byte) []byte {
+	c.reads++
+	return append(dst, make([]byte, len(query))...)
+}
+
+// Queries that take long are answered a few in one poll, so that heartbeats go out in between, and
+// each lane has its turn.
+func TestOnePollAnswersABoundedNumberOfBytes(t *testing.T) {
+	machine := &counter{}
+	lanes := make([]*Lane, 2)
+	for i := range lanes {
+		lanes[i] = NewLane(uint16(i), LaneConfig{Queries: 4 << 20}, 1<<10, func() {},
+			func() int64 { return 0 })
+		for range 6 {
+			if _, err := lanes[i].ReadLocal(make([]byte, 500<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lanes[i].Flush()
+		lanes[i].app.groups = []readGroup{{upto: 6}}
+	}
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)
+	a := NewApply(store, machine, func() []*Lane { return lanes }, unreadable{}, noTiming{})
+	answered := make([]int, len(lanes))
+	for polls, more := 0, true; more; polls++ {
+		before := machine.reads
+		_, more = a.Poll()
+		if n := machine.reads - before; n > 2 || n == 0 || polls > 12 {
+			t.Fatalf("%d queries of 500 KiB in poll %d", n, polls)
+		}
+		for i, l := range lanes {
+			for c := l.Next(); c != nil; c = l.Next() {
+				answered[i]++
+			}
+			l.Release()
+		}
+	}
+	if answered[0] != 6 || answered[1] != 6 {
+		t.Fatalf("%d answers", answered)
+	}
+	if cap(a.scratch) > keptBytes {
+		t.Fatalf("%d bytes are kept", cap(a.scratch))
+	}
+}

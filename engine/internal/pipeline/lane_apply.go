@@ -85,8 +85,9 @@ func (l *Lane) readDue(applied uint64, broken bool) bool {
 }
 
 // answerHead answers the oldest read, from the state machine or with a
-// refusal, and gives its bytes back.
-func (l *Lane) answerHead(a *Apply, refused Reason) {
+// refusal, and gives its bytes back. It returns how many there were, of the query and
+// of the answer.
+func (l *Lane) answerHead(a *Apply, refused Reason) (bytes int) {
 	rec, pos, _ := l.reads.Next()
 	n := binary.LittleEndian.Uint32(rec)
 	request := binary.LittleEndian.Uint64(rec[8:])
@@ -110,4 +111,5 @@ func (l *Lane) answerHead(a *Apply, refused Reason) {
 	for len(l.app.groups) > 0 && l.app.groups[0].upto <= l.app.reads {
 		l.app.groups = l.app.groups[:copy(l.app.groups, l.app.groups[1:])]
 	}
+	return len(rec) + len(answer)
 }

@@ -62,6 +62,9 @@ func (r *Replies) End(b []byte) {
 }
 
 func (r *Replies) reset(wanted bool) {
+	if cap(r.buf) > keptBytes {
+		r.buf = nil
+	}
 	r.buf, r.ends, r.wanted, r.spoilt = r.buf[:0], r.ends[:0], wanted, false
 }
 

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/ringraft/ringraft/cmd/raftd/server"
+)
+
+const (
+	// connectionBytes is the most that an idle connection takes.
+	connectionBytes = 10 << 10
+	// runtimeBytes is what the program takes by itself: code, stacks, tables of the collector.
+	runtimeBytes = 48 << 20
+	// garbageBytes is what the collector may leave beside as much again as keys and values take.
+	// It is part of server.ClientsMax, because clients make it.
+	garbageBytes = 128 << 20
+
+	memoryLimitEvery = 100 * time.Millisecond
+	memoryLimitStep  = 8 << 20
+)
+
+// memoryLine says what this member takes at most. Two times keys and values come to it: the second
+// is what the collector has not found yet.
+func (d *daemon) memoryLine() string {
+	total, parts := d.engine.Memory()
+	var sum strings.Builder
+	add := func(name string, bytes int64) {
+		fmt.Fprintf(&sum, "%s %s + ", name, size(bytes))
+	}
+	for _, p := range parts {
+		add(p.Name, p.Bytes)
+	}
+	connections := int64(d.places) * connectionBytes
+	add("clients", server.ClientsMax)
+	add(fmt.Sprintf("%d connections", d.places), connections)
+	return fmt.Sprintf("%sruntime %s = at most %s beside twice the keys and values; longest "+
+		"value %s", sum.String(), size(runtimeBytes),
+		size(total+server.ClientsMax+connections+runtimeBytes), size(int64(d.plan.maxValue)))
+}
+
+// keepMemoryLimit tells the Go runtime what memoryLine promises, as it is now: less while clients
+// take little. It ends with the engine. A limit from the environment stays.
+func (d *daemon) keepMemoryLimit() {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	total, _ := d.engine.Memory()
+	tick := time.NewTicker(memoryLimitEvery)
+	defer tick.Stop()
+	for last := int64(0); ; {
+		connections, _ := d.server.Connections()
+		limit := total + runtimeBytes + garbageBytes + int64(connections)*connectionBytes +
+			d.server.ClientBytes() + 2*d.machine.Memory()
+		if limit-last >= memoryLimitStep || last-limit >= memoryLimitStep {
+			debug.SetMemoryLimit(limit)
+			last = limit
+		}
+		select {
+		case <-tick.C:
+		case <-d.engine.Done():
+			return
+		}
+	}
+}
