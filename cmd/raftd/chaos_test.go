@@ -20,12 +20,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// runAsRaftd makes this test binary a raftd, so that tests can kill one.
-const runAsRaftd = "RAFTD_TEST_RUN"
+// runAsRaftd makes this test binary a raftd, so that tests can kill one;
+// runAsClients makes it one of the programs that load a raftd from outside.
+const (
+	runAsRaftd   = "RAFTD_TEST_RUN"
+	runAsClients = "RAFTD_TEST_CLIENTS"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsRaftd) != "" {
 		os.Exit(execute(os.Args[1:]))
+	}
+	if load := os.Getenv(runAsClients); load != "" {
+		os.Exit(outside(load))
 	}
 	os.Exit(m.Run())
 }
