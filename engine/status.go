@@ -193,6 +193,10 @@ func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
 	return s.Role == Leader, s.Leader, s.LeaderAddress
 }
 
+// CommandMax is the longest command that the cluster takes, in bytes; see Status. It
+// costs next to nothing, waits for nothing, and may be asked for every request.
+func (e *Engine) CommandMax() int { return e.status.Load().CommandMax }
+
 // Memory is the sum of the buffers that the engine has set aside, in bytes, and its
 // parts: what they may grow to, most of it untouched while there is little load. The
 // state machine's own memory is not in it.

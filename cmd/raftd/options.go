@@ -111,9 +111,6 @@ func (o *options) bind(f *pflag.FlagSet) {
 // maxCommandLimit is the largest command that the engine takes.
 const maxCommandLimit = 32 << 20
 
-// commandRoom is what a command may take beside its longest value.
-const commandRoom = 1 << 20
-
 // resolve checks the options and says what they mean.
 func (o *options) resolve() (*plan, error) {
 	p := &plan{options: o}
@@ -141,9 +138,9 @@ func (o *options) resolve() (*plan, error) {
 	if o.id == 0 {
 		return nil, usagef("--id: must not be 0")
 	}
-	if o.maxValue < 1 || o.maxValue > maxCommandLimit-commandRoom {
+	if o.maxValue < 1 || o.maxValue > maxCommandLimit-server.CommandRoom {
 		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue,
-			maxCommandLimit-commandRoom)
+			maxCommandLimit-server.CommandRoom)
 	}
 	if o.keepAlive < 3*time.Second {
 		return nil, usagef("--tcp-keepalive: %v; must be at least 3s", o.keepAlive)

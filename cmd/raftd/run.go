@@ -98,7 +98,7 @@ func start(p *plan) (*daemon, error) {
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).Heartbeat(p.heartbeat).ElectionTimeout(p.election).
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
-		MaxCommand(p.maxValue + commandRoom).Memory(logMemory).Logger(d.log)
+		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {

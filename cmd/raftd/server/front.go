@@ -160,6 +160,11 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		c.path = to
 	}
 	if to != nil {
+		if refused := f.overLimit(args); refused != "" {
+			f.tally.faults++
+			c.fault(refused)
+			return true
+		}
 		to.forward(c, d, args, raw)
 		return true
 	}
@@ -195,7 +200,7 @@ func (f *front) forwarderToLeader(
 
 // submit puts a data command into the lane.
 func (f *front) submit(c *conn, d *command, args [][]byte) {
-	cmd, refused := d.encode(f.text[:0], args, f.server.cfg.MaxValue)
+	cmd, refused := d.encode(f.text[:0], args, f.server.maxValue())
 	if refused != "" {
 		f.tally.faults++
 		c.fault(refused)

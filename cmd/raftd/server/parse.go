@@ -7,10 +7,8 @@ import (
 
 // parse reads the first request of b into f.args; 0 means that it is
 // incomplete. Each connection remembers how far it got with a large one.
-// Bulks a little over the value limit are read, so that the command can be
-// refused in words; far larger ones end the connection.
 func (f *front) parse(c *conn, b []byte) (int, error) {
-	c.parser.MaxBulk = 2 * max(f.server.cfg.MaxValue, 1<<20)
+	c.parser.MaxBulk = c.bulkMax(f)
 	n, err := c.parser.Parse(b, &f.command)
 	f.args = f.command.Args
 	if err != nil {

@@ -11,6 +11,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.source.Store(&source{env.Engine.Status, env.Engine.Leadership})
 		transfer := env.Engine.Transfer
 		s.transfer.Store(&transfer)
+		commandMax := env.Engine.CommandMax
+		s.commandMax.Store(&commandMax)
 	}
 	f := newFront(s, lane{engine: env.Lane})
 	f.dial = func(f *front, address string) *forwarder {

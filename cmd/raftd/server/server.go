@@ -51,7 +51,8 @@ type Server struct {
 
 	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
 	transferring atomic.Bool
-	httpRefused  sync.Once // to log it once
+	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
+	httpRefused  sync.Once                  // to log it once
 
 	lastID   atomic.Uint64
 	accepted atomic.Uint64

@@ -15,18 +15,18 @@ import (
 // everybody else in words, and assembles the member's frames in a ring that the
 // replica reads. Its methods run in the connection's loop.
 type Inbox struct {
-	peers  *Peers
-	conn   *netio.Conn
-	frames netio.Frames
-	peer   *Peer           // nil before a member was admitted
-	source *replica.Source // the same
-	silent *time.Timer     // until it says hello
+	peers   *Peers
+	conn    *netio.Conn
+	frames  netio.Frames
+	peer    *Peer           // nil before a member was admitted
+	source  *replica.Source // the same
+	greeter *greeter        // that waits for its hello
 }
 
 // Accept takes a connection on the port for members. It is a netio.Acceptor.
 func (t *Peers) Accept(c *netio.Conn) netio.Handler {
 	in := &Inbox{peers: t, conn: c}
-	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: t.inboxBytes() / 2,
+	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: frameMax,
 		Hello: in.hello, Gone: in.lost}
 	t.unproven.enter(in, t.cfg.Greeting)
 	return &in.frames
@@ -60,7 +60,7 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	}
 	t.unproven.leave(in)
 	in.peer.note(&h)
-	in.frames.Sink = in.source.Ring
+	in.frames.Sink = &sink{in.source.Ring, in}
 	t.cfg.Deliver(in.source)
 	return nil
 }
@@ -72,14 +72,39 @@ func (in *Inbox) lost(_ *netio.Conn, err error) {
 		return
 	}
 	if frame := new(netio.FrameError); errors.As(err, &frame) {
-		if in.peers.refusals.due(0, in.peer.id, in.conn.RemoteAddr(), time.Now()) {
-			in.peers.cfg.Logger.Warn("a member sends what is not taken", "member", in.peer.id,
-				"err", err)
-		}
+		in.complain(err)
 	}
 	in.source.Close()
 	in.peers.forget(in)
 	in.peers.cfg.Wake()
+}
+
+// complain logs what a member sends and is not taken, now and then.
+func (in *Inbox) complain(err error) {
+	if in.peers.refusals.due(0, in.peer.id, in.conn.RemoteAddr(), time.Now()) {
+		in.peers.cfg.Logger.Warn("a member sends what is not taken", "member", in.peer.id,
+			"err", err)
+	}
+}
+
+// frameMax is the longest frame that any member may send: an inbox may be smaller.
+const frameMax = 64 << 20
+
+// sink is the ring of an inbox. A frame that can never have room there is skipped: a
+// leader of an earlier release sends it again and again, and is heard besides.
+type sink struct {
+	*ring.Bytes
+	in *Inbox
+}
+
+// Reserve implements netio.FrameSink.
+func (s *sink) Reserve(n int) []byte {
+	if most := s.in.peers.inboxBytes() / 2; n > most {
+		s.in.complain(fmt.Errorf("link: a frame of %d bytes, and this member takes %d: %s", n, most,
+			Larger(s.in.peers.cfg.Self, n)))
+		return nil
+	}
+	return s.Bytes.Reserve(n)
 }
 
 // close ends the connection in its own loop, and the ring at once.

@@ -45,14 +45,32 @@ func (s *unproven) enter(in *Inbox, limit time.Duration) {
 		s.list[0].dismiss(errCrowded)
 		s.list = slices.Delete(s.list, 0, 1)
 	}
-	in.silent = time.AfterFunc(limit, func() { in.dismiss(errSilent) })
+	g := &greeter{in: in}
+	g.timer = time.AfterFunc(limit, func() { s.expire(g) })
+	in.greeter = g
+}
+
+// greeter waits for a hello. A timer that was stopped may be held for long, and holds
+// nothing of the connection then.
+type greeter struct {
+	timer *time.Timer
+	in    *Inbox // guarded by unproven.mu; nil when it waits no more
+}
+
+func (s *unproven) expire(g *greeter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.in != nil {
+		g.in.dismiss(errSilent)
+	}
 }
 
 // leave is enter's end: it is a member's now, or over.
 func (s *unproven) leave(in *Inbox) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in.silent.Stop()
+	in.greeter.timer.Stop()
+	in.greeter.in = nil
 	if i := slices.Index(s.list, in); i >= 0 {
 		s.list = slices.Delete(s.list, i, i+1)
 	}

@@ -206,3 +206,22 @@ func TestNothingIsSaidOfLimits(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// A frame that has no room here, ever, is skipped and named, and the connection goes
+// on: whoever sends it is heard besides.
+func TestAFrameWithoutRoomIsSkipped(t *testing.T) {
+	r := newRig(t, 1, false, make(bell, 1))
+	r.peers.Add(2, "127.0.0.1:1")
+	c := call(t, r)
+	c.greet(helloFrom2())
+	c.write(make([]byte, r.peers.inboxBytes()/2+1))
+	c.write([]byte("a heartbeat"))
+	r.awaitFrame("a heartbeat")
+	if got := r.frames(); len(got) != 1 {
+		t.Errorf("%d frames", len(got))
+	}
+	r.awaitLine("start member 1 with MaxCommand (raftd: --max-value) of at least")
+	if n := r.count("a member sends what is not taken"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}

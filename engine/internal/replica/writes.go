@@ -22,6 +22,13 @@ type lanes struct {
 	table   []laneInput // by number
 	reserve int         // slots that proposals leave free
 	limit   int         // bytes of the longest command that lanes were told
+	takes   []takes     // what members have said, one for each that was ever known
+}
+
+// takes is the longest command that a member takes, in bytes.
+type takes struct {
+	member  uint64
+	command int
 }
 
 type laneInput struct {
@@ -68,15 +75,33 @@ func (r *Replica) limitCommands(lanes []*pipeline.Lane) {
 	}
 }
 
-// commandLimit is the least of the voters' longest commands.
+// commandLimit is the least of the voters' longest commands. What a voter said holds
+// also while the way to it is unmade.
 func (r *Replica) commandLimit() int {
-	most := math.MaxInt
+	t := &r.lanes
 	for _, a := range r.actors {
-		if n := a.Limits().Command; n > 0 && r.core.Votes(a.Member()) {
-			most = min(most, n)
+		if n := a.Limits().Command; n > 0 {
+			t.note(a.Member(), n)
+		}
+	}
+	most := math.MaxInt
+	for _, v := range t.takes {
+		if r.core.Votes(v.member) {
+			most = min(most, v.command)
 		}
 	}
 	return most
+}
+
+// note keeps the longest command that a member takes.
+func (t *lanes) note(member uint64, command int) {
+	for i := range t.takes {
+		if v := &t.takes[i]; v.member == member {
+			v.command = command
+			return
+		}
+	}
+	t.takes = append(t.takes, takes{member, command})
 }
 
 // claim proposes one batch or refuses it; false when it must wait.

@@ -245,7 +245,7 @@ var mutants = []mutant{
 	// Members that differ.
 	{"command-limit-ignored", "found here: a voter cannot write what the leader's journal can",
 		"engine/internal/replica/writes.go",
-		"n > 0 && r.core.Votes(a.Member()) {", "n < 0 && r.core.Votes(a.Member()) {"},
+		"most = min(most, v.command)", "_ = v.command"},
 
 	// Frames.
 	{"frame-unchecked", "a flipped bit reaches the log", "netio/frames.go",
