@@ -38,8 +38,8 @@ func newUneven(t *testing.T) *uneven {
 
 func (u *uneven) start(i int, args ...string) *daemon {
 	u.t.Helper()
-	args = append([]string{"--id", fmt.Sprint(i + 1), "--peer", u.peers[i], "--members", u.list},
-		args...)
+	args = append([]string{"--id", fmt.Sprint(i + 1), "--peer", u.peers[i], "--members", u.list,
+		"--heartbeat", "50ms", "--election-timeout", "1s"}, args...)
 	u.members[i] = launch(u.t, u.dirs[i], args...)
 	return u.members[i]
 }
@@ -123,7 +123,8 @@ func TestReadyzComparesWithTheLeader(t *testing.T) {
 	u := newUneven(t)
 	first, second := u.start(0), u.start(1)
 	lead, _ := leader(t, []*daemon{first, second})
-	if code, says := ready(lead); code != http.StatusOK || !strings.HasPrefix(says, "ready: leader") {
+	code, says := ready(lead)
+	if code != http.StatusOK || !strings.HasPrefix(says, "ready: leader") {
 		t.Fatal(code, says)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -140,7 +141,7 @@ func TestReadyzComparesWithTheLeader(t *testing.T) {
 	behind := u.start(2, "--max-value", fmt.Sprint(1<<20))
 	until(t, "its leader to tell what is committed",
 		func() bool { return behind.engine.Status().LeaderCommit > 200 })
-	code, says := ready(behind)
+	code, says = ready(behind)
 	if code != http.StatusServiceUnavailable || !strings.Contains(says, "not ready: applied ") ||
 		!strings.Contains(says, " of 20") {
 		t.Errorf("%d: %s", code, says)
