@@ -74,11 +74,11 @@ func (c *conn) keep(raw []byte) {
 		return // whoever forwards commands is told of the refusal, and keeps them
 	}
 	k, place := &c.kept, c.queue.tail-1
-	switch lag := c.queue.head - k.first; {
+	switch lag := int(c.queue.head - k.first); {
 	case place == c.queue.head || k.first+uint64(len(k.sizes)) != place:
 		k.first, k.sizes, k.bytes = place, k.sizes[:0], k.bytes[:0]
-	case lag > 64 && lag > uint64(len(k.sizes))/2:
-		k.forget(int(lag))
+	case lag > 64 && lag > len(k.sizes)/2:
+		k.forget(lag)
 	}
 	size := len(raw)
 	if !k.room(size, c.front) {
