@@ -18,6 +18,10 @@ import (
 // their own.
 const threadedLoops = 2
 
+// loopQueries is LaneConfig.Queries of a loop's lane: one query may have a quarter, and a hundred
+// thousand keys of forty bytes.
+const loopQueries = 16 << 20
+
 // newPeers is the table of the other members, still empty.
 func (e *Engine) newPeers() *link.Peers {
 	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster,
@@ -95,7 +99,8 @@ func (e *Engine) openFronts() error {
 		perLoop := make([]netio.Acceptor, len(loops))
 		for k, loop := range loops {
 			ll := &loopLane{loop: loop, fused: e.b.threads == Fused}
-			lane, err := e.newLane(LaneConfig{Cells: 1 << 16, Notify: ll.notify})
+			lane, err := e.newLane(LaneConfig{Cells: 1 << 16, Queries: loopQueries,
+				Notify: ll.notify})
 			if err != nil {
 				return err
 			}

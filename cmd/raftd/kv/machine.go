@@ -52,6 +52,7 @@ type Machine struct {
 	applied uint64 // index of the newest command applied; no-ops of the engine do not count
 	number  [20]byte
 	discard []byte // where replies go that nobody waits for
+	found   []foundValue
 
 	keys, memory atomic.Int64 // published once per batch
 }

@@ -57,13 +57,15 @@ const stringRoom = len("$536870912\r\n\r\n")
 // mget knows how long its reply is before it builds it. One with many bytes of small values is kept
 // apart: it is copied once, and not on its whole way through the engine.
 func (m *Machine) mget(rest body, n int, dst []byte) []byte {
-	total, inline := 0, 0
-	for walk := rest; len(walk) > 0; {
-		key, _ := walk.next()
-		v, _ := m.pairs.get(key)
+	total, inline, found := 0, 0, m.found[:0]
+	for len(rest) > 0 {
+		key, _ := rest.next()
+		v, exists := m.pairs.get(key)
 		total += v.size() + stringRoom
 		inline += len(v.small) + stringRoom
+		found = append(found, foundValue{v, exists})
 	}
+	defer m.forgetFound(found)
 	if total > MaxReply {
 		return appendBigReply(dst, total)
 	}
@@ -72,15 +74,30 @@ func (m *Machine) mget(rest body, n int, dst []byte) []byte {
 		out = make([]byte, 0, inline+stringRoom)
 	}
 	out = resp.AppendArray(out, n)
-	for len(rest) > 0 {
-		key, _ := rest.next()
-		v, exists := m.pairs.get(key)
-		out = m.appendValue(out, v, exists)
+	for _, f := range found {
+		out = m.appendValue(out, f.value, f.exists)
 	}
 	if apart {
 		return resp.AppendKeptReply(dst, m.pairs.pins.keep(out))
 	}
 	return out
+}
+
+// foundValue is what a look-up found.
+type foundValue struct {
+	value
+	exists bool
+}
+
+// foundKept is how many places for values that were found are kept for the next query.
+const foundKept = 1 << 10
+
+// forgetFound keeps the list for the next query, without what it refers to.
+func (m *Machine) forgetFound(found []foundValue) {
+	clear(found)
+	if m.found = found[:0]; cap(found) > foundKept {
+		m.found = nil
+	}
 }
 
 // exists counts a key as often as it is named, as Redis does.
