@@ -96,10 +96,10 @@ type Member struct {
 
 	applyRead *journalRead // apply's, of what the store no longer holds
 	watchdog  watchdog
+	space     space
 	transfers transfers
 
 	maintained int64 // tick of the last maintenance
-	full       bool  // no room for the journal's next segment
 	probation  bool
 }
 
@@ -222,14 +222,8 @@ func (m *Member) After(now int64) error {
 // maintain checks once per tick what changes rarely, and reports it.
 func (m *Member) maintain(now int64) {
 	m.watchdog.check(m, now)
-	if full := m.replica.Full(); full != m.full {
-		m.full = full
-		if full {
-			m.cfg.OnEvent(Event{Kind: DiskFull, Err: m.cfg.Journal.Space()})
-		} else {
-			m.cfg.OnEvent(Event{Kind: DiskHasRoom})
-		}
-	}
+	m.space.check(m, now)
+	m.core.SetStalled(m.watchdog.on || m.replica.Stuck())
 	if m.probation && !m.core.Probation() {
 		m.probation = false
 		m.cfg.OnEvent(Event{Kind: ProbationEnded})
@@ -239,6 +233,7 @@ func (m *Member) maintain(now int64) {
 func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 	if role != raft.Leader {
 		m.watchdog.deposed()
+		m.space.deposed()
 	}
 	m.cfg.OnRole(role, leader, term)
 }

@@ -93,6 +93,9 @@ type clock struct{ now, ticked int64 }
 // upkeep is what was seen at the last tick.
 type upkeep struct {
 	full      bool // the journal has no room for another segment
+	cramped   bool // so have too many others
+	stuck     bool // nor has the one in use
+	durable   uint64
 	probation bool
 }
 
@@ -260,7 +263,11 @@ func (r *Replica) takeTicks() int {
 // a burst left unpacked, and the end of probation, which the journal must
 // remember.
 func (r *Replica) maintain() {
-	r.upkeep.full = r.cfg.Journal.Space() != nil
+	full, durable := r.cfg.Journal.Space() != nil, r.journal.Durable().Load()
+	r.upkeep.stuck = full && durable == r.upkeep.durable && durable < r.ring.Cursor().Load() &&
+		r.cfg.Journal.WriteAge(r.clock.now) == 0
+	r.upkeep.full, r.upkeep.durable = full, durable
+	r.upkeep.cramped = r.core.Cramped()
 	r.pack()
 	if p := r.core.Probation(); r.upkeep.probation && !p {
 		r.cfg.Journal.Settle()
@@ -282,6 +289,14 @@ func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 	return 0, 0, 0
 }
 
-// Full reports that a leader refuses proposals, certainly not applied, because
-// the journal cannot make its next segment. Poll's goroutine only.
+// Stuck reports that mutations wait for room on the disk: nothing becomes durable before
+// there is some. Poll's goroutine only.
+func (r *Replica) Stuck() bool { return r.upkeep.stuck }
+
+// Full reports that the journal cannot make its next segment, for which a leader refuses
+// proposals, certainly not applied. Poll's goroutine only.
 func (r *Replica) Full() bool { return r.upkeep.full }
+
+// Cramped reports that a leader refuses proposals because too many voters say that they
+// cannot make theirs. Poll's goroutine only.
+func (r *Replica) Cramped() bool { return r.upkeep.cramped }

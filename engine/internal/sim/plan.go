@@ -161,6 +161,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawForgetful()
 	p.drawOldRead()
 	p.drawUnserved()
+	p.drawFull()
 	return p
 }
 

@@ -6,7 +6,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        v3.21.12
-// source: engine/internal/wire/wire.proto
+// source: wire.proto
 
 package wire
 
@@ -46,14 +46,16 @@ type Frame struct {
 	Force      bool                   `protobuf:"varint,15,opt,name=force,proto3" json:"force,omitempty"`
 	LastResort bool                   `protobuf:"varint,16,opt,name=last_resort,json=lastResort,proto3" json:"last_resort,omitempty"`
 	// An EntryRun (journal/record/entry.proto), taken over as bytes.
-	Run           []byte `protobuf:"bytes,17,opt,name=run,proto3" json:"run,omitempty"`
+	Run []byte `protobuf:"bytes,17,opt,name=run,proto3" json:"run,omitempty"`
+	// Of answers to heartbeats, which have no run: the disk has no room for more.
+	Full          bool `protobuf:"varint,18,opt,name=full,proto3" json:"full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[0]
+	mi := &file_wire_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -65,7 +67,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[0]
+	mi := &file_wire_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -78,7 +80,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{0}
+	return file_wire_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Frame) GetType() uint32 {
@@ -200,6 +202,13 @@ func (x *Frame) GetRun() []byte {
 	return nil
 }
 
+func (x *Frame) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
 // Hello opens a link: the first frame of the side that dialed.
 type Hello struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -216,7 +225,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[1]
+	mi := &file_wire_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -228,7 +237,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[1]
+	mi := &file_wire_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -241,7 +250,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{1}
+	return file_wire_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Hello) GetVersion() uint32 {
@@ -304,7 +313,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +325,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +338,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Welcome) GetVersion() uint32 {
@@ -399,7 +408,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +420,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +433,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Member) GetId() uint64 {
@@ -453,7 +462,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +474,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_engine_internal_wire_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +487,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_engine_internal_wire_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Membership) GetCluster() uint64 {
@@ -502,11 +511,12 @@ func (x *Membership) GetLearners() []*Member {
 	return nil
 }
 
-var File_engine_internal_wire_wire_proto protoreflect.FileDescriptor
+var File_wire_proto protoreflect.FileDescriptor
 
-const file_engine_internal_wire_wire_proto_rawDesc = "" +
+const file_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x1fengine/internal/wire/wire.proto\x12\x10ringraft.wire.v1\"\xa5\x03\n" +
+	"\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\xb9\x03\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -529,7 +539,8 @@ const file_engine_internal_wire_wire_proto_rawDesc = "" +
 	"\x05force\x18\x0f \x01(\bR\x05force\x12\x1f\n" +
 	"\vlast_resort\x18\x10 \x01(\bR\n" +
 	"lastResort\x12\x10\n" +
-	"\x03run\x18\x11 \x01(\fR\x03run\"\xa1\x01\n" +
+	"\x03run\x18\x11 \x01(\fR\x03run\x12\x12\n" +
+	"\x04full\x18\x12 \x01(\bR\x04full\"\xa1\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -560,26 +571,26 @@ const file_engine_internal_wire_wire_proto_rawDesc = "" +
 	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearnersB3Z1github.com/ringraft/ringraft/engine/internal/wireb\x06proto3"
 
 var (
-	file_engine_internal_wire_wire_proto_rawDescOnce sync.Once
-	file_engine_internal_wire_wire_proto_rawDescData []byte
+	file_wire_proto_rawDescOnce sync.Once
+	file_wire_proto_rawDescData []byte
 )
 
-func file_engine_internal_wire_wire_proto_rawDescGZIP() []byte {
-	file_engine_internal_wire_wire_proto_rawDescOnce.Do(func() {
-		file_engine_internal_wire_wire_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_engine_internal_wire_wire_proto_rawDesc), len(file_engine_internal_wire_wire_proto_rawDesc)))
+func file_wire_proto_rawDescGZIP() []byte {
+	file_wire_proto_rawDescOnce.Do(func() {
+		file_wire_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)))
 	})
-	return file_engine_internal_wire_wire_proto_rawDescData
+	return file_wire_proto_rawDescData
 }
 
-var file_engine_internal_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
-var file_engine_internal_wire_wire_proto_goTypes = []any{
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),      // 0: ringraft.wire.v1.Frame
 	(*Hello)(nil),      // 1: ringraft.wire.v1.Hello
 	(*Welcome)(nil),    // 2: ringraft.wire.v1.Welcome
 	(*Member)(nil),     // 3: ringraft.wire.v1.Member
 	(*Membership)(nil), // 4: ringraft.wire.v1.Membership
 }
-var file_engine_internal_wire_wire_proto_depIdxs = []int32{
+var file_wire_proto_depIdxs = []int32{
 	3, // 0: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
 	3, // 1: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
 	2, // [2:2] is the sub-list for method output_type
@@ -589,26 +600,26 @@ var file_engine_internal_wire_wire_proto_depIdxs = []int32{
 	0, // [0:2] is the sub-list for field type_name
 }
 
-func init() { file_engine_internal_wire_wire_proto_init() }
-func file_engine_internal_wire_wire_proto_init() {
-	if File_engine_internal_wire_wire_proto != nil {
+func init() { file_wire_proto_init() }
+func file_wire_proto_init() {
+	if File_wire_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_engine_internal_wire_wire_proto_rawDesc), len(file_engine_internal_wire_wire_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_engine_internal_wire_wire_proto_goTypes,
-		DependencyIndexes: file_engine_internal_wire_wire_proto_depIdxs,
-		MessageInfos:      file_engine_internal_wire_wire_proto_msgTypes,
+		GoTypes:           file_wire_proto_goTypes,
+		DependencyIndexes: file_wire_proto_depIdxs,
+		MessageInfos:      file_wire_proto_msgTypes,
 	}.Build()
-	File_engine_internal_wire_wire_proto = out.File
-	file_engine_internal_wire_wire_proto_goTypes = nil
-	file_engine_internal_wire_wire_proto_depIdxs = nil
+	File_wire_proto = out.File
+	file_wire_proto_goTypes = nil
+	file_wire_proto_depIdxs = nil
 }
