@@ -28,6 +28,12 @@ func (e *Engine) logEvent(ev member.Event) {
 	case member.DiskFull:
 		e.log.Error("the journal cannot make its next segment: "+
 			"writes are refused, reads go on, and it is tried again", "err", ev.Err)
+	case member.HandingOverFull:
+		e.log.Warn(fmt.Sprintf("the disk is full: handing leadership to member %d", ev.Member))
+	case member.MajorityFull:
+		e.log.Error("the disks of too many members are full: writes are refused, reads go on")
+	case member.MajorityHasRoom:
+		e.log.Info("a majority's disks have room again, or another member leads")
 	case member.DiskHasRoom:
 		e.log.Info("the journal has room again: writes are taken")
 	case member.ProbationEnded:

@@ -67,8 +67,8 @@ const (
 	// Engine.Err says what happened. NotApplied, or Unknown for what was in the
 	// log already.
 	ReasonJournalFailed
-	// ReasonNoSpace: the leader's disk is full. NotApplied; reads are answered
-	// still.
+	// ReasonNoSpace: the disk of the leader is full, or those of so many members that no
+	// majority has room. NotApplied; reads are answered still.
 	ReasonNoSpace
 	// ReasonMachineFailed: the StateMachine panicked, or gave a wrong number of
 	// replies; see Engine.Err. NotApplied, or Unknown for what was in the log already:

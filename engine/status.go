@@ -100,6 +100,7 @@ type Counters struct {
 	Refused        uint64 // commands that were not
 	Elections      uint64 // won
 	StallTransfers uint64 // leaderships given up because the disk hung
+	SpaceTransfers uint64 // leaderships given up because the disk was full
 
 	Frames    uint64 // messages from members
 	BadFrames uint64 // those that made no sense and were dropped
@@ -125,6 +126,7 @@ func (e *Engine) Status() Status {
 	s.Counters.Commands, s.Counters.Reads, s.Counters.Unknown = e.member.Apply().Counts()
 	s.WriteAge = e.journal.WriteAge(e.clock())
 	s.Counters.StallTransfers = e.member.StallTransfers()
+	s.Counters.SpaceTransfers = e.member.SpaceTransfers()
 	s.Stages = e.timing.status()
 	s.Uptime = time.Since(e.started)
 	if err := e.journal.Space(); err != nil {

@@ -159,6 +159,8 @@ var (
 		"when there is none.")
 	descStalls = desc("raft_stall_transfers_total",
 		"Leaderships given up because the disk hung.")
+	descNoSpace = desc("raft_space_transfers_total",
+		"Leaderships given up because the disk was full.")
 	descJournal  = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
 	descStage    = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
 	descKeys     = desc("keys", "Keys in the machine.")
@@ -182,7 +184,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
-		descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
+		descNoSpace, descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
 		descOverload, descClients, descAccepted, descRejected,
 		descCommands, descRefused, descForwarded} {
 		out <- d
@@ -221,6 +223,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descElections, st.Counters.Elections)
 	gauge(descWriteAge, st.WriteAge.Seconds())
 	count(descStalls, st.Counters.StallTransfers)
+	count(descNoSpace, st.Counters.SpaceTransfers)
 	gauge(descJournal, truth(st.JournalDurable), st.Journal)
 	for _, s := range st.Stages {
 		out <- prometheus.MustNewConstSummary(descStage, s.Count, 0, map[float64]float64{

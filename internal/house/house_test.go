@@ -49,8 +49,8 @@ var mayImport = map[string][]string{
 		"journal/record",
 	},
 	"engine/internal/member": {
-		"engine/internal/raft", "engine/internal/peer", "engine/internal/pipeline",
-		"engine/internal/replica", "journal", "ziplist",
+		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/peer",
+		"engine/internal/pipeline", "engine/internal/replica", "journal", "ziplist",
 	},
 	"engine/internal/link": {
 		"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring",

@@ -408,7 +408,8 @@ func outcomeFault(done engine.Completion, kind replyKind) string {
 	case engine.ReasonSuperseded:
 		return "TRYAGAIN not applied: another leader's command took its place"
 	case engine.ReasonNoSpace:
-		return "MISCONF no space left on the leader's disk: not applied; free some, reads go on"
+		return "MISCONF no space left on the leader's disk, or on those of too many members: " +
+			"not applied; free some, reads go on"
 	case engine.ReasonMachineFailed:
 		return "TRYAGAIN not applied: the store of this member failed"
 	case engine.ReasonShortage:

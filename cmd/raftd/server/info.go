@@ -216,6 +216,7 @@ func raftFields(st *engine.Status) []field {
 		{"raft_incarnation", number(st.Incarnation)},
 		{"raft_write_age_ms", number(st.WriteAge.Milliseconds())},
 		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
+		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},
 	}
 }
 

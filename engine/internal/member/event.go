@@ -9,7 +9,7 @@ import (
 // Event is something that is logged for the operator.
 type Event struct {
 	Kind   EventKind
-	Member uint64        // HandingOver: to whom; of another member: which one
+	Member uint64        // HandingOver, HandingOverFull: to whom; of another member: which one
 	Age    time.Duration // of the write that hangs, or that came back; of the trouble
 	Err    error         // why not, or what is missing; nil: not known
 	Have   uint64        // Unfed, Behind: where the log that is not fed stands
@@ -23,14 +23,17 @@ type EventKind uint8
 
 // The events. The first five are the watchdog's.
 const (
-	NotCampaigning EventKind = iota + 1 // the disk hangs: no campaign meanwhile
-	HandingOver                         // the disk hangs: leadership is being handed to Member
-	LeadingOn                           // the disk hangs, and nobody can take over: Err
-	SteppedDown                         // the disk hangs, and nobody took over
-	DiskBack                            // the disk has finished the write
-	DiskFull                            // or short of something else; writes are refused: Err
-	DiskHasRoom                         // writes are taken again
-	ProbationEnded                      // what the journal had lost is here again
+	NotCampaigning  EventKind = iota + 1 // the disk hangs: no campaign meanwhile
+	HandingOver                          // the disk hangs: leadership is being handed to Member
+	LeadingOn                            // the disk hangs, and nobody can take over: Err
+	SteppedDown                          // the disk hangs, and nobody took over
+	DiskBack                             // the disk has finished the write
+	DiskFull                             // or short of something else; writes are refused: Err
+	DiskHasRoom                          // writes are taken again
+	HandingOverFull                      // the disk is full: leadership is being handed to Member
+	MajorityFull                         // too many members' disks are full: writes are refused
+	MajorityHasRoom                      // enough of them have room again
+	ProbationEnded                       // what the journal had lost is here again
 
 	Unreachable  // no connection to Member for a while
 	Unfed        // Member is connected, and its log does not follow the leader's

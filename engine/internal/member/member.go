@@ -104,13 +104,13 @@ type Member struct {
 
 	applyRead *journalRead // apply's, of what the store no longer holds
 	watchdog  watchdog
+	space     space
 	transfers transfers
 	feeding   feeding
 	looked    int64 // when it looked after the others last
 	bound     bound
 
 	maintained int64 // tick of the last maintenance
-	full       bool  // no room for the journal's next segment
 	probation  bool
 }
 
@@ -235,14 +235,8 @@ func (m *Member) After(now int64) error {
 func (m *Member) maintain(now int64) {
 	m.watchdog.check(m, now)
 	m.lookAfterOthers(now)
-	if full := m.replica.Full(); full != m.full {
-		m.full = full
-		if full {
-			m.cfg.OnEvent(Event{Kind: DiskFull, Err: m.cfg.Journal.Space()})
-		} else {
-			m.cfg.OnEvent(Event{Kind: DiskHasRoom})
-		}
-	}
+	m.space.check(m, now)
+	m.core.SetStalled(m.watchdog.on || m.replica.Stuck())
 	if m.probation && !m.core.Probation() {
 		m.probation = false
 		m.cfg.OnEvent(Event{Kind: ProbationEnded})
@@ -252,6 +246,7 @@ func (m *Member) maintain(now int64) {
 func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 	if role != raft.Leader {
 		m.watchdog.deposed()
+		m.space.deposed()
 	}
 	m.cfg.OnRole(role, leader, term)
 }

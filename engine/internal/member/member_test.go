@@ -3,6 +3,7 @@ package member
 import (
 	"errors"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type rig struct {
 	t      *testing.T
 	now    int64
 	disk   *heldDevice
+	files  *fullDir
 	up     map[uint64]bool
 	jobs   []Job
 	events []EventKind
@@ -35,8 +37,9 @@ const (
 
 func newRig(t *testing.T, members raft.Configuration) *rig {
 	t.Helper()
-	g := &rig{t: t, now: 1, disk: &heldDevice{}, up: map[uint64]bool{}}
-	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory,
+	g := &rig{t: t, now: 1, disk: &heldDevice{}, files: &fullDir{FS: device.NewMemory()},
+		up: map[uint64]bool{}}
+	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory, FS: g.files,
 		Identity: journal.Identity{Cluster: 7, Replica: 1}, SegmentBytes: 1 << 20,
 		Foreground: true, Device: g.disk})
 	if err != nil {
@@ -99,6 +102,19 @@ func (d *heldDevice) release() { d.held, d.done = false, d.submitted }
 func (d *heldDevice) Done() (uint64, error) { return d.done, nil }
 func (d *heldDevice) OnDone(func())         {}
 func (d *heldDevice) Close()                {}
+
+// fullDir is a directory that makes no file while it is full.
+type fullDir struct {
+	device.FS
+	full bool
+}
+
+func (d *fullDir) Create(name string, f device.Flags) (device.File, error) {
+	if d.full {
+		return nil, syscall.ENOSPC
+	}
+	return d.FS.Create(name, f)
+}
 
 type rigLink struct {
 	g    *rig
@@ -218,6 +234,40 @@ func TestAHangingDiskIsTold(t *testing.T) {
 	g.disk.release()
 	g.run(rigHeartbeat)
 	if want := []EventKind{NotCampaigning, DiskBack}; !slices.Equal(g.events, want) {
+		t.Errorf("told %v", g.events)
+	}
+}
+
+// A disk without room for another segment is told once. When the present segment is full
+// too, the member does not campaign: its vote would wait, and each try raise the term.
+func TestAFullDiskIsTold(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
+	g.files.full = true
+	for n := 0; !g.replica.Stuck(); n++ {
+		if g.replica.Campaign(); n > 2000 {
+			t.Fatal("two thousand votes found room in segments of 1 MiB")
+		}
+		g.run(rigHeartbeat)
+	}
+	if want := []EventKind{DiskFull}; !slices.Equal(g.events, want) {
+		t.Fatalf("told %v", g.events)
+	}
+	g.run(rigHeartbeat)
+	term := g.core.Hard().Term
+	for range 10 {
+		g.replica.Campaign()
+		g.run(rigElection)
+	}
+	if now := g.core.Hard().Term; now != term {
+		t.Errorf("it campaigned in terms %d to %d", term, now)
+	}
+	g.files.full = false
+	g.run(time.Second) // the journal tries again now and then
+	g.replica.Campaign()
+	if g.run(rigHeartbeat); g.core.Hard().Term != term+1 || g.replica.Stuck() {
+		t.Errorf("there is room, and it is in term %d after %d", g.core.Hard().Term, term)
+	}
+	if want := []EventKind{DiskFull, DiskHasRoom}; !slices.Equal(g.events, want) {
 		t.Errorf("told %v", g.events)
 	}
 }

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/raft/progress"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 )
 
@@ -115,7 +117,11 @@ func (m *Member) advance(t *Transfer, now int64) bool {
 	case t.term == 0 && role != raft.Leader:
 		t.answer(t.to, ErrNotLeader)
 	case t.term == 0:
-		to, err := m.handOver(t.to)
+		named := t.to
+		if named == 0 {
+			named = m.successor(false)
+		}
+		to, err := m.handOver(named)
 		if errors.Is(err, replica.ErrBusy) {
 			return false // effects wait for slots; the request waits with them
 		}
@@ -150,12 +156,9 @@ func (t *Transfer) verdict(leader uint64) error {
 	}
 }
 
-// handOver begins to hand leadership to a member, or to the best successor
-// when to is 0, and returns to whom.
+// handOver begins to hand leadership to a member, which is none when to is 0, and
+// returns to whom.
 func (m *Member) handOver(to uint64) (uint64, error) {
-	if to == 0 {
-		to = m.successor()
-	}
 	switch {
 	case to == 0:
 		return 0, ErrNotConnected
@@ -176,19 +179,31 @@ func (m *Member) handOver(to uint64) (uint64, error) {
 	}
 }
 
-// successor is the most up-to-date connected voter, rather one that was heard from
-// lately; 0: none is connected.
-func (m *Member) successor() (to uint64) {
-	var match uint64
-	var heard bool
+// successor is the best of the connected voters: one whose disk has room, as far as is
+// known, before others, then one that was heard from lately, then the most up-to-date.
+// 0: none is connected, or none has room when that is a must.
+func (m *Member) successor(room bool) (to uint64) {
+	var best progress.Progress
 	for _, l := range m.links {
 		p, ok := m.core.Member(l.id)
-		if !ok || !m.core.Votes(l.id) || !m.connected(l.id) {
+		if !ok || !m.core.Votes(l.id) || !m.connected(l.id) || room && !p.Room {
 			continue
 		}
-		if to == 0 || p.Active && !heard || p.Active == heard && p.Match > match {
-			to, match, heard = p.ID, p.Match, p.Active
+		if best.ID == 0 || cmp.Or(compare(p.Room, best.Room), compare(p.Active, best.Active),
+			cmp.Compare(p.Match, best.Match)) > 0 {
+			best = p
 		}
 	}
-	return to
+	return best.ID
+}
+
+// compare puts true behind false.
+func compare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }

@@ -65,14 +65,12 @@ func (w *watchdog) check(m *Member, now int64) {
 	if age < m.cfg.Times.Stall {
 		if w.on {
 			w.on, w.giving = false, false
-			m.core.SetStalled(false)
 			m.cfg.OnEvent(Event{Kind: DiskBack, Age: w.longest})
 		}
 		return
 	}
 	first := !w.on
 	w.on, w.longest = true, age
-	m.core.SetStalled(true)
 	if role, _, _ := m.replica.Role(); role == raft.Leader {
 		w.giveUp(m, age, first)
 	} else if first {
@@ -91,7 +89,7 @@ func (w *watchdog) giveUp(m *Member, age time.Duration, first bool) {
 	if m.core.Transferring() != 0 {
 		return
 	}
-	if to, err := m.handOver(0); err == nil {
+	if to, err := m.handOver(m.successor(false)); err == nil {
 		w.giving = true
 		m.cfg.OnEvent(Event{Kind: HandingOver, Member: to, Age: age})
 	} else if first {

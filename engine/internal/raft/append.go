@@ -124,7 +124,7 @@ func (c *Core) heartbeat(m *Message, e *Effects) {
 	c.probation.receive(m)
 	c.leaveProbation()
 	r := c.send(e, HeartbeatAck, m.From)
-	r.Round = m.Round
+	r.Round, r.Full = m.Round, c.full
 	if !c.probation.heard {
 		r.HintIndex = c.probation.nonce
 	}

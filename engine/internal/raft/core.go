@@ -44,7 +44,8 @@ type Core struct {
 	round     uint64 // heartbeat rounds and pre-votes, numbered in one line
 	random    random
 	counters  Counters
-	stalled   bool // the own disk hangs
+	stalled   bool // the own disk hangs, or takes nothing any more
+	full      bool // the own disk has no room for more of the log
 
 	heartbeatTicks, electionTicks int
 }

@@ -1,6 +1,9 @@
 package raft
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func single(t testing.TB) (*Core, *Effects) {
 	t.Helper()
@@ -75,5 +78,70 @@ func TestLeaderCommitIsWhatItTold(t *testing.T) {
 	expect("another leader, which knows nothing yet", 0, 3)
 	if core.Commit() != 3 {
 		t.Error(core.Commit())
+	}
+}
+
+// What a member said of its disk stands until it answers the same round or a later one.
+func TestRoomIsAsLastSaid(t *testing.T) {
+	leader, _ := pair(t)
+	e := &Effects{}
+	old := leader.round
+	leader.Read(1, e) // begins another round
+	for _, x := range []struct {
+		round      uint64
+		full, room bool
+	}{{old, false, true}, {old, true, false}, {leader.round, true, false}, {old, false, false},
+		{leader.round, false, true}, {old, true, true}} {
+		leader.Step(&Message{Type: HeartbeatAck, From: 2, To: 1, Term: leader.hard.Term,
+			Round: x.round, Full: x.full}, e)
+		if p, _ := leader.Member(2); p.Room != x.room {
+			t.Errorf("after %+v: %+v", x, p)
+		}
+	}
+	leader.follow(leader.hard.Term, 0, e)
+	if leader.Campaign(e); leader.Cramped() {
+		t.Error("who does not lead is no judge of the others' disks")
+	}
+}
+
+// A leader without a majority that has room is cramped. Who has said nothing has room.
+func TestCramped(t *testing.T) {
+	for _, x := range []struct {
+		voters, outgoing, full, said []uint64
+		cramped                      bool
+	}{
+		{voters: []uint64{1}},
+		{voters: []uint64{1}, full: []uint64{1}, cramped: true},
+		{voters: []uint64{1, 2, 3}, full: []uint64{2}},
+		{voters: []uint64{1, 2, 3}, full: []uint64{2, 3}, cramped: true},
+		{voters: []uint64{1, 2, 3}, full: []uint64{1, 3}, cramped: true},
+		{voters: []uint64{1, 2, 3}, full: []uint64{1}, said: []uint64{2, 3}},
+		{voters: []uint64{1, 2, 3, 4, 5}, full: []uint64{2, 3}},
+		{voters: []uint64{1, 2, 3, 4, 5}, full: []uint64{2, 3, 5}, said: []uint64{4},
+			cramped: true},
+		{voters: []uint64{1, 2}, full: []uint64{2}, cramped: true},
+		{voters: []uint64{1, 2, 3}, outgoing: []uint64{1, 4, 5}, full: []uint64{4, 5},
+			cramped: true},
+		{voters: []uint64{1, 2, 3}, outgoing: []uint64{1, 4, 5}, full: []uint64{2, 5}},
+	} {
+		c, err := New(Options{ID: 1, Config: Configuration{Voters: x.voters,
+			Outgoing: x.outgoing}, First: 1, HeartbeatTicks: 1, ElectionTicks: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.role, c.round = Leader, 9
+		for i := range c.n {
+			p := &c.members[i]
+			full := slices.Contains(x.full, p.ID)
+			if full || slices.Contains(x.said, p.ID) {
+				p.Round, p.Room = 9, !full
+			}
+			if p.ID == 1 {
+				p.Round, p.Room, c.full = 0, false, full
+			}
+		}
+		if c.Cramped() != x.cramped {
+			t.Errorf("%+v: %t", x, c.Cramped())
+		}
 	}
 }

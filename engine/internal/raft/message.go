@@ -57,7 +57,7 @@ func (t MessageType) String() string {
 //	Append        Term PrevIndex PrevTerm EntryTerm Count Commit
 //	AppendAck     Term Match, or Reject PrevIndex (of the refused append) HintIndex HintTerm
 //	Heartbeat     Term Commit Round PrevIndex (the leader's last index) HintIndex (nonce echoed)
-//	HeartbeatAck  Term Round HintIndex (nonce of a member on probation)
+//	HeartbeatAck  Term Round HintIndex (nonce of a member on probation) Full
 //	PreVote       Term (the one it would campaign in) PrevIndex PrevTerm (its last entry) Round
 //	PreVoteAck    Term (granted: the asked one; Reject: the voter's own) Round LastResort
 //	Vote          Term PrevIndex PrevTerm (its last entry) Force
@@ -80,6 +80,7 @@ type Message struct {
 	Force               bool   // leadership transfer: stickiness does not count
 	// granted on probation, by one that may have lost what it acknowledged: see tally
 	LastResort bool
+	Full       bool // the sender's disk has no room for more of the log
 }
 
 // String is one line with the fields that the type uses.
@@ -103,6 +104,9 @@ func (m *Message) String() string {
 		s += fmt.Sprintf(" commit %d last %d round %d", m.Commit, m.PrevIndex, m.Round)
 	case HeartbeatAck:
 		s += fmt.Sprintf(" round %d", m.Round)
+		if m.Full {
+			s += " full"
+		}
 	case PreVote, Vote:
 		s += fmt.Sprintf(" last %d/%d", m.PrevIndex, m.PrevTerm)
 		if m.Force {

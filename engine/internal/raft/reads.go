@@ -88,6 +88,9 @@ func (c *Core) heartbeatAck(m *Message, e *Effects) {
 	if m.HintIndex != 0 { // on probation: it wants to hear the last index in a heartbeat begun now
 		c.beatTo(m.From, m.HintIndex, e)
 	}
+	if m.Round >= p.Round { // an older answer may come late
+		p.Room = !m.Full
+	}
 	if m.Round > p.Round {
 		p.Round = m.Round
 		c.confirm(e)

@@ -14,8 +14,8 @@ func (c *Core) Tick(n int, e *Effects) {
 		c.tickLeader(n, e)
 		return
 	}
-	c.election.elapsed = min(c.election.elapsed+n, 2*c.electionTicks)
-	if c.election.elapsed >= c.election.timeout && c.promotable() {
+	c.election.elapsed = min(c.election.elapsed+n, 3*c.electionTicks)
+	if c.election.elapsed >= c.patience() && c.promotable() {
 		c.preCampaign(e)
 	}
 }

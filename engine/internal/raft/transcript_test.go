@@ -22,7 +22,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
 //	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…] [learners ID…]
-//	crash ID · start ID · lost ID TO · stall ID 0|1 · stepdown ID
+//	crash ID · start ID · lost ID TO · stall ID 0|1 · full ID 0|1 · room ID · stepdown ID
 //	deliver | drop | again  [FROM->TO] [TYPE]
 //	                              messages under way now, all that fit; again: deliver a copy
 //	settle                        writes, deliveries and feeding until nothing moves; silent
@@ -174,6 +174,15 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 		s.read()
 	case "stall":
 		s.core.SetStalled(ns[0] != 0)
+	case "full":
+		s.core.SetFull(ns[0] != 0)
+	case "room":
+		for _, o := range s.w.servers {
+			if p, _ := s.core.Member(o.id); o != s {
+				print(fmt.Sprintf("  %d has room: %t", o.id, p.Room))
+			}
+		}
+		print(fmt.Sprintf("  cramped: %t", s.core.Cramped()))
 	case "stepdown":
 		s.do(func(c *Core, e *Effects) {
 			if !c.StepDown(e) {

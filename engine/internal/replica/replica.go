@@ -99,7 +99,10 @@ type clock struct{ now, ticked int64 }
 // upkeep is what was seen at the last tick.
 type upkeep struct {
 	full      bool            // the journal cannot make another segment
-	refusal   pipeline.Reason // and why
+	refusal   pipeline.Reason // why, or why not the others
+	cramped   bool            // so have too many others
+	stuck     bool            // nor has the one in use
+	durable   uint64
 	probation bool
 }
 
@@ -269,7 +272,15 @@ func (r *Replica) takeTicks() int {
 // a burst left unpacked, and the end of probation, which the journal must
 // remember.
 func (r *Replica) maintain() {
-	r.upkeep.full, r.upkeep.refusal = shortage(r.cfg.Journal.Space())
+	full, refusal := shortage(r.cfg.Journal.Space())
+	durable := r.journal.Durable().Load()
+	r.upkeep.stuck = full && durable == r.upkeep.durable && durable < r.ring.Cursor().Load() &&
+		r.cfg.Journal.WriteAge(r.clock.now) == 0
+	r.upkeep.full, r.upkeep.durable = full, durable
+	if r.upkeep.cramped = r.core.Cramped(); r.upkeep.cramped && !full {
+		refusal = pipeline.NoSpace
+	}
+	r.upkeep.refusal = refusal
 	r.pack()
 	if p := r.core.Probation(); r.upkeep.probation && !p {
 		r.cfg.Journal.Settle()
@@ -300,6 +311,14 @@ func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 	return 0, 0, 0
 }
 
-// Full reports that a leader refuses proposals, certainly not applied, because
-// the journal cannot make its next segment. Poll's goroutine only.
+// Stuck reports that mutations wait for room on the disk: nothing becomes durable before
+// there is some. Poll's goroutine only.
+func (r *Replica) Stuck() bool { return r.upkeep.stuck }
+
+// Full reports that the journal cannot make its next segment, for which a leader refuses
+// proposals, certainly not applied. Poll's goroutine only.
 func (r *Replica) Full() bool { return r.upkeep.full }
+
+// Cramped reports that a leader refuses proposals because too many voters say that they
+// cannot make theirs. Poll's goroutine only.
+func (r *Replica) Cramped() bool { return r.upkeep.cramped }

@@ -125,7 +125,8 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 	if r.out.pending() {
 		return false
 	}
-	if r.upkeep.full {
+	full := r.upkeep.full || r.upkeep.cramped
+	if full && r.core.Transferring() == 0 { // whoever leads next may have room
 		r.refuse(b, r.upkeep.refusal)
 		return true
 	}

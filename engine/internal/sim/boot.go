@@ -58,7 +58,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	h.seenCommit, h.seenApplied, h.sentUndurable = h.core.Commit(), 0, false
 	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
 	h.clock, h.real = 1, w.now
-	h.rounds, h.agreed = h.rounds[:0], [16]int64{}
+	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], [16]int64{}, 0, 0
 	for _, o := range w.hosts {
 		h.led[o.id] = lead{}
 		if o != h && o.up && o.core.Role() == raft.Leader {
@@ -92,6 +92,12 @@ func (h *host) onEvent(e member.Event) {
 		h.w.hit(StallHandedOver)
 	case member.SteppedDown:
 		h.w.hit(StallSteppedDown)
+	case member.DiskFull:
+		h.fullAt = h.w.now
+	case member.DiskHasRoom:
+		h.fullAt = 0
+	case member.HandingOverFull:
+		h.w.judge.handedOverFull(h, e.Member)
 	}
 	h.w.logf("n%d notifies: event %d, member %d, write of %v, %v", h.id, e.Kind, e.Member, e.Age,
 		e.Err)
@@ -103,6 +109,7 @@ func (h *host) onRole(role raft.Role, leader, term uint64) {
 	if h.armedRole > 0 {
 		h.armed, h.armedRole = h.armedRole, 0
 	}
+	w.judge.campaigns(h, role)
 	was := h.role
 	switch {
 	case role == raft.Leader:

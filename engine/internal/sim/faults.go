@@ -41,6 +41,7 @@ const (
 	Forgetful
 	OldRead
 	Unserved
+	FullDisks
 	faultKinds
 )
 
@@ -97,6 +98,7 @@ func init() {
 		Forgetful:      {"a decisive vote forgets", never, (*World).faultForgetful},
 		OldRead:        {"a read outlives its leadership", never, (*World).faultOldRead},
 		Unserved:       {"a member is not served", never, (*World).faultUnserved},
+		FullDisks:      {"the leader's disk is full, then all", never, (*World).faultFullDisks},
 	}
 }
 

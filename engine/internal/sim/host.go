@@ -107,6 +107,8 @@ type observed struct {
 	counted       [16]uint64 // what it counts of the others, when it leads
 	led           [16]lead   // who led when it started
 	rounds        []round    // of heartbeats, as first sent
+	fullAt        int64      // since when it knows that its disk is full; 0: it is not
+	stuckAt       int64      // since when its disk takes nothing any more; 0: it does
 	agreed        [16]int64  // when the newest round began that each of the others answered
 }
 

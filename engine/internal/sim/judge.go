@@ -126,6 +126,7 @@ func (j *judge) turned(h *host) {
 	if h.replica.RingFull() {
 		w.hit(RingFull)
 	}
+	j.stuck(h)
 	j.checkQuorum(h)
 	j.counts(h)
 	hard := h.core.Hard()

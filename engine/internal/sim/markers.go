@@ -57,6 +57,9 @@ const (
 	ReadError
 	NoSpaceRefused
 	SpaceReturned
+	FullHandedOver
+	AllFull
+	DiskStuck
 	RotFound
 	ProbationBegun
 	ProbationEnded
@@ -151,6 +154,9 @@ var markerNames = [markers]string{
 	ReadError:            "a read fails",
 	NoSpaceRefused:       "a write is refused for lack of space",
 	SpaceReturned:        "space returns",
+	FullHandedOver:       "a leader with a full disk hands over",
+	AllFull:              "all disks are full, and the leader stays",
+	DiskStuck:            "what is to be written waits for room",
 	RotFound:             "rot in the last batch is found",
 	ProbationBegun:       "a member is on probation",
 	ProbationEnded:       "probation ends",

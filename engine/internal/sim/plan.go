@@ -167,6 +167,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawOldRead()
 	p.drawUnserved()
 	p.drawSmall()
+	p.drawFull()
 	return p
 }
 

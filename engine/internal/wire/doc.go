@@ -3,7 +3,7 @@
 // A frame on a link is netio's frame header and one protobuf message:
 //
 //	+--------------------+------------------------------+----------------------+
-//	| netio frame header | Frame fields 1..16, non-zero | field 17: EntryRun   |
+//	| netio frame header | Frame fields but run, nonzero| field 17: EntryRun   |
 //	| length, checksum   | only, written by hand        | bytes of the store   |
 //	+--------------------+------------------------------+----------------------+
 //

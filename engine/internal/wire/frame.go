@@ -15,7 +15,7 @@ import (
 const Version = 2
 
 // FrontMax bounds the bytes that AppendFront writes.
-const FrontMax = 16*11 + 16
+const FrontMax = 17*11 + 16
 
 // ErrFrame reports bytes that are not a frame. The checksum was right, so the
 // sender is not a replica of this protocol version.
@@ -40,6 +40,7 @@ const (
 	fieldForce
 	fieldLastResort
 	fieldRun
+	fieldFull // never beside a run, which ends its frame
 )
 
 // AppendFront appends the fields of m, without a run, and returns the
@@ -60,7 +61,8 @@ func AppendFront(dst []byte, m *raft.Message) []byte {
 	dst = appendUint(dst, fieldHintTerm, m.HintTerm)
 	dst = appendUint(dst, fieldRound, m.Round)
 	dst = appendUint(dst, fieldForce, flag(m.Force))
-	return appendUint(dst, fieldLastResort, flag(m.LastResort))
+	dst = appendUint(dst, fieldLastResort, flag(m.LastResort))
+	return appendUint(dst, fieldFull, flag(m.Full))
 }
 
 // AppendRunFront appends the tag and length of the run field for a run of n
@@ -146,6 +148,8 @@ func set(m *raft.Message, field int, v uint64) bool {
 		m.Force = v != 0
 	case fieldLastResort:
 		m.LastResort = v != 0
+	case fieldFull:
+		m.Full = v != 0
 	default:
 		if place := number(m, field); place != nil {
 			*place = v

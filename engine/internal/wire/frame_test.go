@@ -17,7 +17,8 @@ func random(rng *rand.Rand) raft.Message {
 	b := func() bool { return rng.IntN(2) == 0 }
 	return raft.Message{Type: raft.MessageType(rng.IntN(10)), From: id(), To: id(), Term: u(),
 		PrevIndex: u(), PrevTerm: u(), EntryTerm: u(), Count: rng.Uint32(), Commit: u(), Match: u(),
-		Reject: b(), HintIndex: u(), HintTerm: u(), Round: u(), Force: b(), LastResort: b()}
+		Reject: b(), HintIndex: u(), HintTerm: u(), Round: u(), Force: b(), LastResort: b(),
+		Full: b()}
 }
 
 func TestEqualToGeneratedCode(t *testing.T) {
@@ -25,11 +26,14 @@ func TestEqualToGeneratedCode(t *testing.T) {
 	for range 500 {
 		m := random(rng)
 		run := make([]byte, rng.IntN(40))
+		if len(run) > 0 {
+			m.Full = false
+		}
 		f := &Frame{Type: uint32(m.Type), From: m.From, To: m.To, Term: m.Term,
 			PrevIndex: m.PrevIndex, PrevTerm: m.PrevTerm, EntryTerm: m.EntryTerm, Count: m.Count,
 			Commit: m.Commit, Match: m.Match, Reject: m.Reject, HintIndex: m.HintIndex,
 			HintTerm: m.HintTerm, Round: m.Round, Force: m.Force, LastResort: m.LastResort,
-			Run: run}
+			Run: run, Full: m.Full}
 		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(f)
 		if err != nil {
 			t.Fatal(err)

@@ -46,7 +46,9 @@ type Frame struct {
 	Force      bool                   `protobuf:"varint,15,opt,name=force,proto3" json:"force,omitempty"`
 	LastResort bool                   `protobuf:"varint,16,opt,name=last_resort,json=lastResort,proto3" json:"last_resort,omitempty"`
 	// An EntryRun (journal/record/entry.proto), taken over as bytes.
-	Run           []byte `protobuf:"bytes,17,opt,name=run,proto3" json:"run,omitempty"`
+	Run []byte `protobuf:"bytes,17,opt,name=run,proto3" json:"run,omitempty"`
+	// Of answers to heartbeats, which have no run: the disk has no room for more.
+	Full          bool `protobuf:"varint,18,opt,name=full,proto3" json:"full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +200,13 @@ func (x *Frame) GetRun() []byte {
 		return x.Run
 	}
 	return nil
+}
+
+func (x *Frame) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
 }
 
 // Hello opens a link: the first frame of the side that dialed.
@@ -542,7 +551,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\"\xa5\x03\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\xb9\x03\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -565,7 +574,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x05force\x18\x0f \x01(\bR\x05force\x12\x1f\n" +
 	"\vlast_resort\x18\x10 \x01(\bR\n" +
 	"lastResort\x12\x10\n" +
-	"\x03run\x18\x11 \x01(\fR\x03run\"\xdb\x01\n" +
+	"\x03run\x18\x11 \x01(\fR\x03run\x12\x12\n" +
+	"\x04full\x18\x12 \x01(\bR\x04full\"\xdb\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +

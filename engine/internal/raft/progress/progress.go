@@ -49,6 +49,7 @@ type Progress struct {
 	Round  uint64 // newest heartbeat round that it answered in this term
 	Mode   Mode
 	Active bool // it answered something since the leader last counted
+	Room   bool // its disk has room, as it said in its answer to Round
 }
 
 // Reset starts a member over for a new leadership whose log ends before next.
