@@ -16,7 +16,8 @@ import (
 )
 
 // idle opens connections, says how many were taken, and keeps them until its
-// standard input ends: "ADDRESS COUNT".
+// standard input ends: "ADDRESS COUNT". For each line there it says how many
+// still answer.
 func idle(load string) error {
 	address, text, _ := strings.Cut(load, " ")
 	count, err := strconv.Atoi(text)
@@ -56,8 +57,22 @@ func idle(load string) error {
 		}
 	}
 	fmt.Printf("%d taken, first refusal: %s\n", taken, first)
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		taken, first = 0, "none"
+		for _, n := range conns {
+			if n == nil {
+				continue
+			}
+			if err := ping(n); err == nil {
+				taken++
+			} else if first == "none" {
+				first = strings.TrimSpace(err.Error())
+			}
+		}
+		fmt.Printf("%d answer, first failure: %s\n", taken, first)
+	}
+	return in.Err()
 }
 
 // greeted is a connection on which a PING was answered.
@@ -66,8 +81,16 @@ func greeted(address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = ping(n); err != nil {
+		_ = n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func ping(n net.Conn) error {
 	reply := make([]byte, 7)
-	err = n.SetDeadline(time.Now().Add(30 * time.Second))
+	err := n.SetDeadline(time.Now().Add(30 * time.Second))
 	if err == nil {
 		_, err = io.WriteString(n, "*1\r\n$4\r\nPING\r\n")
 	}
@@ -78,17 +101,14 @@ func greeted(address string) (net.Conn, error) {
 		rest, _ := bufio.NewReader(n).ReadString('\n') // to say what it was
 		err = fmt.Errorf("%s%s", reply, rest)
 	}
-	if err != nil {
-		_ = n.Close()
-		return nil, err
-	}
-	return n, n.SetDeadline(time.Time{})
+	return err
 }
 
 // idlers is a program that holds connections.
 type idlers struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
+	out  *bufio.Reader
 	want int
 }
 
@@ -108,7 +128,8 @@ func hold(t *testing.T, address string, count int, before ...string) *idlers {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.end() })
-	line, err := bufio.NewReader(out).ReadString('\n')
+	h.out = bufio.NewReader(out)
+	line, err := h.out.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +137,18 @@ func hold(t *testing.T, address string, count int, before ...string) *idlers {
 		t.Errorf("of %d connections: %s", count, line)
 	}
 	return h
+}
+
+// answer checks that all of them are still served.
+func (h *idlers) answer(t *testing.T) {
+	t.Helper()
+	if _, err := io.WriteString(h.in, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	line, err := h.out.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, strconv.Itoa(h.want)+" answer,") {
+		t.Errorf("of %d idle connections: %q, %v", h.want, line, err)
+	}
 }
 
 // end ends the program as a host that falls silent would: nothing is said.
@@ -227,7 +260,7 @@ func TestIdle(t *testing.T) {
 	alone := throughput(t, p, measure)
 	before, rss := p.descriptors(t), p.memory(t, "VmRSS")
 
-	hold(t, p.client, count/2)
+	living := []*idlers{hold(t, p.client, count/2)}
 	silent := hold(t, host+":"+ports[lead], count/2, inside...)
 	time.Sleep(measure) // what opening cost is given back
 	each := float64(p.memory(t, "VmRSS")-rss) / float64(count)
@@ -246,7 +279,7 @@ func TestIdle(t *testing.T) {
 	silent.end()
 	began := time.Now()
 	now := min(count, most-count-100) // below the cap while the silent ones are counted
-	hold(t, p.client, max(now, 0))
+	living = append(living, hold(t, p.client, max(now, 0)))
 	// Found within the patience; as much again for a machine that is busy, if
 	// this is no measurement.
 	limit := patience + 5*time.Second
@@ -263,7 +296,10 @@ func TestIdle(t *testing.T) {
 		t.Errorf("%d descriptors of a silent host are still held after %v", n, limit)
 	}
 	if rest := count - max(now, 0); rest > 0 {
-		hold(t, p.client, rest)
+		living = append(living, hold(t, p.client, rest))
+	}
+	for _, h := range living {
+		h.answer(t)
 	}
 	if now := p.ask(t, "raft", "raft_current_term"); now != term {
 		t.Errorf("term %s, was %s: leadership moved", now, term)

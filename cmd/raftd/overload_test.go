@@ -45,11 +45,15 @@ type crowd struct {
 type crowdResult map[string]*crowdKind
 
 type crowdKind struct {
-	Ended  []float64
-	Left   int
-	Served int // of those that ended: with all that they had asked for
-	First  string
+	Outside int // never connected
+	Ended   []float64
+	Left    int
+	Served  int // of those that ended: with all that they had asked for
+	First   string
 }
+
+// errOutside means that a client could not connect.
+var errOutside = errors.New("not connected")
 
 // outside is the program that a test starts to have clients in a process of
 // their own; it returns the exit status.
@@ -91,7 +95,11 @@ func rude(load string) error {
 				served, err := play(&c, c.Addresses[i%len(c.Addresses)], began, k.play)
 				mu.Lock()
 				defer mu.Unlock()
-				if errors.Is(err, os.ErrDeadlineExceeded) {
+				switch {
+				case errors.Is(err, errOutside):
+					sum.Outside++
+					return
+				case errors.Is(err, os.ErrDeadlineExceeded):
 					sum.Left++
 					return
 				}
@@ -114,7 +122,7 @@ func play(c *crowd, address string, began time.Time,
 	client func(net.Conn, *crowd) (bool, error)) (bool, error) {
 	n, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
-		return false, err
+		return false, errOutside
 	}
 	defer n.Close()
 	if err = n.SetDeadline(began.Add(c.Limit)); err != nil {
@@ -343,7 +351,8 @@ func TestOverload(t *testing.T) {
 			text = fmt.Sprintf("%d ended, from %.1f s to %.1f s, half by %.1f s; first: %s", n,
 				k.Ended[0], k.Ended[n-1], k.Ended[n/2], k.First)
 		}
-		t.Logf("%s: %s; %d served in full; %d left", name, text, k.Served, k.Left)
+		t.Logf("%s: %s; %d served in full; %d left; %d could not connect", name, text, k.Served,
+			k.Left, k.Outside)
 		if late := len(k.Ended) > 0 && k.Ended[len(k.Ended)-1] > 60; fullOverload &&
 			(k.Left > 0 || late) {
 			t.Errorf("%s clients were not closed within 60 s", name)
