@@ -187,7 +187,8 @@ func (x *index) find(i uint64) (found, error) {
 	return found{seg.stretches[k], seg.ordinal}, nil
 }
 
-// drop forgets the segments below ordinal.
+// drop forgets the segments below ordinal. Batches of them that are on their way
+// to the disk may still be added; nobody finds their segment then.
 func (x *index) drop(ordinal uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -195,7 +196,9 @@ func (x *index) drop(ordinal uint64) {
 	for n < len(x.segments) && x.segments[n].ordinal < ordinal {
 		n++
 	}
-	x.segments = slices.Delete(x.segments, 0, n)
+	if x.segments = slices.Delete(x.segments, 0, n); x.goesOn.ordinal < ordinal {
+		x.goesOn = mark{}
+	}
 }
 
 // take takes over what another index holds, which is not used any more.

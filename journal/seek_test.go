@@ -193,3 +193,53 @@ func TestIndexIsSparse(t *testing.T) {
 		j, _ = mustOpen(t, cfg)
 	}
 }
+
+// lagging is a device whose groups are done some polls later, so that two are
+// queued when segments change.
+type lagging struct {
+	device.Device
+	ops   [][]device.Op
+	tags  []uint64
+	done  uint64
+	polls int
+}
+
+func (l *lagging) Submit(ops []device.Op, tag uint64) {
+	l.ops, l.tags = append(l.ops, ops), append(l.tags, tag)
+}
+
+func (l *lagging) Done() (uint64, error) {
+	if l.polls++; l.polls%3 == 0 && len(l.ops) > 0 {
+		if err := device.Run(l.ops[0]); err != nil {
+			return l.done, err
+		}
+		l.done, l.ops, l.tags = l.tags[0], l.ops[1:], l.tags[1:]
+	}
+	return l.done, nil
+}
+
+// Compaction passes a segment whose last batches are still on their way to the
+// disk: they land without a place in the log, and what follows is found.
+func TestCompactionPassesWhatIsUnderWay(t *testing.T) {
+	disk := newDisk()
+	cfg := small(disk)
+	cfg.Foreground, cfg.Device = true, &lagging{Device: inline()}
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j, now: 1}
+	for n := range 600 {
+		w.put(1, w.last+1, 1, 3000)
+		if j.Compact(w.last - min(w.last, uint64(n%3))); n%5 == 0 {
+			w.poll()
+		}
+	}
+	w.flush()
+	s := j.index.segments[len(j.index.segments)-1].stretches[0]
+	check(t, j, s.first, w.last)
+	if _, err := j.NewReader().Read(1, 1); !errors.Is(err, ErrCompacted) {
+		t.Errorf("entry 1: %v", err)
+	}
+	cfg.Device = inline()
+	if _, rec := mustOpen(t, cfg); rec.Last != w.last {
+		t.Errorf("%+v", rec)
+	}
+}
