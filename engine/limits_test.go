@@ -84,6 +84,9 @@ func (c *cluster) lead(i int) *Engine {
 	return c.engines[i]
 }
 
+// patient is an election timeout in which a busy machine writes some megabytes.
+const patient = time.Second
+
 // command is a command of n bytes that counts one.
 func command(n int) []byte { return append(number(1), make([]byte, n-8)...) }
 
@@ -94,7 +97,8 @@ func limited(t *testing.T, th Threads) (*cluster, []*notes) {
 	segments := map[uint64]int64{1: 64 << 20, 2: 2 << 20, 3: 8 << 20}
 	logs := []*notes{{}, {}, {}}
 	return newCluster(t, 3, func(b *Builder) {
-		b.MaxCommand(limits[b.id]).SegmentBytes(segments[b.id]).Threads(th).
+		b.ElectionTimeout(patient).MaxCommand(limits[b.id]).SegmentBytes(segments[b.id]).
+			Threads(th).
 			Journal(journal.BufferedDsync).Logger(logs[b.id-1].logger())
 	}), logs
 }
@@ -147,8 +151,8 @@ func TestAMemberThatCannotTakeTheLog(t *testing.T) {
 	small, logs := false, []*notes{{}, {}, {}}
 	c := &cluster{t: t, dir: t.TempDir(), engines: make([]*Engine, 3), sms: make([]*counter, 3)}
 	c.tune = func(b *Builder) {
-		b.MaxCommand(8 << 20).SegmentBytes(64 << 20).Journal(journal.BufferedDsync).
-			Logger(logs[b.id-1].logger())
+		b.ElectionTimeout(patient).MaxCommand(8 << 20).SegmentBytes(64 << 20).
+			Journal(journal.BufferedDsync).Logger(logs[b.id-1].logger())
 		if b.id == 3 && small {
 			b.MaxCommand(1 << 20)
 		}
@@ -217,7 +221,8 @@ func TestAMemberThatCannotTakeTheLog(t *testing.T) {
 func TestALimitIsLowered(t *testing.T) {
 	limit := 8 << 20
 	c := newCluster(t, 3, func(b *Builder) {
-		b.MaxCommand(limit).SegmentBytes(64 << 20).Memory(1 << 20).Journal(journal.BufferedDsync)
+		b.ElectionTimeout(patient).MaxCommand(limit).SegmentBytes(64 << 20).Memory(1 << 20).
+			Journal(journal.BufferedDsync)
 	})
 	c.add(0)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)

@@ -38,8 +38,8 @@ func newUneven(t *testing.T) *uneven {
 
 func (u *uneven) start(i int, args ...string) *daemon {
 	u.t.Helper()
-	args = append([]string{"--id", fmt.Sprint(i + 1), "--peer", u.peers[i], "--members", u.list},
-		args...)
+	args = append([]string{"--id", fmt.Sprint(i + 1), "--peer", u.peers[i], "--members", u.list,
+		"--heartbeat", "50ms", "--election-timeout", "1s"}, args...)
 	u.members[i] = launch(u.t, u.dirs[i], args...)
 	return u.members[i]
 }
