@@ -97,7 +97,8 @@ func limited(t *testing.T, th Threads) (*cluster, []*notes) {
 	segments := map[uint64]int64{1: 64 << 20, 2: 2 << 20, 3: 8 << 20}
 	logs := []*notes{{}, {}, {}}
 	return newCluster(t, 3, func(b *Builder) {
-		b.ElectionTimeout(patient).MaxCommand(limits[b.id]).SegmentBytes(segments[b.id]).Threads(th).
+		b.ElectionTimeout(patient).MaxCommand(limits[b.id]).SegmentBytes(segments[b.id]).
+			Threads(th).
 			Journal(journal.BufferedDsync).Logger(logs[b.id-1].logger())
 	}), logs
 }
