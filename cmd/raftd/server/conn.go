@@ -109,7 +109,8 @@ func (c *conn) drainHeld() {
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
-	defer f.spread(f.now())
+	f.began = f.now()
+	defer f.spread(f.began)
 	for n < len(b) {
 		if most := c.pendingMax(); c.queue.len() >= most || len(c.kept.again) > 0 || c.congested() {
 			c.block(most / 2)

@@ -32,7 +32,8 @@ type front struct {
 	mask  uint64
 
 	buffers
-	now func() int64
+	now   func() int64
+	began int64 // when the batch of commands under way began
 
 	dirty           []*conn
 	dirtyForwarders []*forwarder
@@ -104,8 +105,9 @@ func newFront(s *Server, l lane) *front {
 }
 
 // refresh looks up who leads when the last answer is old.
-func (f *front) refresh() {
-	now := f.now()
+func (f *front) refresh() { f.refreshAt(f.now()) }
+
+func (f *front) refreshAt(now int64) {
 	if now < f.leadUntil {
 		return
 	}
@@ -185,7 +187,7 @@ func (f *front) local(c *conn, d *command, args [][]byte) {
 
 // data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
-	f.refresh()
+	f.refreshAt(f.began)
 	var to *forwarder
 	if d.class != ownState && !f.lead.leading {
 		var refused string
