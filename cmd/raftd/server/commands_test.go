@@ -142,7 +142,7 @@ func TestCommandStats(t *testing.T) {
 	r := newRig(t, nil)
 	r.lane.auto = true
 	now := int64(0)
-	r.front.now = func() int64 { now += 1000; return now } // each look at the clock takes 1 µs
+	r.front.now = func() int64 { now += 3000; return now } // 3 µs go by between looks
 	c, w := r.connect()
 	r.send(c, array("SET", "k", "v")+array("INCR", "k")+array("GET", "k"))
 	r.send(c, array("SET", "k", "v", "EX", "1")+array("GET")+array("CLIENT", "LIST", "x")+
@@ -155,8 +155,8 @@ func TestCommandStats(t *testing.T) {
 	r.send(c, array("INFO", "commandstats"))
 	got := w.take()
 	for _, line := range []string{
-		"cmdstat_set:calls=2,usec=2,usec_per_call=1.17", // a third of 4 µs, and a half of 2
-		"cmdstat_client:calls=1,usec=1,",
+		"cmdstat_set:calls=2,usec=2,usec_per_call=1.25", // a third and a half of 3 µs
+		"cmdstat_client:calls=1,usec=1,usec_per_call=1.50",
 	} {
 		if !strings.Contains(got, line) {
 			t.Errorf("no %q in %q", line, got)

@@ -187,12 +187,12 @@ func (c *conn) runHeld() bool {
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
-	since := f.now()
-	defer f.spread(since)
+	f.began = f.now()
+	defer f.spread(f.began)
 	for count := 1; n < len(b); count++ {
 		most := c.pendingMax()
 		switch {
-		case count%turnCheck == 0 && len(c.held) == 0 && f.now()-since > turnMax:
+		case count%turnCheck == 0 && len(c.held) == 0 && f.now()-f.began > turnMax:
 			c.sock.Yield()
 			return n
 		case c.queue.len() >= most || len(c.kept.again) > 0:

@@ -38,6 +38,7 @@ type front struct {
 	due    int   // bytes that replies to come may have, of requests in the lane
 	first  *conn // has the right of way into the lane, because it waited for room; nil: none
 	now    func() int64
+	began  int64 // when the batch of commands under way began
 
 	slowUsed int64 // ns that slow commands took since the last tick
 
@@ -113,8 +114,9 @@ func newFront(s *Server, l lane) *front {
 }
 
 // refresh looks up who leads when the last answer is old.
-func (f *front) refresh() {
-	now := f.now()
+func (f *front) refresh() { f.refreshAt(f.now()) }
+
+func (f *front) refreshAt(now int64) {
 	if now < f.leadUntil {
 		return
 	}
@@ -212,7 +214,7 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 
 // data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
-	f.refresh()
+	f.refreshAt(f.began)
 	var to *forwarder
 	if d.class != ownState && !f.lead.leading {
 		var refused string
