@@ -69,6 +69,7 @@ type conn struct {
 	told      *string       // the same as others see it
 	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go
 	closing   bool          // no more input; close when no reply is pending
+	finished  bool          // the client has sent its last byte; close when all is answered
 	closed    bool
 	aborted   bool // it is being closed
 
@@ -301,10 +302,11 @@ func (c *conn) fail(text string) {
 	c.end()
 }
 
-// finished hears that the client has sent its last byte, when all before it was consumed. What was
-// asked is answered.
-func (c *conn) finished() {
-	c.end()
+// finish hears that the client has sent its last byte, when all before it was consumed. What was
+// asked is answered, also what goes again.
+func (c *conn) finish() {
+	c.finished = true
+	c.output()
 	c.front.finish()
 }
 
@@ -352,7 +354,7 @@ func (c *conn) write() {
 	c.out.bytes = nil
 	if c.queue.empty() {
 		c.kept.release(c.front)
-		if c.closing && !c.closed {
+		if done := c.finished && !c.waits() && len(c.held) == 0; (c.closing || done) && !c.closed {
 			c.sock.Close(nil)
 		}
 	}

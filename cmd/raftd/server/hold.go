@@ -18,8 +18,8 @@ import (
 // again while its client waits: nobody has seen anything of it. Its connection's order must not
 // change, though. So nothing more of the connection goes, and when every command that went has its
 // outcome, those from the first refused one on go again, if none of them is a write that had an
-// effect, or may have one (settleRefused). Reads behind a refused command go again also when they were
-// answered: such an answer has not left. Whatever was refused in front of a write that had an
+// effect, or may have one (settleRefused). Reads behind a refused command go again also when they
+// were answered: such an answer has not left. Whatever was refused in front of a write that had an
 // effect is answered with its error. A write whose outcome is unknown never goes again.
 
 // holdSlack is what is added to two elections, for dialing the leader and for a busy machine.
@@ -208,8 +208,8 @@ func (f *front) settleRefused() {
 	f.unsettled = append(still, f.unsettled...)
 }
 
-// settleRefused decides what becomes of the refused commands once all that went have their outcomes.
-// False: some have not.
+// settleRefused decides what becomes of the refused commands once all that went have their
+// outcomes. False: some have not.
 func (c *conn) settleRefused() bool {
 	k, f := &c.kept, c.front
 	if c.closed {

@@ -294,6 +294,7 @@ func TestKeptCommandsAreBounded(t *testing.T) {
 func TestKeptCommandsOfAStream(t *testing.T) {
 	r := newRig(t, nil)
 	c, w := r.connect()
+	c.window.size = pendingMax
 	for i := range 5000 {
 		r.send(c, array("ECHO", "x")+array("SET", fmt.Sprint(i), "v"))
 		if i >= 5 {
@@ -469,4 +470,27 @@ func TestAGoneClientDoesNotStopTheForwarder(t *testing.T) {
 	feed(t, r.dialed[0], "$1\r\nb\r\n")
 	expect(t, "gone", w.take(), "")
 	expect(t, "the other", w2.take(), "$1\r\nb\r\n")
+}
+
+// A client that has sent its last byte is answered before its connection is closed, also when what
+// it asked has to go again.
+func TestWhatGoesAgainIsAnsweredAfterTheLastByte(t *testing.T) {
+	r := newRig(t, nil)
+	c, w := r.connect()
+	r.send(c, array("INCR", "n")+array("INCR", "n"))
+	c.finish()
+	r.follow("127.0.0.1:9000")
+	r.lane.refuse(1, engine.NotApplied, engine.ReasonNotLeader)
+	r.lane.refuse(2, engine.NotApplied, engine.ReasonNotLeader)
+	r.front.completions()
+	r.front.tick()
+	expect(t, "again", r.opens(r.dialed[0]).take(), array("INCR", "n")+array("INCR", "n"))
+	if w.closed {
+		t.Fatal("closed before it is answered")
+	}
+	feed(t, r.dialed[0], ":1\r\n:2\r\n")
+	expect(t, "replies", w.take(), ":1\r\n:2\r\n")
+	if !w.closed {
+		t.Error("left open")
+	}
 }

@@ -55,7 +55,7 @@ func (h *clientHandler) Data(c *netio.Conn, b []byte) (n int, err error) {
 }
 
 // EOF implements netio.EOFHandler: what was asked before is answered.
-func (h *clientHandler) EOF(*netio.Conn) { h.conn.finished() }
+func (h *clientHandler) EOF(*netio.Conn) { h.conn.finish() }
 
 // Drained implements netio.DrainHandler.
 func (h *clientHandler) Drained(*netio.Conn) { h.conn.drained() }
