@@ -149,7 +149,7 @@ func TestYield(t *testing.T) {
 		}
 	}
 	inLoop(t, s, func() {
-		if polls < count {
+		if polls < count-1 { // that of the last turn may still come
 			t.Errorf("%d polls in %d turns", polls, count)
 		}
 	})

@@ -65,8 +65,10 @@ func (s *sockets) wait(raw syscall.RawConn, wake func()) {
 		n := 0
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
-			n, failed = unix.EpollWait(int(fd), events[:], 0)
-			return n != 0 && failed != unix.EINTR
+			for n, failed = -1, unix.EINTR; failed == unix.EINTR; {
+				n, failed = unix.EpollWait(int(fd), events[:], 0)
+			}
+			return n != 0 // 0: wait until there are some
 		})
 		if s.closing.Load() {
 			return

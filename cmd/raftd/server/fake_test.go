@@ -184,11 +184,6 @@ func (w *wire) receive(b string) {
 	if !w.paused {
 		w.give()
 	}
-	for w.yielded && !w.paused {
-		w.yielded = false
-		w.turns++
-		w.give()
-	}
 }
 
 func (w *wire) give() {
@@ -199,6 +194,11 @@ func (w *wire) give() {
 	w.rest = nil // what comes while it is given stands behind
 	n := w.conn.input(given)
 	w.rest = append(given[n:], w.rest...)
+	if w.yielded && !w.paused {
+		w.yielded = false
+		w.turns++
+		w.give()
+	}
 }
 
 // take returns what arrived since the last take.
