@@ -61,9 +61,11 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			first := e.Close()
 			return first == nil && e.Close() == nil
 		},
-		"Engine.Done": func() bool { <-e.Done(); return true },
-		"Engine.Err":  func() bool { e.Err(); return true },
-		"Engine.Lane": func() bool { _, err := e.Lane(LaneConfig{}); return closedErr(err) },
+		"Engine.CommandMax": func() bool { return e.CommandMax() >= 0 },
+		"Engine.Refused":    func() bool { return e.Refused() == 0 },
+		"Engine.Done":       func() bool { <-e.Done(); return true },
+		"Engine.Err":        func() bool { e.Err(); return true },
+		"Engine.Lane":       func() bool { _, err := e.Lane(LaneConfig{}); return closedErr(err) },
 		"Engine.Leadership": func() bool {
 			leads, leader, address := e.Leadership()
 			return !leads && leader == 0 && address == ""

@@ -27,7 +27,7 @@ func TestApplyThatMakesRoomWakesTheReplica(t *testing.T) {
 	defer open()
 	c := newCluster(t, 1, func(b *Builder) {
 		b.Threads(Threaded).StateMachine(sm).Journal(journal.Memory).
-			Heartbeat(10 * time.Minute).ElectionTimeout(time.Hour).GiveUp(time.Hour)
+			Heartbeat(time.Minute).ElectionTimeout(time.Hour).GiveUp(time.Hour)
 	})
 	e := c.engines[c.leader()]
 	lane, err := e.Lane(LaneConfig{Cells: 32768})

@@ -177,6 +177,7 @@ func (c *conn) runHeld() bool {
 	if len(c.held) == 0 {
 		return true
 	}
+	c.parser.Reset() // it may be in the middle of what comes behind them
 	n := c.run(c.held)
 	if c.held = c.held[min(n, len(c.held)):]; len(c.held) == 0 {
 		c.held = nil
