@@ -99,7 +99,8 @@ type Journal struct {
 	metadata        []byte
 	metadataPending bool // the next batch carries metadata
 	tag             uint64
-	compact         uint64 // entries below may go with the next submission
+	compact         uint64        // entries below may go with the next submission
+	needed          atomic.Uint64 // entries from here on are kept in mode Memory; see Need
 	sealed          bool
 	idle            int64 // since when nothing is in flight
 	quick           bool  // the last write took less than inlineMax

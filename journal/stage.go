@@ -357,6 +357,11 @@ func (j *Journal) sealOps() {
 // files become spares once the state file says so durably.
 func (j *Journal) Compact(index uint64) { j.compact = max(j.compact, index) }
 
+// Need keeps mode Memory from dropping entries from index on: somebody has yet to read
+// them here. It holds until the next call; 0 is nothing. Other modes drop nothing by
+// themselves. Any goroutine.
+func (j *Journal) Need(index uint64) { j.needed.Store(index) }
+
 // memoryKept is how many segments mode memory keeps for members that are
 // behind.
 const memoryKept = 4
@@ -364,7 +369,11 @@ const memoryKept = 4
 func (j *Journal) compactOps() (gone []*segment) {
 	live := j.segments.live
 	if n := len(live); j.cfg.Mode == Memory && n > memoryKept {
-		j.compact = max(j.compact, live[n-memoryKept].first)
+		from := live[n-memoryKept].first
+		if needed := j.needed.Load(); needed > 0 {
+			from = min(from, needed)
+		}
+		j.compact = max(j.compact, from)
 	}
 	keep := 0
 	for keep+1 < len(live) && live[keep+1].first <= j.compact {

@@ -84,6 +84,9 @@ func (l *listener) accept() {
 			closeQuietly(nc)
 			continue
 		}
+		if err := s.cfg.probe(nc); err != nil {
+			s.cfg.Logger.Warn("setting up keep-alive", "peer", nc.RemoteAddr(), "error", err)
+		}
 		c := s.newConn(s.loops[next%len(s.loops)], nc, l.Accept)
 		l.giveDescriptor()
 		c.listener, c.beyond = l, l.Max > 0 && open > int64(l.Max)

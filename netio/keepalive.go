@@ -3,6 +3,7 @@ package netio
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"syscall"
 	"time"
@@ -13,19 +14,36 @@ import (
 // listen opens a listener whose connections end when their peers' hosts fall silent: a host that
 // lost its power or its cable sends no FIN, and its connections would stay open for ever.
 //
-//	nothing to send   probes after half of KeepAlive, then one each sixth, three in all
+//	nothing to send   probes from a quarter to a half of KeepAlive on, then one each twelfth
 //	data unanswered   TCP_USER_TIMEOUT, or the kernel would send it again for a quarter of an hour
 //	peer reads none   the same: Linux counts a window that stays closed, though the host answers
+//
+// The kernel loses probes when thousands of connections have been idle for equally long: so each
+// begins at a time of its own (probe), and all its probes must be lost before it is closed.
 func (c *Config) listen(address string) (net.Listener, error) {
-	sixth := c.KeepAlive / 6
 	lc := net.ListenConfig{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: c.KeepAlive - 3*sixth,
-			Interval: max(sixth, time.Second), Count: 3},
+		KeepAlive: -1, // probe does it
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			return setUserTimeout(raw, c.KeepAlive) // the connections inherit it
 		},
 	}
 	return lc.Listen(context.Background(), "tcp", address)
+}
+
+// probesMax is more probes than fit into KeepAlive: TCP_USER_TIMEOUT ends them.
+const probesMax = 12
+
+// probe has the kernel probe the peer's host when the connection is idle. The kernel counts in
+// seconds.
+func (c *Config) probe(nc net.Conn) error {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	quarter := c.KeepAlive / 4
+	return tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Count: probesMax,
+		Idle:     max(quarter+rand.N(quarter), time.Second),
+		Interval: max(c.KeepAlive/12, time.Second)})
 }
 
 // setUserTimeout bounds the time for which data may stay without an answer from the peer's host.

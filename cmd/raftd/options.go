@@ -102,8 +102,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.DurationVar(&o.giveUp, "give-up", o.giveUp,
 		"age of a journal write after which the process gives up, with status 1; 0: never")
 	f.DurationVar(&o.keepAlive, "tcp-keepalive", o.keepAlive,
-		"a connection is closed when the other host answers no probe, or the client takes none of "+
-			"its replies, for so long; at least 3s")
+		"a connection is closed when the other host answers no probe for so long; at least 3s")
 	f.IntVar(&o.clients, "maxclients", o.clients,
 		"clients connected at once; fewer if the limit of open files leaves no more")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")

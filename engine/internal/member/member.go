@@ -233,6 +233,7 @@ func (m *Member) After(now int64) error {
 
 // maintain checks once per tick what changes rarely, and reports it.
 func (m *Member) maintain(now int64) {
+	m.cfg.Journal.Need(m.apply.Applied().Load() + 1)
 	m.watchdog.check(m, now)
 	m.lookAfterOthers(now)
 	m.space.check(m, now)
