@@ -12,7 +12,8 @@ func TestModeMemoryKeepsWhatIsNeeded(t *testing.T) {
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
 	turn := func(segments int) {
-		for end := j.segments.current().ordinal + uint64(segments); j.segments.current().ordinal < end; {
+		end := j.segments.current().ordinal + uint64(segments)
+		for j.segments.current().ordinal < end {
 			w.put(1, w.last+1, 1, 900)
 			w.flush()
 		}
