@@ -147,6 +147,52 @@ func TestOutputKeepsOrder(t *testing.T) {
 	}
 }
 
+// A few bytes between long parts, as an answer with many values has them, take no memory of their
+// own each.
+func TestShortCopiesShareMemory(t *testing.T) {
+	const count = 300
+	value, h := pattern(4<<10), &holds{}
+	memory := make(chan int, 1)
+	s := start(t, Config{}, answerer(func(c *Conn) error {
+		if err := narrow(c); err != nil {
+			return err
+		}
+		for range count {
+			parts := []Part{{Bytes: []byte("$4096\r\n")}, h.part(value), {Bytes: []byte("\r\n")}}
+			if err := c.WriteParts(parts); err != nil {
+				return err
+			}
+		}
+		chunks := map[*byte]int{} // by their ends
+		for _, p := range c.out.parts[c.out.head:] {
+			if b := p.Bytes; p.Held == nil {
+				chunks[&b[:cap(b)][cap(b)-1]] += cap(b)
+			}
+		}
+		sum := 0
+		for _, n := range chunks {
+			sum += n
+		}
+		memory <- sum - c.OutboundCopied()
+		return nil
+	}))
+	nc := dial(t, s)
+	if _, err := io.WriteString(nc, "go"); err != nil {
+		t.Fatal(err)
+	}
+	if beyond := await(t, "an answer", memory); beyond > 64<<10 {
+		t.Errorf("%d bytes of memory beyond those of the copies", beyond)
+	}
+	want := bytes.Repeat(fmt.Appendf(nil, "$4096\r\n%s\r\n", value), count)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(nc, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("other bytes arrived")
+	}
+}
+
 // What waits when a connection ends is released, and so is what is written afterwards.
 func TestHeldBytesAreReleasedAtTheEnd(t *testing.T) {
 	for _, end := range []string{"the peer resets", "aborted", "the server stops", "too late"} {
