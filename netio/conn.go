@@ -43,7 +43,9 @@ type Conn struct {
 	slow, stall, hold patience
 	ackedSeen         uint64
 	consumed          uint64 // calls of Data that consumed something
+	consumedBytes     uint64
 	consumedSeen      uint64
+	fedSeen           uint64 // of consumedBytes
 	inputSeen         int
 
 	room, roomWanted int // guarded by Server.room

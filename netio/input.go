@@ -110,6 +110,7 @@ func (c *Conn) give(b []byte) (n int, ok bool) {
 	}
 	if n > 0 {
 		c.consumed++
+		c.consumedBytes += uint64(n)
 	}
 	if err != nil {
 		c.Close(err)

@@ -303,6 +303,50 @@ type drainHandler struct {
 
 func (h drainHandler) Drained(c *Conn) { h.drained(c) }
 
+// A peer that reads nothing before it has sent all it has to say is no slow reader meanwhile.
+func TestWhoStillSendsIsNotSlow(t *testing.T) {
+	const patience = time.Hour
+	conns := make(chan *Conn, 1)
+	fed := make(chan struct{}, 1)
+	count := 0
+	s := start(t, Config{OutboundPatience: patience}, func(*Conn) Handler {
+		return testHandler{data: func(c *Conn, b []byte) (int, error) {
+			if count == 0 {
+				conns <- c
+			}
+			if count += len(b); count%stallStep == 1 && count > 1 {
+				fed <- struct{}{}
+			}
+			return len(b), fillOutbound(c)
+		}}
+	})
+	nc := dial(t, s)
+	if _, err := nc.Write([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+	c := await(t, "a connection", conns)
+	now := time.Now()
+	look := func(after time.Duration, open bool, why string) {
+		inLoop(t, s, func() {
+			if c.urgent(now.Add(after)); c.closed == open {
+				t.Errorf("%s: closed %v", why, c.closed)
+			}
+		})
+	}
+	send := func() {
+		if _, err := nc.Write(make([]byte, stallStep)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "what was sent", fed)
+	}
+	send() // what was written before is acknowledged by then
+	look(0, true, "at first")
+	send()
+	look(patience*11/10, true, "it has sent much")
+	look(patience*19/10, true, "and nothing more for a while")
+	look(patience*23/10, false, "and nothing more for too long")
+}
+
 // Another connection is served while one takes a large answer at full speed.
 func TestALargeAnswerLeavesTheLoopToOthers(t *testing.T) {
 	answer := pattern(32 << 20)

@@ -35,7 +35,8 @@ type Config struct {
 	// served. Who holds room while others wait must finish within InboundPatience, and not stand
 	// still for a tenth of it: ErrStalled
 	InboundLarge int
-	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long: ErrSlow.
+	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long, nor
+	// sends 64 KiB that the handler consumes: ErrSlow.
 	// How many wait is not bounded: see Conn.Outbound, and LinkConfig.OutboundMax
 	OutboundPatience time.Duration
 	// an accepted connection is closed when for this long its peer's host answers no probe, or

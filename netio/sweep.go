@@ -87,8 +87,9 @@ func (c *Conn) urgent(now time.Time) bool {
 	slow := c.out.bytes > 0
 	if !slow {
 		c.slow.renew()
-	} else if acked := c.taken - c.unacknowledged(); acked != c.ackedSeen {
-		c.ackedSeen = acked
+	} else if acked := c.taken - c.unacknowledged(); acked != c.ackedSeen ||
+		c.consumedBytes >= c.fedSeen+stallStep { // it sends much before it reads
+		c.ackedSeen, c.fedSeen = acked, c.consumedBytes
 		c.slow.renew()
 	}
 	if slow && c.slow.usedUp(now, cfg.OutboundPatience) {
