@@ -18,7 +18,7 @@ const (
 	runtimeBytes = 48 << 20
 	// garbageBytes is what the collector may leave beside as much again as keys and values take.
 	// It is part of server.ClientsMax, because clients make it.
-	garbageBytes = 128 << 20
+	garbageBytes = 96 << 20
 
 	memoryLimitEvery = 100 * time.Millisecond
 	memoryLimitStep  = 8 << 20

@@ -14,12 +14,12 @@ func TestMemoryLimit(t *testing.T) {
 		live, most, data int64
 		want             int64
 	}{
-		{"buffers that are hardly filled", 300 * mib, 800 * mib, 0, 476 * mib},
-		{"all in use", 800 * mib, 800 * mib, 0, 976 * mib},
-		{"what is in use is not clear yet", 2000 * mib, 800 * mib, 0, 976 * mib},
+		{"buffers that are hardly filled", 300 * mib, 800 * mib, 0, 444 * mib},
+		{"all in use", 800 * mib, 800 * mib, 0, 944 * mib},
+		{"what is in use is not clear yet", 2000 * mib, 800 * mib, 0, 944 * mib},
 		{"keys and values, and as much that is not found yet", 1300 * mib, 800 * mib, 1000 * mib,
-			2476 * mib},
-		{"before the first collection", 0, 800 * mib, 0, 976 * mib},
+			2444 * mib},
+		{"before the first collection", 0, 800 * mib, 0, 944 * mib},
 	} {
 		if got := memoryLimit(x.live, x.most, x.data); got != x.want {
 			t.Errorf("%s: %d MiB, want %d", x.what, got/mib, x.want/mib)
