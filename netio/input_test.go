@@ -358,6 +358,41 @@ func TestIdleHoldersOfRoomAreClosed(t *testing.T) {
 	}
 }
 
+// What others hold does not keep a connection waiting that takes room of its own.
+func TestReservedRoom(t *testing.T) {
+	const size = 900_000
+	most := 0
+	s := start(t, Config{InboundLarge: 1 << 20, InboundPatience: time.Hour}, func(c *Conn) Handler {
+		h := blobs{&c.loop.server.room, &most, func(error) {}}
+		return testHandler{data: func(c *Conn, b []byte) (int, error) {
+			if len(b) >= 4 && binary.LittleEndian.Uint32(b) == size {
+				c.Reserve()
+			}
+			return h.Data(c, b)
+		}}
+	})
+	for i := range 2 {
+		if _, err := dial(t, s).Write(blob(1 << 20)[:4]); err != nil {
+			t.Fatal(err)
+		}
+		for who := 0; who <= i; {
+			inLoop(t, s, func() { who = len(s.room.holders) + len(s.room.waiting) })
+		}
+	}
+	good := dial(t, s)
+	if _, err := good.Write(blob(size)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(good, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	inLoop(t, s, func() {
+		if s.reserve.taken != 0 {
+			t.Errorf("%d bytes of room are still taken", s.reserve.taken)
+		}
+	})
+}
+
 // growing takes commands of parts, each announced when it begins.
 type growing struct{ parts int }
 

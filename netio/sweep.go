@@ -108,7 +108,7 @@ func (c *Conn) urgent(now time.Time) bool {
 	case !stalled: // the peer cannot go on, and is no faster for that
 		c.stall.stop()
 	}
-	limit, contested := cfg.InboundPatience, stalled && c.large > 0 && c.loop.server.room.crowded()
+	limit, contested := cfg.InboundPatience, stalled && c.large > 0 && c.inRoom().crowded()
 	if contested {
 		limit /= 10
 	} else {
