@@ -30,7 +30,7 @@ type Conn struct {
 	in     input
 	want   int // bytes the handler needs in in before it can go on; 0 unknown
 	expect int // set by Expect during Data
-	large  int // bytes of Server.room that it has, as its loop knows
+	large  int // bytes of inRoom that it has, as its loop knows
 
 	out      output
 	taken    uint64 // bytes that the kernel has taken so far
@@ -43,10 +43,12 @@ type Conn struct {
 	slow, stall, hold patience
 	ackedSeen         uint64
 	consumed          uint64 // calls of Data that consumed something
+	consumedBytes     uint64
 	consumedSeen      uint64
+	fedSeen           uint64 // of consumedBytes
 	inputSeen         int
 
-	room, roomWanted int // guarded by Server.room
+	room, roomWanted int // guarded by inRoom
 
 	opened   bool
 	closed   bool // gnet has closed it
@@ -56,6 +58,7 @@ type Conn struct {
 	paused   bool // by the handler
 	heldAt   int  // bytes that were unconsumed when it was paused
 	starved  bool // waits for room
+	reserved bool // has room of Server.reserve
 	yielded  bool // by the handler, until the next turn
 	resuming bool // listed in loop.resumed
 	eof      bool // the peer has sent its last byte; the connection has left gnet

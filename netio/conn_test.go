@@ -237,6 +237,43 @@ func TestStalledCommandIsClosed(t *testing.T) {
 	}
 }
 
+// Time that a peer spends waiting for us does not count, but gives it no more for the rest: one
+// that sends a byte now and then had all its patience anew when it had waited for room.
+func TestWaitingGivesNoNewPatience(t *testing.T) {
+	const patience = time.Hour
+	conns := make(chan *Conn, 1)
+	s := start(t, Config{InboundPatience: patience, OutboundPatience: patience},
+		func(c *Conn) Handler {
+			return testHandler{data: func(c *Conn, b []byte) (int, error) {
+				conns <- c
+				return 0, nil
+			}}
+		})
+	if _, err := io.WriteString(dial(t, s), "SE"); err != nil {
+		t.Fatal(err)
+	}
+	c := await(t, "the beginning of a command", conns)
+	inLoop(t, s, func() {
+		now := time.Now()
+		at := func(d time.Duration) bool { return c.urgent(now.Add(d)) }
+		at(0)
+		if !at(patience * 9 / 10) {
+			t.Error("closed early")
+		}
+		c.starved = true
+		if at(patience * 2); c.closed {
+			t.Error("closed while it waited for room")
+		}
+		c.starved = false
+		if !at(patience*2 + patience/20) {
+			t.Error("what it waited for room has counted")
+		}
+		if at(patience*2 + patience/5) {
+			t.Error("it has new patience after it waited for room")
+		}
+	})
+}
+
 func TestRefusedConnection(t *testing.T) {
 	s := start(t, Config{}, func(c *Conn) Handler {
 		if err := c.Write([]byte("no\n")); err != nil {

@@ -110,6 +110,7 @@ func (c *Conn) give(b []byte) (n int, ok bool) {
 	}
 	if n > 0 {
 		c.consumed++
+		c.consumedBytes += uint64(n)
 	}
 	if err != nil {
 		c.Close(err)
@@ -124,7 +125,7 @@ func (c *Conn) expectMore(left int) {
 	if c.expect > 0 && left > 0 && !c.paused && !c.yielded {
 		c.want = left + c.expect
 	}
-	switch room := &c.loop.server.room; {
+	switch room := c.inRoom(); {
 	case c.want < largeMin:
 		c.leaveRoom()
 	case c.want <= c.large:
@@ -176,7 +177,24 @@ func (c *Conn) dropInput() {
 func (c *Conn) leaveRoom() {
 	if c.large > 0 || c.starved {
 		c.large, c.starved = 0, false
-		c.loop.server.room.leave(c)
+		c.inRoom().leave(c)
+	}
+}
+
+// inRoom is where the connection has room for large input.
+func (c *Conn) inRoom() *room {
+	if c.reserved {
+		return &c.loop.server.reserve
+	}
+	return &c.loop.server.room
+}
+
+// Reserve has the connection's large input take room of Config.InboundReserved from now on, so that
+// it does not wait for connections that do not have that.
+func (c *Conn) Reserve() {
+	if !c.reserved {
+		c.leaveRoom() // what it needs it takes anew when Data returns
+		c.reserved = true
 	}
 }
 

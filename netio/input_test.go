@@ -326,7 +326,8 @@ func TestLargeCommandsShareTheRoom(t *testing.T) {
 	})
 }
 
-// Who holds room and stands still while others wait is closed; then these go on.
+// Who holds room and stands still while others wait is closed, also who had to wait for it before;
+// then these go on.
 func TestIdleHoldersOfRoomAreClosed(t *testing.T) {
 	most := 0
 	closed := make(chan error, 10)
@@ -334,12 +335,15 @@ func TestIdleHoldersOfRoomAreClosed(t *testing.T) {
 		func(c *Conn) Handler {
 			return blobs{&c.loop.server.room, &most, func(err error) { closed <- err }}
 		})
-	idle, good := dial(t, s), dial(t, s)
-	if _, err := idle.Write(blob(1 << 20)[:200_000]); err != nil {
-		t.Fatal(err)
-	}
-	for taken := 0; taken == 0; {
-		inLoop(t, s, func() { taken = s.room.taken })
+	const idle = 4 // the first has room, the others wait for it, and never use it
+	good := dial(t, s)
+	for i := range idle {
+		if _, err := dial(t, s).Write(blob(1 << 20)[:100]); err != nil {
+			t.Fatal(err)
+		}
+		for who := 0; who <= i; {
+			inLoop(t, s, func() { who = len(s.room.holders) + len(s.room.waiting) })
+		}
 	}
 	if _, err := good.Write(blob(900_000)); err != nil {
 		t.Fatal(err)
@@ -347,9 +351,46 @@ func TestIdleHoldersOfRoomAreClosed(t *testing.T) {
 	if _, err := io.ReadFull(good, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := await(t, "close", closed); !errors.Is(err, ErrStalled) {
+	for range idle {
+		if err := await(t, "close", closed); !errors.Is(err, ErrStalled) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What others hold does not keep a connection waiting that takes room of its own.
+func TestReservedRoom(t *testing.T) {
+	const size = 900_000
+	most := 0
+	s := start(t, Config{InboundLarge: 1 << 20, InboundPatience: time.Hour}, func(c *Conn) Handler {
+		h := blobs{&c.loop.server.room, &most, func(error) {}}
+		return testHandler{data: func(c *Conn, b []byte) (int, error) {
+			if len(b) >= 4 && binary.LittleEndian.Uint32(b) == size {
+				c.Reserve()
+			}
+			return h.Data(c, b)
+		}}
+	})
+	for i := range 2 {
+		if _, err := dial(t, s).Write(blob(1 << 20)[:4]); err != nil {
+			t.Fatal(err)
+		}
+		for who := 0; who <= i; {
+			inLoop(t, s, func() { who = len(s.room.holders) + len(s.room.waiting) })
+		}
+	}
+	good := dial(t, s)
+	if _, err := good.Write(blob(size)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := io.ReadFull(good, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	inLoop(t, s, func() {
+		if s.reserve.taken != 0 {
+			t.Errorf("%d bytes of room are still taken", s.reserve.taken)
+		}
+	})
 }
 
 // growing takes commands of parts, each announced when it begins.

@@ -43,9 +43,23 @@ type DrainHandler interface {
 type output struct {
 	parts  []Part // from head on; a part without Held is a copy of ours
 	head   int
-	sent   int // bytes of parts[head] that the kernel has taken
-	bytes  int // in all parts
-	copied int // of these, in copies
+	sent   int    // bytes of parts[head] that the kernel has taken
+	bytes  int    // in all parts
+	copied int    // of these, in copies
+	spare  []byte // the free end of a chunk whose copies stand in front of a part with Held
+}
+
+// queueHeld puts a part with Held behind what waits. What is copied next goes on in the same chunk:
+// between the parts of a long answer stand a few bytes each.
+func (o *output) queueHeld(p Part) {
+	if n := len(o.parts); n > o.head && o.parts[n-1].Held == nil {
+		last := &o.parts[n-1].Bytes
+		used := len(*last)
+		o.spare = (*last)[used:]
+		*last = (*last)[:used:used] // not to be given back to the loop while there is more in it
+	}
+	o.parts = append(o.parts, p)
+	o.bytes += len(p.Bytes)
 }
 
 // Outbound is the number of bytes written and not yet taken by the kernel.
@@ -166,8 +180,7 @@ func (c *Conn) WriteParts(parts []Part) error {
 		case len(p.Bytes) == 0:
 			p.Held.Release()
 		default:
-			c.out.parts = append(c.out.parts, p)
-			c.out.bytes += len(p.Bytes)
+			c.out.queueHeld(p)
 		}
 	}
 	if budget <= 0 && c.out.bytes > 0 {
@@ -194,6 +207,9 @@ func (c *Conn) queueCopy(b []byte) {
 		fits := min(len(b), cap(*last)-len(*last))
 		*last = append(*last, b[:fits]...)
 		b = b[fits:]
+	} else if fits := min(len(b), cap(o.spare)); fits > 0 {
+		o.parts = append(o.parts, Part{Bytes: append(o.spare, b[:fits]...)})
+		o.spare, b = nil, b[fits:]
 	}
 	if len(b) > 0 {
 		chunk := c.loop.chunk(max(len(b), min(o.copied, chunkMax), chunkMin))
@@ -270,7 +286,7 @@ func (c *Conn) pass(n int) {
 	}
 	switch {
 	case o.head == len(o.parts):
-		o.parts, o.head = o.parts[:0], 0
+		o.parts, o.head, o.spare = o.parts[:0], 0, nil
 		if cap(o.parts) > partsKept {
 			o.parts = nil
 		}

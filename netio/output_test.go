@@ -147,6 +147,52 @@ func TestOutputKeepsOrder(t *testing.T) {
 	}
 }
 
+// A few bytes between long parts, as an answer with many values has them, take no memory of their
+// own each.
+func TestShortCopiesShareMemory(t *testing.T) {
+	const count = 300
+	value, h := pattern(4<<10), &holds{}
+	memory := make(chan int, 1)
+	s := start(t, Config{}, answerer(func(c *Conn) error {
+		if err := narrow(c); err != nil {
+			return err
+		}
+		for range count {
+			parts := []Part{{Bytes: []byte("$4096\r\n")}, h.part(value), {Bytes: []byte("\r\n")}}
+			if err := c.WriteParts(parts); err != nil {
+				return err
+			}
+		}
+		chunks := map[*byte]int{} // by their ends
+		for _, p := range c.out.parts[c.out.head:] {
+			if b := p.Bytes; p.Held == nil {
+				chunks[&b[:cap(b)][cap(b)-1]] += cap(b)
+			}
+		}
+		sum := 0
+		for _, n := range chunks {
+			sum += n
+		}
+		memory <- sum - c.OutboundCopied()
+		return nil
+	}))
+	nc := dial(t, s)
+	if _, err := io.WriteString(nc, "go"); err != nil {
+		t.Fatal(err)
+	}
+	if beyond := await(t, "an answer", memory); beyond > 64<<10 {
+		t.Errorf("%d bytes of memory beyond those of the copies", beyond)
+	}
+	want := bytes.Repeat(fmt.Appendf(nil, "$4096\r\n%s\r\n", value), count)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(nc, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("other bytes arrived")
+	}
+}
+
 // What waits when a connection ends is released, and so is what is written afterwards.
 func TestHeldBytesAreReleasedAtTheEnd(t *testing.T) {
 	for _, end := range []string{"the peer resets", "aborted", "the server stops", "too late"} {
@@ -256,6 +302,50 @@ type drainHandler struct {
 }
 
 func (h drainHandler) Drained(c *Conn) { h.drained(c) }
+
+// A peer that reads nothing before it has sent all it has to say is no slow reader meanwhile.
+func TestWhoStillSendsIsNotSlow(t *testing.T) {
+	const patience = time.Hour
+	conns := make(chan *Conn, 1)
+	fed := make(chan struct{}, 1)
+	count := 0
+	s := start(t, Config{OutboundPatience: patience}, func(*Conn) Handler {
+		return testHandler{data: func(c *Conn, b []byte) (int, error) {
+			if count == 0 {
+				conns <- c
+			}
+			if count += len(b); count%stallStep == 1 && count > 1 {
+				fed <- struct{}{}
+			}
+			return len(b), fillOutbound(c)
+		}}
+	})
+	nc := dial(t, s)
+	if _, err := nc.Write([]byte{0}); err != nil {
+		t.Fatal(err)
+	}
+	c := await(t, "a connection", conns)
+	now := time.Now()
+	look := func(after time.Duration, open bool, why string) {
+		inLoop(t, s, func() {
+			if c.urgent(now.Add(after)); c.closed == open {
+				t.Errorf("%s: closed %v", why, c.closed)
+			}
+		})
+	}
+	send := func() {
+		if _, err := nc.Write(make([]byte, stallStep)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "what was sent", fed)
+	}
+	send() // what was written before is acknowledged by then
+	look(0, true, "at first")
+	send()
+	look(patience*11/10, true, "it has sent much")
+	look(patience*19/10, true, "and nothing more for a while")
+	look(patience*23/10, false, "and nothing more for too long")
+}
 
 // Another connection is served while one takes a large answer at full speed.
 func TestALargeAnswerLeavesTheLoopToOthers(t *testing.T) {

@@ -112,6 +112,7 @@ func (l *Loop) takeGrants() {
 	for _, c := range list {
 		if !c.closed && c.starved {
 			c.starved, c.large = false, c.roomNeeded()
+			l.watch(c) // it may never send what it got room for
 			c.goOn()
 		}
 	}

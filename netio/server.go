@@ -35,7 +35,10 @@ type Config struct {
 	// served. Who holds room while others wait must finish within InboundPatience, and not stand
 	// still for a tenth of it: ErrStalled
 	InboundLarge int
-	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long: ErrSlow.
+	// the same for connections with Conn.Reserve, in addition; 64 MiB
+	InboundReserved int
+	// 10 s. While bytes wait to be sent and the peer's host acknowledges none for so long, nor
+	// sends 64 KiB that the handler consumes: ErrSlow.
 	// How many wait is not bounded: see Conn.Outbound, and LinkConfig.OutboundMax
 	OutboundPatience time.Duration
 	// an accepted connection is closed when for this long its peer's host answers no probe, or
@@ -53,6 +56,7 @@ func (c *Config) fill() {
 	c.InboundMax = or(c.InboundMax, 64<<10)
 	c.InboundPatience = or(c.InboundPatience, 30*time.Second)
 	c.InboundLarge = or(c.InboundLarge, 128<<20)
+	c.InboundReserved = or(c.InboundReserved, 64<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
 	c.KeepAlive = max(or(c.KeepAlive, time.Minute), 3*time.Second)
 	if c.Logger == nil {
@@ -108,7 +112,8 @@ type Server struct {
 	mu      sync.Mutex     // orders workers.Add against Close
 	closing bool
 
-	room room // of large commands
+	room    room // of large input
+	reserve room // of that of connections with Conn.Reserve
 
 	nextID   atomic.Uint64
 	stopping atomic.Bool
@@ -121,7 +126,7 @@ type Server struct {
 func Start(cfg Config) (*Server, error) {
 	cfg.fill()
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
-	s.room.max = cfg.InboundLarge
+	s.room.max, s.reserve.max = cfg.InboundLarge, cfg.InboundReserved
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, own := range cfg.Listeners {
 		ln, err := cfg.listen(own.Addr)

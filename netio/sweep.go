@@ -9,16 +9,23 @@ const (
 
 // patience is how long a connection has been in a state that must not last. It is kept by the
 // sweep, so that entering the state costs no clock read; it is late by one sweep at most.
-type patience struct{ since time.Time }
-
-func (p *patience) usedUp(now time.Time, limit time.Duration) bool {
-	if p.since.IsZero() {
-		p.since = now
-	}
-	return now.Sub(p.since) >= limit
+type patience struct {
+	seen time.Time // when the sweep last found the connection in that state; zero: it is not in it
+	used time.Duration
 }
 
-func (p *patience) renew() { p.since = time.Time{} }
+func (p *patience) usedUp(now time.Time, limit time.Duration) bool {
+	if !p.seen.IsZero() {
+		p.used += now.Sub(p.seen)
+	}
+	p.seen = now
+	return p.used >= limit
+}
+
+// stop has the time until usedUp not count. What was used before counts on.
+func (p *patience) stop() { p.seen = time.Time{} }
+
+func (p *patience) renew() { *p = patience{} }
 
 // watch has the sweep look at c until nothing about it is urgent.
 func (l *Loop) watch(c *Conn) {
@@ -80,8 +87,9 @@ func (c *Conn) urgent(now time.Time) bool {
 	slow := c.out.bytes > 0
 	if !slow {
 		c.slow.renew()
-	} else if acked := c.taken - c.unacknowledged(); acked != c.ackedSeen {
-		c.ackedSeen = acked
+	} else if acked := c.taken - c.unacknowledged(); acked != c.ackedSeen ||
+		c.consumedBytes >= c.fedSeen+stallStep { // it sends much before it reads
+		c.ackedSeen, c.fedSeen = acked, c.consumedBytes
 		c.slow.renew()
 	}
 	if slow && c.slow.usedUp(now, cfg.OutboundPatience) {
@@ -91,12 +99,16 @@ func (c *Conn) urgent(now time.Time) bool {
 		c.hangUp()
 		return false
 	}
-	stalled := c.in.len() > 0 && !c.waits() && !c.draining
-	if !stalled || c.consumed != c.consumedSeen || c.in.len() >= c.inputSeen+stallStep {
+	begun := c.in.len() > 0 && !c.draining
+	stalled := begun && !c.waits()
+	switch {
+	case !begun || c.consumed != c.consumedSeen || c.in.len() >= c.inputSeen+stallStep:
 		c.consumedSeen, c.inputSeen = c.consumed, c.in.len()
 		c.stall.renew()
+	case !stalled: // the peer cannot go on, and is no faster for that
+		c.stall.stop()
 	}
-	limit, contested := cfg.InboundPatience, stalled && c.large > 0 && c.loop.server.room.crowded()
+	limit, contested := cfg.InboundPatience, stalled && c.large > 0 && c.inRoom().crowded()
 	if contested {
 		limit /= 10
 	} else {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ const (
 	runtimeBytes = 48 << 20
 	// garbageBytes is what the collector may leave beside as much again as keys and values take.
 	// It is part of server.ClientsMax, because clients make it.
-	garbageBytes = 128 << 20
+	garbageBytes = 96 << 20
 
 	memoryLimitEvery = 100 * time.Millisecond
 	memoryLimitStep  = 8 << 20
@@ -42,19 +43,21 @@ func (d *daemon) memoryLine() string {
 		size(total+server.ClientsMax+connections+runtimeBytes), size(int64(d.plan.maxValue)))
 }
 
-// keepMemoryLimit tells the Go runtime what memoryLine promises, as it is now: less while clients
-// take little. It ends with the engine. A limit from the environment stays.
+// keepMemoryLimit tells the Go runtime what memoryLine promises, or less: what is in use now. It
+// ends with the engine. A limit from the environment stays.
 func (d *daemon) keepMemoryLimit() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	total, _ := d.engine.Memory()
+	buffers, _ := d.engine.Memory()
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(memoryLimitEvery)
 	defer tick.Stop()
 	for last := int64(0); ; {
 		connections, _ := d.server.Connections()
-		limit := total + runtimeBytes + garbageBytes + int64(connections)*connectionBytes +
-			d.server.ClientBytes() + 2*d.machine.Memory()
+		metrics.Read(live)
+		limit := memoryLimit(int64(live[0].Value.Uint64()),
+			buffers+int64(connections)*connectionBytes+d.server.ClientBytes(), d.machine.Memory())
 		if limit-last >= memoryLimitStep || last-limit >= memoryLimitStep {
 			debug.SetMemoryLimit(limit)
 			last = limit
@@ -65,4 +68,14 @@ func (d *daemon) keepMemoryLimit() {
 			return
 		}
 	}
+}
+
+// memoryLimit is what the process may take now. live is what the last collection found in use, most
+// what may be in use beside keys and values: buffers may never be filled, and until they are the
+// collector is not to leave that much more garbage instead.
+func memoryLimit(live, most, data int64) int64 {
+	if live == 0 { // there was none yet
+		live = most + data
+	}
+	return runtimeBytes + garbageBytes + data + min(live, most+data)
 }

@@ -103,6 +103,24 @@ func TestLargeValuesAreSentFromWhereTheyLie(t *testing.T) {
 	}
 }
 
+// What remembers a value until it is sent takes memory as well, though the value does not.
+func TestWhatHoldsValuesIsCounted(t *testing.T) {
+	r := newRig(t, nil)
+	fill(r, "large", 4<<10)
+	c, w := r.connect()
+	w.frozen = true
+	const count = 4000
+	for range count / 100 {
+		r.send(c, strings.Repeat(array("GET", "large"), 100))
+		r.answerAll()
+	}
+	if held, in := r.front.server.backlog.Load(), len(w.waiting); in < count || held < count*200 {
+		t.Errorf("%d bytes in the books for %d parts that wait", held, in)
+	}
+	r.drain(w)
+	r.idle()
+}
+
 // A reply of many small values is built once, and sent from there.
 func TestRepliesOfManySmallValues(t *testing.T) {
 	for name, null := range map[string]string{"2": "$-1\r\n", "3": "_\r\n"} {

@@ -24,6 +24,8 @@ type socket interface {
 	// meanwhile.
 	Pause()
 	Resume()
+	// Reserve has large input come without waiting for that of clients. Once.
+	Reserve()
 	// Yield has what was not consumed brought again when others have had their turn.
 	Yield()
 	// Close ends the connection once outbound bytes have left, Abort at once. The handler's Closed

@@ -181,6 +181,7 @@ func runProxy(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return resp.AppendError(dst, "NOPROTO unsupported version of forwarding")
 	}
 	c.proxied = true
+	c.sock.Reserve() // a client whose large command does not come keeps no other member waiting
 	c.client.proxied.Store(true)
 	c.speak(resp.RESP3) // as CLIENT LIST says
 	c.proto = resp.Internal

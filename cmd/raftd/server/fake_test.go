@@ -108,6 +108,8 @@ type wire struct {
 	conn   *conn
 	rest   []byte // not consumed
 	paused bool
+	// reserved: what comes does not wait for others
+	reserved bool
 	// yielded: rest comes again in the next turn; turns counts them
 	yielded bool
 	turns   int
@@ -169,8 +171,9 @@ func (w *wire) Abort(error) {
 	w.conn.gone()
 }
 
-func (w *wire) Pause() { w.paused = true }
-func (w *wire) Yield() { w.yielded = true }
+func (w *wire) Pause()   { w.paused = true }
+func (w *wire) Yield()   { w.yielded = true }
+func (w *wire) Reserve() { w.reserved = true }
 
 // Resume gives input again, at once where netio does it a little later.
 func (w *wire) Resume() {

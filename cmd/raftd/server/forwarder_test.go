@@ -272,3 +272,17 @@ func TestForwarderForgetsHalfAReply(t *testing.T) {
 	feed(t, l, "*1\r\n$1\r\nv\r\n")
 	expect(t, "reply on the next connection", w.take(), "*1\r\n$1\r\nv\r\n")
 }
+
+// Clients that declare large values and send none hold the room for them: members are not to wait
+// for that, since many clients wait behind each command that they forward.
+func TestForwardedInputHasRoomOfItsOwn(t *testing.T) {
+	r := newRig(t, nil)
+	c, w := r.connect()
+	r.send(c, array("PING"))
+	if w.reserved {
+		t.Error("a client has it")
+	}
+	if r.send(c, array("RAFT.PROXY", proxyVersion)); !w.reserved {
+		t.Error("a member has none")
+	}
+}

@@ -26,7 +26,7 @@ type cut struct {
 type hold struct {
 	conn   *conn
 	pin    *kv.Pin // a large value or reply of the machine; nil: own
-	own    int     // bytes of a copy that this connection alone has
+	own    int     // bytes that this connection alone has: a copy, and what the hold takes itself
 	pieces int     // not yet released
 
 	next, previous *hold // of the connection's
@@ -36,7 +36,12 @@ type hold struct {
 // from the copy. A shorter one is rendered into the output, and copied again when it has to wait.
 const ownMin = 64 << 10
 
+// holdBytes is the memory that a hold takes itself, with its pin and with its place in netio: what
+// is sent from where it lies is not free. A value of 4 KiB costs a sixteenth of that.
+const holdBytes = 256
+
 func (c *conn) newHold(pin *kv.Pin, own int) *hold {
+	own += holdBytes
 	h := &hold{conn: c, pin: pin, own: own, next: c.holds}
 	if h.next != nil {
 		h.next.previous = h
