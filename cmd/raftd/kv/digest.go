@@ -9,32 +9,30 @@ import (
 
 // digest is a 128-bit sum over all pairs. Addition makes it independent of the order of the table,
 // so two replicas with the same pairs have the same digest whatever happened to their tables on the
-// way. It is kept up to date by every change, which costs two hashes: a walk over ten million keys
-// in one call would stop heartbeats, and a walk in slices would see a mixture of states.
+// way. It is kept up to date by every change: a walk over ten million keys in one call would stop
+// heartbeats, and a walk in slices would see a mixture of states. A change hashes the new pair; the
+// hash of the old one lies in front of its key, where the look-up has just been. To hash the old
+// value again would wait for memory that an overwrite need not read.
 type digest struct{ high, low uint64 }
 
-// add takes a pair in, by the hashes of its key and value.
-func (d *digest) add(key, value uint64) {
-	high, low := pairSum(key, value)
+// add takes a pair in, by its hash.
+func (d *digest) add(pair uint64) {
 	var carry uint64
-	d.low, carry = bits.Add64(d.low, low, 0)
-	d.high, _ = bits.Add64(d.high, high, carry)
+	d.low, carry = bits.Add64(d.low, pair, 0)
+	d.high, _ = bits.Add64(d.high, mix(pair), carry)
 }
 
 // sub takes a pair out again.
-func (d *digest) sub(key, value uint64) {
-	high, low := pairSum(key, value)
+func (d *digest) sub(pair uint64) {
 	var borrow uint64
-	d.low, borrow = bits.Sub64(d.low, low, 0)
-	d.high, _ = bits.Sub64(d.high, high, borrow)
+	d.low, borrow = bits.Sub64(d.low, pair, 0)
+	d.high, _ = bits.Sub64(d.high, mix(pair), borrow)
 }
 
-// pairSum: both halves depend on both hashes, and not symmetrically: swapping key and value must
-// show.
-func pairSum(key, value uint64) (high, low uint64) {
-	low = mix(key ^ mix(value+0x9e3779b97f4a7c15))
-	high = mix(value ^ mix(key+0xc2b2ae3d27d4eb4f))
-	return high, low
+// pairHash makes the hash of a pair of those of its key and value, which are not alike to it:
+// swapping them must show.
+func pairHash(key []byte, value uint64) uint64 {
+	return mix(xxhash.Sum64(key) ^ mix(value+0x9e3779b97f4a7c15))
 }
 
 func (d digest) String() string { return fmt.Sprintf("%016x%016x", d.high, d.low) }
@@ -47,5 +45,3 @@ func mix(x uint64) uint64 {
 	x *= 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
 }
-
-func hash(b []byte) uint64 { return xxhash.Sum64(b) }

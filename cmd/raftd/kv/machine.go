@@ -264,8 +264,10 @@ func (m *Machine) incrBy(rest body, b []byte) []byte {
 		return resp.AppendError(b, errMalformed)
 	}
 	var v int64
-	if old, exists := m.pairs.get(key); exists {
-		if v, ok = ParseInt(old.small); !ok { // a large one is empty here, and no number
+	old := m.pairs.table[string(key)]
+	if old != nil {
+		// a large one is empty here, and no number
+		if v, ok = ParseInt(m.pairs.valueOf(old, len(key)).small); !ok {
 			return resp.AppendError(b, errNotInt)
 		}
 	}
@@ -274,7 +276,7 @@ func (m *Machine) incrBy(rest body, b []byte) []byte {
 	}
 	v += delta
 	digits := strconv.AppendInt(m.number[:0], v, 10)
-	m.pairs.set(key, digits, integerRoom-len(digits))
+	m.pairs.replace(key, digits, integerRoom-len(digits), old)
 	return resp.AppendInt(b, v)
 }
 

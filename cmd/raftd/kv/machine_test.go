@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
 )
@@ -367,7 +369,7 @@ func checkBooks(t *testing.T, p *pairs) {
 		if (len(all) >= largeMin) != (v.large != nil) {
 			t.Fatalf("%d bytes lie where they should not", len(all))
 		}
-		sum.add(hash(b(k)), hash(all))
+		sum.add(pairHash(b(k), xxhash.Sum64(all)))
 	}
 	if total != p.bytes {
 		t.Fatalf("counted %d bytes of %d", p.bytes, total)

@@ -5,13 +5,17 @@ import (
 	"math"
 	"slices"
 	"unsafe"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // pairs is the table of keys and values. One buffer holds a pair, so a new key costs one allocation
 // and the collector finds no pointers inside:
 //
-//	| value length, 4 bytes | key | value | spare |
-//	| 0xffffffff            | key | place, 4 bytes |   a large value, which lies at places[place]
+//	| value length, 4 bytes | hash of the pair, 8 bytes | key | value | spare |
+//	| 0xffffffff            | hash                      | key | place, 4 bytes |
+//
+// The second is of a large value, which lies at places[place].
 //
 // The map's key string is a view of the key bytes in the buffer, which never change. The value
 // length lies in the buffer so that an overwrite that fits touches no map slot: assigning to a map
@@ -27,7 +31,8 @@ type pairs struct {
 }
 
 const (
-	pairHeader = 4
+	pairHeader = hashAt + 8
+	hashAt     = 4
 	placeBytes = 4
 	// pairOverhead is what a pair costs in the map beside its buffer: key and slice header, control
 	// byte, and the slots that a table at average load leaves free.
@@ -61,13 +66,6 @@ func (v value) size() int {
 	return len(v.small)
 }
 
-func (v value) hash() uint64 {
-	if v.large != nil {
-		return v.large.hash.Sum64()
-	}
-	return hash(v.small)
-}
-
 func (p *pairs) get(key []byte) (v value, ok bool) {
 	buf, ok := p.table[string(key)]
 	if !ok {
@@ -88,29 +86,36 @@ func (p *pairs) valueOf(buf []byte, keyLen int) value {
 
 // set stores a copy of v. spare asks for room beyond it, for values that are expected to grow.
 func (p *pairs) set(key, v []byte, spare int) {
-	keyHash, valueHash := hash(key), uint64(0)
-	old, exists := p.table[string(key)]
-	if exists {
-		before := p.valueOf(old, len(key))
-		p.sum.sub(keyHash, before.hash())
-		if before.large != nil {
-			if len(v) >= largeMin && p.pins.unheld(before.large) && before.large.overwrite(v) {
-				p.sum.add(keyHash, before.large.hash.Sum64())
+	p.replace(key, v, spare, p.table[string(key)])
+}
+
+// replace is set with the buffer that the table has for the key, nil when it has none.
+func (p *pairs) replace(key, v []byte, spare int, old []byte) {
+	if old != nil {
+		p.takeOut(old)
+		if before := p.valueOf(old, len(key)).large; before != nil {
+			if len(v) >= largeMin && p.pins.unheld(before) && before.overwrite(v) {
+				p.takeIn(old, key, before.hash.Sum64())
 				return
 			}
 			p.forget(old, len(key))
 		}
 	}
 	if len(v) >= largeMin {
-		l := newLarge(v, nil, spare)
-		valueHash = l.hash.Sum64()
-		p.putLarge(key, l, old)
+		p.putLarge(key, newLarge(v, nil, spare), old)
 	} else {
-		valueHash = hash(v)
 		p.putSmall(key, v, spare, old)
 	}
-	p.sum.add(keyHash, valueHash)
 }
+
+// takeIn enters a pair into the digest, by the hash of its value, and takeOut removes it.
+func (p *pairs) takeIn(buf, key []byte, value uint64) {
+	h := pairHash(key, value)
+	binary.LittleEndian.PutUint64(buf[hashAt:], h)
+	p.sum.add(h)
+}
+
+func (p *pairs) takeOut(buf []byte) { p.sum.sub(binary.LittleEndian.Uint64(buf[hashAt:])) }
 
 // putSmall stores a value in the pair's buffer, in place of what was there.
 func (p *pairs) putSmall(key, v []byte, spare int, old []byte) {
@@ -122,6 +127,7 @@ func (p *pairs) putSmall(key, v []byte, spare int, old []byte) {
 	}
 	copy(buf[pairHeader+len(key):cap(buf)], v)
 	binary.LittleEndian.PutUint32(buf, uint32(len(v)))
+	p.takeIn(buf, key, xxhash.Sum64(v))
 }
 
 // putLarge stores a large value at a place of its own.
@@ -140,6 +146,7 @@ func (p *pairs) putLarge(key []byte, l *large, old []byte) {
 	p.bytes += l.capacity()
 	binary.LittleEndian.PutUint32(buf[pairHeader+len(key):], place)
 	binary.LittleEndian.PutUint32(buf, valueIsLarge)
+	p.takeIn(buf, key, l.hash.Sum64())
 }
 
 // forget removes the large value of a pair, which is to have another or none.
@@ -155,19 +162,21 @@ func (p *pairs) forget(buf []byte, keyLen int) {
 // append adds tail to the value of an existing key and returns the new length.
 func (p *pairs) append(key, tail []byte) int {
 	old := p.table[string(key)]
-	keyHash, before := hash(key), p.valueOf(old, len(key))
-	p.sum.sub(keyHash, before.hash())
+	before := p.valueOf(old, len(key))
+	p.takeOut(old)
 	size := before.size() + len(tail)
 	switch end := pairHeader + len(key) + size; {
 	case before.large != nil:
 		p.bytes -= before.large.capacity()
 		before.large.append(tail)
 		p.bytes += before.large.capacity()
+		p.takeIn(old, key, before.large.hash.Sum64())
 	case size >= largeMin:
 		p.putLarge(key, newLarge(before.small, tail, min(size, chunkMax)), old)
 	case end <= cap(old):
 		copy(old[end-len(tail):cap(old)], tail)
 		binary.LittleEndian.PutUint32(old, uint32(size))
+		p.takeIn(old, key, xxhash.Sum64(old[pairHeader+len(key):end]))
 	default:
 		// Room for as much again: a value that grows by APPEND costs O(its size) in all.
 		buf := p.buffer(key, end+size)
@@ -175,9 +184,8 @@ func (p *pairs) append(key, tail []byte) int {
 		copy(buf[end-len(tail):], tail)
 		binary.LittleEndian.PutUint32(buf, uint32(size))
 		p.put(key, buf, old)
+		p.takeIn(buf, key, xxhash.Sum64(buf[pairHeader+len(key):end]))
 	}
-	v, _ := p.get(key)
-	p.sum.add(keyHash, v.hash())
 	return size
 }
 
@@ -201,7 +209,7 @@ func (p *pairs) delete(key []byte) bool {
 		return false
 	}
 	v := p.valueOf(buf, len(key))
-	p.sum.sub(hash(key), v.hash())
+	p.takeOut(buf)
 	if v.large != nil {
 		p.forget(buf, len(key))
 	}

@@ -52,11 +52,16 @@ func (c *conn) backlog() int {
 
 // backlogged reports whether the backlog is greater than a part of what it may be.
 func (c *conn) backlogged(part int) bool {
-	limit := backlogMax
-	if c.front.server.ClientBytes() > clientsHigh {
-		limit = backlogMaxHigh
+	switch n := c.backlog() - c.unconsumed; {
+	case c.references > referencesMax/part:
+		return true
+	case n <= backlogMaxHigh/part: // of nearly every command: the sum does not matter
+		return false
+	case c.front.server.ClientBytes() > clientsHigh:
+		return true
+	default:
+		return n > backlogMax/part
 	}
-	return c.references > referencesMax/part || c.backlog()-c.unconsumed > limit/part
 }
 
 // settle enters the backlog into the books.

@@ -8,9 +8,10 @@ import (
 	"github.com/ringraft/ringraft/engine"
 )
 
-// laneEcho answers everything with OK at the next Flush and keeps nothing.
+// laneEcho answers everything at the next Flush, with the same reply, and keeps nothing.
 type laneEcho struct {
 	next, taken, flushed uint64
+	reply                []byte
 }
 
 var ok = []byte("+OK\r\n")
@@ -26,7 +27,7 @@ func (l *laneEcho) Next() (engine.Completion, bool) {
 		return engine.Completion{}, false
 	}
 	l.taken++
-	return engine.Completion{Request: l.taken, Reply: ok}, true
+	return engine.Completion{Request: l.taken, Reply: l.reply}, true
 }
 
 type nowhere struct{ wire }
@@ -38,7 +39,7 @@ func newEcho() (*front, *conn) {
 	s := New(Config{MaxValue: 1 << 20, Machine: kv.New(),
 		Status:     func() engine.Status { return st },
 		Leadership: func() (bool, uint64, string) { return leadershipOf(&st) }})
-	f := newFront(s, lane{script: &laneEcho{}})
+	f := newFront(s, lane{script: &laneEcho{reply: ok}})
 	return f, f.accept(&nowhere{}, "", "")
 }
 
@@ -49,6 +50,36 @@ func BenchmarkSetPipelined64(b *testing.B) {
 	for n := 0; n < b.N; n += 64 {
 		c.input(input)
 		f.completions()
+	}
+}
+
+// The way of 50 clients that pipeline 64 commands each: all are read before the first is answered.
+func BenchmarkPipelined(b *testing.B) {
+	const clients, depth = 50, 64
+	for _, c := range []struct{ name, command, reply string }{
+		{"get16", array("GET", "key:000000000001"), "$16\r\n0123456789abcdef\r\n"},
+		{"set16", array("SET", "key:000000000001", "0123456789abcdef"), "+OK\r\n"},
+		{"incr", array("INCR", "counter:000000000001"), ":123456\r\n"},
+		{"set1024", array("SET", "key:000000000001", strings.Repeat("v", 1024)), "+OK\r\n"},
+		{"get1024", array("GET", "key:000000000001"),
+			"$1024\r\n" + strings.Repeat("v", 1024) + "\r\n"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			f, first := newEcho()
+			f.lane.script.(*laneEcho).reply = []byte(c.reply)
+			all := []*conn{first}
+			for len(all) < clients {
+				all = append(all, f.accept(&nowhere{}, "", ""))
+			}
+			input := []byte(strings.Repeat(c.command, depth))
+			b.ReportAllocs()
+			for n := 0; n < b.N; n += clients * depth {
+				for _, c := range all {
+					c.input(input)
+				}
+				f.completions()
+			}
+		})
 	}
 }
 

@@ -191,7 +191,7 @@ func (c *conn) runHeld() bool {
 // connection has to wait.
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
-	f.began = f.now()
+	f.began, f.valueMax = f.now(), f.server.maxValue()
 	defer f.spread(f.began)
 	for count := 1; n < len(b); count++ {
 		most := c.pendingMax()
@@ -288,7 +288,7 @@ func (c *conn) immediate(reply []byte) {
 		return
 	}
 	c.output()
-	c.out = c.render(c.out, reply)
+	c.render(&c.out, reply)
 	c.sendMuch()
 }
 
@@ -332,7 +332,8 @@ func (c *conn) answer(place uint64, reply []byte) {
 		return
 	}
 	c.output()
-	c.out = c.queue.pass(c.render(c.out, reply))
+	c.render(&c.out, reply)
+	c.queue.pass(&c.out)
 	c.sendMuch()
 }
 

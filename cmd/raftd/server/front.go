@@ -40,6 +40,8 @@ type front struct {
 	now    func() int64
 	began  int64 // when the batch of commands under way began
 
+	valueMax int // longest value that every member takes, when it began
+
 	slowUsed int64 // ns that slow commands took since the last tick
 
 	dirty           []*conn
@@ -84,9 +86,9 @@ type useCounts struct {
 // cell remembers who sent a request of the lane.
 type cell struct {
 	conn    *conn
-	command *command
 	place   uint64
-	due     int // bytes that its reply may have
+	due     uint32 // bytes that its reply may have
+	command uint32 // its place in the table
 }
 
 // leadership is who leads, as far as this member knows.
@@ -295,7 +297,7 @@ func (f *front) lets(c *conn, bytes int) bool {
 
 // submit puts a data command into the lane. False: it must wait for room there.
 func (f *front) submit(c *conn, d *command, args [][]byte) bool {
-	cmd, refused := d.encode(f.text[:0], args, f.server.maxValue())
+	cmd, refused := d.encode(f.text[:0], args, f.valueMax)
 	if refused != "" {
 		f.tally.faults++
 		f.counted(d).Failed++
@@ -337,7 +339,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	f.laneUsed = true
 	f.tally.inLane++
 	f.due += due
-	f.cells[request&f.mask] = cell{c, d, c.queue.push(kind), due}
+	f.cells[request&f.mask] = cell{c, c.queue.push(kind), uint32(due), uint32(d.place)}
 	return true
 }
 
@@ -360,10 +362,10 @@ func (f *front) completions() {
 			break
 		}
 		at := &f.cells[done.Request&f.mask]
-		c, d, place := at.conn, at.command, at.place
+		c, d, place := at.conn, commands[at.command], at.place
 		at.conn = nil
 		f.tally.inLane--
-		f.due -= at.due
+		f.due -= int(at.due)
 		if c.closed {
 			f.discard(done.Reply)
 			continue

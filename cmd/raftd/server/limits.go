@@ -27,10 +27,9 @@ func (c *conn) bulkMax(f *front) int {
 
 // overLimit refuses a command for another member before it is sent there.
 func (f *front) overLimit(args [][]byte) (refused string) {
-	limit := f.server.maxValue()
 	for _, a := range args {
-		if len(a) > limit {
-			return tooLarge(len(a), limit)
+		if len(a) > f.valueMax {
+			return tooLarge(len(a), f.valueMax)
 		}
 	}
 	return ""

@@ -74,11 +74,16 @@ func (h *hold) Release() {
 }
 
 // render appends a reply in the internal form to o, in the form that the client reads.
-func (c *conn) render(o output, reply []byte) output {
+func (c *conn) render(o *output, reply []byte) {
 	if len(reply) == 0 || len(reply) < ownMin && !mayKeep[reply[0]] {
 		o.bytes = resp.Render(o.bytes, reply, c.proto)
-		return o
+	} else {
+		c.renderKept(o, reply)
 	}
+}
+
+// renderKept is render of a reply that is long, or may have a part that the machine keeps.
+func (c *conn) renderKept(o *output, reply []byte) {
 	k := &c.front.keeper
 	k.conn, k.cuts, k.source = c, o.cuts, nil
 	if number, ok := resp.KeptNumber(reply); ok {
@@ -107,7 +112,6 @@ func (c *conn) render(o output, reply []byte) output {
 	}
 	o.cuts = k.cuts
 	k.conn, k.cuts, k.source = nil, nil, nil
-	return o
 }
 
 // mayKeep tells by its first byte which reply may have a part that the machine keeps.

@@ -12,13 +12,14 @@ type queue struct {
 	cells      []pending // power of two
 	head, tail uint64    // places; a place is never used twice
 	stash      []byte
-	stashed    int // bytes of the stash that have not left
+	stashed    int              // bytes of the stash that have not left
+	cuts       map[uint64][]cut // of ready replies by place, where one has any; they count from off
 }
 
-// pending is a reply that has not left.
+// pending is a reply that has not left. There are many, and each is touched three times: so it is
+// small and has no pointers.
 type pending struct {
 	off, size uint32 // in the stash, when ready
-	cuts      []cut  // of it; places count from off
 	ready     bool
 	kind      replyKind
 }
@@ -55,8 +56,7 @@ func (q *queue) cut(place uint64) {
 	for p := place; p < q.tail; p++ {
 		if d := q.at(p); d.ready {
 			q.stashed -= int(d.size)
-			releaseCuts(d.cuts)
-			d.cuts = nil
+			releaseCuts(q.takeCuts(p))
 		}
 	}
 	q.tail = place
@@ -79,14 +79,33 @@ func (q *queue) early(place uint64, c *conn, reply []byte) {
 	}
 	d := q.at(place)
 	start := len(q.stash)
-	o := c.render(output{bytes: q.stash}, reply)
+	o := output{bytes: q.stash}
+	c.render(&o, reply)
 	q.stash = o.bytes
-	for i := range o.cuts {
-		o.cuts[i].at -= start
+	if len(o.cuts) > 0 {
+		for i := range o.cuts {
+			o.cuts[i].at -= start
+		}
+		if q.cuts == nil {
+			q.cuts = make(map[uint64][]cut)
+		}
+		q.cuts[place] = o.cuts
 	}
 	size := len(q.stash) - start
-	d.off, d.size, d.cuts, d.ready = uint32(start), uint32(size), o.cuts, true
+	d.off, d.size, d.ready = uint32(start), uint32(size), true
 	q.stashed += size
+}
+
+// takeCuts removes the cuts of a place, if there are any, and returns them.
+func (q *queue) takeCuts(place uint64) []cut {
+	if len(q.cuts) == 0 {
+		return nil
+	}
+	cuts := q.cuts[place]
+	if delete(q.cuts, place); len(q.cuts) == 0 {
+		q.cuts = nil // a map does not shrink
+	}
+	return cuts
 }
 
 func (q *queue) compact() {
@@ -103,31 +122,29 @@ func (q *queue) compact() {
 
 // pass removes the head, which has just been answered, and appends the ready replies behind it to
 // out.
-func (q *queue) pass(out output) output {
+func (q *queue) pass(out *output) {
 	for q.head++; q.head < q.tail; q.head++ {
 		d := q.at(q.head)
 		if !d.ready {
-			return out
+			return
 		}
-		for _, x := range d.cuts {
+		for _, x := range q.takeCuts(q.head) {
 			x.at += len(out.bytes)
 			out.cuts = append(out.cuts, x)
 			out.apart += len(x.part)
 		}
-		d.cuts = nil
 		out.bytes = append(out.bytes, q.stash[d.off:d.off+d.size]...)
 		q.stashed -= int(d.size)
 	}
 	if cap(q.stash) > stashKept {
 		q.stash = nil
 	}
-	return out
 }
 
 // drop gives up all replies.
 func (q *queue) drop() {
 	for ; q.head < q.tail; q.head++ {
-		releaseCuts(q.at(q.head).cuts)
+		releaseCuts(q.takeCuts(q.head))
 	}
 	*q = queue{}
 }
