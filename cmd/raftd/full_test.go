@@ -127,6 +127,9 @@ func (s *small) writes(through int, done func(err error) bool) (errs []string, r
 // room: writes are refused, reads go on. When all are full nobody takes over from
 // anybody: terms stay as they are.
 func TestJRN10FullDiskHandsOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("elections come before a member that is slowed down hands over")
+	}
 	s := newSmall(t)
 	acknowledged := func(err error) bool { return err == nil }
 	s.writes(0, acknowledged)

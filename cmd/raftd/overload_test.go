@@ -285,6 +285,9 @@ func goodClient(t *testing.T, p *process, d time.Duration) (took []time.Duration
 func p99(sorted []time.Duration) time.Duration { return sorted[len(sorted)*99/100] }
 
 func TestOverload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("judges memory, of which the race detector takes as much again, and more")
+	}
 	c := crowd{Greedy: 30, Slow: 30, Large: 10, Pipelined: 2, Bytes: 5 << 20,
 		Limit: 4 * time.Second}
 	quiet := time.Second
