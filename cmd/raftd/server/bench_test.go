@@ -91,3 +91,25 @@ func TestNoAllocationPerCommand(t *testing.T) {
 		t.Errorf("%v allocations per batch of 128 commands", n)
 	}
 }
+
+// Commands that could go again are copied while they are pending, into buffers used before.
+func TestNoAllocationPerLargeCommand(t *testing.T) {
+	f, first := newEcho()
+	all := []*conn{first}
+	for len(all) < 20 {
+		all = append(all, f.accept(&nowhere{}, "", ""))
+	}
+	input := []byte(strings.Repeat(array("SET", "k", strings.Repeat("v", 1024)), 64))
+	n := testing.AllocsPerRun(200, func() {
+		for _, c := range all {
+			c.input(input)
+		}
+		f.completions()
+	})
+	if n > 0.5 {
+		t.Errorf("%v allocations for 64 commands of each of %d clients", n, len(all))
+	}
+	if f.kept.lent > len(all)*keptIdle {
+		t.Errorf("%d bytes kept while nothing is pending", f.kept.lent)
+	}
+}

@@ -223,7 +223,7 @@ func (c *conn) run(b []byte) (n int) {
 			return n
 		}
 		if c.queue.tail != pending {
-			c.keep(b[n : n+size])
+			c.keep(b[n:n+size], len(b)-n-size)
 		}
 		n += size
 		if c.closing || c.closed {

@@ -73,7 +73,7 @@ type waiting struct {
 	unsettled []*conn // with refused commands that may go again
 	wake      bool    // look after the holders in this batch
 	full      bool    // some wait for room in the lane or the forwarder
-	keptBytes int     // memory for commands that can go again
+	kept      keptBuffers
 }
 
 // useCounts count the commands of this loop.

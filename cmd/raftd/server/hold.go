@@ -34,8 +34,6 @@ const (
 	// keptSum those of all connections of a loop. What is not kept is refused with its error.
 	keptMax = 1 << 20
 	keptSum = 16 << 20
-	// keptIdle is how much memory for them a connection keeps for the next ones.
-	keptIdle = 256
 )
 
 // kept are the bytes of a connection's pending commands, by their places in its queue.
@@ -68,8 +66,9 @@ type refusal struct {
 	why     string
 }
 
-// keep remembers the newest command, which has just got a place in the queue.
-func (c *conn) keep(raw []byte) {
+// keep remembers the newest command, which has just got a place in the queue. Behind it come more
+// bytes of input, so that there is room for all of them at once.
+func (c *conn) keep(raw []byte, more int) {
 	if c.proxied {
 		return // whoever forwards commands is told of the refusal, and keeps them
 	}
@@ -81,38 +80,25 @@ func (c *conn) keep(raw []byte) {
 		k.forget(lag)
 	}
 	size := len(raw)
-	if !k.room(size, c.front) {
+	if need := len(k.bytes) + size; need > cap(k.bytes) && !k.room(need, more, c.front) {
 		size = 0
 	}
 	k.bytes = append(k.bytes, raw[:size]...)
 	k.sizes = append(k.sizes, keptSize{uint32(size), c.queue.at(place).kind == writeReply})
 }
 
-// room makes room for a command, and reports whether there may be some.
-func (k *kept) room(size int, f *front) bool {
-	need := len(k.bytes) + size
-	switch {
-	case need <= cap(k.bytes):
-		return true
-	case need > keptMax:
+// room makes room for need bytes, and for more if there is some. False: there is not.
+func (k *kept) room(need, more int, f *front) bool {
+	if need > keptMax {
 		return false
 	}
-	var b []byte
-	if need <= keptIdle {
-		b = make([]byte, 0, keptIdle)
-	} else if b = f.buffer(); cap(b) < need {
-		f.giveBack(b)
-		b = make([]byte, 0, 2*need)
-	}
-	grown := cap(b) - cap(k.bytes)
-	if f.keptBytes+grown > keptSum {
-		f.giveBack(b)
+	b := f.kept.grow(cap(k.bytes), need, min(need+more, keptMax))
+	if b == nil {
 		return false
 	}
-	f.keptBytes += grown
 	b = append(b, k.bytes...)
 	if cap(k.bytes) > keptIdle {
-		f.giveBack(k.bytes)
+		f.kept.put(k.bytes)
 	} else {
 		k.small = k.bytes[:0]
 	}
@@ -137,8 +123,8 @@ func (k *kept) release(f *front) {
 		k.sizes = nil
 	}
 	if k.bytes = k.bytes[:0]; cap(k.bytes) > keptIdle {
-		f.keptBytes -= cap(k.bytes) - cap(k.small)
-		f.giveBack(k.bytes)
+		f.kept.lent -= cap(k.bytes) - cap(k.small)
+		f.kept.put(k.bytes)
 		k.bytes = k.small
 	}
 }
@@ -146,7 +132,7 @@ func (k *kept) release(f *front) {
 // drop gives all memory back when the connection is gone.
 func (k *kept) drop(f *front) {
 	k.release(f)
-	f.keptBytes -= cap(k.bytes)
+	f.kept.lent -= cap(k.bytes)
 	*k = kept{stays: k.stays}
 }
 

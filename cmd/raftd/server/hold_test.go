@@ -271,8 +271,8 @@ func TestKeptCommandsAreBounded(t *testing.T) {
 	for _, c := range all {
 		sum += cap(c.kept.bytes)
 	}
-	if sum > keptSum || r.front.keptBytes != sum {
-		t.Fatalf("%d bytes kept, %d counted", sum, r.front.keptBytes)
+	if sum > keptSum || r.front.kept.lent != sum {
+		t.Fatalf("%d bytes kept, %d counted", sum, r.front.kept.lent)
 	}
 	r.lane.auto = true
 	for n := range r.lane.sent {
@@ -285,8 +285,8 @@ func TestKeptCommandsAreBounded(t *testing.T) {
 		}
 		c.gone()
 	}
-	if r.front.keptBytes != 0 {
-		t.Fatalf("%d bytes counted when all are gone", r.front.keptBytes)
+	if r.front.kept.lent != 0 {
+		t.Fatalf("%d bytes counted when all are gone", r.front.kept.lent)
 	}
 }
 
