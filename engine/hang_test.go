@@ -546,7 +546,7 @@ func TestTransfersAtOnce(t *testing.T) {
 		})
 	}
 	var done atomic.Int64
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for i := range 9 {
 		wg.Go(func() {
