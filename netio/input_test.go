@@ -290,7 +290,11 @@ func blob(n int) []byte {
 
 // Many large commands at once are all served, in bounded memory.
 func TestLargeCommandsShareTheRoom(t *testing.T) {
-	const size, clients, rounds, large = 2 << 20, 40, 3, 8 << 20
+	const size, large = 2 << 20, 8 << 20
+	clients, rounds := 40, 3
+	if testing.Short() {
+		clients, rounds = 20, 1
+	}
 	most := 0
 	s := start(t, Config{InboundLarge: large}, func(c *Conn) Handler {
 		return blobs{&c.loop.server.room, &most, func(error) {}}
