@@ -174,17 +174,19 @@ func silentHost(t *testing.T) (inside []string, address string, cut func()) {
 	needs(t, "ip")
 	name := fmt.Sprintf("raftd%d", os.Getpid())
 	here, there := name+"a", name+"b"
+	// Another run may be at work, or have left its own.
+	network := fmt.Sprintf("10.213.%d.", os.Getpid()%256)
 	command(t, false, "ip", "netns", "add", name)
 	t.Cleanup(func() { command(t, true, "ip", "netns", "del", name) })
 	command(t, false, "ip", "link", "add", here, "type", "veth", "peer", "name", there)
 	// Gone with the other end, as a rule.
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", here).Run() })
 	command(t, true, "ip", "link", "set", there, "netns", name)
-	command(t, true, "ip", "addr", "add", "10.213.77.1/30", "dev", here)
+	command(t, true, "ip", "addr", "add", network+"1/30", "dev", here)
 	command(t, true, "ip", "link", "set", here, "up")
-	command(t, true, "ip", "-n", name, "addr", "add", "10.213.77.2/30", "dev", there)
+	command(t, true, "ip", "-n", name, "addr", "add", network+"2/30", "dev", there)
 	command(t, true, "ip", "-n", name, "link", "set", there, "up")
-	return []string{"ip", "netns", "exec", name}, "10.213.77.1",
+	return []string{"ip", "netns", "exec", name}, network + "1",
 		func() { command(t, true, "ip", "-n", name, "link", "set", there, "down") }
 }
 
