@@ -225,10 +225,10 @@ type write struct {
 // recording makes every write of a journal a point at which power may go.
 func recording(fs *simdisk.Disk, acked, issued func() uint64) *[]write {
 	out := &[]write{}
-	fs.Before = onWrite(func(name string, b []byte, off int64) error {
+	fs.SetBefore(onWrite(func(name string, b []byte, off int64) error {
 		*out = append(*out, write{fs.Clone(), name, off, slices.Clone(b), acked(), issued()})
 		return nil
-	})
+	}))
 	return out
 }
 
@@ -278,7 +278,7 @@ func TestJRN6PowerCutAtEveryWrite(t *testing.T) {
 			w.seal()
 		}
 	}
-	fs.Before = nil
+	fs.SetBefore(nil)
 	if len(j.segments.live) > 6 {
 		t.Fatalf("%d live segments: nothing was recycled", len(j.segments.live))
 	}
@@ -339,7 +339,7 @@ func TestJRN3EveryTornSubset(t *testing.T) {
 	writes := recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
 	h.mutate(w, 9, w.last+1, 1, 4200) // two blocks
 	w.flush()
-	fs.Before = nil
+	fs.SetBefore(nil)
 	x := (*writes)[len(*writes)-1] // the batch; the state file went before
 	n := len(x.buf) / sectorBytes
 
@@ -519,11 +519,11 @@ func TestPoisonedByTheFirstError(t *testing.T) {
 	w.flush()
 	durable := j.Durable()
 	broken := errors.New("input/output error")
-	fs.Before = onWrite(func(string, []byte, int64) error { return broken })
+	fs.SetBefore(onWrite(func(string, []byte, int64) error { return broken }))
 	w.put(1, 3, 2, 300)
 	w.poll()
 	w.poll()
-	fs.Before = nil // the device works again; nobody may believe it
+	fs.SetBefore(nil) // the device works again; nobody may believe it
 	for range 5 {
 		w.poll()
 	}

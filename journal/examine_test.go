@@ -463,7 +463,7 @@ func TestExamineAMovingJournal(t *testing.T) {
 			w, h := &writer{t: t, j: j}, &history{}
 			work(w, h, 12)
 			reads, stopAt := 0, 40+rng.IntN(100)
-			fs.Before = onRead(func(string, int, int64) error {
+			fs.SetBefore(onRead(func(string, int, int64) error {
 				if reads++; reads < stopAt && rng.IntN(3) == 0 {
 					for range rng.IntN(30) {
 						w.put(9, w.last+1, 1, 30+rng.IntN(900))
@@ -472,7 +472,7 @@ func TestExamineAMovingJournal(t *testing.T) {
 					}
 				}
 				return nil
-			})
+			}))
 			if !known {
 				once += len(examined(t, fs).Harm())
 			} else if r := examined(t, used{fs}); !r.Sound() {

@@ -42,12 +42,12 @@ func TestCrashBetweenOpeningAndState(t *testing.T) {
 	work(w, h, 6)
 	writes := *recording(fs, j.Durable, func() uint64 { return uint64(len(h.logs) - 1) })
 	n := 0
-	fs.Before = onWrite(func(name string, b []byte, off int64) error {
+	fs.SetBefore(onWrite(func(name string, b []byte, off int64) error {
 		writes = append(writes, write{before: fs.Clone(), name: name, off: off})
 		return nil
-	})
+	}))
 	work(w, h, 6)
-	fs.Before = nil
+	fs.SetBefore(nil)
 	for i := 1; i < len(writes); i++ {
 		if x := &writes[i]; x.name != stateName || x.off != 0 || writes[i-1].off != 0 {
 			continue
@@ -108,12 +108,12 @@ func TestJRN10NoSpace(t *testing.T) {
 				w.flush()
 			}
 			full := true
-			fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
+			fs.SetBefore(onWrite(func(name string, _ []byte, _ int64) error {
 				if full && name == "segment.new" {
 					return &os.PathError{Op: "write", Path: name, Err: syscall.ENOSPC}
 				}
 				return nil
-			})
+			}))
 			put := func() bool {
 				recs := record.AppendCommand(nil, entry(w.last+1, 1, 900))
 				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1, Sequence: w.seq +
@@ -263,12 +263,12 @@ func TestUnreadableBlockIsDamage(t *testing.T) {
 	for _, seg := range j.segments.live {
 		for at := int64(0); at < 4*4096; at += 4096 {
 			c := fs.Clone()
-			c.Before = onRead(func(name string, n int, off int64) error {
+			c.SetBefore(onRead(func(name string, n int, off int64) error {
 				if name == seg.name && off <= at && at < off+int64(n) {
 					return syscall.EIO
 				}
 				return nil
-			})
+			}))
 			_, _, log, err := recovered(tiny(c))
 			var lost *DamageError
 			switch {
@@ -382,12 +382,12 @@ func TestHangingDevice(t *testing.T) {
 	var hang atomic.Bool
 	held := make(chan struct{})
 	defer close(held)
-	fs.Before = onWrite(func(string, []byte, int64) error {
+	fs.SetBefore(onWrite(func(string, []byte, int64) error {
 		if hang.Load() {
 			<-held
 		}
 		return nil
-	})
+	}))
 	cfg := tiny(fs)
 	cfg.Device, cfg.Foreground, cfg.HangMax = device.NewWriter(), false, 50*time.Millisecond
 	j, _ := mustOpen(t, cfg)
@@ -417,12 +417,12 @@ func TestHangingMakerHasAnAge(t *testing.T) {
 	fs := newDisk()
 	var hang atomic.Bool
 	held := make(chan struct{})
-	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
+	fs.SetBefore(onWrite(func(name string, _ []byte, _ int64) error {
 		if name == "segment.new" && hang.Load() {
 			<-held
 		}
 		return nil
-	})
+	}))
 	cfg := tiny(fs)
 	cfg.Device, cfg.Foreground = nil, false
 	j, _ := mustOpen(t, cfg)

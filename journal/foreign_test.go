@@ -203,7 +203,7 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 	j, _ := mustOpen(t, cfg)
 	j.segments.made.Wait()
 	var hung sync.Once
-	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
+	fs.SetBefore(onWrite(func(name string, _ []byte, _ int64) error {
 		if name == segmentNew {
 			hung.Do(func() {
 				close(begun)
@@ -211,7 +211,7 @@ func TestCloseLeavesAHangingMaker(t *testing.T) {
 			})
 		}
 		return nil
-	})
+	}))
 	now := int64(1)
 	// until the next segment is taken, and one more is wanted
 	for n := uint64(1); j.state.last == 1; n++ {
@@ -245,13 +245,13 @@ func TestCloseStopsASlowMaker(t *testing.T) {
 	j, _ := mustOpen(t, cfg)
 	j.segments.made.Wait()
 	var first sync.Once
-	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
+	fs.SetBefore(onWrite(func(name string, _ []byte, _ int64) error {
 		if name == segmentNew {
 			first.Do(func() { close(begun) })
 			time.Sleep(cfg.HangMax / 8) // a sixteenth of the segment
 		}
 		return nil
-	})
+	}))
 	j.segments.mu.Lock()
 	j.segments.makeLocked()
 	j.segments.mu.Unlock()
@@ -259,7 +259,7 @@ func TestCloseStopsASlowMaker(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	fs.Before = nil
+	fs.SetBefore(nil)
 	cfg.Device = inline()
 	if j, _ = mustOpen(t, cfg); j.Close() != nil {
 		t.Fatal(j.Err())

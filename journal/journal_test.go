@@ -294,7 +294,7 @@ func TestIteratorFollowsTheLog(t *testing.T) {
 	j, _ := mustOpen(t, small(fs))
 	w := &writer{t: t, j: j}
 	reads := 0
-	fs.Before = onRead(func(string, int, int64) error { reads++; return nil })
+	fs.SetBefore(onRead(func(string, int, int64) error { reads++; return nil }))
 	it := j.Iterate(1)
 	for round := uint64(1); round <= 20; round++ {
 		for range 5 {

@@ -100,12 +100,12 @@ func TestReopenManyTimes(t *testing.T) {
 // being written when the journal closes.
 func TestCloseOnAFullDiskWritesWhatFits(t *testing.T) {
 	fs := newDisk()
-	fs.Before = onWrite(func(name string, _ []byte, _ int64) error {
+	fs.SetBefore(onWrite(func(name string, _ []byte, _ int64) error {
 		if name == "segment.new" && fs.Data("000001.seg") != nil {
 			return syscall.ENOSPC
 		}
 		return nil
-	})
+	}))
 	j, _ := mustOpen(t, tiny(fs))
 	if j.Space() == nil {
 		t.Fatal("the shortage is not known early")
@@ -115,7 +115,7 @@ func TestCloseOnAFullDiskWritesWhatFits(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	fs.Before = nil
+	fs.SetBefore(nil)
 	if _, rec := mustOpen(t, tiny(fs)); rec.Last != 1 {
 		t.Fatalf("%+v", rec)
 	}

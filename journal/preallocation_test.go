@@ -132,7 +132,7 @@ func TestPowerCutWithFreshSegments(t *testing.T) {
 		for cut := 1; cut < 120; cut += 3 {
 			sim, n := simdisk.New(), 0
 			var left *simdisk.Disk
-			sim.Before = func(op *simdisk.Op) error {
+			sim.SetBefore(func(op *simdisk.Op) error {
 				if op.Kind == simdisk.List || op.Kind == simdisk.Open {
 					return nil
 				}
@@ -143,7 +143,7 @@ func TestPowerCutWithFreshSegments(t *testing.T) {
 					return syscall.EIO
 				}
 				return nil
-			}
+			})
 			cfg := small(sim)
 			cfg.Preallocate, cfg.Foreground = how, true
 			durable := uint64(0)

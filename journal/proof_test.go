@@ -150,7 +150,7 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 	var crash func(disk *simdisk.Disk, depth int, incarnation uint64)
 	crash = func(disk *simdisk.Disk, depth int, incarnation uint64) {
 		var left []*simdisk.Disk
-		disk.Before = func(op *simdisk.Op) error {
+		disk.SetBefore(func(op *simdisk.Op) error {
 			if op.Kind == simdisk.Write && op.Name == stateName && depth > 0 {
 				for copies := range 4 {
 					written := func(_ string, off int64) bool {
@@ -163,7 +163,7 @@ func TestStateFileRepeatedCrashes(t *testing.T) {
 				}
 			}
 			return nil
-		}
+		})
 		_, rec, err := Open(onSim(disk, Direct))
 		if err != nil || rec.Incarnation < incarnation {
 			t.Fatalf("depth %d: %+v, was %d: %v", depth, rec, incarnation, err)

@@ -55,7 +55,7 @@ func TestJRN10ShortageAtEveryStepOfASegment(t *testing.T) {
 			j, _ := mustOpen(t, tiny(disk))
 			w := &writer{t: t, j: j, now: 1}
 			short, met := true, 0
-			disk.Before = failing(errno, func(op *simdisk.Op) bool {
+			disk.SetBefore(failing(errno, func(op *simdisk.Op) bool {
 				making := op.Name == segmentNew || op.Kind >= simdisk.Create ||
 					op.Kind == simdisk.Open
 				if short && making && at(op) {
@@ -63,7 +63,7 @@ func TestJRN10ShortageAtEveryStepOfASegment(t *testing.T) {
 					return true
 				}
 				return false
-			})
+			}))
 			put := func() bool {
 				recs := record.AppendCommand(nil, entry(w.last+1, 1, 900))
 				b := Batch{Hard: Hard{1, 1}, First: w.last + 1, Count: 1, Term: 1,
@@ -97,7 +97,7 @@ func TestJRN10ShortageAtEveryStepOfASegment(t *testing.T) {
 					j.Durable(), w.seq)
 			}
 			w.flush()
-			disk.Before = nil
+			disk.SetBefore(nil)
 			if _, rec := mustOpen(t, tiny(disk)); rec.Last != w.last {
 				t.Fatalf("%s, %v: recovered %d of %d", step, errno, rec.Last, w.last)
 			}
@@ -114,13 +114,13 @@ func TestShortageWhileSparesAreDeleted(t *testing.T) {
 		j, _ := mustOpen(t, cfg)
 		w := &writer{t: t, j: j, now: 1}
 		met := 0
-		disk.Before = failing(errno, func(op *simdisk.Op) bool {
+		disk.SetBefore(failing(errno, func(op *simdisk.Op) bool {
 			fails := op.Kind == simdisk.Remove
 			if fails {
 				met++
 			}
 			return fails
-		})
+		}))
 		for range 60 {
 			w.put(1, w.last+1, 1, 900)
 			w.flush()
@@ -130,7 +130,7 @@ func TestShortageWhileSparesAreDeleted(t *testing.T) {
 		if j.Err() != nil || j.Durable() != w.seq || met == 0 {
 			t.Fatalf("%v, %d times: %v, durable %d of %d", errno, met, j.Err(), j.Durable(), w.seq)
 		}
-		disk.Before = nil
+		disk.SetBefore(nil)
 		if _, rec := mustOpen(t, cfg); rec.Last != w.last {
 			t.Fatalf("%v: recovered %d of %d", errno, rec.Last, w.last)
 		}
@@ -151,7 +151,7 @@ func TestShortageIsNoDamage(t *testing.T) {
 	w.seal()
 	ops := 0
 	count := disk.Clone()
-	count.Before = func(*simdisk.Op) error { ops++; return nil }
+	count.SetBefore(func(*simdisk.Op) error { ops++; return nil })
 	cfg := tiny(count)
 	cfg.Damaged, cfg.Foreground = true, true
 	mustOpen(t, cfg)
@@ -169,10 +169,10 @@ func TestShortageIsNoDamage(t *testing.T) {
 					k++
 					return k > nth // and all that follow
 				})
-				c.Before = first
+				c.SetBefore(first)
 				_, rec, err := Open(cfg)
 				met := k > nth
-				c.Before = nil
+				c.SetBefore(nil)
 				var known *ShortageError
 				if err == nil && !met {
 					break
@@ -212,13 +212,13 @@ func TestExamineTellsAShortageFromDamage(t *testing.T) {
 			for nth, met := 0, true; met; nth++ {
 				c := disk.Clone()
 				k := 0
-				c.Before = failing(errno, func(op *simdisk.Op) bool {
+				c.SetBefore(failing(errno, func(op *simdisk.Op) bool {
 					if op.Kind != kind {
 						return false
 					}
 					k++
 					return k > nth
-				})
+				}))
 				r, err := Examine(Look{FS: c})
 				met = k > nth
 				var known *ShortageError

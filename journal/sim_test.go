@@ -59,7 +59,7 @@ func (c *crashes) keeps() []func() bool {
 
 // watch crashes copies of the disk at its every operation.
 func (c *crashes) watch(disk *simdisk.Disk, depth int) {
-	disk.Before = func(op *simdisk.Op) error {
+	disk.SetBefore(func(op *simdisk.Op) error {
 		if !op.Kind.Changes() || op.Name == "probe" {
 			return nil
 		}
@@ -72,7 +72,7 @@ func (c *crashes) watch(disk *simdisk.Disk, depth int) {
 			c.verify(disk.Crash(simdisk.Keep(keep)), at, depth)
 		}
 		return nil
-	}
+	})
 }
 
 // verify recovers what power left, goes on writing, and recovers that.

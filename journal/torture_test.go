@@ -141,7 +141,7 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 			return uint64(len(r.j.segments.live) + len(r.j.segments.spares))
 		}
 		for r.j.state.last < uint64(turns/journals)*segments() {
-			r.fs.Before = onWrite(func(name string, b []byte, off int64) error {
+			r.fs.SetBefore(onWrite(func(name string, b []byte, off int64) error {
 				x := &write{before: r.fs.Clone(), name: name, off: off, buf: slices.Clone(b)}
 				acked, issued := r.j.Durable(), r.w.seq
 				all := tears(r.rng, len(b)/sectorBytes)
@@ -160,7 +160,7 @@ func TestJRN6TurnsOfTheRing(t *testing.T) {
 					r.image = append(r.image[:0], b[:min(len(b), 2500)]...)
 				}
 				return nil
-			})
+			}))
 			for range 4 {
 				r.mutate()
 				r.w.flush()
@@ -199,7 +199,7 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 		w, h := &writer{t: t, j: j}, &history{}
 		work(w, h, 4)
 		at, failed, after := rng.IntN(30), false, 0
-		disk.Before = func(op *simdisk.Op) error {
+		disk.SetBefore(func(op *simdisk.Op) error {
 			if op.Kind != simdisk.Write && op.Kind != simdisk.Sync {
 				return nil
 			}
@@ -212,7 +212,7 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 				return syscall.EIO
 			}
 			return nil
-		}
+		})
 		for i := 0; j.Err() == nil && i < 60; i++ {
 			h.mutate(w, 9, w.last+1, 1+rng.IntN(2), 60+rng.IntN(900))
 			w.poll()
@@ -238,7 +238,7 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 			t.Errorf("run %d: durable %d, was %d; %d operations after the error, %v", seed,
 				j.Durable(), acked, after-tried, j.Err())
 		}
-		disk.Before = nil
+		disk.SetBefore(nil)
 		none := func() bool { return false }
 		half := func() bool { return rng.IntN(2) == 0 }
 		all := func() bool { return true }

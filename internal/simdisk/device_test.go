@@ -143,7 +143,7 @@ func TestFirstErrorEndsTheDevice(t *testing.T) {
 	disk, d, op = bench(t, Immediate{})
 	d.Submit([]device.Op{op(0, 1)}, 1)
 	written(t, d, 1)
-	disk.Before = func(*Op) error { return syscall.ENOSPC }
+	disk.SetBefore(func(*Op) error { return syscall.ENOSPC })
 	d.Submit([]device.Op{op(1, 1)}, 2)
 	if tag, err := d.Done(); tag != 1 || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("group %d is written, %v", tag, err)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/ringraft/ringraft/journal/device"
@@ -15,21 +16,17 @@ import (
 // SectorBytes is the usual size of a sector.
 const SectorBytes = 512
 
-// ErrPowerCut is what Disk.Before returns when power goes during an operation:
-// PowerCut or Crash then decides whether it happened.
+// ErrPowerCut is what a function of SetBefore returns when power goes during
+// an operation: PowerCut or Crash then decides whether it happened.
 var ErrPowerCut = errors.New("simdisk: power went during this operation")
 
 // Disk is a directory on a simulated disk; see the package's fault model. It
 // implements device.FS. It is safe for concurrent use. Its exported fields are
-// set while nobody else uses it, and its functions are called without a lock
-// held, by the goroutine whose operation it is.
+// set while nobody else uses it; SetBefore is for a disk in use. Its functions
+// are called without a lock held, by the goroutine whose operation it is.
 type Disk struct {
 	Dir    string // where the errors say that a file is
 	Sector int    // bytes that are written whole
-	// Before, unless nil, sees every operation when it has begun and may not
-	// have happened, or not whole: the moment to call Crash, Op.Tear, or to
-	// fail it. Its error is the operation's.
-	Before func(op *Op) error
 	// Written, unless nil, is told of each durable write when it is durable.
 	// b is the caller's, and valid until Written returns.
 	Written func(name string, off int64, b []byte)
@@ -40,6 +37,7 @@ type Disk struct {
 	// stands for the next process after one that was killed.
 	NoLock bool
 
+	before  atomic.Pointer[func(op *Op) error]
 	mu      sync.Mutex
 	files   map[string]*file
 	durable map[string]*file // as of the last SyncDir
@@ -81,7 +79,8 @@ func (k Kind) String() string {
 		"sync of the directory"}[k]
 }
 
-// Op is an operation that has begun. It is valid until Before or Torn returns.
+// Op is an operation that has begun. It is valid until the function
+// that is told of it returns.
 type Op struct {
 	Kind    Kind
 	Name    string // of the file; of a rename the new one; of the directory none
@@ -95,12 +94,30 @@ type Op struct {
 	write *write
 }
 
-// before is called when an operation other than a write has begun.
-func (d *Disk) before(k Kind, name string, off int64, n int) error {
-	if d.Before == nil {
-		return nil
+// SetBefore has f, unless nil, see every operation from now on when it has
+// begun and may not have happened, or not whole: the moment to call Crash,
+// Op.Tear, or to fail it. Its error is the operation's. An operation that is
+// under way may still see the function before. Any goroutine may call it: a
+// journal makes its segments in one of its own.
+func (d *Disk) SetBefore(f func(op *Op) error) {
+	if f == nil {
+		d.before.Store(nil)
+		return
 	}
-	return d.Before(&Op{Kind: k, Name: name, Off: off, Bytes: n})
+	d.before.Store(&f)
+}
+
+// begin is called when an operation has begun.
+func (d *Disk) begin(op *Op) error {
+	if f := d.before.Load(); f != nil {
+		return (*f)(op)
+	}
+	return nil
+}
+
+// starts is begin for an operation other than a write.
+func (d *Disk) starts(k Kind, name string, off int64, n int) error {
+	return d.begin(&Op{Kind: k, Name: name, Off: off, Bytes: n})
 }
 
 // Power decides what survives a power cut.
@@ -123,7 +140,7 @@ func Keep(f func() bool) Power {
 }
 
 // Crash returns a new disk as power leaves it that goes now; this one goes on.
-// It may be called in Before. The new disk has none of this one's functions.
+// A function of SetBefore may call it. The new disk has none of this one's functions.
 func (d *Disk) Crash(p Power) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -227,7 +244,7 @@ func (d *Disk) find(what Kind, name string) (*file, error) {
 
 // Open implements device.FS.
 func (d *Disk) Open(name string, f device.Flags) (device.File, error) {
-	if err := d.before(Open, name, 0, 0); err != nil {
+	if err := d.starts(Open, name, 0, 0); err != nil {
 		return nil, err
 	}
 	i, err := d.find(Open, name)
@@ -243,7 +260,7 @@ func (d *Disk) change(k Kind, name string, apply func(names map[string]*file)) e
 	d.mu.Lock()
 	d.pending = append(d.pending, c)
 	d.mu.Unlock()
-	err := d.before(k, name, 0, 0)
+	err := d.starts(k, name, 0, 0)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
@@ -295,7 +312,7 @@ func (d *Disk) Remove(name string) error {
 
 // SyncDir implements device.FS.
 func (d *Disk) SyncDir() error {
-	if err := d.before(SyncDir, "", 0, 0); err != nil {
+	if err := d.starts(SyncDir, "", 0, 0); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -307,7 +324,7 @@ func (d *Disk) SyncDir() error {
 
 // List implements device.FS.
 func (d *Disk) List() ([]string, error) {
-	if err := d.before(List, "", 0, 0); err != nil {
+	if err := d.starts(List, "", 0, 0); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()

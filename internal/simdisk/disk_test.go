@@ -115,14 +115,14 @@ func TestFailedWriteStaysInDoubt(t *testing.T) {
 	d := New()
 	f := create(t, d, "f", device.Flags{Dsync: true})
 	mustWrite(t, f, 0, 1, 1, 1)
-	d.Before = func(op *Op) error { return syscall.EIO }
+	d.SetBefore(func(op *Op) error { return syscall.EIO })
 	if err := f.WriteAt(fill(2, 2, 2), 0); !errors.Is(err, syscall.EIO) {
 		t.Fatal(err)
 	}
 	if err := f.Sync(); !errors.Is(err, syscall.EIO) {
 		t.Fatal(err)
 	}
-	d.Before = nil
+	d.SetBefore(nil)
 	for range 2 {
 		expect(t, d, "f", 1, 1, 1)
 		expect(t, d.Crash(Keep(none)), "f", 1, 1, 1)
@@ -143,15 +143,15 @@ func TestPowerGoesDuringAWrite(t *testing.T) {
 	f := create(t, d, "f", device.Flags{Dsync: true})
 	mustWrite(t, f, 0, 1, 1, 1, 1)
 	var left, whole *Disk
-	d.Before = func(op *Op) error {
+	d.SetBefore(func(op *Op) error {
 		if op.Kind != Write || op.Off != 0 || op.Bytes != 4*S || !op.Durable {
 			t.Errorf("%+v", op)
 		}
 		left, whole = d.Crash(odd), d.Crash(Keep(all))
 		return nil
-	}
+	})
 	mustWrite(t, f, 0, 2, 2, 2, 2)
-	d.Before = nil
+	d.SetBefore(nil)
 	mustWrite(t, f, 0, 3) // on the old disk only
 	expect(t, left, "f", 1, 2, 1, 2)
 	expect(t, whole, "f", 2, 2, 2, 2)
@@ -163,14 +163,14 @@ func TestTear(t *testing.T) {
 	d := New()
 	f := create(t, d, "f", device.Flags{Dsync: true})
 	mustWrite(t, f, 0, 1, 1)
-	d.Before = func(op *Op) error {
+	d.SetBefore(func(op *Op) error {
 		n := 0
 		left, kept, of := op.Tear(func() bool { n++; return n != 2 })
 		if kept != 2 || of != 3 || !bytes.Equal(left, fill(2, 1, 2)) {
 			t.Errorf("%d of %d sectors are kept", kept, of)
 		}
 		return ErrPowerCut
-	}
+	})
 	if err := f.WriteAt(fill(2, 2, 2), 0); !errors.Is(err, ErrPowerCut) {
 		t.Fatal(err)
 	}
@@ -236,14 +236,14 @@ func TestFailedChangesOfNames(t *testing.T) {
 	for _, broken := range []error{syscall.EIO, ErrPowerCut} {
 		d := New()
 		create(t, d, "a", device.Flags{})
-		d.Before = func(op *Op) error { return broken }
+		d.SetBefore(func(op *Op) error { return broken })
 		_, err := d.Create("b", device.Flags{})
 		for _, err := range []error{err, d.Remove("a"), d.SyncDir()} {
 			if !errors.Is(err, broken) {
 				t.Fatal(err)
 			}
 		}
-		d.Before = nil
+		d.SetBefore(nil)
 		now, _ := d.List()
 		left, _ := d.Crash(Keep(all)).List()
 		want := []string{"a"}
@@ -271,7 +271,7 @@ func TestCloneIsAnotherDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Before = func(op *Op) error { op.Tear(all); return ErrPowerCut }
+	d.SetBefore(func(op *Op) error { op.Tear(all); return ErrPowerCut })
 	if err := f.WriteAt(fill(4), S); !errors.Is(err, ErrPowerCut) {
 		t.Fatal(err)
 	}

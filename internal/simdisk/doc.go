@@ -23,7 +23,7 @@
 // that power or an error cuts short leaves the first of its writes whole, the
 // next one torn, and nothing of those behind it.
 //
-// Errors. Disk.Before fails any operation, once or for ever. A change of names
+// Errors. Disk.SetBefore fails any operation, once or for ever. A change of names
 // that failed did not happen, unless power went (ErrPowerCut); a failed write
 // may have happened in part. The first error of a Device is its end. On a full
 // disk (Disk.Room) no file is made or grows; what is there can be written over.

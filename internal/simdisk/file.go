@@ -193,7 +193,7 @@ var errBeyond = errors.New("simdisk: read beyond the end of the file")
 // ReadAt implements device.File.
 func (h *handle) ReadAt(b []byte, off int64) error {
 	d := h.disk
-	if err := d.before(Read, h.name, off, len(b)); err != nil {
+	if err := d.starts(Read, h.name, off, len(b)); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -230,11 +230,9 @@ func (h *handle) WriteAt(b []byte, off int64) error {
 		return d.noSpace(Write, h.name)
 	}
 	op := h.begin(b, off)
-	if d.Before != nil {
-		if err := d.Before(op); err != nil {
-			h.fail(op)
-			return err
-		}
+	if err := d.begin(op); err != nil {
+		h.fail(op)
+		return err
 	}
 	d.mu.Lock()
 	h.file.finish(op.write, h.flags)
@@ -248,7 +246,7 @@ func (h *handle) WriteAt(b []byte, off int64) error {
 // Sync implements device.File.
 func (h *handle) Sync() error {
 	d := h.disk
-	if err := d.before(Sync, h.name, 0, 0); err != nil {
+	if err := d.starts(Sync, h.name, 0, 0); err != nil {
 		return err
 	}
 	d.mu.Lock()

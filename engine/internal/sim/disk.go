@@ -46,7 +46,8 @@ func newDisk(w *World, h *host, rng random) *disk {
 	d := &disk{w: w, host: h, rng: rng, mean: w.plan.DiskMean, Disk: simdisk.New()}
 	d.platter.disk = d
 	d.Dir, d.Sector = fmt.Sprintf("n%d", h.id), w.plan.Grain
-	d.Before, d.Written = d.before, d.platter.wrote
+	d.SetBefore(d.before)
+	d.Written = d.platter.wrote
 	d.Room = func(name string) bool { return !d.full || name == "probe" }
 	d.Device = simdisk.NewDevice(d)
 	d.Latency = func() int64 { return d.mean/4 + d.rng.tail(d.mean) }
