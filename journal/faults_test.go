@@ -376,6 +376,33 @@ func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
 	}
 }
 
+// Two writes that end between two polls: how long the second one took is not known, so it does not
+// say that the disk is quick.
+func TestAQueuedWriteDoesNotMakeTheDiskQuick(t *testing.T) {
+	clock, inlined := &simdisk.Manual{}, 0
+	d := simdisk.NewDevice(clock)
+	d.Begun = func() { inlined++ }
+	cfg := small(newDisk())
+	cfg.Device = d
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 1, 7000)
+	w.poll() // flies
+	w.put(1, 2, 1, 5000)
+	w.put(1, 3, 1, 5000) // does not fit beside it: the group before is full, and queued
+	w.poll()
+	if d.Queued() != 2 {
+		t.Fatalf("%d writes are under way", d.Queued())
+	}
+	for clock.Step() {
+	}
+	w.now += int64(5 * time.Millisecond)
+	j.Poll(w.now, true)
+	if inlined != 0 {
+		t.Error("a write was done inline although the one before took 5 ms")
+	}
+}
+
 // What Close and the watchdog say of a device that hangs: its age, and an end.
 func TestHangingDevice(t *testing.T) {
 	fs := newDisk()

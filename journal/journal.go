@@ -64,6 +64,7 @@ type flight struct {
 	span     span
 	since    int64
 	seal     bool
+	queued   bool          // behind another one
 	inline   time.Duration // how long the caller itself took; 0: the writer does it
 	group    *group
 	gone     []*segment  // spares once this is durable

@@ -153,7 +153,8 @@ func (j *Journal) land(now int64) {
 	if f.inline > 0 {
 		took = f.inline
 	}
-	j.quick = took < inlineMax
+	// Of a write that was queued it is not known when the disk began it.
+	j.quick = took < inlineMax && (j.quick || !f.queued)
 	j.sealed, j.idle = f.seal, now
 	j.index.add(f.span)
 	j.segments.recycle(f.gone)
@@ -169,7 +170,7 @@ func (j *Journal) land(now int64) {
 	}
 	j.flights[0], j.flights[1] = j.flights[1], flight{ops: f.ops[:0]}
 	if j.flights[0].tag != 0 {
-		j.flights[0].since = now // until now it was waiting
+		j.flights[0].since = now // at the latest
 	}
 	j.since.Store(j.flights[0].since)
 }
@@ -272,7 +273,7 @@ func (j *Journal) fly(f flight, inline bool) {
 	f.tag = j.tag
 	k := 0
 	if j.flights[0].tag != 0 {
-		k = 1
+		k, f.queued = 1, true
 	} else {
 		j.since.Store(f.since)
 	}
