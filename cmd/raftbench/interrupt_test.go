@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -172,17 +173,12 @@ func TestAnInterruptionBeforeAnythingTakesNothingAway(t *testing.T) {
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	s := answering(t)
-	p := begin(t, nil, "run", "--addrs", s.Address, "--warmup", "0")
+	const clients = 8 // with one request each
+	p := begin(t, nil, "run", "--addrs", s.Address, "--warmup", "0", "-c", strconv.Itoa(clients))
 	await(t, "the load", func() bool { return s.Asked.Load() > 100 })
 	s.Gate.Lock() // answers nothing: the end would take a while
 	defer s.Gate.Unlock()
-	var asked int64
-	await(t, "silence", func() bool {
-		was := asked
-		asked = s.Asked.Load()
-		time.Sleep(20 * time.Millisecond)
-		return was == asked
-	})
+	await(t, "silence", func() bool { return s.Waiting.Load() == clients })
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -17,6 +17,7 @@ import (
 type Server struct {
 	Address string
 	Asked   atomic.Int64 // SETs and GETs received
+	Waiting atomic.Int64 // of them, those that wait at the gate
 	Gate    sync.RWMutex // while a test holds it for writing, the server answers nothing
 
 	answer func(args []string) string
@@ -85,9 +86,11 @@ func (s *Server) serve(c net.Conn) {
 		}
 		if args[0] == "SET" || args[0] == "GET" {
 			s.Asked.Add(1)
+			s.Waiting.Add(1)
 			s.Gate.RLock()
 			//lint:ignore SA2001 a closed gate is waited for, nothing is done behind it
 			s.Gate.RUnlock()
+			s.Waiting.Add(-1)
 		}
 		text := s.answer(args)
 		if text == "" {
