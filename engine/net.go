@@ -43,7 +43,7 @@ func (e *Engine) listen(ctx context.Context) error {
 		address = m.Address
 	}
 	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept,
-		Max: peerConnections})
+		Max: peerConnections, Urgent: true})
 	e.services.fronts = make([]*acceptors, len(e.b.services))
 	for i, s := range e.b.services {
 		f := &acceptors{}

@@ -66,6 +66,7 @@ type Conn struct {
 	own      bool // fd is a duplicate of ours
 	notify   bool // NotifyBelow was called and is not answered
 	sending  bool // listed in loop.sending
+	restless int8 // turns until those of the connection count as short again
 }
 
 func (s *Server) newConn(l *Loop, nc net.Conn, acceptor Acceptor) *Conn {

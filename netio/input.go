@@ -251,16 +251,6 @@ func (c *Conn) giveAgain() {
 	}
 }
 
-// resumeTurn lets connections go on. Those that ask for more meanwhile get it in the next turn.
-func (l *Loop) resumeTurn() {
-	turn := l.resumed
-	l.resumed, l.resumedBefore = l.resumedBefore[:0], turn
-	for i, c := range turn {
-		turn[i] = nil
-		c.resume()
-	}
-}
-
 func (c *Conn) resume() {
 	c.resuming, c.yielded = false, false
 	if c.closed || c.draining || c.waits() {

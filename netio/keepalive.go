@@ -20,14 +20,19 @@ import (
 //
 // The kernel loses probes when thousands of connections have been idle for equally long: so each
 // begins at a time of its own (probe), and all its probes must be lost before it is closed.
-func (c *Config) listen(address string) (net.Listener, error) {
+func (c *Config) listen(own *Listener) (net.Listener, error) {
 	lc := net.ListenConfig{
 		KeepAlive: -1, // probe does it
 		Control: func(_, _ string, raw syscall.RawConn) error {
-			return setUserTimeout(raw, c.KeepAlive) // the connections inherit it
+			// The connections inherit all of it.
+			err := setUserTimeout(raw, c.KeepAlive)
+			if !own.Urgent {
+				err = errors.Join(err, setRoom(raw))
+			}
+			return err
 		},
 	}
-	return lc.Listen(context.Background(), "tcp", address)
+	return lc.Listen(context.Background(), "tcp", own.Addr)
 }
 
 // probesMax is more probes than fit into KeepAlive: TCP_USER_TIMEOUT ends them.
@@ -48,10 +53,27 @@ func (c *Config) probe(nc net.Conn) error {
 
 // setUserTimeout bounds the time for which data may stay without an answer from the peer's host.
 func setUserTimeout(raw syscall.RawConn, d time.Duration) error {
+	return setTCP(raw, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+}
+
+// What the kernel keeps of a connection's output beyond what it has sent, and of its input. Without
+// these bounds it keeps 4 and 32 megabytes by default, and some hundreds of peers that read nothing
+// or send without end use up its memory for TCP: then everybody's packets are lost.
+const (
+	unsentMax = 256 << 10
+	windowMax = 1 << 20
+)
+
+// setRoom bounds what the kernel keeps for a connection.
+func setRoom(raw syscall.RawConn) error {
+	return errors.Join(setTCP(raw, unix.TCP_NOTSENT_LOWAT, unsentMax),
+		setTCP(raw, unix.TCP_WINDOW_CLAMP, windowMax))
+}
+
+func setTCP(raw syscall.RawConn, option, value int) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT,
-			int(d.Milliseconds()))
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, option, value)
 	})
 	return errors.Join(err, failed)
 }

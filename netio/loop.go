@@ -53,6 +53,7 @@ type Loop struct {
 	sending       []*Conn          // to be sent from in the next turn
 	sent          []*Conn          // the list of the turn before
 	watched       []*Conn          // connections that somebody is slow to read or to finish
+	spent         time.Duration    // by connections since the last Poll
 
 	sweepArmed bool        // the timer runs
 	sweepDue   atomic.Bool // the timer has fired
@@ -127,6 +128,7 @@ func (l *Loop) answer() {
 	if l.server.cfg.Poll != nil {
 		l.server.cfg.Poll(l)
 	}
+	l.spent = 0
 	l.leave()
 }
 

@@ -393,18 +393,3 @@ func (l *Loop) sendAgain(c *Conn) {
 		l.Wake()
 	}
 }
-
-// sendTurn sends from connections whose sockets take bytes again, and from those whose turn was
-// over.
-func (l *Loop) sendTurn() {
-	l.sockets.collect(l)
-	turn := l.sending
-	l.sending, l.sent = l.sent[:0], turn
-	for i, c := range turn {
-		turn[i] = nil
-		c.sending = false
-		if !c.closed {
-			c.send()
-		}
-	}
-}

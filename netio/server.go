@@ -78,6 +78,7 @@ type Listener struct {
 
 	Max     int    // connections open at once, the listener's own; 0: no bound
 	Refusal []byte // sent to one more before it is closed
+	Urgent  bool   // its connections are not put off when others take the loop's time; see turns.go
 	Spare   int    // places beyond Max for those who have to say who they are; see Conn.Beyond
 }
 
@@ -129,7 +130,7 @@ func Start(cfg Config) (*Server, error) {
 	s.room.max, s.reserve.max = cfg.InboundLarge, cfg.InboundReserved
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, own := range cfg.Listeners {
-		ln, err := cfg.listen(own.Addr)
+		ln, err := cfg.listen(&own)
 		if err != nil {
 			s.closeListeners()
 			return nil, &ListenError{Addr: own.Addr, Err: err}
@@ -297,7 +298,7 @@ func (e *events) OnTraffic(gc gnet.Conn) gnet.Action {
 	case *Conn:
 		x.loop.Wake()
 		x.loop.enter()
-		x.receive(b)
+		x.arrived(b)
 		x.loop.leave()
 	case *Loop:
 		x.answer()
