@@ -58,7 +58,8 @@ var errOutside = errors.New("not connected")
 // outside is the program that a test starts to have clients in a process of
 // their own; it returns the exit status.
 func outside(load string) int {
-	var err error
+	// Such clients are on other machines as a rule: they do not take the servers' processors.
+	err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
 	if rest, ok := strings.CutPrefix(load, "idle "); ok {
 		err = idle(rest)
 	} else {
@@ -132,9 +133,16 @@ func play(c *crowd, address string, began time.Time,
 }
 
 func greedy(n net.Conn, _ *crowd) (bool, error) {
+	// What such a client does not read, and what it writes, is kept by the kernel, which is the
+	// server's here, too: its memory for TCP would be used up, and the others would lose packets.
+	tcp := n.(*net.TCPConn)
+	err := errors.Join(tcp.SetReadBuffer(128<<10), tcp.SetWriteBuffer(128<<10))
+	if err != nil {
+		return false, err
+	}
 	ask := []byte(strings.Repeat("*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n", 100))
 	for {
-		if _, err := n.Write(ask); err != nil {
+		if _, err = n.Write(ask); err != nil {
 			return false, err
 		}
 	}

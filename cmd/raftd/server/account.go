@@ -26,10 +26,10 @@ const (
 	// clientsFull closes connections. The reply under way is the rest, and what the collector has
 	// not found yet.
 	clientsFull = ClientsMax - kv.MaxReply - 128<<20
-	clientsHigh = clientsFull / 3
+	clientsHigh = clientsFull / 3 * 2
 
 	backlogMax     = 8 << 20 // of one connection
-	backlogMaxHigh = 1 << 20 // the same when all have more than clientsHigh
+	backlogMaxHigh = 2 << 20 // the same when all have more than clientsHigh
 	referencesMax  = 64 << 20
 
 	// sendAt is how much output gathers before it is written in the middle of a batch.

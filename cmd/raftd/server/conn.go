@@ -69,6 +69,8 @@ type conn struct {
 	proxied   bool          // the peer is another member that forwards its clients' commands
 	command   *string       // name of the newest command
 	told      *string       // the same as others see it
+	bulkAt    int64         // when it was seen to pipeline, 0: it does not, see bulk.go
+	size      int           // bytes of the newest command
 	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go
 	closing   bool          // no more input; close when no reply is pending
 	finished  bool          // the client has sent its last byte; close when all is answered
@@ -100,7 +102,7 @@ const (
 	// turnMax is how long one connection may keep the loop before others get their turn, in ns: a
 	// read may bring tens of thousands of commands that are answered at once.
 	turnMax = int64(200 * time.Microsecond)
-	// turnCheck is after how many commands the clock is read.
+	// turnCheck is after how many commands the clock is read, unless replies are long.
 	turnCheck = 64
 )
 
@@ -193,10 +195,12 @@ func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	f.began, f.valueMax = f.now(), f.server.maxValue()
 	defer f.spread(f.began)
+	began := c.queue.tail
+	defer func() { c.noteSingle(c.queue.tail - began) }()
 	for count := 1; n < len(b); count++ {
-		most := c.pendingMax()
+		most := c.most()
 		switch {
-		case count%turnCheck == 0 && len(c.held) == 0 && f.now()-f.began > turnMax:
+		case (count%turnCheck == 0 || f.sentMuch) && len(c.held) == 0 && f.turnIsOver():
 			c.sock.Yield()
 			return n
 		case c.queue.len() >= most || len(c.kept.again) > 0:
@@ -219,11 +223,12 @@ func (c *conn) run(b []byte) (n int) {
 			return n
 		}
 		pending := c.queue.tail
+		c.size = size
 		if len(f.args) > 0 && !f.execute(c, f.args, b[n:n+size]) {
 			return n
 		}
 		if c.queue.tail != pending {
-			c.keep(b[n:n+size], len(b)-n-size)
+			c.keep(b[n:n+size], min(len(b)-n-size, (most-c.queue.len())*size))
 		}
 		n += size
 		if c.closing || c.closed {
@@ -231,6 +236,12 @@ func (c *conn) run(b []byte) (n int) {
 		}
 	}
 	return n
+}
+
+// turnIsOver reports whether the connection has kept the loop for long enough.
+func (f *front) turnIsOver() bool {
+	f.sentMuch = false
+	return f.now()-f.began > turnMax
 }
 
 // block stops input until at most wakeAt replies are pending.
@@ -372,6 +383,7 @@ func (c *conn) sendMuch() {
 	if len(c.out.bytes)+c.out.apart >= sendAt {
 		c.send()
 		c.settle()
+		c.front.sentMuch = true
 	}
 }
 

@@ -42,7 +42,7 @@ func (l *laneScript) add(kind string, b []byte, after uint64) (uint64, error) {
 func (l *laneScript) Write(b []byte) (uint64, error)          { return l.add("write", b, 0) }
 func (l *laneScript) Read(b []byte, a uint64) (uint64, error) { return l.add("read", b, a) }
 func (l *laneScript) ReadLocal(b []byte) (uint64, error)      { return l.add("local", b, 0) }
-func (l *laneScript) Cells() int                              { return 1024 }
+func (l *laneScript) Cells() int                              { return 4096 }
 
 func (l *laneScript) Flush() {
 	l.flushes++

@@ -40,6 +40,8 @@ type front struct {
 	now    func() int64
 	began  int64 // when the batch of commands under way began
 
+	sentMuch bool // since the clock was read
+
 	valueMax int // longest value that every member takes, when it began
 
 	slowUsed int64 // ns that slow commands took since the last tick
@@ -49,6 +51,7 @@ type front struct {
 	blocked         []*conn
 	behind          []*conn // have a backlog: see account.go
 	waiting
+	pipelining pipelining
 	forwarders map[string]*forwarder
 	retired    []*forwarder // not the leader's any more, replies still pending
 	laneUsed   bool
@@ -483,6 +486,7 @@ func (f *front) tick() {
 		f.checkGreetings()
 	}
 	f.slowUsed = 0
+	f.forgetBulk()
 	f.settleAll()
 	f.wake = f.wake || len(f.holders) > 0
 	f.finish()

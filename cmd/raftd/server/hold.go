@@ -66,8 +66,8 @@ type refusal struct {
 	why     string
 }
 
-// keep remembers the newest command, which has just got a place in the queue. Behind it come more
-// bytes of input, so that there is room for all of them at once.
+// keep remembers the newest command, which has just got a place in the queue. Behind it come about
+// so many more bytes that will be pending, so that there is room for all of them at once.
 func (c *conn) keep(raw []byte, more int) {
 	if c.proxied {
 		return // whoever forwards commands is told of the refusal, and keeps them
