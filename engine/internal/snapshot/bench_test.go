@@ -56,6 +56,33 @@ func takeMany(b *testing.B, d *Dir, piece []byte) Info {
 	return info
 }
 
+// BenchmarkPlain is the reference: the same bytes, in writes of the same size, made
+// durable once.
+func BenchmarkPlain(b *testing.B) {
+	benches(b, func(b *testing.B, d *Dir, piece []byte) {
+		buf := device.Aligned(ChunkBytes, block)
+		copy(buf, piece)
+		b.SetBytes(benchBytes)
+		for b.Loop() {
+			s, err := d.create("plain")
+			if err != nil {
+				b.Fatal(err)
+			}
+			for off := int64(0); off < benchBytes; off += ChunkBytes {
+				if err := s.write(buf, off); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := s.file.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			if err := s.drop(nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 func BenchmarkTake(b *testing.B) {
 	benches(b, func(b *testing.B, d *Dir, piece []byte) {
 		b.SetBytes(benchBytes)

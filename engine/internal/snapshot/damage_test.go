@@ -239,6 +239,10 @@ func TestNonsense(t *testing.T) {
 		info := mustTake(t, in(disk), header(9), part{StateMachine, noise(100, 1)})
 		replace(disk.Data(info.Name())[x.at:], x.change)
 		refused(t, in(disk), info.ID, "%s", x.what)
+		if _, err := in(disk).Open(info.ID); err == nil && slices.Contains(
+			[]string{"the index", "the term", "the footer's snapshot"}, x.what) {
+			t.Errorf("%s: it was opened", x.what)
+		}
 		if x.at == machine && x.what != "other content" { // of which only the digest knows
 			if b, err := machineOf(in(disk), info.ID); err == nil {
 				t.Errorf("%s: %d bytes were read", x.what, len(b))
