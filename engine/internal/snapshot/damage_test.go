@@ -22,7 +22,8 @@ func refused(t *testing.T, d *Dir, id ID, what string, args ...any) *DamageError
 	_, err := verify(d, id)
 	var damage *DamageError
 	if !errors.As(err, &damage) || damage.File != d.FS.Path(id.Name()) || damage.Cause == "" ||
-		damage.Offset < 0 || damage.Offset%block != 0 || !strings.Contains(err.Error(), id.Name()) {
+		damage.Offset < 0 || damage.Offset%block != 0 ||
+		strings.Count(err.Error(), id.Name()) != 1 {
 		t.Fatalf(what+": %v", append(args, err)...)
 	}
 	return damage

@@ -82,7 +82,10 @@ func (d *Dir) explain(doing, name string, off int64, err error) error {
 	var c cause
 	var u unsupported
 	var other *ClusterError
+	var known *DamageError
 	switch {
+	case errors.As(err, &known): // of a section's reader
+		return err
 	case errors.As(err, &c):
 		return &DamageError{File: d.FS.Path(name), Offset: off, Cause: string(c)}
 	case errors.As(err, &u):

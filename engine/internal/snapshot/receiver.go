@@ -131,7 +131,9 @@ func (r *Receiver) Next() (Place, bool) { return r.walk.tally.next, !r.walk.whol
 
 // Chunk takes the chunk that is wanted, as ReadChunk returned it; b is the
 // caller's again. Errors: ErrNotNext for one of another place, *DamageError for one
-// that is not what was sent, and then the same is wanted still; *UnsupportedError;
+// that is not what was sent, and then the same is wanted still (if it is so again
+// and again, the sender stores the same content in another way: Discard, and
+// begin anew); *UnsupportedError;
 // *device.ShortageError, Dir.Pace's error, or what the file system says, and then
 // the receiver has ended and what was received is gone: it may be what the disk has
 // no room for.
