@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 		"engine/internal/raft/quorum",
 		"engine/internal/raft/progress",
 	},
+	"engine/internal/snapshot": {"journal/device"},
 	"engine/internal/wire":     {"engine/internal/raft", "journal/record"},
 	"engine/internal/pipeline": {"ring", "ziplist", "journal", "journal/record"},
 	"engine/internal/peer": {

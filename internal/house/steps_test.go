@@ -17,8 +17,8 @@ import (
 var stepRooms = []string{
 	"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/raft/progress",
 	"engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer",
-	"engine/internal/member", "engine/internal/wire", "ring", "ziplist", "journal/record",
-	"journal", "internal/simdisk",
+	"engine/internal/member", "engine/internal/snapshot", "engine/internal/wire", "ring",
+	"ziplist", "journal/record", "journal", "internal/simdisk",
 }
 
 // besides lists what is allowed to stand beside the rule, and why.
