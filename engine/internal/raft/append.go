@@ -104,10 +104,7 @@ func (c *Core) cut(after uint64) {
 // log's terms are above the leader's.
 func (c *Core) refuse(m *Message, e *Effects) {
 	hint := max(c.log.atMost(m.PrevIndex, m.PrevTerm), c.commit)
-	term, ok := c.log.term(hint)
-	if !ok {
-		term = m.PrevTerm
-	}
+	term, _ := c.log.term(hint)
 	r := c.sendGated(e, AppendAck, m.From)
 	r.Reject, r.PrevIndex, r.HintIndex, r.HintTerm = true, m.PrevIndex, hint, term
 }

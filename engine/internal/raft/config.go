@@ -60,7 +60,8 @@ func (c *Core) Config() Configuration { return c.configs[len(c.configs)-1] }
 // conf.Index. Replayed at start, it must be called in log order. Duplicates, and indices that are
 // not in the log, are ignored.
 func (c *Core) PutConfig(conf Configuration) {
-	if conf.Index <= c.Config().Index || conf.Index > c.log.last || conf.valid() != nil {
+	if conf.Index <= c.Config().Index || conf.Index < c.log.first || conf.Index > c.log.last ||
+		conf.valid() != nil {
 		return
 	}
 	c.configs = append(c.configs, conf.clone())

@@ -44,8 +44,9 @@ type Core struct {
 	round     uint64 // heartbeat rounds and pre-votes, numbered in one line
 	random    random
 	counters  Counters
-	stalled   bool // the own disk hangs, or takes nothing any more
-	full      bool // the own disk has no room for more of the log
+	stalled   bool          // the own disk hangs, or takes nothing any more
+	full      bool          // the own disk has no room for more of the log
+	incoming  Configuration // of the snapshot that is being stepped
 
 	heartbeatTicks, electionTicks int
 }
@@ -89,13 +90,18 @@ func (c *Core) LeaderCommit() (commit, messages uint64) {
 	return c.told.commit, c.told.messages
 }
 
+// First is the first entry that the log holds, or would hold: what is before it is in a snapshot.
+func (c *Core) First() uint64 { return c.log.first }
+
 // Last is the log's last index, durable or not; LastTerm its term.
 func (c *Core) Last() uint64 { return c.log.last }
 
-// LastTerm is the term of the log's last entry, 0 for an empty log.
+// LastTerm is the term of the log's last entry: of the snapshot's when none is behind it, 0 when
+// there is no snapshot either.
 func (c *Core) LastTerm() uint64 { return c.log.lastTerm() }
 
-// Term is the term of entry i; false when the log does not say. Entry 0 has term 0.
+// Term is the term of entry i, from First - 1 on; false when the log does not say. Entry 0 has
+// term 0.
 func (c *Core) Term(i uint64) (uint64, bool) { return c.log.term(i) }
 
 // Verified is the last index that this term's leader has shown to match; a leader's own last index.

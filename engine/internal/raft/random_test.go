@@ -80,6 +80,11 @@ func (s *storm) step() {
 		if s.changes {
 			s.change(s.one())
 		}
+	case x < 992:
+		v := s.one()
+		v.compact(v.commit - min(v.commit, uint64(s.r.below(20))))
+	case x < 995:
+		s.reportSnapshot(s.one(), s.one().id)
 	default:
 		for _, v := range s.servers {
 			if v.down && s.r.below(2) == 0 {
@@ -87,6 +92,23 @@ func (s *storm) step() {
 			}
 		}
 	}
+}
+
+// reportSnapshot says of a snapshot that it was sent, or that it was not, whatever is true. Or one
+// comes that nobody needs any more, as if it had been under way for long.
+func (s *storm) reportSnapshot(from *server, to uint64) {
+	if from.core.Role() == Leader && !from.down && from.first > 1 && s.r.below(2) == 0 {
+		from.sendSnapshot(to)
+		return
+	}
+	sent := s.r.below(2) == 0
+	from.do(func(c *Core, e *Effects) {
+		if sent {
+			c.SnapshotSent(to, from.first-1, e)
+		} else {
+			c.SnapshotFailed(to, e)
+		}
+	})
 }
 
 func (s *storm) deliverOne() {
@@ -144,7 +166,8 @@ func (s *storm) loseTail(v *server) {
 		return
 	}
 	v.lossy = true
-	v.disk.log = slices.Clone(v.disk.log[:len(v.disk.log)-1-s.r.below(min(5, len(v.disk.log)))])
+	n := len(v.disk.log) - 1 - s.r.below(min(5, len(v.disk.log)))
+	v.disk.log = slices.Clone(v.disk.log[:max(n, int(v.disk.first)-1)])
 	s.trace(fmt.Sprintf("lose %d after %d", v.id, len(v.disk.log)))
 }
 
@@ -213,6 +236,9 @@ func (s *storm) heal(most int) bool {
 					v.do(func(c *Core, e *Effects) { c.Lost(to.id, e) })
 				}
 				v.feed(to.id, 16)
+				if s.r.below(8) == 0 {
+					s.reportSnapshot(v, to.id)
+				}
 			}
 		}
 		for n := len(s.net); n > 0; n-- {
@@ -294,7 +320,7 @@ func TestRandomCluster(t *testing.T) {
 	if testing.Short() {
 		seeds /= 2
 	}
-	var commits, terms, reads int
+	var commits, terms, reads, restores int
 	for seed := uint64(1); seed <= uint64(seeds); seed++ {
 		s, err := runStorm(seed, stormSteps, func(string) {})
 		if err != nil {
@@ -302,13 +328,14 @@ func TestRandomCluster(t *testing.T) {
 		}
 		commits += len(s.committed)
 		terms += len(s.leaders)
+		restores += s.restores
 		for _, v := range s.servers {
 			reads += int(v.ctx)
 		}
 	}
-	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits,
-		reads)
-	if commits < seeds*20 || terms < seeds {
+	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches, %d restores", seeds,
+		terms, commits, reads, restores)
+	if commits < seeds*20 || terms < seeds || restores < seeds {
 		t.Error("hardly anything happened")
 	}
 }

@@ -159,7 +159,7 @@ func assault(t testing.TB, b []byte) {
 			}
 			return uint64(max(0, int64(base)+int64(x%16)-6))
 		}
-		m := &Message{Type: MessageType(b[1] % 10), From: uint64(b[2]%4 + 1), To: c.id,
+		m := &Message{Type: MessageType(b[1] % 11), From: uint64(b[2]%4 + 1), To: c.id,
 			Term: near(b[3], c.hard.Term+3), PrevIndex: near(b[4], c.log.last),
 			PrevTerm: near(b[5], c.log.lastTerm()+3), EntryTerm: near(b[6], c.hard.Term+3),
 			Count: uint32(b[7] % 9), Commit: near(b[8], c.log.last), Match: near(b[9], c.log.last),
@@ -167,8 +167,13 @@ func assault(t testing.TB, b []byte) {
 			HintTerm: near(b[12], c.hard.Term), Round: near(b[13], c.round), Force: b[10]&2 !=
 				0, LastResort: b[10]&4 != 0}
 		commit, term := c.commit, c.hard.Term
-		c.Step(m, e)
+		if c.Step(m, e); m.Type == Snapshot {
+			conf := Configuration{Index: near(b[6], c.log.last), Voters: []uint64{1, 2, 3}}
+			_ = c.StepSnapshot(m, conf, e)
+		}
 		switch b[0] >> 5 {
+		case 0:
+			assaultSnapshots(c, b, near(b[4], c.log.last), e)
 		case 1:
 			c.Durable(near(b[4], c.log.last), e)
 		case 2:
@@ -186,6 +191,21 @@ func assault(t testing.TB, b []byte) {
 			c.verified > c.log.last || c.commit > c.verified || c.hard.Term < c.log.lastTerm() {
 			t.Fatalf("after %s\n%s", m, c.Dump())
 		}
+	}
+}
+
+// assaultSnapshots says of the log and of snapshots what may be true or not.
+func assaultSnapshots(c *Core, b []byte, index uint64, e *Effects) {
+	member := uint64(b[2]%4 + 1)
+	switch b[5] % 4 {
+	case 0:
+		c.Compact(index, e)
+	case 1:
+		c.NeedSnapshot(member, index, e)
+	case 2:
+		c.SnapshotSent(member, min(index, NumberMax), e)
+	case 3:
+		c.SnapshotFailed(member, e)
 	}
 }
 

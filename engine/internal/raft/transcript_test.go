@@ -22,8 +22,11 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
 //	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…] [learners ID…]
+//	compact ID INDEX              a snapshot up to there, and no log before it
+//	sent ID TO INDEX · failed ID TO · forget ID TO
+//	                              what is said of a snapshot to a member; of its restart
 //	crash ID · start ID · lost ID TO · stall ID 0|1 · full ID 0|1 · room ID · stepdown ID
-//	deliver | drop | again  [FROM->TO] [TYPE]
+//	deliver | drop | again  [FROM->TO] [TYPE] [prev=INDEX]
 //	                              messages under way now, all that fit; again: deliver a copy
 //	settle                        writes, deliveries and feeding until nothing moves; silent
 //	show                          one line a server
@@ -191,6 +194,14 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 		})
 	case "lost":
 		s.do(func(c *Core, e *Effects) { c.Lost(ns[0], e) })
+	case "compact":
+		s.compact(ns[0])
+	case "sent":
+		s.do(func(c *Core, e *Effects) { c.SnapshotSent(ns[0], ns[1], e) })
+	case "failed":
+		s.do(func(c *Core, e *Effects) { c.SnapshotFailed(ns[0], e) })
+	case "forget":
+		s.do(func(c *Core, e *Effects) { c.Forget(ns[0], e) })
 	case "crash":
 		s.crash()
 	case "start":
@@ -232,7 +243,8 @@ func (w *world) traffic(verb string, filter []string) {
 	fits := func(p *packet) bool {
 		for _, f := range filter {
 			if f != fmt.Sprintf("%d->%d", p.From, p.To) && f != p.Type.String() &&
-				f != fmt.Sprintf("%d->", p.From) && f != fmt.Sprintf("->%d", p.To) {
+				f != fmt.Sprintf("%d->", p.From) && f != fmt.Sprintf("->%d", p.To) &&
+				f != fmt.Sprintf("prev=%d", p.PrevIndex) {
 				return false
 			}
 		}
