@@ -109,8 +109,11 @@ func (c *Core) refuse(m *Message, e *Effects) {
 	r.Reject, r.PrevIndex, r.HintIndex, r.HintTerm = true, m.PrevIndex, hint, term
 }
 
-// ack vouches for the log up to match.
+// ack vouches for the log up to match, where it may.
 func (c *Core) ack(match uint64, e *Effects) {
+	if !c.mayAck() {
+		return
+	}
 	c.acked = match
 	c.sendGated(e, AppendAck, c.leader).Match = match
 }
@@ -120,6 +123,9 @@ func (c *Core) heartbeat(m *Message, e *Effects) {
 	c.commitTo(min(m.Commit, c.verified), e)
 	c.probation.receive(m)
 	c.leaveProbation()
+	if !c.mayAck() {
+		return
+	}
 	r := c.send(e, HeartbeatAck, m.From)
 	r.Round, r.Full = m.Round, c.full
 	if !c.probation.heard {

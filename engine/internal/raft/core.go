@@ -17,9 +17,10 @@ import (
 //  4. Entries' terms never fall along the log and never pass hard.Term (I7, I8).
 //  5. The configuration in force is the last one in the log (I10).
 type Core struct {
-	id     uint64
-	role   Role
-	leader uint64 // of hard.Term, 0 unknown
+	id        uint64
+	directory Directory // the own one
+	role      Role
+	leader    uint64 // of hard.Term, 0 unknown
 
 	hard, durableHard Hard
 	log               termList
@@ -56,8 +57,10 @@ type Counters struct {
 	Garbled    uint64 // headers that contradict themselves, or what this replica knows for certain
 	Unexpected uint64 // a message that nobody may send to a replica in this role and term
 	NotMember  uint64 // answers of replicas that are not members
-	Stale      uint64 // of an earlier term, or an answer that came late
-	Refused    uint64 // votes refused because the leader is alive
+	// votes, requests for them and answers of another directory than the sender's id is bound to
+	Foreign uint64
+	Stale   uint64 // of an earlier term, or an answer that came late
+	Refused uint64 // votes refused because the leader is alive
 }
 
 // Counters is what was thrown away so far.

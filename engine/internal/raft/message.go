@@ -68,6 +68,9 @@ func (t MessageType) String() string {
 type Message struct {
 	Type           MessageType
 	From, To, Term uint64
+	// the directory that speaks for From, as the caller knows from the connection; no frame says
+	// it, and the core sets it in no message
+	Directory Directory
 
 	PrevIndex, PrevTerm uint64 // the entry before the run; of votes the last entry
 	EntryTerm           uint64 // the one term of all entries of the run

@@ -11,8 +11,11 @@ type Hard struct{ Term, Vote uint64 }
 
 // Options is what a core starts from: the recovered state and the rules of time.
 type Options struct {
-	ID     uint64        // this replica, not 0
-	Config Configuration // the one in force at its Index; newer ones of the log follow by PutConfig
+	ID uint64 // this replica, not 0
+	// this replica's data directory; zero: none, and then a member that is bound is not this one
+	Directory Directory
+	// the one in force at its Index; newer ones of the log follow by PutConfig
+	Config Configuration
 	Hard   Hard
 
 	// the log's bounds; First 1 for a whole log, Last = First-1 for an empty one
@@ -54,7 +57,7 @@ const leapMax = 1 << 32
 // New makes a follower from recovered state. The whole recovered log counts as durable.
 func New(o Options) (*Core, error) {
 	c := &Core{
-		id: o.ID, hard: o.Hard, durableHard: o.Hard, self: -1,
+		id: o.ID, directory: o.Directory, hard: o.Hard, durableHard: o.Hard, self: -1,
 		commit: o.Commit, verified: o.Commit, durable: o.Last,
 		heartbeatTicks: o.HeartbeatTicks, electionTicks: o.ElectionTicks,
 		random: random{state: o.Seed},

@@ -52,7 +52,7 @@ func (c *Core) NeedSnapshot(id, first uint64, e *Effects) {
 // probed behind that. Its acknowledgement does the same, whichever comes first.
 func (c *Core) SnapshotSent(id, index uint64, e *Effects) {
 	if p := c.fed(id); p != nil && p.Mode == progress.Snapshot {
-		p.ProbeFrom(max(index+1, c.log.first))
+		p.ProbeFrom(max(min(index, c.log.last)+1, c.log.first))
 		c.direct(p, e)
 	}
 }

@@ -55,6 +55,10 @@ func (c *Core) step(m *Message, e *Effects) {
 		c.counters.NotMember++
 		return
 	}
+	if c.foreign(m) {
+		c.counters.Foreign++
+		return
+	}
 	switch {
 	case m.Term > c.hard.Term:
 		if !c.raise(m, e) {

@@ -16,8 +16,9 @@ type world struct {
 	values    uint64
 	committed []entry           // by anybody, ever
 	leaders   map[uint64]uint64 // term -> leader
-	votes     map[[2]uint64]uint64
+	votes     map[ballot]uint64
 	restores  int
+	wiped     bool // a directory was lost: likewise
 	losses    bool // disks may lose their tail: committed is then not always on a majority
 	seed      uint64
 	trace     func(string)
@@ -27,6 +28,12 @@ type world struct {
 type entry struct {
 	term, value uint64
 	conf        *Configuration
+}
+
+// ballot is what a server has one vote for: another directory of its id knows of none.
+type ballot struct {
+	id, term  uint64
+	directory Directory
 }
 
 type packet struct {
@@ -80,6 +87,8 @@ type server struct {
 		first  uint64
 		commit uint64
 	}
+	directory   Directory     // drawn when the disk was made
+	founding    Configuration // as the disk has it, before its log
 	down, lossy bool
 	slow        bool // its clock hardly moves
 }
@@ -92,15 +101,33 @@ type gated struct {
 type readWanted struct{ ctx, index uint64 }
 
 func newWorld(servers int, voters []uint64, seed uint64) *world {
-	w := &world{base: Configuration{Voters: voters}, leaders: map[uint64]uint64{},
-		votes: map[[2]uint64]uint64{}, seed: seed, trace: func(string) {}}
+	return newWorldOf(servers, Configuration{Voters: voters}, seed)
+}
+
+func newWorldOf(servers int, base Configuration, seed uint64) *world {
+	w := &world{base: base, leaders: map[uint64]uint64{},
+		votes: map[ballot]uint64{}, seed: seed, trace: func(string) {}}
 	for i := range servers {
-		s := &server{w: w, id: uint64(i + 1)}
-		s.disk.first = 1
+		s := &server{w: w, id: uint64(i + 1), founding: w.base}
+		s.directory, s.disk.first = Directory{s.id, 1}, 1
 		w.servers = append(w.servers, s)
 		s.start()
 	}
 	return w
+}
+
+// bind binds members of a next configuration as they were, and some to their present directories.
+func (w *world) bind(next *Configuration, now Configuration, some []uint64) {
+	next.Bound = nil
+	for _, id := range next.members() {
+		d := now.DirectoryOf(id)
+		if slices.Contains(some, id) {
+			d = w.servers[id-1].directory
+		}
+		if d != (Directory{}) {
+			next.Bound = append(next.Bound, Binding{id, d})
+		}
+	}
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -117,8 +144,8 @@ func (s *server) fail(format string, args ...any) {
 func (s *server) start() {
 	s.w.seed++
 	snapshot := s.disk.first - 1
-	o := Options{ID: s.id, Config: s.w.configAt(s.disk.log[:snapshot]), Hard: s.disk.hard,
-		First: s.disk.first, Last: uint64(len(s.disk.log)),
+	o := Options{ID: s.id, Directory: s.directory, Config: s.configAt(s.disk.log[:snapshot]),
+		Hard: s.disk.hard, First: s.disk.first, Last: uint64(len(s.disk.log)),
 		Commit:         min(max(snapshot, s.disk.commit), uint64(len(s.disk.log))),
 		HeartbeatTicks: 1, ElectionTicks: 10, Seed: s.w.seed, Probation: s.lossy}
 	for i, en := range s.disk.log {
@@ -149,7 +176,7 @@ func (s *server) start() {
 }
 
 // configAt is the configuration in force after entries, which begin at 1.
-func (w *world) configAt(entries []entry) Configuration {
+func (s *server) configAt(entries []entry) Configuration {
 	for i := len(entries); i > 0; i-- {
 		if conf := entries[i-1].conf; conf != nil {
 			at := *conf
@@ -157,7 +184,17 @@ func (w *world) configAt(entries []entry) Configuration {
 			return at
 		}
 	}
-	return w.base
+	return s.founding
+}
+
+// empty puts an empty directory in the place of the server's, founded with the same list of voters,
+// and starts it.
+func (s *server) empty() {
+	s.w.wiped = true
+	s.directory[1]++
+	s.disk.hard, s.disk.log, s.disk.first, s.disk.commit = Hard{}, nil, 1, 0
+	s.founding = Configuration{Voters: s.w.base.Voters}
+	s.start()
 }
 
 // compact takes a snapshot of what is committed and durable up to index, and begins the log there.
@@ -291,6 +328,7 @@ func (w *world) value() uint64 {
 
 func (s *server) send(f *Effect) {
 	p := packet{Message: f.Message}
+	p.Directory = s.directory
 	if !f.Gated {
 		if t := p.Type; t == Vote || t == VoteAck || t == AppendAck {
 			s.fail("speaks before it persists: %s", f)
@@ -316,7 +354,7 @@ func (s *server) release() {
 		p := s.gated[0].packet
 		s.gated = s.gated[1:]
 		if p.Type == VoteAck && !p.Reject {
-			key := [2]uint64{s.id, p.Term}
+			key := ballot{s.id, p.Term, p.Directory}
 			if to, ok := s.w.votes[key]; ok && to != p.To {
 				s.fail("votes for %d and %d in term %d", to, p.To, p.Term)
 			}
@@ -426,7 +464,7 @@ func (s *server) feed(to uint64, most int) {
 // apart.
 func (s *server) sendSnapshot(to uint64) {
 	last := s.first - 1
-	p := packet{entries: s.log[:last:last], conf: s.w.configAt(s.log[:last]),
+	p := packet{entries: s.log[:last:last], conf: s.configAt(s.log[:last]),
 		Message: Message{Type: Snapshot, From: s.id, To: to, Term: s.core.Hard().Term,
 			PrevIndex: last, PrevTerm: s.log[last-1].term, Commit: s.core.Commit()}}
 	s.w.trace("  actor " + p.String())
@@ -471,7 +509,7 @@ func (s *server) checkCommit(index uint64) {
 		}
 		s.w.committed = append(s.w.committed, s.log[i])
 		conf := s.core.Config()
-		if !s.w.losses && (!s.w.onDisks(i, s.log[i], conf.Voters) ||
+		if !s.w.losses && !s.w.wiped && (!s.w.onDisks(i, s.log[i], conf.Voters) ||
 			!s.w.onDisks(i, s.log[i], conf.Outgoing)) {
 			s.fail("entry %d committed without a majority of disks", i+1)
 		}
@@ -493,7 +531,7 @@ func (w *world) onDisks(i uint64, en entry, voters []uint64) bool {
 // checkLogs: where two logs hold the same (index, term), they agree up to there.
 func (w *world) checkLogs() {
 	for i, a := range w.servers {
-		if now, log := a.core.Config(), w.configAt(a.log); !a.down && now.Index != log.Index {
+		if now, log := a.core.Config(), a.configAt(a.log); !a.down && now.Index != log.Index {
 			a.fail("configuration %d in force, %d in the log", now.Index, log.Index)
 		}
 		if !a.down && (a.core.First() != a.first || a.core.Last() != uint64(len(a.log))) {

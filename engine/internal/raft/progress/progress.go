@@ -40,7 +40,7 @@ func (m Mode) String() string {
 
 // Progress is one member in the leader's table.
 //
-//  1. Match never falls while the leader leads, except by Forget and Regress.
+//  1. Match never falls while the leader leads, except by Reset, Doubt and Regress.
 //  2. Next > Match.
 //  3. Next is the last ordered one: in Stream the actor is ahead of it.
 type Progress struct {
@@ -56,6 +56,13 @@ type Progress struct {
 // Reset starts a member over for a new leadership whose log ends before next.
 func (p *Progress) Reset(next uint64) {
 	*p = Progress{ID: p.ID, Next: next}
+}
+
+// Doubt forgets what was acknowledged, as Reset does; whether the member is alive stays known.
+func (p *Progress) Doubt(next uint64) {
+	active := p.Active
+	p.Reset(next)
+	p.Active = active
 }
 
 // Regress takes note that the member lacks what it acknowledged last: it begins anew from there. A
