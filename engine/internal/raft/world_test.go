@@ -248,6 +248,7 @@ func (s *server) do(call func(c *Core, e *Effects)) {
 	}
 	if s.core.Role() != s.role && s.core.Role() != Leader {
 		s.reads = nil
+		clear(s.actors) // a later leader's configuration may not know them
 	}
 	s.role = s.core.Role()
 	if v := s.core.Verified(); v > s.core.Last() || s.core.Commit() > v {
