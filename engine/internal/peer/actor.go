@@ -211,6 +211,11 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 	if a.session.restarted {
 		return 0
 	}
+	if a.mode == progress.Snapshot {
+		a.err = fmt.Errorf("peer: member %d needs a snapshot, entry %d is in the log no more",
+			a.cfg.Member, a.next)
+		return 0
+	}
 	if a.mode != progress.Stream {
 		if a.waiting || !a.append(limit, commit, grant) {
 			return 0

@@ -151,6 +151,26 @@ func TestNothingIsSentOfALogThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A member that needs a snapshot is sent no append, and why it is not fed is said, until the core
+// has it probed.
+func TestNothingIsAppendedBesideASnapshot(t *testing.T) {
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 9)
+	l := &wireLink{connection: 1}
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 10})
+	a.Direct(1, progress.Probe, 5, 0, 1)
+	a.Direct(1, progress.Snapshot, 5, 0, 1)
+	for now := int64(1); now < 100; now += 9 {
+		a.Poll(8, 4, now)
+	}
+	if len(l.sent) > 0 || a.Err() == nil {
+		t.Fatal(l.sent, a.Err())
+	}
+	a.Direct(1, progress.Probe, 9, 0, 100)
+	if a.Poll(8, 4, 101); len(l.sent) != 1 || l.sent[0].PrevIndex != 8 || a.Err() != nil {
+		t.Fatal(l.sent, a.Err())
+	}
+}
+
 // Appends are cut to frames; one entry that is larger than a frame, and than
 // what the member grants, goes alone.
 func TestAppendsAreCutToFrames(t *testing.T) {

@@ -104,16 +104,16 @@ func (c *Core) cut(after uint64) {
 // log's terms are above the leader's.
 func (c *Core) refuse(m *Message, e *Effects) {
 	hint := max(c.log.atMost(m.PrevIndex, m.PrevTerm), c.commit)
-	term, ok := c.log.term(hint)
-	if !ok {
-		term = m.PrevTerm
-	}
+	term, _ := c.log.term(hint)
 	r := c.sendGated(e, AppendAck, m.From)
 	r.Reject, r.PrevIndex, r.HintIndex, r.HintTerm = true, m.PrevIndex, hint, term
 }
 
-// ack vouches for the log up to match.
+// ack vouches for the log up to match, where it may.
 func (c *Core) ack(match uint64, e *Effects) {
+	if !c.mayAck() {
+		return
+	}
 	c.acked = match
 	c.sendGated(e, AppendAck, c.leader).Match = match
 }
@@ -123,6 +123,9 @@ func (c *Core) heartbeat(m *Message, e *Effects) {
 	c.commitTo(min(m.Commit, c.verified), e)
 	c.probation.receive(m)
 	c.leaveProbation()
+	if !c.mayAck() {
+		return
+	}
 	r := c.send(e, HeartbeatAck, m.From)
 	r.Round, r.Full = m.Round, c.full
 	if !c.probation.heard {

@@ -15,11 +15,13 @@ type Configuration struct {
 	Voters   []uint64 // new (or only) voters
 	Outgoing []uint64 // joint: the old voters, whose majority counts too
 	Learners []uint64 // fed, never counted
+	// which directory speaks for a member, by id; members that are not in it are not bound
+	Bound []Binding
 }
 
 func (f Configuration) clone() Configuration {
 	f.Voters, f.Outgoing = slices.Clone(f.Voters), slices.Clone(f.Outgoing)
-	f.Learners = slices.Clone(f.Learners)
+	f.Learners, f.Bound = slices.Clone(f.Learners), slices.Clone(f.Bound)
 	return f
 }
 
@@ -30,7 +32,8 @@ func (f *Configuration) members() []uint64 {
 	return slices.Compact(all)
 }
 
-// valid refuses id 0, repetitions, voters that are learners too, and more than quorum.Max members.
+// valid refuses id 0, repetitions, voters that are learners too, more than quorum.Max members, and
+// bindings that are none.
 func (f *Configuration) valid() error {
 	for _, half := range [][]uint64{f.Voters, f.Outgoing, f.Learners} {
 		for i, id := range half {
@@ -50,17 +53,20 @@ func (f *Configuration) valid() error {
 	if n := len(f.members()); n > quorum.Max {
 		return fmt.Errorf("raft: %d members, at most %d", n, quorum.Max)
 	}
-	return nil
+	return f.validBound()
 }
 
 // Config is the configuration in force: the last one in the log (I10). Not to be written to.
-func (c *Core) Config() Configuration { return c.configs[len(c.configs)-1] }
+func (c *Core) Config() Configuration { return *c.inForce() }
+
+func (c *Core) inForce() *Configuration { return &c.configs[len(c.configs)-1] }
 
 // PutConfig tells a follower that the frame it just accepted holds this configuration at
 // conf.Index. Replayed at start, it must be called in log order. Duplicates, and indices that are
 // not in the log, are ignored.
 func (c *Core) PutConfig(conf Configuration) {
-	if conf.Index <= c.Config().Index || conf.Index > c.log.last || conf.valid() != nil {
+	if conf.Index <= c.Config().Index || conf.Index < c.log.first || conf.Index > c.log.last ||
+		conf.valid() != nil {
 		return
 	}
 	c.configs = append(c.configs, conf.clone())
@@ -71,8 +77,9 @@ func (c *Core) PutConfig(conf Configuration) {
 // Change appends a configuration, in force at once; its Index is set here. One at a time, and not
 // before an entry of the leader's own term is committed (else two disjoint majorities may form).
 // Voters change by going through a joint configuration: first Outgoing = the present voters, then,
-// when that is committed, the same Voters without Outgoing. Learners change at once. The caller
-// reads Config afterwards to learn who is new and who was removed.
+// when that is committed, the same Voters without Outgoing. Learners change at once. Members are
+// bound to directories as mayBind says. The caller reads Config afterwards to learn who is new and
+// who was removed.
 func (c *Core) Change(conf Configuration, e *Effects) error {
 	switch {
 	case c.role != Leader:
@@ -86,7 +93,8 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 		return err
 	}
 	now := c.Config()
-	if len(conf.Voters) == 0 || !mayFollow(&now, &conf) {
+	if len(conf.Voters) == 0 || !mayFollow(&now, &conf) ||
+		conf.binds(c.id) && conf.DirectoryOf(c.id) != c.directory {
 		return ErrBadChange
 	}
 	conf = conf.clone()
@@ -96,8 +104,12 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 	c.seat()
 	for i := range c.n {
 		p := &c.members[i]
-		if p.Next == 0 { // new in the table
+		switch {
+		case p.Next == 0: // new in the table
 			p.Reset(conf.Index)
+			c.direct(p, e)
+		case i != c.self && conf.binds(p.ID) && !now.binds(p.ID):
+			p.Doubt(conf.Index) // who has acknowledged so far?
 			c.direct(p, e)
 		}
 	}
@@ -111,6 +123,9 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 // number, which meets every majority of its own, but not of one voter more or less: even a single
 // voter comes or goes through a joint configuration.
 func mayFollow(a, b *Configuration) bool {
+	if !mayBind(a, b) {
+		return false
+	}
 	switch {
 	case len(a.Outgoing) > 0: // leave the joint one, nothing else
 		return len(b.Outgoing) == 0 && sameMembers(a.Voters, b.Voters)

@@ -17,9 +17,10 @@ import (
 //  4. Entries' terms never fall along the log and never pass hard.Term (I7, I8).
 //  5. The configuration in force is the last one in the log (I10).
 type Core struct {
-	id     uint64
-	role   Role
-	leader uint64 // of hard.Term, 0 unknown
+	id        uint64
+	directory Directory // the own one
+	role      Role
+	leader    uint64 // of hard.Term, 0 unknown
 
 	hard, durableHard Hard
 	log               termList
@@ -44,8 +45,9 @@ type Core struct {
 	round     uint64 // heartbeat rounds and pre-votes, numbered in one line
 	random    random
 	counters  Counters
-	stalled   bool // the own disk hangs, or takes nothing any more
-	full      bool // the own disk has no room for more of the log
+	stalled   bool          // the own disk hangs, or takes nothing any more
+	full      bool          // the own disk has no room for more of the log
+	incoming  Configuration // of the snapshot that is being stepped
 
 	heartbeatTicks, electionTicks int
 }
@@ -55,8 +57,10 @@ type Counters struct {
 	Garbled    uint64 // headers that contradict themselves, or what this replica knows for certain
 	Unexpected uint64 // a message that nobody may send to a replica in this role and term
 	NotMember  uint64 // answers of replicas that are not members
-	Stale      uint64 // of an earlier term, or an answer that came late
-	Refused    uint64 // votes refused because the leader is alive
+	// votes, requests for them and answers of another directory than the sender's id is bound to
+	Foreign uint64
+	Stale   uint64 // of an earlier term, or an answer that came late
+	Refused uint64 // votes refused because the leader is alive
 }
 
 // Counters is what was thrown away so far.
@@ -89,13 +93,18 @@ func (c *Core) LeaderCommit() (commit, messages uint64) {
 	return c.told.commit, c.told.messages
 }
 
+// First is the first entry that the log holds, or would hold: what is before it is in a snapshot.
+func (c *Core) First() uint64 { return c.log.first }
+
 // Last is the log's last index, durable or not; LastTerm its term.
 func (c *Core) Last() uint64 { return c.log.last }
 
-// LastTerm is the term of the log's last entry, 0 for an empty log.
+// LastTerm is the term of the log's last entry: of the snapshot's when none is behind it, 0 when
+// there is no snapshot either.
 func (c *Core) LastTerm() uint64 { return c.log.lastTerm() }
 
-// Term is the term of entry i; false when the log does not say. Entry 0 has term 0.
+// Term is the term of entry i, from First - 1 on; false when the log does not say. Entry 0 has
+// term 0.
 func (c *Core) Term(i uint64) (uint64, bool) { return c.log.term(i) }
 
 // Verified is the last index that this term's leader has shown to match; a leader's own last index.

@@ -17,7 +17,12 @@
 //  4. After a frame with configuration entries, tell them by PutConfig in log order; at start
 //     replay those of the log after Options.Config.
 //  5. Give every start another seed.
+//  6. Say by Compact, after it is done, that the log begins later, and step no snapshot that is not
+//     whole and verified. A Restore is written in the order of the Mutates, and counts as one for
+//     Durable: until it is durable, nothing from its First on is.
+//  7. Stamp each message with the data directory that its connection has proved, and Forget a
+//     member that speaks for another one than before.
 //
 // Where to read on: step.go (the table of handlers), election.go, append.go (follower), leading.go
-// (leader), reads.go, config.go, probation.go.
+// (leader), snapshot.go, reads.go, config.go, identity.go, probation.go.
 package raft

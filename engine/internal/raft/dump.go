@@ -16,6 +16,7 @@ func (c *Core) Dump() string {
 		c.election, c.granted, c.refused, c.lastResort)
 	b += fmt.Sprintf("  leading %+v round %d transfer %+v probation %+v\n",
 		c.leading, c.round, c.transfer, c.probation)
+	b += fmt.Sprintf("  directory %x refused %t\n", c.directory, c.Refused())
 	for _, conf := range c.configs {
 		b += fmt.Sprintf("  configuration %+v\n", conf)
 	}

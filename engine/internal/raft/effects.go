@@ -24,8 +24,13 @@ const (
 	// was the leader and Role is no longer that, or Term is another.
 	RoleChange
 	// Peer directs the replication actor of Member: Mode, from Next. Match is what the core
-	// knows of it.
+	// knows of it. Mode Snapshot: the log no longer holds entry Next; nothing is appended until
+	// the core says so, and a snapshot is to be sent.
 	Peer
+	// Restore: the snapshot just stepped takes the log's place. The log is empty after entry Index
+	// of Term, nothing of it from First on counts any more, and Hard stays. What it brings is as
+	// durable as a Mutate: reported by Durable(Index), and not before.
+	Restore
 )
 
 // Source says where the entries of a Mutate come from.
@@ -65,10 +70,10 @@ type Effect struct {
 	Gated   bool
 	Message Message
 
-	// Commit (Index), ReadReady (Ctx, Index).
+	// Commit (Index), ReadReady (Ctx, Index), Restore (Index, Term, First, Hard).
 	Index, Ctx uint64
 
-	// RoleChange.
+	// RoleChange; Term of Restore is that of entry Index.
 	Role         Role
 	Leader, Term uint64
 
@@ -116,6 +121,8 @@ func (f *Effect) String() string {
 		return fmt.Sprintf("role %s leader %d term %d", f.Role, f.Leader, f.Term)
 	case Peer:
 		return fmt.Sprintf("peer %d %s from %d match %d", f.Member, f.Mode, f.Next, f.Match)
+	case Restore:
+		return fmt.Sprintf("restore %d/%d over the log from %d", f.Index, f.Term, f.First)
 	}
 	return fmt.Sprintf("effect(%d)", uint8(f.Kind))
 }

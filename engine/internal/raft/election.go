@@ -28,9 +28,9 @@ func (c *Core) drawTimeout() {
 // promotable reports whether the replica may campaign: it is a voter, or it was one before a
 // configuration that is not known to be committed. Such a member may hold the only log that can
 // win, so it campaigns, without its own vote (thesis 4.2.2). Nobody campaigns while its disk hangs,
-// or in a term that nobody may have.
+// in a term that nobody may have, or for an id that another directory is known by.
 func (c *Core) promotable() bool {
-	if c.stalled || c.hard.Term+1 >= NumberMax {
+	if c.stalled || c.hard.Term+1 >= NumberMax || c.Refused() {
 		return false
 	}
 	for i := len(c.configs) - 1; i >= 0; i-- {
@@ -171,7 +171,7 @@ func (c *Core) upToDate(m *Message) bool {
 func (c *Core) preVote(m *Message, e *Effects) {
 	free := m.Term > c.hard.Term ||
 		m.Term == c.hard.Term && (c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0)
-	if free && !c.stalled && !c.sticky(m.From) && c.upToDate(m) {
+	if free && !c.stalled && c.mayVote() && !c.sticky(m.From) && c.upToDate(m) {
 		r := c.send(e, PreVoteAck, m.From)
 		r.Term, r.Round, r.LastResort = m.Term, m.Round, c.Probation()
 		return
@@ -189,7 +189,7 @@ func (c *Core) vote(m *Message, e *Effects) {
 		return
 	}
 	free := higher || c.hard.Vote == m.From || c.hard.Vote == 0 && c.leader == 0
-	grant := free && c.upToDate(m)
+	grant := free && c.mayVote() && c.upToDate(m)
 	h := Hard{Term: m.Term, Vote: c.hard.Vote}
 	if higher {
 		h.Vote = 0

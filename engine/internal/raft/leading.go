@@ -89,7 +89,7 @@ func (c *Core) appendAck(m *Message, e *Effects) {
 		c.counters.Garbled++
 		return
 	}
-	moved, streams := p.Ack(m.Match)
+	moved, streams := p.Ack(m.Match, c.log.first)
 	if streams {
 		c.direct(p, e)
 	}
@@ -115,20 +115,21 @@ func (c *Core) backUp(p *progress.Progress, m *Message, e *Effects) {
 		return
 	}
 	agree := c.log.atMost(min(m.HintIndex, m.PrevIndex-1), m.HintTerm)
-	p.Back(agree+1, c.log.firstSendable())
+	p.Back(agree+1, c.log.first)
 	c.direct(p, e)
 }
 
 // Lost says that the link to a member broke, so that appends under way may be lost: probe again
-// from the first entry it has not acknowledged. Other roles ignore it.
+// from the first entry that it has not acknowledged and the log holds. Other roles ignore it. A
+// member that needs a snapshot goes on needing it.
 func (c *Core) Lost(id uint64, e *Effects) {
-	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
-		p := &c.members[i]
-		next := p.Next
-		if p.Mode == progress.Stream {
-			next = p.Match + 1
+	if p := c.fed(id); p != nil {
+		switch p.Mode {
+		case progress.Stream:
+			p.ProbeFrom(max(p.Match+1, c.log.first))
+		case progress.Probe:
+			p.ProbeFrom(p.Next)
 		}
-		p.Back(next, c.log.firstSendable())
 		c.direct(p, e)
 	}
 }
@@ -136,9 +137,16 @@ func (c *Core) Lost(id uint64, e *Effects) {
 // Forget says that a member came back as another incarnation, so that what it acknowledged
 // is not to be counted on any more: match 0, probe. Other roles ignore it.
 func (c *Core) Forget(id uint64, e *Effects) {
-	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
-		p := &c.members[i]
+	if p := c.fed(id); p != nil {
 		p.Reset(c.log.last + 1)
 		c.direct(p, e)
 	}
+}
+
+// fed is a member that this replica feeds, as a leader; nil when there is none.
+func (c *Core) fed(id uint64) *progress.Progress {
+	if i := c.slot(id); c.role == Leader && i >= 0 && i != c.self {
+		return &c.members[i]
+	}
+	return nil
 }

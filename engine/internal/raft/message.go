@@ -38,11 +38,12 @@ const (
 	Vote
 	VoteAck
 	TimeoutNow
+	Snapshot
 	messageTypes
 )
 
 var messageNames = [messageTypes]string{"none", "Append", "AppendAck", "Heartbeat", "HeartbeatAck",
-	"PreVote", "PreVoteAck", "Vote", "VoteAck", "TimeoutNow"}
+	"PreVote", "PreVoteAck", "Vote", "VoteAck", "TimeoutNow", "Snapshot"}
 
 // String names the type.
 func (t MessageType) String() string {
@@ -63,9 +64,13 @@ func (t MessageType) String() string {
 //	Vote          Term PrevIndex PrevTerm (its last entry) Force
 //	VoteAck       Term Reject LastResort
 //	TimeoutNow    Term
+//	Snapshot      Term PrevIndex PrevTerm (its last entry) Commit; no frame, see StepSnapshot
 type Message struct {
 	Type           MessageType
 	From, To, Term uint64
+	// the directory that speaks for From, as the caller knows from the connection; no frame says
+	// it, and the core sets it in no message
+	Directory Directory
 
 	PrevIndex, PrevTerm uint64 // the entry before the run; of votes the last entry
 	EntryTerm           uint64 // the one term of all entries of the run
@@ -107,6 +112,8 @@ func (m *Message) String() string {
 		if m.Full {
 			s += " full"
 		}
+	case Snapshot:
+		s += fmt.Sprintf(" last %d/%d commit %d", m.PrevIndex, m.PrevTerm, m.Commit)
 	case PreVote, Vote:
 		s += fmt.Sprintf(" last %d/%d", m.PrevIndex, m.PrevTerm)
 		if m.Force {

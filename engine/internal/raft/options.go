@@ -11,14 +11,20 @@ type Hard struct{ Term, Vote uint64 }
 
 // Options is what a core starts from: the recovered state and the rules of time.
 type Options struct {
-	ID     uint64        // this replica, not 0
-	Config Configuration // the one in force at its Index; newer ones of the log follow by PutConfig
+	ID uint64 // this replica, not 0
+	// this replica's data directory; zero: none, and then a member that is bound is not this one
+	Directory Directory
+	// the one in force at its Index; newer ones of the log follow by PutConfig
+	Config Configuration
 	Hard   Hard
 
 	// the log's bounds; First 1 for a whole log, Last = First-1 for an empty one
 	First, Last uint64
-	Runs        []TermRun // terms of the log, copied
-	Commit      uint64    // known to be committed, at most Last
+	Runs        []TermRun // terms of the log, copied; they may begin before First
+	// the newest snapshot, or zero: First-1 at least, and at most Commit. It says the term of
+	// entry First-1 where Runs do not.
+	Snapshot Position
+	Commit   uint64 // known to be committed, at most Last
 
 	HeartbeatTicks int    // between two heartbeats of a leader
 	ElectionTicks  int    // the least election timeout; each one is drawn from [E, 2E)
@@ -26,13 +32,17 @@ type Options struct {
 	Probation      bool   // the log may have lost acknowledged entries: see probation.go
 }
 
-// Errors of New, Transfer and Change; they are returned bare or wrapped.
+// Position is an entry's index and term. The zero Position is before all entries.
+type Position struct{ Index, Term uint64 }
+
+// Errors of New, Transfer, Change and StepSnapshot; they are returned bare or wrapped.
 var (
 	ErrNotLeader    = errors.New("raft: not the leader")
 	ErrNotMember    = errors.New("raft: not a voting member")
 	ErrTransferring = errors.New("raft: leadership is being transferred")
 	ErrPending      = errors.New("raft: an earlier change or the leader's no-op is not committed")
 	ErrBadChange    = errors.New("raft: the configurations' quorums might not meet")
+	ErrBadSnapshot  = errors.New("raft: not a snapshot")
 )
 
 // NumberMax bounds terms, indices and rounds, so that no arithmetic of the core overflows: each is
@@ -47,13 +57,15 @@ const leapMax = 1 << 32
 // New makes a follower from recovered state. The whole recovered log counts as durable.
 func New(o Options) (*Core, error) {
 	c := &Core{
-		id: o.ID, hard: o.Hard, durableHard: o.Hard, self: -1,
-		log:    termList{first: o.First, last: o.Last, runs: append([]TermRun(nil), o.Runs...)},
+		id: o.ID, directory: o.Directory, hard: o.Hard, durableHard: o.Hard, self: -1,
 		commit: o.Commit, verified: o.Commit, durable: o.Last,
 		heartbeatTicks: o.HeartbeatTicks, electionTicks: o.ElectionTicks,
 		random: random{state: o.Seed},
 	}
-	if err := o.valid(&c.log); err != nil {
+	if err := o.valid(); err != nil {
+		return nil, err
+	}
+	if err := c.log.open(&o); err != nil {
 		return nil, err
 	}
 	if err := o.Config.valid(); err != nil {
@@ -69,7 +81,7 @@ func New(o Options) (*Core, error) {
 	return c, nil
 }
 
-func (o *Options) valid(l *termList) error {
+func (o *Options) valid() error {
 	switch {
 	case o.ID == 0:
 		return errors.New("raft: the replica has no id")
@@ -80,16 +92,9 @@ func (o *Options) valid(l *termList) error {
 		return fmt.Errorf("raft: commit %d, log %d-%d", o.Commit, o.First, o.Last)
 	case o.Hard.Term >= NumberMax || o.Last >= NumberMax:
 		return errors.New("raft: term or index out of range")
-	}
-	if err := l.valid(); err != nil {
-		return err
-	}
-	if l.last > 0 && l.lastTerm() == 0 {
-		return fmt.Errorf("raft: the term of entry %d is not known", l.last)
-	}
-	if o.Hard.Term < l.lastTerm() {
-		return fmt.Errorf("raft: hard state of term %d before an entry of %d", o.Hard.Term,
-			l.lastTerm())
+	case o.Snapshot.Index > o.Commit || o.Snapshot.Index > 0 && o.Snapshot.Index+1 < o.First:
+		return fmt.Errorf("raft: snapshot %d, log %d-%d, commit %d", o.Snapshot.Index, o.First,
+			o.Last, o.Commit)
 	}
 	return nil
 }

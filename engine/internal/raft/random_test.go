@@ -23,7 +23,9 @@ type storm struct {
 	r       random
 	cut     map[[2]uint64]bool // links that lose everything
 	changes bool
-	rough   int // per cent of messages lost, and of messages repeated
+	bound   bool    // voters are bound, so that one may lose its directory
+	emptied *server // it has
+	rough   int     // per cent of messages lost, and of messages repeated
 }
 
 func newStorm(seed uint64) *storm {
@@ -34,8 +36,16 @@ func newStorm(seed uint64) *storm {
 	if s.changes {
 		voters = voters[:3]
 	}
-	s.world = newWorld(n, voters, r.next())
-	s.losses = seed%5 == 4
+	base := Configuration{Voters: voters}
+	losses := seed%5 == 4
+	s.bound = !s.changes && !losses && seed%4 < 2
+	for _, id := range voters {
+		if s.bound {
+			base.Bound = append(base.Bound, Binding{id, Directory{id, 1}})
+		}
+	}
+	s.world = newWorldOf(n, base, r.next())
+	s.losses = losses
 	s.cut = map[[2]uint64]bool{}
 	return s
 }
@@ -80,6 +90,11 @@ func (s *storm) step() {
 		if s.changes {
 			s.change(s.one())
 		}
+	case x < 992:
+		v := s.one()
+		v.compact(v.commit - min(v.commit, uint64(s.r.below(20))))
+	case x < 995:
+		s.reportSnapshot(s.one(), s.one().id)
 	default:
 		for _, v := range s.servers {
 			if v.down && s.r.below(2) == 0 {
@@ -87,6 +102,23 @@ func (s *storm) step() {
 			}
 		}
 	}
+}
+
+// reportSnapshot says of a snapshot that it was sent, or that it was not, whatever is true. Or one
+// comes that nobody needs any more, as if it had been under way for long.
+func (s *storm) reportSnapshot(from *server, to uint64) {
+	if from.core.Role() == Leader && !from.down && from.first > 1 && s.r.below(2) == 0 {
+		from.sendSnapshot(to)
+		return
+	}
+	sent := s.r.below(2) == 0
+	from.do(func(c *Core, e *Effects) {
+		if sent {
+			c.SnapshotSent(to, from.first-1, e)
+		} else {
+			c.SnapshotFailed(to, e)
+		}
+	})
 }
 
 func (s *storm) deliverOne() {
@@ -130,6 +162,12 @@ func (s *storm) fault() {
 		for i := range s.servers {
 			s.cut[[2]uint64{v, uint64(i + 1)}], s.cut[[2]uint64{uint64(i + 1), v}] = true, true
 		}
+	case 6:
+		if s.bound && s.emptied == nil {
+			s.emptied = s.one()
+			s.trace(fmt.Sprintf("empty %d", s.emptied.id))
+			s.emptied.empty()
+		}
 	default:
 		clear(s.cut)
 	}
@@ -144,7 +182,8 @@ func (s *storm) loseTail(v *server) {
 		return
 	}
 	v.lossy = true
-	v.disk.log = slices.Clone(v.disk.log[:len(v.disk.log)-1-s.r.below(min(5, len(v.disk.log)))])
+	n := len(v.disk.log) - 1 - s.r.below(min(5, len(v.disk.log)))
+	v.disk.log = slices.Clone(v.disk.log[:max(n, int(v.disk.first)-1)])
 	s.trace(fmt.Sprintf("lose %d after %d", v.id, len(v.disk.log)))
 }
 
@@ -165,6 +204,12 @@ func (s *storm) restart(v *server) {
 // change asks for a random next configuration.
 func (s *storm) change(v *server) {
 	now := v.core.Config().clone()
+	if s.r.below(4) == 0 {
+		next := now.clone()
+		s.bind(&next, now, next.members())
+		v.do(func(c *Core, e *Effects) { _ = c.Change(next, e) })
+		return
+	}
 	id := s.one().id
 	next := Configuration{Voters: slices.Clone(now.Voters)}
 	switch i := slices.Index(next.Voters, id); {
@@ -188,6 +233,11 @@ func (s *storm) change(v *server) {
 	if s.losses && len(next.Voters) == 1 {
 		return // one that has lost entries could be the only voter, and waits for its operator
 	}
+	var newcomers []uint64
+	if now.bindsVoters() {
+		newcomers = next.Voters
+	}
+	s.bind(&next, now, newcomers)
 	v.do(func(c *Core, e *Effects) { _ = c.Change(next, e) })
 }
 
@@ -213,6 +263,9 @@ func (s *storm) heal(most int) bool {
 					v.do(func(c *Core, e *Effects) { c.Lost(to.id, e) })
 				}
 				v.feed(to.id, 16)
+				if s.r.below(8) == 0 {
+					s.reportSnapshot(v, to.id)
+				}
 			}
 		}
 		for n := len(s.net); n > 0; n-- {
@@ -237,6 +290,9 @@ func (s *storm) settled() bool {
 		same := true
 		for _, id := range conf.members() {
 			o := s.servers[id-1].core
+			if s.servers[id-1] == s.emptied {
+				continue // it is not fed, for nothing it says is heard
+			}
 			same = same && o.Hard().Term == v.core.Hard().Term && o.Commit() == v.core.Commit() &&
 				o.Last() == v.core.Last() && !o.Probation()
 		}
@@ -294,7 +350,7 @@ func TestRandomCluster(t *testing.T) {
 	if testing.Short() {
 		seeds /= 2
 	}
-	var commits, terms, reads int
+	var commits, terms, reads, restores, emptied, foreign int
 	for seed := uint64(1); seed <= uint64(seeds); seed++ {
 		s, err := runStorm(seed, stormSteps, func(string) {})
 		if err != nil {
@@ -302,13 +358,19 @@ func TestRandomCluster(t *testing.T) {
 		}
 		commits += len(s.committed)
 		terms += len(s.leaders)
+		restores += s.restores
+		if s.emptied != nil {
+			emptied++
+		}
 		for _, v := range s.servers {
 			reads += int(v.ctx)
+			foreign += int(v.core.Counters().Foreign)
 		}
 	}
-	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches", seeds, terms, commits,
-		reads)
-	if commits < seeds*20 || terms < seeds {
+	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches, %d restores, %d "+
+		"directories lost, %d messages of such", seeds, terms, commits, reads, restores, emptied,
+		foreign)
+	if commits < seeds*20 || terms < seeds || restores < seeds || emptied < seeds/10 {
 		t.Error("hardly anything happened")
 	}
 }

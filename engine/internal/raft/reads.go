@@ -75,10 +75,6 @@ func (c *Core) beatTo(to, nonce uint64, e *Effects) {
 
 // heartbeatAck takes a member's answer in the present term.
 func (c *Core) heartbeatAck(m *Message, e *Effects) {
-	if m.Round > c.round {
-		c.counters.Garbled++
-		return
-	}
 	if m.Round > c.round { // it would confirm reads that nobody has asked for yet
 		c.counters.Garbled++
 		return

@@ -8,7 +8,12 @@ import (
 // pair is a settled cluster of three: its leader's and a follower's core.
 func pair(t testing.TB) (leader, follower *Core) {
 	t.Helper()
-	w := newWorld(3, []uint64{1, 2, 3}, 11)
+	return pairOf(t, Configuration{Voters: []uint64{1, 2, 3}})
+}
+
+func pairOf(t testing.TB, base Configuration) (leader, follower *Core) {
+	t.Helper()
+	w := newWorldOf(3, base, 11)
 	command(w, []string{"campaign", "1"}, func(string) {})
 	w.settle()
 	if w.failure != nil {
@@ -19,11 +24,13 @@ func pair(t testing.TB) (leader, follower *Core) {
 
 // A command's way through the core costs no allocation, on either side.
 func TestNoAllocations(t *testing.T) {
-	leader, follower := pair(t)
+	d := Directory{2, 1}
+	bound := []Binding{{1, Directory{1, 1}}, {2, d}, {3, Directory{3, 1}}}
+	leader, follower := pairOf(t, Configuration{Voters: []uint64{1, 2, 3}, Bound: bound})
 	e := &Effects{List: make([]Effect, 0, 64)}
-	ack := &Message{Type: AppendAck, From: 2, To: 1, Term: 1}
+	ack := &Message{Type: AppendAck, From: 2, To: 1, Term: 1, Directory: d}
 	app := &Message{Type: Append, From: 1, To: 2, Term: 1, PrevTerm: 1, EntryTerm: 1, Count: 8}
-	beat := &Message{Type: HeartbeatAck, From: 2, To: 1, Term: 1}
+	beat := &Message{Type: HeartbeatAck, From: 2, To: 1, Term: 1, Directory: d}
 	ctx := uint64(0)
 	n := testing.AllocsPerRun(1000, func() {
 		e.Reset()
@@ -159,16 +166,22 @@ func assault(t testing.TB, b []byte) {
 			}
 			return uint64(max(0, int64(base)+int64(x%16)-6))
 		}
-		m := &Message{Type: MessageType(b[1] % 10), From: uint64(b[2]%4 + 1), To: c.id,
+		m := &Message{Type: MessageType(b[1] % 11), From: uint64(b[2]%4 + 1), To: c.id,
 			Term: near(b[3], c.hard.Term+3), PrevIndex: near(b[4], c.log.last),
 			PrevTerm: near(b[5], c.log.lastTerm()+3), EntryTerm: near(b[6], c.hard.Term+3),
 			Count: uint32(b[7] % 9), Commit: near(b[8], c.log.last), Match: near(b[9], c.log.last),
 			Reject: b[10]&1 != 0, HintIndex: near(b[11], c.log.last),
 			HintTerm: near(b[12], c.hard.Term), Round: near(b[13], c.round), Force: b[10]&2 !=
-				0, LastResort: b[10]&4 != 0}
+				0, LastResort: b[10]&4 != 0, Directory: Directory{uint64(b[10] >> 6)}}
 		commit, term := c.commit, c.hard.Term
-		c.Step(m, e)
+		if c.Step(m, e); m.Type == Snapshot {
+			conf := Configuration{Index: near(b[6], c.log.last), Voters: []uint64{1, 2, 3},
+				Bound: []Binding{{1, Directory{1}}, {2, Directory{2}}, {3, Directory{3}}}[b[9]%4:]}
+			_ = c.StepSnapshot(m, conf, e)
+		}
 		switch b[0] >> 5 {
+		case 0:
+			assaultSnapshots(c, b, near(b[4], c.log.last), e)
 		case 1:
 			c.Durable(near(b[4], c.log.last), e)
 		case 2:
@@ -186,6 +199,21 @@ func assault(t testing.TB, b []byte) {
 			c.verified > c.log.last || c.commit > c.verified || c.hard.Term < c.log.lastTerm() {
 			t.Fatalf("after %s\n%s", m, c.Dump())
 		}
+	}
+}
+
+// assaultSnapshots says of the log and of snapshots what may be true or not.
+func assaultSnapshots(c *Core, b []byte, index uint64, e *Effects) {
+	member := uint64(b[2]%4 + 1)
+	switch b[5] % 4 {
+	case 0:
+		c.Compact(index, e)
+	case 1:
+		c.NeedSnapshot(member, index, e)
+	case 2:
+		c.SnapshotSent(member, min(index, NumberMax), e)
+	case 3:
+		c.SnapshotFailed(member, e)
 	}
 }
 

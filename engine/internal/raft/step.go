@@ -15,21 +15,21 @@ func never(c *Core, _ *Message, _ *Effects) { c.counters.Unexpected++ }
 var handlers = [roles][messageTypes]handler{
 	Follower: {
 		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
-		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		PreVote: (*Core).preVote, Vote: (*Core).vote, Snapshot: (*Core).snapshot,
 		AppendAck: late, HeartbeatAck: late, PreVoteAck: late, VoteAck: late,
 	},
 	PreCandidate: {
 		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
-		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		PreVote: (*Core).preVote, Vote: (*Core).vote, Snapshot: (*Core).snapshot,
 		AppendAck: late, HeartbeatAck: late, PreVoteAck: (*Core).preVoteAck, VoteAck: late,
 	},
 	Candidate: {
 		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
-		PreVote: (*Core).preVote, Vote: (*Core).vote,
+		PreVote: (*Core).preVote, Vote: (*Core).vote, Snapshot: (*Core).snapshot,
 		AppendAck: never, HeartbeatAck: never, PreVoteAck: late, VoteAck: (*Core).voteAck,
 	},
 	Leader: {
-		Append: never, Heartbeat: never, TimeoutNow: never,
+		Append: never, Heartbeat: never, TimeoutNow: never, Snapshot: never,
 		PreVote: (*Core).preVote, Vote: (*Core).vote,
 		AppendAck: (*Core).appendAck, HeartbeatAck: (*Core).heartbeatAck,
 		PreVoteAck: late, VoteAck: late,
@@ -37,14 +37,26 @@ var handlers = [roles][messageTypes]handler{
 }
 
 // Step takes one message of another replica. Headers that no honest member can have sent are
-// dropped and counted, whatever they hold.
+// dropped and counted, whatever they hold. So is a Snapshot, see StepSnapshot.
 func (c *Core) Step(m *Message, e *Effects) {
+	if m.Type == Snapshot {
+		c.counters.Garbled++
+		return
+	}
+	c.step(m, e)
+}
+
+func (c *Core) step(m *Message, e *Effects) {
 	if m.To != c.id || m.From == c.id || !m.valid() || m.Term > c.hard.Term+leapMax {
 		c.counters.Garbled++
 		return
 	}
 	if isAnswer(m.Type) && c.slot(m.From) < 0 {
 		c.counters.NotMember++
+		return
+	}
+	if c.foreign(m) {
+		c.counters.Foreign++
 		return
 	}
 	switch {
@@ -56,7 +68,7 @@ func (c *Core) Step(m *Message, e *Effects) {
 		c.outdated(m, e)
 		return
 	}
-	if m.Type == Append || m.Type == Heartbeat {
+	if m.Type == Append || m.Type == Heartbeat || m.Type == Snapshot {
 		if !c.followLeader(m, e) {
 			return
 		}
@@ -83,7 +95,7 @@ func (c *Core) raise(m *Message, e *Effects) bool {
 		}
 		c.follow(m.Term, 0, e)
 		return false
-	case Append, Heartbeat, TimeoutNow:
+	case Append, Heartbeat, TimeoutNow, Snapshot:
 		c.follow(m.Term, m.From, e)
 		return true
 	}
@@ -97,7 +109,7 @@ func (c *Core) raise(m *Message, e *Effects) bool {
 func (c *Core) outdated(m *Message, e *Effects) {
 	c.counters.Stale++
 	switch m.Type {
-	case Append:
+	case Append, Snapshot:
 		r := c.sendGated(e, AppendAck, m.From)
 		r.Reject, r.PrevIndex = true, m.PrevIndex
 	case Heartbeat:
@@ -110,16 +122,20 @@ func (c *Core) outdated(m *Message, e *Effects) {
 	}
 }
 
-// followLeader takes the sender of an Append or Heartbeat for the leader of the present term. False
-// when there is another one.
+// followLeader takes the sender of an Append, Heartbeat or Snapshot for the leader of the present
+// term. False when there is another one. A snapshot is no sign of life: it may have been under way
+// for minutes.
 func (c *Core) followLeader(m *Message, e *Effects) bool {
 	if c.role == Leader || c.role == Follower && c.leader != 0 && c.leader != m.From {
 		c.counters.Unexpected++
 		return false
 	}
 	c.follow(m.Term, m.From, e)
-	c.election.elapsed = 0
-	c.told = told{max(c.told.commit, m.Commit), c.told.messages + 1}
+	c.told.commit = max(c.told.commit, m.Commit)
+	if m.Type != Snapshot {
+		c.election.elapsed = 0
+		c.told.messages++
+	}
 	return true
 }
 
@@ -129,10 +145,13 @@ func (m *Message) valid() bool {
 		max(m.Term, m.PrevIndex, m.Commit, m.Match, m.HintIndex, m.Round) >= NumberMax {
 		return false
 	}
-	if m.Type == Append || m.Type == Vote || m.Type == PreVote {
+	if m.Type == Append || m.Type == Vote || m.Type == PreVote || m.Type == Snapshot {
 		if m.PrevTerm > m.Term || (m.PrevIndex == 0) != (m.PrevTerm == 0) {
 			return false
 		}
+	}
+	if m.Type == Snapshot {
+		return m.PrevIndex > 0 && m.Commit >= m.PrevIndex
 	}
 	if m.Type == Append && m.Count > 0 {
 		return m.EntryTerm >= m.PrevTerm && m.EntryTerm > 0 && m.EntryTerm <= m.Term

@@ -1,6 +1,9 @@
 package raft
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // TermRun says that entries from First on, up to the next run, are of Term.
 type TermRun struct{ First, Term uint64 }
@@ -10,9 +13,10 @@ type TermRun struct{ First, Term uint64 }
 //		runs   1/1      4/2            9/5
 //		log    1 2 3    4 5 6 7 8      9 10 11      first 1, last 11
 //
-//	 1. Runs grow strictly in First and in Term.
-//	 2. Every run starts at or before last; the first one starts at or before first, unless the
-//	    log is empty. (It may start before first: that is how the term of first − 1 is known.)
+//	 1. Runs grow strictly in First and in Term, and start at or before last.
+//	 2. The terms of entries first − 1 … last are known, and no others: the first run starts at
+//	    first − 1, where that is an entry. So every entry of the log can be sent, and a log that
+//	    is empty behind a snapshot still has the snapshot's last entry for its own.
 type termList struct {
 	first, last uint64
 	runs        []TermRun
@@ -20,6 +24,16 @@ type termList struct {
 
 // valid checks the numbered invariants.
 func (l *termList) valid() error {
+	if err := l.grows(); err != nil {
+		return err
+	}
+	if l.last > 0 && (len(l.runs) == 0 || l.runs[0].First != max(1, l.first-1)) {
+		return fmt.Errorf("raft: term runs %v do not fit the log %d-%d", l.runs, l.first, l.last)
+	}
+	return nil
+}
+
+func (l *termList) grows() error {
 	if l.first == 0 || l.last+1 < l.first {
 		return fmt.Errorf("raft: log bounds %d-%d", l.first, l.last)
 	}
@@ -32,10 +46,56 @@ func (l *termList) valid() error {
 			return fmt.Errorf("raft: term runs %v do not grow", l.runs)
 		}
 	}
+	return nil
+}
+
+// open takes over a recovered log.
+func (l *termList) open(o *Options) error {
+	*l = termList{first: o.First, last: o.Last, runs: slices.Clone(o.Runs)}
+	if err := l.grows(); err != nil {
+		return err
+	}
 	if l.last >= l.first && (len(l.runs) == 0 || l.runs[0].First > l.first) {
 		return fmt.Errorf("raft: term runs %v do not cover the log %d-%d", l.runs, l.first, l.last)
 	}
+	s := o.Snapshot
+	if s.Index > 0 && (len(l.runs) == 0 || s.Index < l.runs[0].First) { // it is entry first-1
+		if len(l.runs) > 0 && l.runs[0].Term == s.Term {
+			l.runs[0].First = s.Index
+		} else {
+			l.runs = slices.Insert(l.runs, 0, TermRun{First: s.Index, Term: s.Term})
+		}
+	}
+	if _, ok := l.term(l.first - 1); !ok {
+		return fmt.Errorf("raft: the term of entry %d is not known, runs %v, snapshot %v",
+			l.first-1, l.runs, s)
+	}
+	if t, ok := l.term(s.Index); !ok || t != s.Term {
+		return fmt.Errorf("raft: snapshot %v, and a log with term %d there", s, t)
+	}
+	l.compact(l.first)
+	if err := l.valid(); err != nil {
+		return err
+	}
+	if o.Hard.Term < l.lastTerm() {
+		return fmt.Errorf("raft: hard state of term %d before an entry of %d", o.Hard.Term,
+			l.lastTerm())
+	}
 	return nil
+}
+
+// compact lets the log begin at first, whose predecessor's term is known.
+func (l *termList) compact(first uint64) {
+	if l.first = first; first > 1 {
+		l.runs = slices.Delete(l.runs, 0, l.find(first-1))
+		l.runs[0].First = first - 1
+	}
+}
+
+// restore makes the log an empty one behind the entry at p.
+func (l *termList) restore(p Position) {
+	l.first, l.last = p.Index+1, p.Index
+	l.runs = append(l.runs[:0], TermRun{First: p.Index, Term: p.Term})
 }
 
 // find is the run that holds i, or -1.
@@ -67,14 +127,6 @@ func (l *termList) term(i uint64) (uint64, bool) {
 		return l.runs[k].Term, true
 	}
 	return 0, false
-}
-
-// firstSendable is the first entry that an append can start from: the term before it is known.
-func (l *termList) firstSendable() uint64 {
-	if l.first == 1 || len(l.runs) > 0 && l.runs[0].First < l.first {
-		return l.first
-	}
-	return l.first + 1
 }
 
 func (l *termList) lastTerm() uint64 {

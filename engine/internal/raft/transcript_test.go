@@ -17,13 +17,21 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 // print, up to an empty line; lines that start with # are for the reader. Servers are named by id:
 //
 //	cluster N [voters …]          a fresh cluster of N servers
+//	bound N                       one of N voters, each bound to its directory
+//	empty ID                      an empty directory, founded with the voters, in place of its own
+//	refused ID                    what it thinks of its directory, and of others'
 //	log ID T T …                  the server's disk holds entries of these terms (restarts it)
 //	tick ID N                     N times one tick, within one round: what the last one sends
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
-//	campaign ID · transfer ID TO · read ID · change ID VOTER… [from VOTER…] [learners ID…]
+//	campaign ID · transfer ID TO · read ID
+//	change ID VOTER… [from VOTER…] [learners ID…] [bound ID…]
+//	                              bound: to the directory of now; who was bound stays so
+//	compact ID INDEX              a snapshot up to there, and no log before it
+//	sent ID TO INDEX · failed ID TO · forget ID TO
+//	                              what is said of a snapshot to a member; of its restart
 //	crash ID · start ID · lost ID TO · stall ID 0|1 · full ID 0|1 · room ID · stepdown ID
-//	deliver | drop | again  [FROM->TO] [TYPE]
+//	deliver | drop | again  [FROM->TO] [TYPE] [prev=INDEX]
 //	                              messages under way now, all that fit; again: deliver a copy
 //	settle                        writes, deliveries and feeding until nothing moves; silent
 //	show                          one line a server
@@ -100,13 +108,19 @@ func numbers(fields []string) (ns []uint64) {
 
 func command(w *world, f []string, print func(string)) *world {
 	switch f[0] {
-	case "cluster":
+	case "cluster", "bound":
 		n := numbers(f[1:2])[0]
 		voters := []uint64{1, 2, 3, 4, 5, 6, 7}[:n]
 		if len(f) > 3 {
 			voters = numbers(f[3:])
 		}
-		w = newWorld(int(n), voters, 7)
+		base := Configuration{Voters: voters}
+		for _, id := range voters {
+			if f[0] == "bound" {
+				base.Bound = append(base.Bound, Binding{id, Directory{id, 1}})
+			}
+		}
+		w = newWorldOf(int(n), base, 7)
 		w.trace = print
 		for _, s := range w.servers {
 			s.core.round = 0 // for the reader
@@ -191,10 +205,25 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 		})
 	case "lost":
 		s.do(func(c *Core, e *Effects) { c.Lost(ns[0], e) })
+	case "compact":
+		s.compact(ns[0])
+	case "sent":
+		s.do(func(c *Core, e *Effects) { c.SnapshotSent(ns[0], ns[1], e) })
+	case "failed":
+		s.do(func(c *Core, e *Effects) { c.SnapshotFailed(ns[0], e) })
+	case "forget":
+		s.do(func(c *Core, e *Effects) { c.Forget(ns[0], e) })
+	case "empty":
+		s.empty()
+		s.core.round = 0
+	case "refused":
+		print(fmt.Sprintf("  refused: %t, messages of others: %d", s.core.Refused(),
+			s.core.Counters().Foreign))
 	case "crash":
 		s.crash()
 	case "start":
 		s.start()
+		s.core.round = 0
 	case "log":
 		s.disk.log = nil
 		for i, term := range ns {
@@ -210,6 +239,11 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 
 func (w *world) changeTo(f []string) {
 	var conf Configuration
+	var bound []uint64
+	if i := slices.Index(f, "bound"); i >= 0 {
+		bound = numbers(f[i+1:])
+		f = f[:i]
+	}
 	if i := slices.Index(f, "learners"); i >= 0 {
 		conf.Learners = numbers(f[i+1:])
 		f = f[:i]
@@ -220,6 +254,7 @@ func (w *world) changeTo(f []string) {
 	}
 	ns := numbers(f)
 	conf.Voters = ns[1:]
+	w.bind(&conf, w.servers[ns[0]-1].core.Config(), bound)
 	w.servers[ns[0]-1].do(func(c *Core, e *Effects) {
 		if err := c.Change(conf, e); err != nil {
 			w.trace("  " + err.Error())
@@ -232,7 +267,8 @@ func (w *world) traffic(verb string, filter []string) {
 	fits := func(p *packet) bool {
 		for _, f := range filter {
 			if f != fmt.Sprintf("%d->%d", p.From, p.To) && f != p.Type.String() &&
-				f != fmt.Sprintf("%d->", p.From) && f != fmt.Sprintf("->%d", p.To) {
+				f != fmt.Sprintf("%d->", p.From) && f != fmt.Sprintf("->%d", p.To) &&
+				f != fmt.Sprintf("prev=%d", p.PrevIndex) {
 				return false
 			}
 		}

@@ -16,7 +16,9 @@ type world struct {
 	values    uint64
 	committed []entry           // by anybody, ever
 	leaders   map[uint64]uint64 // term -> leader
-	votes     map[[2]uint64]uint64
+	votes     map[ballot]uint64
+	restores  int
+	wiped     bool // a directory was lost: likewise
 	losses    bool // disks may lose their tail: committed is then not always on a majority
 	seed      uint64
 	trace     func(string)
@@ -28,9 +30,16 @@ type entry struct {
 	conf        *Configuration
 }
 
+// ballot is what a server has one vote for: another directory of its id knows of none.
+type ballot struct {
+	id, term  uint64
+	directory Directory
+}
+
 type packet struct {
 	Message
-	entries []entry
+	entries []entry       // of a snapshot: all up to its last
+	conf    Configuration // of a snapshot
 }
 
 type write struct {
@@ -38,9 +47,15 @@ type write struct {
 	first   uint64
 	entries []entry
 	commit  uint64
+	restore *packet // the snapshot that takes the log's place
 }
 
-func (w *write) last() uint64 { return w.first - 1 + uint64(len(w.entries)) }
+func (w *write) last() uint64 {
+	if w.restore != nil {
+		return w.restore.PrevIndex
+	}
+	return w.first - 1 + uint64(len(w.entries))
+}
 
 type actor struct {
 	mode progress.Mode
@@ -54,7 +69,8 @@ type server struct {
 
 	core    *Core
 	effects Effects
-	log     []entry
+	log     []entry // with those that only the snapshot has, before first
+	first   uint64
 	actors  map[uint64]*actor
 	writes  []write // published and not durable, in order
 	last    uint64  // last index after the newest durable write
@@ -67,9 +83,12 @@ type server struct {
 
 	disk struct { // survives a crash
 		hard   Hard
-		log    []entry
+		log    []entry // as above
+		first  uint64
 		commit uint64
 	}
+	directory   Directory     // drawn when the disk was made
+	founding    Configuration // as the disk has it, before its log
 	down, lossy bool
 	slow        bool // its clock hardly moves
 }
@@ -82,14 +101,33 @@ type gated struct {
 type readWanted struct{ ctx, index uint64 }
 
 func newWorld(servers int, voters []uint64, seed uint64) *world {
-	w := &world{base: Configuration{Voters: voters}, leaders: map[uint64]uint64{},
-		votes: map[[2]uint64]uint64{}, seed: seed, trace: func(string) {}}
+	return newWorldOf(servers, Configuration{Voters: voters}, seed)
+}
+
+func newWorldOf(servers int, base Configuration, seed uint64) *world {
+	w := &world{base: base, leaders: map[uint64]uint64{},
+		votes: map[ballot]uint64{}, seed: seed, trace: func(string) {}}
 	for i := range servers {
-		s := &server{w: w, id: uint64(i + 1)}
+		s := &server{w: w, id: uint64(i + 1), founding: w.base}
+		s.directory, s.disk.first = Directory{s.id, 1}, 1
 		w.servers = append(w.servers, s)
 		s.start()
 	}
 	return w
+}
+
+// bind binds members of a next configuration as they were, and some to their present directories.
+func (w *world) bind(next *Configuration, now Configuration, some []uint64) {
+	next.Bound = nil
+	for _, id := range next.members() {
+		d := now.DirectoryOf(id)
+		if slices.Contains(some, id) {
+			d = w.servers[id-1].directory
+		}
+		if d != (Directory{}) {
+			next.Bound = append(next.Bound, Binding{id, d})
+		}
+	}
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -105,12 +143,23 @@ func (s *server) fail(format string, args ...any) {
 // start recovers from the disk.
 func (s *server) start() {
 	s.w.seed++
-	o := Options{ID: s.id, Config: s.w.base, Hard: s.disk.hard, First: 1,
-		Last: uint64(len(s.disk.log)), Commit: min(s.disk.commit, uint64(len(s.disk.log))),
+	snapshot := s.disk.first - 1
+	o := Options{ID: s.id, Directory: s.directory, Config: s.configAt(s.disk.log[:snapshot]),
+		Hard: s.disk.hard, First: s.disk.first, Last: uint64(len(s.disk.log)),
+		Commit:         min(max(snapshot, s.disk.commit), uint64(len(s.disk.log))),
 		HeartbeatTicks: 1, ElectionTicks: 10, Seed: s.w.seed, Probation: s.lossy}
 	for i, en := range s.disk.log {
 		if i == 0 || s.disk.log[i-1].term != en.term {
 			o.Runs = append(o.Runs, TermRun{First: uint64(i + 1), Term: en.term})
+		}
+	}
+	if snapshot > 0 && s.w.seed%2 == 0 { // its term stands in the runs, or with the snapshot
+		o.Snapshot = Position{snapshot, s.disk.log[snapshot-1].term}
+		for len(o.Runs) > 1 && o.Runs[1].First <= o.First {
+			o.Runs = o.Runs[1:]
+		}
+		if o.Runs[0].First = max(o.Runs[0].First, o.First); o.Last < o.First {
+			o.Runs = nil
 		}
 	}
 	core, err := New(o)
@@ -119,11 +168,45 @@ func (s *server) start() {
 		return
 	}
 	s.core, s.down, s.role, s.commit = core, false, Follower, o.Commit
-	s.log = slices.Clone(s.disk.log)
+	s.log, s.first = slices.Clone(s.disk.log), s.disk.first
 	s.last = uint64(len(s.log))
 	s.writes, s.gated, s.reads, s.ctx = nil, nil, nil, 0
 	s.actors = map[uint64]*actor{}
-	s.putConfigs(1, s.log)
+	s.putConfigs(s.first, s.log[s.first-1:])
+}
+
+// configAt is the configuration in force after entries, which begin at 1.
+func (s *server) configAt(entries []entry) Configuration {
+	for i := len(entries); i > 0; i-- {
+		if conf := entries[i-1].conf; conf != nil {
+			at := *conf
+			at.Index = uint64(i)
+			return at
+		}
+	}
+	return s.founding
+}
+
+// empty puts an empty directory in the place of the server's, founded with the same list of voters,
+// and starts it.
+func (s *server) empty() {
+	s.w.wiped = true
+	s.directory[1]++
+	s.disk.hard, s.disk.log, s.disk.first, s.disk.commit = Hard{}, nil, 1, 0
+	s.founding = Configuration{Voters: s.w.base.Voters}
+	s.start()
+}
+
+// compact takes a snapshot of what is committed and durable up to index, and begins the log there.
+func (s *server) compact(index uint64) {
+	if s.down {
+		return
+	}
+	if index = min(index, s.commit, s.durable(), s.core.durable); index >= s.first {
+		s.disk.first, s.first = index+1, index+1
+		s.disk.commit = max(s.disk.commit, index)
+		s.do(func(c *Core, e *Effects) { c.Compact(index+1, e) })
+	}
 }
 
 func (s *server) putConfigs(first uint64, entries []entry) {
@@ -165,6 +248,7 @@ func (s *server) do(call func(c *Core, e *Effects)) {
 	}
 	if s.core.Role() != s.role && s.core.Role() != Leader {
 		s.reads = nil
+		clear(s.actors) // a later leader's configuration may not know them
 	}
 	s.role = s.core.Role()
 	if v := s.core.Verified(); v > s.core.Last() || s.core.Commit() > v {
@@ -193,7 +277,24 @@ func (s *server) carryOut(f *Effect) {
 		}
 	case Peer:
 		s.actors[f.Member] = &actor{mode: f.Mode, next: f.Next}
+	case Restore:
+		s.restore(f)
 	}
+}
+
+func (s *server) restore(f *Effect) {
+	p := s.stepped
+	if p.Type != Snapshot || f.Index != p.PrevIndex || f.Term != p.PrevTerm ||
+		f.Index <= s.commit || f.First != s.commit+1 || f.Index > uint64(len(s.w.committed)) {
+		s.fail("%s does not fit %s, committed %d", f, p, len(s.w.committed))
+		return
+	}
+	if n := f.Index; n <= uint64(len(s.log)) && s.log[n-1].term == f.Term {
+		s.fail("%s over a log that holds it", f)
+	}
+	s.w.restores++
+	s.log, s.first = p.entries, f.Index+1
+	s.writes = append(s.writes, write{f.Hard, f.First, nil, f.Index, p})
 }
 
 func (s *server) mutate(f *Effect) {
@@ -218,7 +319,7 @@ func (s *server) mutate(f *Effect) {
 		return
 	}
 	s.log = append(slices.Clip(s.log[:f.First-1]), entries...)
-	s.writes = append(s.writes, write{f.Hard, f.First, entries, s.commit})
+	s.writes = append(s.writes, write{f.Hard, f.First, entries, s.commit, nil})
 }
 
 func (w *world) value() uint64 {
@@ -228,6 +329,7 @@ func (w *world) value() uint64 {
 
 func (s *server) send(f *Effect) {
 	p := packet{Message: f.Message}
+	p.Directory = s.directory
 	if !f.Gated {
 		if t := p.Type; t == Vote || t == VoteAck || t == AppendAck {
 			s.fail("speaks before it persists: %s", f)
@@ -237,6 +339,11 @@ func (s *server) send(f *Effect) {
 	}
 	if p.Type == AppendAck && !p.Reject && p.Match > s.durable() {
 		s.fail("acknowledges %d, durable %d", p.Match, s.durable())
+	}
+	if l := s.w.servers[p.To-1]; p.Type == AppendAck && p.Match > 0 && !l.down &&
+		l.core.Role() == Leader && l.core.Hard().Term == p.Term &&
+		(p.Match > uint64(len(l.log)) || l.log[p.Match-1] != s.disk.log[p.Match-1]) {
+		s.fail("acknowledges %d, which is not the leader's", p.Match)
 	}
 	s.gated = append(s.gated, gated{s.core.Hard(), p})
 	s.release()
@@ -248,7 +355,7 @@ func (s *server) release() {
 		p := s.gated[0].packet
 		s.gated = s.gated[1:]
 		if p.Type == VoteAck && !p.Reject {
-			key := [2]uint64{s.id, p.Term}
+			key := ballot{s.id, p.Term, p.Directory}
 			if to, ok := s.w.votes[key]; ok && to != p.To {
 				s.fail("votes for %d and %d in term %d", to, p.To, p.Term)
 			}
@@ -281,7 +388,11 @@ func (s *server) persist(tell bool) {
 	if len(s.writes) > 0 {
 		w := s.writes[0]
 		s.writes = s.writes[1:]
-		s.disk.log = append(slices.Clip(s.disk.log[:w.first-1]), w.entries...)
+		if p := w.restore; p != nil {
+			s.disk.log, s.disk.first = p.entries, p.PrevIndex+1
+		} else {
+			s.disk.log = append(slices.Clip(s.disk.log[:w.first-1]), w.entries...)
+		}
 		s.disk.hard, s.disk.commit, s.last = w.hard, w.commit, w.last()
 	}
 	if tell {
@@ -294,7 +405,13 @@ func (s *server) persist(tell bool) {
 func (s *server) deliver(p packet) {
 	s.w.trace("deliver " + p.String())
 	s.stepped = &p
-	s.do(func(c *Core, e *Effects) { c.Step(&p.Message, e) })
+	s.do(func(c *Core, e *Effects) {
+		if p.Type != Snapshot {
+			c.Step(&p.Message, e)
+		} else if err := c.StepSnapshot(&p.Message, p.conf, e); err != nil {
+			s.fail("%v", err)
+		}
+	})
 	for i := range s.effects.List {
 		if f := &s.effects.List[i]; f.Kind == Mutate && f.Source == Frame && !s.down {
 			s.putConfigs(f.First, p.entries[f.Skip:])
@@ -308,7 +425,15 @@ func (s *server) feed(to uint64, most int) {
 	if s.down || s.core.Role() != Leader || a == nil || a.mode == progress.Probe && a.sent {
 		return
 	}
+	if a.mode == progress.Snapshot {
+		s.sendSnapshot(to)
+		return
+	}
 	first, last := a.next, s.core.Last()
+	if first < s.first { // as its journal tells the actor
+		s.do(func(c *Core, e *Effects) { c.NeedSnapshot(to, s.first, e) })
+		return
+	}
 	if first > last && a.mode == progress.Stream {
 		return
 	}
@@ -331,7 +456,18 @@ func (s *server) feed(to uint64, most int) {
 	if a.mode == progress.Stream {
 		a.next += uint64(m.Count)
 	}
-	p := packet{m, slices.Clone(s.log[first-1 : first-1+uint64(m.Count)])}
+	p := packet{Message: m, entries: slices.Clone(s.log[first-1 : first-1+uint64(m.Count)])}
+	s.w.trace("  actor " + p.String())
+	s.w.net = append(s.w.net, p)
+}
+
+// sendSnapshot sends what the log's beginning stands on, whole. Whether it arrived is reported
+// apart.
+func (s *server) sendSnapshot(to uint64) {
+	last := s.first - 1
+	p := packet{entries: s.log[:last:last], conf: s.configAt(s.log[:last]),
+		Message: Message{Type: Snapshot, From: s.id, To: to, Term: s.core.Hard().Term,
+			PrevIndex: last, PrevTerm: s.log[last-1].term, Commit: s.core.Commit()}}
 	s.w.trace("  actor " + p.String())
 	s.w.net = append(s.w.net, p)
 }
@@ -374,7 +510,7 @@ func (s *server) checkCommit(index uint64) {
 		}
 		s.w.committed = append(s.w.committed, s.log[i])
 		conf := s.core.Config()
-		if !s.w.losses && (!s.w.onDisks(i, s.log[i], conf.Voters) ||
+		if !s.w.losses && !s.w.wiped && (!s.w.onDisks(i, s.log[i], conf.Voters) ||
 			!s.w.onDisks(i, s.log[i], conf.Outgoing)) {
 			s.fail("entry %d committed without a majority of disks", i+1)
 		}
@@ -396,6 +532,12 @@ func (w *world) onDisks(i uint64, en entry, voters []uint64) bool {
 // checkLogs: where two logs hold the same (index, term), they agree up to there.
 func (w *world) checkLogs() {
 	for i, a := range w.servers {
+		if now, log := a.core.Config(), a.configAt(a.log); !a.down && now.Index != log.Index {
+			a.fail("configuration %d in force, %d in the log", now.Index, log.Index)
+		}
+		if !a.down && (a.core.First() != a.first || a.core.Last() != uint64(len(a.log))) {
+			a.fail("the log is %d-%d", a.first, len(a.log))
+		}
 		for _, b := range w.servers[:i] {
 			same := true
 			for k := range min(len(a.log), len(b.log)) {

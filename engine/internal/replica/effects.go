@@ -25,7 +25,7 @@ func (r *Replica) effect(e *raft.Effect) {
 		r.changeRole(e)
 	case raft.Peer:
 		r.direct(e)
-	default:
+	default: // nor can a Restore come: nothing here steps a snapshot
 		panic(fmt.Sprintf("replica: effect of unknown kind %d", e.Kind))
 	}
 }

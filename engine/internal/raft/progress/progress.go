@@ -4,8 +4,9 @@
 //
 //	           ack                       reject, link lost
 //	Probe ───────────► Stream     Stream ───────────────► Probe
-//	  │  next below the log's first index                    ▲
-//	  └──────────────► Snapshot ─────────────────────────────┘ ack (then Stream at once)
+//	  │  reject: below the log's first index                 ▲
+//	  └──────────────► Snapshot ─────────────────────────────┘ sent, or failed
+//	                   Snapshot ──► Stream: an ack from which the log can go on
 //
 // A Progress is used by the goroutine of its core alone.
 package progress
@@ -20,7 +21,7 @@ const (
 	Probe Mode = iota
 	// Stream: appends follow each other without waiting, as far as the member's grant goes.
 	Stream
-	// Snapshot: the entries it needs are no longer in the log.
+	// Snapshot: the entries it needs are no longer in the log. Nothing is appended.
 	Snapshot
 )
 
@@ -39,7 +40,7 @@ func (m Mode) String() string {
 
 // Progress is one member in the leader's table.
 //
-//  1. Match never falls while the leader leads, except by Forget and Regress.
+//  1. Match never falls while the leader leads, except by Reset, Doubt and Regress.
 //  2. Next > Match.
 //  3. Next is the last ordered one: in Stream the actor is ahead of it.
 type Progress struct {
@@ -57,20 +58,34 @@ func (p *Progress) Reset(next uint64) {
 	*p = Progress{ID: p.ID, Next: next}
 }
 
+// Doubt forgets what was acknowledged, as Reset does; whether the member is alive stays known.
+func (p *Progress) Doubt(next uint64) {
+	active := p.Active
+	p.Reset(next)
+	p.Active = active
+}
+
 // Regress takes note that the member lacks what it acknowledged last: it begins anew from there. A
-// late answer that looks the same only costs a probe.
+// late answer that looks the same only costs a probe. One that is sent a snapshot goes on so.
 func (p *Progress) Regress() {
-	p.Next, p.Match, p.Mode = p.Match+1, 0, Probe
+	p.Next, p.Match = p.Match+1, 0
+	if p.Mode == Stream {
+		p.Mode = Probe
+	}
 }
 
 // Ack takes a successful answer. moved: Match grew. streams: the member has just become one to
-// stream to, from Match + 1.
-func (p *Progress) Ack(match uint64) (moved, streams bool) {
+// stream to, from Match + 1. It is none while the log, which begins at first, lacks that entry: an
+// older answer came late, or the snapshot that was sent is an older one.
+func (p *Progress) Ack(match, first uint64) (moved, streams bool) {
 	if match > p.Match {
 		p.Match = match
 		moved = true
 	}
-	if p.Mode != Stream {
+	if p.Mode == Snapshot {
+		p.Next = max(p.Next, p.Match+1)
+	}
+	if p.Mode != Stream && p.Match+1 >= first {
 		p.Mode = Stream
 		p.Next = p.Match + 1
 		streams = true
@@ -83,20 +98,27 @@ func (p *Progress) Ack(match uint64) (moved, streams bool) {
 //	    match            next-1
 //	──────┼────────────────┼──────────►  index
 //	 stale│  to be counted  │ stale in Probe (answers to a stream given up); counted in Stream
+//
+// In Snapshot all are stale: no append is under way.
 func (p *Progress) Stale(prev uint64) bool {
-	if prev <= p.Match {
+	if prev <= p.Match || p.Mode == Snapshot {
 		return true
 	}
 	return p.Mode != Stream && prev >= p.Next
 }
 
-// Back orders a probe from next, never below Match + 1; first is the log's first index.
+// Back goes back to next, never below Match + 1, as a refusal asks for. first is the log's first
+// index: before it only a snapshot helps.
 func (p *Progress) Back(next, first uint64) {
-	p.Next = max(next, p.Match+1)
-	p.Mode = Probe
+	p.ProbeFrom(next)
 	if p.Next < first {
 		p.Mode = Snapshot
 	}
+}
+
+// ProbeFrom orders a probe from next, never below Match + 1.
+func (p *Progress) ProbeFrom(next uint64) {
+	p.Next, p.Mode = max(next, p.Match+1), Probe
 }
 
 // String is for dumps.
