@@ -127,7 +127,7 @@ func TestExamineAgreesWithOpen(t *testing.T) {
 		j, _ := mustOpen(t, tiny(fs))
 		w, h := &writer{t: t, j: j}, &history{}
 		work(w, h, 8)
-		j.Compact(w.last - 9)
+		compact(t, j, w.last-9)
 		work(w, h, 8)
 		if sealed {
 			w.seal()
@@ -270,7 +270,7 @@ func TestExamineWithoutStateFile(t *testing.T) {
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 8)
-	j.Compact(w.last - 9)
+	compact(t, j, w.last-9)
 	work(w, h, 8)
 	if err := fs.Remove(stateName); err != nil {
 		t.Fatal(err)
@@ -424,7 +424,7 @@ func TestExamineBesideAWriter(t *testing.T) {
 			w.put(uint64(1+i/7), first, 1+i%3, 20+i%2000)
 			w.flush()
 			if i%5 == 0 && w.last > 30 {
-				j.Compact(w.last - 30)
+				compact(t, j, w.last-30)
 			}
 		}
 	}()
@@ -468,7 +468,7 @@ func TestExamineAMovingJournal(t *testing.T) {
 					for range rng.IntN(30) {
 						w.put(9, w.last+1, 1, 30+rng.IntN(900))
 						w.flush()
-						j.Compact(w.last - 2)
+						compact(t, j, w.last-2)
 					}
 				}
 				return nil

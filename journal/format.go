@@ -48,13 +48,16 @@ const (
 	flagSeal      = 2 // promises what stands before it
 	flagProbation = 4 // written on probation
 	flagDamaged   = 8 // written while entries are missing
-	fixedBytes    = 144
-	sectorBytes   = 512
-	pieceBytes    = sectorBytes - 4
-	checkBytes    = 4096
-	metadataMax   = 2048
-	headerSector  = 7 // of a group of usual size: 3556 bytes
-	blockDefault  = device.Block
+	// no entry before counts: a snapshot was restored, whose last entry is of the
+	// entries' term
+	flagRestore  = 16
+	fixedBytes   = 144
+	sectorBytes  = 512
+	pieceBytes   = sectorBytes - 4
+	checkBytes   = 4096
+	metadataMax  = 2048
+	headerSector = 7 // of a group of usual size: 3556 bytes
+	blockDefault = device.Block
 )
 
 // Hard is the hard state: term and vote.

@@ -46,7 +46,7 @@ func TestFilesStayTheSameOnes(t *testing.T) {
 						w.put(1, w.last+1, 1, 900)
 						w.flush()
 					}
-					j.Compact(w.last - 2)
+					compact(t, j, w.last-2)
 				}
 			}
 			turn(4 + 40/every)
