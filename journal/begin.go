@@ -26,10 +26,11 @@ import (
 // left, and from which nothing is missing up to S+1, can still be sent to
 // members that are behind.
 //
-// A log that ends before S, or has another term there, is not the one that the
-// snapshot was taken of: it is empty behind S, and nothing that was written
-// before this opening counts any more. The record says that before the
-// opening's own batch, as for a snapshot that is restored.
+// A log that ends before S, or has another term there, has lost what was durable,
+// and nobody knows how much: a mark is set when entry S is. It is empty behind S,
+// all that follows is damage, and nothing that was written before this opening
+// counts any more. The record says that before the opening's own batch, as for a
+// snapshot that is restored; so what a leader fills in stays.
 
 // ConfigEntry is an entry of kind record.Config. Data is the caller's.
 type ConfigEntry struct {
@@ -38,7 +39,12 @@ type ConfigEntry struct {
 	Data  []byte `json:"data"`
 }
 
-var errBehind = errors.New("no batch holds what stood between the snapshot and these entries")
+// What a log shows that does not stand behind its snapshot.
+var (
+	errBehind = errors.New("no batch holds what stood between the snapshot and these entries")
+	errBefore = errors.New("the log ends before the last entry that the snapshot holds")
+	errTerm   = errors.New("the log has another term where the snapshot ends")
+)
 
 // begin says where the log begins before its first batch is seen.
 func (r *recovery) begin() {
@@ -130,16 +136,32 @@ func (r *recovery) behind(m Mark) {
 		r.ranges[i].First = max(r.ranges[i].First, next)
 	}
 	f, err := r.index.find(m.Index)
-	if errors.Is(err, ErrNotYet) || err == nil && f.term != m.Term {
-		r.index.restart(next)
-		r.out.First, r.anew = next, true
-	}
-	if r.out.First > next {
-		r.ranges = append(r.ranges, Range{First: next, Last: r.out.First - 1,
-			File: r.live[0].name, Cause: errBehind.Error()})
+	switch {
+	case errors.Is(err, ErrNotYet):
+		r.replace(next, errBefore)
+	case err == nil && f.term != m.Term:
+		r.replace(next, errTerm)
+	case r.out.First > next:
+		r.miss(next, r.out.First-1, errBehind)
 	}
 	r.out.First = r.index.whole(m.Index)
 	r.index.forget(r.out.First)
+}
+
+// replace has the log begin anew, without an entry.
+func (r *recovery) replace(next uint64, why error) {
+	r.index.restart(next)
+	r.anew = true
+	r.miss(next, ^uint64(0), why)
+}
+
+// miss notes a lost range that no place in a file tells of.
+func (r *recovery) miss(first, last uint64, why error) {
+	rg := Range{First: first, Last: last, File: stateName, Cause: why.Error()}
+	if len(r.live) > 0 {
+		rg.File, rg.Offset = r.live[r.seg].name, r.pos
+	}
+	r.ranges = append(r.ranges, rg)
 }
 
 // end says where the log ends and of which terms and configurations it is. If

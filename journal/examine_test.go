@@ -540,7 +540,7 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 		if name == stateName {
 			s, _ := decodeState(b[at:])
 			for _, v := range []*uint64{&s.sequence, &s.live, &s.last, &s.sealed.number,
-				&s.hard.Term, &s.incarnation} {
+				&s.hard.Term, &s.incarnation, &s.snapshot.Index, &s.snapshot.Term, &s.restored} {
 				if rng.IntN(6) == 0 {
 					*v = wild()
 				}
@@ -572,6 +572,9 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 		}
 		if rng.IntN(3) == 0 {
 			hd.count = uint32(wild())
+		}
+		if rng.IntN(5) == 0 {
+			hd.flags ^= flagRestore
 		}
 		copy(b[at+hd.sectors*sectorBytes:at+size], raw)
 		sealBatch(b[at:at+size], &hd, nil)

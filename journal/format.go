@@ -36,6 +36,10 @@ import (
 //	144 metadata | displaced u32 per payload sector | u64 per 4 KiB of payload
 //	    checksum u64 over everything before it
 //
+// The flags are those below. A batch that restores a snapshot has no entries; its
+// first index is the one behind the snapshot, and its entries' term that of the
+// snapshot's last entry.
+//
 // The prefix check covers bytes 0–11 and 16–23, so lengths are verified before
 // they are trusted. Position defeats misdirected writes; the epoch, which is
 // the number of the segment's opening batch and so unique for ever, defeats

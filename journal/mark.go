@@ -41,9 +41,12 @@ func (e *MarkError) Error() string {
 //
 // The caller promises that the entries up to the mark are committed. A
 // *MarkError, which changes nothing, says that they are not durable here, or
-// that the log has another term there. A mark older than the newest is no error
-// and changes only what may go. Stage.
+// that the log has another term there; else the error is the journal's own. A mark
+// older than the newest is no error and changes only what may go. Stage.
 func (j *Journal) SetSnapshot(m Mark, keep uint64) error {
+	if j.err != nil {
+		return j.err
+	}
 	if why := j.refuses(m); why != "" {
 		return &MarkError{m, why}
 	}
@@ -138,7 +141,7 @@ func (j *Journal) release() (gone []*segment) {
 // log as it is. It may be done twice, when no entry was written in between.
 func (j *Journal) restore(m Mark) {
 	j.mark, j.keep = m, m.Index+1
-	j.state.snapshot, j.state.restored, j.dirty = m, j.number, true
+	j.state.restored, j.dirty = j.number, true
 	j.held, j.last, j.commit = 0, m.Index, max(j.commit, m.Index)
 	for _, seg := range j.segments.live {
 		seg.first = min(seg.first, m.Index+1)

@@ -47,10 +47,13 @@ type marker struct {
 }
 
 // newMarker has a log of some segments up to an entry, the last third of a later
-// term, and a snapshot of its first entries.
-func newMarker(t *testing.T, mode Mode, last uint64) *marker {
+// term, and a snapshot of its first entries. What becomes free is used again, or
+// deleted.
+func newMarker(t *testing.T, mode Mode, how Preallocation, last uint64) *marker {
 	m := &marker{t: t, mode: mode, disk: simdisk.New()}
-	j, _ := mustOpen(t, onSim(m.disk, mode))
+	cfg := onSim(m.disk, mode)
+	cfg.Preallocate = how
+	j, _ := mustOpen(t, cfg)
 	m.w = &writer{t: t, j: j, most: 2}
 	for i := uint64(1); i <= last; i++ {
 		m.w.put(1+i/(last*2/3), i, 1, 900)
@@ -133,7 +136,7 @@ func TestJRN7PowerCutAtEveryOperationOfASnapshot(t *testing.T) {
 	cuts := 0
 	for mode := Direct; mode <= BufferedDsync; mode++ {
 		for at := uint64(3); at <= 20; at++ {
-			m := newMarker(t, mode, 20)
+			m := newMarker(t, mode, Preallocation(at%2), 20)
 			cuts += m.cut(fmt.Sprintf("%v, snapshot at %d", mode, at), func() {
 				compact(t, m.w.j, at+1)
 				m.w.seal()
@@ -154,14 +157,18 @@ func TestJRN7PowerCutAtEveryOperationOfARestore(t *testing.T) {
 	for mode := Direct; mode <= BufferedDsync; mode++ {
 		for _, at := range []Mark{{30, 3, 1}, {21, 3, 1}, {20, 3, 1}, {12, 7, 1}, {3, 7, 1}} {
 			for extra := range 4 { // batches, so that the segment is more or less full
-				m := newMarker(t, mode, 20)
+				m := newMarker(t, mode, Preallocation(extra%2), 20)
 				for range extra {
 					m.w.put(2, m.w.last+1, 1, 10)
 					m.w.flush()
 				}
 				cuts += m.cut(fmt.Sprintf("%v, %+v restored, %d more", mode, at, extra), func() {
 					m.w.seq++
-					if !m.w.j.Append(&Batch{Hard: Hard{8, 1}, First: at.Index + 1,
+					hard := Hard{2, 1} // as before
+					if extra%2 == 1 {
+						hard.Term = 8
+					}
+					if !m.w.j.Append(&Batch{Hard: hard, First: at.Index + 1,
 						Sequence: m.w.seq, Restore: at}, nil) {
 						t.Fatal("refused")
 					}
@@ -210,6 +217,28 @@ func TestLogBehindARestoredSnapshot(t *testing.T) {
 			t.Fatalf("runs %v", rec.Runs)
 		}
 		w = &writer{t: t, j: w.j, last: rec.Last}
+	}
+}
+
+// A restored snapshot of the mark, term and vote that are known already, in a log
+// of one segment: also then the log is empty behind it.
+func TestRestoreWhereNothingElseChanges(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, small(disk))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 9, 50)
+	w.flush()
+	w.restore(1, 6)
+	w.flush()
+	w.put(1, 7, 1, 50)
+	w.flush()
+	m := j.Snapshot()
+	w.seq = m.Digest - 1 // the very same mark
+	w.restore(1, 6)
+	w.flush()
+	if _, rec, got, err := stands(small(disk)); err != nil || len(got.log) > 0 || got.mark != m ||
+		rec.Last != 6 || m.Index != 6 {
+		t.Fatalf("%+v %+v %v", rec, got, err)
 	}
 }
 
@@ -272,7 +301,7 @@ func TestMarksThatCannotBe(t *testing.T) {
 func TestJRN10SnapshotsMakeRoom(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EMFILE} {
 		for _, restored := range []bool{false, true} {
-			m := newMarker(t, Direct, 20)
+			m := newMarker(t, Direct, Recycled, 20)
 			m.disk.SetBefore(failing(errno, func(op *simdisk.Op) bool {
 				return op.Kind == simdisk.Create
 			}))
@@ -570,7 +599,8 @@ func TestSnapshotsKeepFilesAndMemory(t *testing.T) {
 }
 
 // A log whose entry at the snapshot is of another term, or that ends before it,
-// is not the one it was taken of: it is empty, and what follows stays.
+// has lost what was durable. It is empty, on damage, and what a leader fills in
+// stays. Power may go at every operation of the openings.
 func TestLogThatIsNotTheSnapshots(t *testing.T) {
 	for what, m := range map[string]Mark{"another term": {8, 5, 1}, "ends before": {40, 5, 1}} {
 		disk := newDisk()
@@ -584,21 +614,138 @@ func TestLogThatIsNotTheSnapshots(t *testing.T) {
 		s := j.state
 		s.snapshot = m
 		writeState(t, disk, &s)
-		want := standing{mark: m}
 		agree(t, what, disk)
-		for range 3 {
-			j, rec, got, err := stands(tiny(disk))
-			if err != nil || !got.is(&want) || rec.First != m.Index+1 ||
-				rec.Runs[0] != (TermRun{m.Index, 5}) {
-				t.Fatalf("%s: %+v %+v %v", what, rec, got, err)
+		var damage *DamageError
+		if _, _, err := Open(tiny(disk.Clone())); !errors.As(err, &damage) ||
+			damage.Ranges[0].First != m.Index+1 {
+			t.Fatalf("%s: %v", what, err)
+		}
+		var log []string
+		open := func(disk *simdisk.Disk, where string) *Journal {
+			cfg := tiny(disk)
+			cfg.Damaged = true
+			j, rec := mustOpen(t, cfg)
+			got, err := entries(j, rec.First, rec.Last)
+			if err != nil || !slices.Equal(got, log) || !rec.Damaged || rec.Snapshot != m ||
+				rec.First != m.Index+1 || rec.Runs[0] != (TermRun{m.Index, 5}) || rec.Fresh {
+				t.Fatalf("%s, %s: %+v %v %v, want %v", what, where, rec, got, err, log)
 			}
-			w := &writer{t: t, j: j, last: rec.Last}
+			return j
+		}
+		for opening := range 3 {
+			var cuts []*simdisk.Disk
+			disk.SetBefore(func(op *simdisk.Op) error {
+				if op.Kind.Changes() && op.Name != segmentNew {
+					cuts = append(cuts, disk.Crash(simdisk.Keep(none)),
+						disk.Crash(simdisk.Keep(func() bool { return true })))
+				}
+				return nil
+			})
+			j := open(disk, fmt.Sprint("opening ", opening))
+			disk.SetBefore(nil)
+			for i, c := range cuts {
+				open(c, fmt.Sprintf("opening %d, power cut %d", opening, i))
+			}
+			w := &writer{t: t, j: j, last: m.Index + uint64(len(log)), most: m.Index}
 			for range 5 {
 				w.put(5, w.last+1, 1, 900)
-				want.log = append(want.log, fmt.Sprintf("%d/5", w.last))
+				log = append(log, fmt.Sprintf("%d/5", w.last))
 				w.flush()
 			}
 		}
+		cfg := tiny(disk)
+		cfg.Damaged = true
+		w.j, _ = mustOpen(t, cfg)
+		w.j.Settle()
+		w.seal()
+		if _, rec := mustOpen(t, tiny(disk)); rec.Damaged || rec.Last != m.Index+15 {
+			t.Fatalf("%s: %+v", what, rec)
+		}
+	}
+}
+
+// What a restored snapshot replaced may be damaged: it does not count. Power went
+// between the record and the batch, so that nothing overrules it.
+func TestDamageInWhatARestoreReplaced(t *testing.T) {
+	for at := uint64(1); at <= 12; at++ {
+		for what, spoil := range spoils {
+			disk := newDisk()
+			j, _ := mustOpen(t, small(disk))
+			w := &writer{t: t, j: j, most: 1}
+			for w.last < 12 {
+				w.put(1, w.last+1, 1, 90)
+				w.flush()
+			}
+			w.seal()
+			s, b := j.state, batchOf(t, disk, j, at)
+			s.snapshot, s.restored = Mark{6, 3, 0}, j.number
+			writeState(t, disk, &s)
+			spoil(disk.Data(j.segments.current().name)[b.at.position:][:b.size])
+			agree(t, fmt.Sprint(what, " of ", at), disk)
+			if _, rec, got, err := stands(small(disk)); err != nil || len(got.log) > 0 ||
+				rec.First != 7 || rec.Last != 6 || len(rec.Lost) > 0 {
+				t.Fatalf("%s of %d: %+v %v", what, at, rec, err)
+			}
+		}
+	}
+}
+
+// A snapshot that is restored over a damaged log ends the damage: nothing of it is
+// missed any more.
+func TestRestoreOverDamage(t *testing.T) {
+	for what, spoil := range spoils {
+		fs, cfg, _ := damagedJournal(t, spoil)
+		j, rec := mustOpen(t, cfg)
+		if !rec.Damaged || rec.Last > 20 {
+			t.Fatalf("%s: %+v", what, rec)
+		}
+		w := &writer{t: t, j: j, last: rec.Last}
+		w.restore(7, 40)
+		w.flush()
+		w.put(7, 41, 2, 50)
+		w.flush()
+		j.Settle()
+		w.seal()
+		cfg.Damaged = false
+		agree(t, what, fs)
+		if _, rec := mustOpen(t, cfg); rec.Damaged || rec.First != 41 || rec.Last != 42 {
+			t.Fatalf("%s: %+v", what, rec)
+		}
+	}
+}
+
+// A snapshot that is set while a seal is under way is written by the next one.
+func TestSnapshotSetBesideASeal(t *testing.T) {
+	clock := &simdisk.Manual{}
+	cfg := small(newDisk())
+	cfg.Device = simdisk.NewDevice(clock)
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 5, 50)
+	turn := func() {
+		w.now += int64(cfg.SealAfter)
+		w.poll()
+		clock.Step()
+		w.poll()
+	}
+	turn()
+	w.now += int64(cfg.SealAfter)
+	w.poll() // the seal is submitted
+	if !j.Busy() {
+		t.Fatal("there is no seal")
+	}
+	m := Mark{Index: 3, Term: 1}
+	if err := j.SetSnapshot(m, 1); err != nil {
+		t.Fatal(err)
+	}
+	clock.Step()
+	w.poll()
+	if j.Snapshot() == m || j.Idle() || j.NextDeadline() == 0 {
+		t.Fatalf("%+v, idle %v", j.Snapshot(), j.Idle())
+	}
+	turn()
+	if j.Snapshot() != m || !j.Idle() {
+		t.Fatalf("%+v", j.Snapshot())
 	}
 }
 

@@ -104,6 +104,10 @@ func (c *crashes) verify(disk *simdisk.Disk, where string, depth int) {
 	if len(c.h.logs) == 0 {
 		ok = rec.Fresh
 	}
+	if m := rec.Snapshot; rec.First > m.Index+1 || rec.Commit < m.Index || rec.Last < m.Index ||
+		j.Snapshot() != m {
+		c.t.Fatalf("power cut in %s: the log does not stand behind its snapshot: %+v", where, rec)
+	}
 	if rec.First > c.keep {
 		c.t.Fatalf("power cut in %s: the log begins at %d, kept from %d on", where, rec.First,
 			c.keep)
@@ -249,8 +253,21 @@ func (c *crashes) queue() (queued int) {
 			step()
 		}
 		first, n := w.last+1, 1+c.rng.IntN(3)
-		if c.rng.IntN(5) == 0 && w.last > 1 {
+		if c.rng.IntN(5) == 0 && w.last > 1 && w.last >= c.keep {
 			first, n = w.last, c.rng.IntN(2)
+		}
+		if c.rng.IntN(12) == 0 {
+			for j.Busy() {
+				step()
+			}
+			c.h.mutate(w, uint64(1+i), w.last+1, 1, 500)
+			w.poll() // the log has a part of it, and it waits for a write
+			c.keep = max(c.keep, w.last+1) + uint64(c.rng.IntN(6))
+			c.h.restore(w, uint64(1+i), c.keep-1)
+			for j.Busy() {
+				step()
+			}
+			first, n = w.last+1, 1
 		}
 		c.h.mutate(w, uint64(1+i), first, n, 60+c.rng.IntN(1200))
 		if c.rng.IntN(3) == 0 && w.last > c.keep+6 {
