@@ -182,6 +182,3 @@ func (out *Recovery) end(x *index, last uint64) {
 	}
 	out.Configs = kept
 }
-
-// holds reports that a snapshot has all that a range may have held.
-func (m Mark) holds(rg *Range) bool { return rg.Last <= m.Index }

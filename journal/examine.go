@@ -430,7 +430,9 @@ func (x *examiner) conclude(s *state) {
 	last := w.index.next - 1
 	for _, rg := range w.out.Lost {
 		last = min(last, max(rg.First, 1)-1)
-		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Last == rg.Last }) {
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool {
+			return f.Harm && f.Last == rg.Last
+		}) {
 			x.note(Finding{Kind: Missing, Harm: true, File: rg.File, Offset: rg.Offset,
 				First: rg.First, Last: rg.Last, Text: rg.Cause})
 		}

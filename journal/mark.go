@@ -22,6 +22,9 @@ func (m Mark) possible() bool {
 	return m.Index > 0 && m.Index < Bound-1 && m.Term > 0 && m.Term < Bound
 }
 
+// holds reports that a snapshot has all that a range may have held.
+func (m Mark) holds(rg *Range) bool { return rg.Last <= m.Index }
+
 // MarkError: a snapshot was named that the log cannot begin with.
 type MarkError struct {
 	Mark Mark

@@ -427,8 +427,8 @@ func goOn(t *testing.T, what string, disk *simdisk.Disk, j *Journal, rec *Recove
 		cfg.Damaged = true
 		j, again := mustOpen(t, cfg)
 		if again.Damaged && !rec.Damaged || again.Last != w.last && !rec.Damaged ||
-			again.Last < w.last && len(again.Lost) == 0 || again.First > rec.First && !rec.Damaged ||
-			again.First > again.Snapshot.Index+1 {
+			again.Last < w.last && len(again.Lost) == 0 ||
+			again.First > rec.First && !rec.Damaged || again.First > again.Snapshot.Index+1 {
 			t.Fatalf("%s, filled in up to %d: %+v", what, w.last, again)
 		}
 		check(t, j, again.First, again.Last)

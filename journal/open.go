@@ -288,11 +288,12 @@ func (j *Journal) loadSegments(r *recovery, names []string) error {
 		}
 	}
 	r.live, r.heads = sc.live, sc.heads
-	known := j.state.snapshot // without one the log begins with the first live segment
 	for _, g := range sc.gaps(j.state.live, j.state.last) {
 		rg := sc.missing(g)
-		blind := g == j.state.live && (known == Mark{} || len(sc.live) == 0)
-		if rg.First = max(rg.First, known.Index+1); !known.holds(&rg) && (!j.cfg.Damaged || blind) {
+		// Without a snapshot the log begins with the first live segment.
+		blind := g == j.state.live && (j.state.snapshot == Mark{} || len(sc.live) == 0)
+		if !j.state.snapshot.holds(&rg) && (!j.cfg.Damaged || blind) {
+			rg.First = max(rg.First, j.state.snapshot.Index+1)
 			return &DamageError{Dir: j.cfg.Dir, Ranges: []Range{rg}}
 		}
 	}
@@ -369,7 +370,8 @@ func (j *Journal) resume(r *recovery) error {
 		j.state.restored = j.state.incarnation << 40
 	}
 	j.mark = j.state.snapshot
-	j.marked.Store(&out.Snapshot)
+	known := j.mark
+	j.marked.Store(&known)
 	if out.Directory == ([2]uint64{}) {
 		j.state.directory, out.Directory = j.cfg.Directory, j.cfg.Directory
 	}

@@ -62,10 +62,11 @@ type stats struct {
 
 func statsOf(r *journal.Report) *stats {
 	rec := &r.Recovery
-	s := &stats{Snapshot: rec.Snapshot.Index, Payload: r.Payload, Batches: r.Batches, Seals: r.Seals, First: rec.First,
-		Last: rec.Last, Commit: rec.Commit, Terms: len(rec.Runs), Incarnation: rec.Incarnation,
-		Openings: r.Openings, Torn: rec.Torn, Sizes: r.Sizes, Written: rec.Bytes,
-		SegmentBytes: r.SegmentBytes, BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
+	s := &stats{Snapshot: rec.Snapshot.Index, Payload: r.Payload, Batches: r.Batches,
+		Seals: r.Seals, First: rec.First, Last: rec.Last, Commit: rec.Commit,
+		Terms: len(rec.Runs), Incarnation: rec.Incarnation, Openings: r.Openings, Torn: rec.Torn,
+		Sizes: r.Sizes, Written: rec.Bytes, SegmentBytes: r.SegmentBytes,
+		BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
 	for i := range r.Segments {
 		g := &r.Segments[i]
 		s.Disk += g.Bytes

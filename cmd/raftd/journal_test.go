@@ -146,11 +146,13 @@ func TestJournalToolsBehindASnapshot(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"verify", dir}, []string{"id 0000000000000abc0000000000000def", "entries 41 to 41",
+		{[]string{"verify", dir}, []string{"entries 41 to 41",
+			"id 0000000000000abc0000000000000def",
 			"snapshot    of the entries up to 40, the last of term 6, digest 0000000000000099",
 			"1 configuration(s) in the log, the last is entry 41", "sound: "}},
 		{[]string{"stats", dir, "--json"}, []string{`"snapshot":40`}},
-		{[]string{"verify", dir, "--json"}, []string{`"snapshot":{"index":40,"term":6,"digest":153}`,
+		{[]string{"verify", dir, "--json"}, []string{
+			`"snapshot":{"index":40,"term":6,"digest":153}`,
 			`"directory":[2748,3567]`}},
 		{[]string{"dump", dir}, []string{"1/7 command overruled",
 			"the log begins anew behind a snapshot up to 40 of term 6", "41/7 config"}},
