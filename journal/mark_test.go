@@ -450,6 +450,18 @@ func TestMissingSegmentsBelowASnapshot(t *testing.T) {
 		}
 		w.seal()
 		live := j.segments.live
+		none := disk.Clone()
+		for _, seg := range live {
+			if err := none.Remove(seg.name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := tiny(none)
+		all.Damaged = true
+		var damage *DamageError
+		if _, rec, err := Open(all); !errors.As(err, &damage) {
+			t.Fatalf("without any segment: %+v %v", rec, err)
+		}
 		for k, seg := range live[:len(live)-1] {
 			c := disk.Clone()
 			if err := c.Remove(seg.name); err != nil {
@@ -539,6 +551,59 @@ func TestRecoveryReturnsConfigurations(t *testing.T) {
 	expect()
 	put(4, 24, c)
 	expect("24/4")
+}
+
+// Configurations that a hole parts from the log are not of it, on either side.
+func TestConfigurationsBesideHoles(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, small(disk))
+	w := &writer{t: t, j: j}
+	for i := uint64(1); i <= 9; i++ {
+		recs := record.Append(nil, &record.Entry{Kind: record.Config, Data: entry(i, 1, 50)})
+		w.seq++
+		if !j.Append(&Batch{Hard: Hard{1, 1}, Commit: 4, First: i, Count: 1, Term: 1,
+			Sequence: i}, recs) {
+			t.Fatal("refused")
+		}
+		w.flush()
+	}
+	if err := j.SetSnapshot(Mark{Index: 4, Term: 1}, 1); err != nil {
+		t.Fatal(err)
+	}
+	w.seal()
+	for _, i := range []uint64{2, 7} {
+		s := batchOf(t, disk, j, i)
+		disk.Data(j.segments.current().name)[s.at.position+sectorBytes+3] ^= 1
+	}
+	cfg := small(disk)
+	cfg.Damaged = true
+	_, rec := mustOpen(t, cfg)
+	var got []uint64
+	for _, c := range rec.Configs {
+		got = append(got, c.Index)
+	}
+	if !slices.Equal(got, []uint64{3, 4, 5, 6}) || rec.First != 3 || rec.Last != 6 {
+		t.Fatalf("configurations %v of %+v", got, rec)
+	}
+}
+
+// A snapshot does not let entries behind it go, whatever is said.
+func TestSnapshotKeepsWhatIsBehindIt(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, tiny(disk))
+	w := &writer{t: t, j: j}
+	for w.last < 20 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+	}
+	if err := j.SetSnapshot(Mark{Index: 5, Term: 1}, 20); err != nil {
+		t.Fatal(err)
+	}
+	w.seal()
+	check(t, j, 6, 20)
+	if _, rec, _, err := stands(tiny(disk)); err != nil || rec.First > 6 || rec.Last != 20 {
+		t.Fatalf("%+v %v", rec, err)
+	}
 }
 
 // The files stay the same ones while the log is written twenty times over, and
