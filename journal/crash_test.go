@@ -74,6 +74,13 @@ func (h *history) restore(w *writer, term, last uint64) {
 	w.restore(term, last)
 }
 
+// settled reports that an entry is durable, and that nothing on its way to the disk
+// overrules it.
+func (h *history) settled(j *Journal, i uint64) bool {
+	durable, newest := h.logs[j.Durable()], h.logs[len(h.logs)-1]
+	return uint64(len(durable)) >= i && durable[i-1] == newest[i-1]
+}
+
 // work writes some batches with conflicts among them, over several segments. A
 // batch says that everything before it is committed, so a conflict begins in
 // the newest.

@@ -270,7 +270,7 @@ func (c *crashes) queue() (queued int) {
 			first, n = w.last+1, 1
 		}
 		c.h.mutate(w, uint64(1+i), first, n, 60+c.rng.IntN(1200))
-		if c.rng.IntN(3) == 0 && w.last > c.keep+6 {
+		if c.rng.IntN(3) == 0 && w.last > c.keep+6 && c.h.settled(j, w.last-6) {
 			c.keep = w.last - 5
 			compact(c.t, j, c.keep)
 		}

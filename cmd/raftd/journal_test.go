@@ -59,8 +59,8 @@ func TestJournalTools(t *testing.T) {
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	check(0, []string{"4 of 4 copies agree", "entries 1 to 302", "term 2, vote for 1", "sound: "},
-		"verify", dir)
+	check(0, []string{"4 of 4 copies agree", "entries 1 to 302", "term 2, vote for 1", "sound: ",
+		"1 configuration(s) in the log, the last is entry 1"}, "verify", dir)
 	check(0, []string{"1 live and", "entries     302 written", "≤ 4 KiB"}, "stats",
 		filepath.Join(dir, "journal"))
 	out := check(0, []string{"command", "key7"}, "dump", dir, "--from", "10", "--to", "10")
