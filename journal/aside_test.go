@@ -32,10 +32,10 @@ func roundTheDisk(t *testing.T, disk *simdisk.Disk) (j *Journal, w *writer, old 
 			for _, seg := range j.segments.live {
 				old[seg.name] = bytes.Clone(disk.Data(seg.name)[:4096])
 			}
-			j.Compact(w.last)
+			compact(t, j, w.last)
 		}
 		if n == 350 {
-			j.Compact(w.last - 60)
+			compact(t, j, w.last-60)
 		}
 	}
 	w.seal()
@@ -104,7 +104,7 @@ func segmentWithoutItsOpening(t *testing.T, lose func(file, old []byte), newest 
 	j, _ = mustOpen(t, cfg)
 	j.Settle()
 	w = &writer{t: t, j: j, now: 1, last: w.last}
-	j.Compact(w.last)
+	compact(t, j, w.last)
 	for range 40 {
 		w.put(term, w.last+1, 1, 900)
 		w.flush()

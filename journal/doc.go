@@ -16,13 +16,14 @@
 //	            `--- 512 bytes --´
 //
 // format.go draws a batch byte by byte, state.go the state file; verdict.go is
-// the table of what recovery makes of what it finds.
+// the table of what recovery makes of what it finds; mark.go and begin.go are
+// about a log that begins behind a snapshot.
 //
 // # Who may call what
 //
-// One goroutine, the stage, calls Append, Poll, Settle, SetMetadata, Compact
-// and Close. Durable, Err, Space, Stats, WriteAge and NewReader are for any
-// goroutine; a Reader belongs to one.
+// One goroutine, the stage, calls Append, Poll, Settle, SetMetadata, SetSnapshot
+// and Close. Durable, Err, Space, Stats, Snapshot, WriteAge and NewReader are for
+// any goroutine; a Reader belongs to one.
 //
 // # Order, and what it buys
 //
@@ -36,7 +37,8 @@
 //	a segment opens   opening batch → state file → data
 //	hard state        state file → the batch that carries it
 //	idle              seal batch → state file
-//	compaction        state file (first live ordinal) → the files are reused
+//	a snapshot        state file (mark, first live ordinal) → the files are reused
+//	one is restored   state file (mark, what counts no more) → an empty batch
 //	recovery          sync what was read → state file (incarnation) → seal
 //
 // Batch numbers are incarnation<<40 + count. The incarnation is raised durably

@@ -158,7 +158,7 @@ func (x *examiner) read() error {
 	x.walk = recovery{fs: x.fs, block: s.block, state: &s, glued: make([]byte, 0, 16<<10),
 		live: x.scan.live, heads: x.scan.heads, look: x.look,
 		win: window{ahead: x.ahead, bytes: defaultRead}}
-	x.walk.out.First, x.walk.index.next = 1, 1
+	x.walk.begin()
 	for i := range x.scan.live {
 		seg := x.scan.live[i]
 		x.report.Segments = append(x.report.Segments, Segment{File: seg.name, Bytes: seg.size,
@@ -223,6 +223,10 @@ func (x *examiner) gaps(s *state) {
 		rg := x.scan.missing(g)
 		f := Finding{Kind: Missing, Harm: true, File: rg.File, First: rg.First, Last: rg.Last,
 			Text: "no file holds this segment"}
+		if f.First = max(rg.First, s.snapshot.Index+1); s.snapshot.holds(&rg) {
+			f.Harm = false
+			f.Text += "; the snapshot holds all that stood there"
+		}
 		for _, a := range x.scan.aside {
 			if a.ordinal == g && a.kind == Rotten {
 				f.Kind, f.File = Rotten, a.seg.name
@@ -365,7 +369,7 @@ func (x *examiner) batch(f *position, k int, pos int64, cause string) {
 	b := BatchInfo{File: seg.File, Offset: pos, Ordinal: seg.Ordinal, Inspected: h.inspected(size),
 		Promise: h.promise, Metadata: h.metadata, Records: records, Bad: cause}
 	if s, err := x.index.find(h.first); err == nil && h.count > 0 &&
-		s.holds(mark{h.ordinal, h.position, h.number}) {
+		s.holds(location{h.ordinal, h.position, h.number}) {
 		b.Live = uint32(min(h.first+uint64(h.count)-1, s.last()) - h.first + 1)
 	}
 	x.stopped = x.visit(&b)
@@ -403,7 +407,7 @@ func (x *examiner) records(f *position) (records []byte, wrong string) {
 // Open would find.
 func (x *examiner) conclude(s *state) {
 	w, r := &x.walk, &x.report
-	w.out.Lost = w.lost()
+	w.conclude()
 	for _, list := range [][]Range{w.out.Lost, w.out.Overruled} {
 		for _, rg := range list {
 			for i := range r.Findings {
@@ -411,8 +415,8 @@ func (x *examiner) conclude(s *state) {
 					f.Kind != Wrong {
 					f.First, f.Last = rg.First, rg.Last
 					if f.Harm = rg.Last >= rg.First; !f.Harm {
-						f.Text += "; later batches overruled all that stood here, nothing is " +
-							"missing"
+						f.Text += "; later batches overruled all that stood here, or the " +
+							"snapshot holds it: nothing is missing"
 					}
 				}
 			}
@@ -422,10 +426,18 @@ func (x *examiner) conclude(s *state) {
 		x.note(Finding{Kind: Wrong, Harm: true, File: stateName, First: 1, Text: err.Error()})
 	}
 	w.out.Incarnation = max(s.incarnation, w.last.number>>40)
-	w.out.Last, w.out.Segments = w.index.next-1, len(w.live)
+	w.out.Segments = len(w.live)
+	last := w.index.next - 1
 	for _, rg := range w.out.Lost {
-		w.out.Last = min(w.out.Last, max(rg.First, 1)-1)
+		last = min(last, max(rg.First, 1)-1)
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool {
+			return f.Harm && f.Last == rg.Last
+		}) {
+			x.note(Finding{Kind: Missing, Harm: true, File: rg.File, Offset: rg.Offset,
+				First: rg.First, Last: rg.Last, Text: rg.Cause})
+		}
 	}
+	w.out.end(&w.index, last)
 	w.out.Probation = w.out.Probation || s.probation || w.last.flags&flagProbation != 0
 	w.out.Damaged = s.damaged || len(w.out.Lost) > 0 || w.last.flags&flagDamaged != 0 ||
 		w.out.Commit > w.index.next-1
@@ -440,7 +452,6 @@ func (x *examiner) conclude(s *state) {
 				"holds them"})
 	}
 	r.Sealed = w.last.flags&flagSeal != 0 || s.sealed.number >= w.last.number
-	w.out.Runs = w.index.runs(w.out.Last)
 	r.Recovery = w.out
 }
 

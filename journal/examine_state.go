@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,6 +41,10 @@ func (x *examiner) state(names []string) (s state, ok bool) {
 	for i, b := range copies {
 		x.copy(i, b, &c, err == nil)
 	}
+	if errors.Is(err, errLater) {
+		bad(Wrong, 0, true, "%v", err)
+		return x.guess(names, copies)
+	}
 	if err != nil {
 		bad(Rotten, 0, true, "no two of its four copies agree: this member no longer knows how "+
 			"it voted and must not start "+
@@ -75,6 +80,8 @@ func (x *examiner) copy(i int, b []byte, c *chosen, chosen bool) {
 	switch {
 	case ok && (!chosen || s == c.state):
 		return
+	case laterState(b):
+		f.Kind, f.Text = Wrong, fmt.Sprintf("copy %d holds what only a later version knows", i+1)
 	case !ok && len(strings.Trim(string(b), "\x00")) == 0:
 		f.Kind, f.Text = Missing, fmt.Sprintf("copy %d is not there", i+1)
 	case !ok:

@@ -127,7 +127,7 @@ func TestExamineAgreesWithOpen(t *testing.T) {
 		j, _ := mustOpen(t, tiny(fs))
 		w, h := &writer{t: t, j: j}, &history{}
 		work(w, h, 8)
-		j.Compact(w.last - 9)
+		compact(t, j, w.last-9)
 		work(w, h, 8)
 		if sealed {
 			w.seal()
@@ -270,7 +270,7 @@ func TestExamineWithoutStateFile(t *testing.T) {
 	j, _ := mustOpen(t, tiny(fs))
 	w, h := &writer{t: t, j: j}, &history{}
 	work(w, h, 8)
-	j.Compact(w.last - 9)
+	compact(t, j, w.last-9)
 	work(w, h, 8)
 	if err := fs.Remove(stateName); err != nil {
 		t.Fatal(err)
@@ -424,7 +424,7 @@ func TestExamineBesideAWriter(t *testing.T) {
 			w.put(uint64(1+i/7), first, 1+i%3, 20+i%2000)
 			w.flush()
 			if i%5 == 0 && w.last > 30 {
-				j.Compact(w.last - 30)
+				compact(t, j, w.last-30)
 			}
 		}
 	}()
@@ -468,7 +468,7 @@ func TestExamineAMovingJournal(t *testing.T) {
 					for range rng.IntN(30) {
 						w.put(9, w.last+1, 1, 30+rng.IntN(900))
 						w.flush()
-						j.Compact(w.last - 2)
+						compact(t, j, w.last-2)
 					}
 				}
 				return nil
@@ -540,7 +540,7 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 		if name == stateName {
 			s, _ := decodeState(b[at:])
 			for _, v := range []*uint64{&s.sequence, &s.live, &s.last, &s.sealed.number,
-				&s.hard.Term, &s.incarnation} {
+				&s.hard.Term, &s.incarnation, &s.snapshot.Index, &s.snapshot.Term, &s.restored} {
 				if rng.IntN(6) == 0 {
 					*v = wild()
 				}
@@ -572,6 +572,9 @@ func garbage(t testing.TB, rng *rand.Rand, changes int, raw []byte) *simdisk.Dis
 		}
 		if rng.IntN(3) == 0 {
 			hd.count = uint32(wild())
+		}
+		if rng.IntN(5) == 0 {
+			hd.flags ^= flagRestore
 		}
 		copy(b[at+hd.sectors*sectorBytes:at+size], raw)
 		sealBatch(b[at:at+size], &hd, nil)

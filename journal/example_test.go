@@ -55,7 +55,11 @@ func Example() {
 	for it.Next() {
 		fmt.Println(it.Index(), string(it.Entry().Data))
 	}
-	j.Compact(3) // entries below 3 may go, by whole segments
+	// The program has made a snapshot of what the first two entries amount to: they
+	// may go, by whole segments.
+	if err := j.SetSnapshot(journal.Mark{Index: 2, Term: 1}, 3); err != nil {
+		panic(err)
+	}
 	if err := j.Close(); err != nil {
 		panic(err)
 	}

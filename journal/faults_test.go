@@ -134,7 +134,7 @@ func TestJRN10NoSpace(t *testing.T) {
 			}
 			check(t, j, 1, uint64(j.index.next-1))
 			if relief == "compaction" {
-				j.Compact(w.last - 3)
+				compact(t, j, w.last-3)
 			} else {
 				full = false
 				w.now += retryAfter + 1

@@ -36,6 +36,10 @@ import (
 //	144 metadata | displaced u32 per payload sector | u64 per 4 KiB of payload
 //	    checksum u64 over everything before it
 //
+// The flags are those below. A batch that restores a snapshot has no entries; its
+// first index is the one behind the snapshot, and its entries' term that of the
+// snapshot's last entry.
+//
 // The prefix check covers bytes 0–11 and 16–23, so lengths are verified before
 // they are trusted. Position defeats misdirected writes; the epoch, which is
 // the number of the segment's opening batch and so unique for ever, defeats
@@ -48,13 +52,16 @@ const (
 	flagSeal      = 2 // promises what stands before it
 	flagProbation = 4 // written on probation
 	flagDamaged   = 8 // written while entries are missing
-	fixedBytes    = 144
-	sectorBytes   = 512
-	pieceBytes    = sectorBytes - 4
-	checkBytes    = 4096
-	metadataMax   = 2048
-	headerSector  = 7 // of a group of usual size: 3556 bytes
-	blockDefault  = device.Block
+	// no entry before counts: a snapshot was restored, whose last entry is of the
+	// entries' term
+	flagRestore  = 16
+	fixedBytes   = 144
+	sectorBytes  = 512
+	pieceBytes   = sectorBytes - 4
+	checkBytes   = 4096
+	metadataMax  = 2048
+	headerSector = 7 // of a group of usual size: 3556 bytes
+	blockDefault = device.Block
 )
 
 // Hard is the hard state: term and vote.

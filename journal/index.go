@@ -12,9 +12,9 @@ import (
 type span struct {
 	first uint64
 	count uint32
-	size  uint32 // bytes of the batch in the file; 0: no batch, the log only ends here
+	size  uint32 // bytes of the batch in the file; 0: it is not there, the log only ends here
 	term  uint64
-	at    mark
+	at    location
 }
 
 // stretch is batches that stand one behind the other in a segment and whose
@@ -57,7 +57,7 @@ func (f *found) same(g *found) bool { return f.ordinal == g.ordinal && f.number 
 
 // holds reports that a batch, whose first entry the index found here, is one of
 // the stretch's.
-func (f *found) holds(m mark) bool {
+func (f *found) holds(m location) bool {
 	return m.ordinal == f.ordinal && m.position >= f.position && m.position < f.end()
 }
 
@@ -75,7 +75,7 @@ type index struct {
 	next     uint64          // one past the newest durable entry
 	// where the batch must stand, and in which segment, that is to go on the last
 	// stretch; position 0: nothing goes on it
-	goesOn mark
+	goesOn location
 }
 
 // add enters a durable batch: what it overrules goes.
@@ -91,10 +91,10 @@ func (x *index) add(s span) {
 	defer x.mu.Unlock()
 	switch {
 	case s.first > x.next:
-		x.segments, x.goesOn = x.segments[:0], mark{}
+		x.segments, x.goesOn = x.segments[:0], location{}
 	case s.first < x.next:
 		x.shorten(s.first)
-		x.goesOn = mark{}
+		x.goesOn = location{}
 	}
 	x.next = s.first + uint64(s.count)
 	if s.size == 0 {
@@ -106,9 +106,9 @@ func (x *index) add(s span) {
 		x.begin(&s)
 		follows = true
 	}
-	x.goesOn = mark{}
+	x.goesOn = location{}
 	if follows {
-		x.goesOn = mark{ordinal: s.at.ordinal, position: s.at.position + uint64(s.size)}
+		x.goesOn = location{ordinal: s.at.ordinal, position: s.at.position + uint64(s.size)}
 	}
 }
 
@@ -161,7 +161,7 @@ func (x *index) begin(s *span) {
 
 // part keeps what follows out of the last stretch: something lies between that
 // is no batch.
-func (x *index) part() { x.goesOn = mark{} }
+func (x *index) part() { x.goesOn = location{} }
 
 // cut ends the log before an entry.
 func (x *index) cut(first uint64) { x.add(span{first: first}) }
@@ -177,14 +177,67 @@ func (x *index) find(i uint64) (found, error) {
 		return x.segments[n].stretches[0].first > i
 	}) - 1
 	if n < 0 {
-		return found{}, ErrCompacted
+		return found{}, x.gone(i)
 	}
 	seg := x.segments[n]
 	k := sort.Search(len(seg.stretches), func(k int) bool { return seg.stretches[k].first > i }) - 1
 	if i > seg.stretches[k].last() {
-		return found{}, ErrCompacted
+		return found{}, x.gone(i)
 	}
 	return found{seg.stretches[k], seg.ordinal}, nil
+}
+
+// gone is the error for an entry that is not there any more: it names the first
+// behind it that is.
+func (x *index) gone(i uint64) error {
+	for _, seg := range x.segments {
+		for k := range seg.stretches {
+			if first := seg.stretches[k].first; first > i {
+				return &CompactedError{Index: i, First: first}
+			}
+		}
+	}
+	return &CompactedError{Index: i, First: x.next}
+}
+
+// restart begins the log anew, with next its first entry to come.
+func (x *index) restart(next uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.segments, x.next, x.goesOn = nil, next, location{}
+}
+
+// whole is the least index from which nothing is missing up to i, i+1 if entry i
+// is not there.
+func (x *index) whole(i uint64) uint64 {
+	first := i + 1
+	for n := len(x.segments) - 1; n >= 0; n-- {
+		list := x.segments[n].stretches
+		for k := len(list) - 1; k >= 0; k-- {
+			switch s := &list[k]; {
+			case s.first >= first:
+			case s.last() < first-1:
+				return first
+			default:
+				first = s.first
+			}
+		}
+	}
+	return first
+}
+
+// forget takes the stretches that end below an entry out.
+func (x *index) forget(first uint64) {
+	for len(x.segments) > 0 {
+		seg := x.segments[0]
+		for len(seg.stretches) > 0 && seg.stretches[0].last() < first {
+			seg.stretches = seg.stretches[1:]
+		}
+		if len(seg.stretches) > 0 {
+			return
+		}
+		x.segments = x.segments[1:]
+	}
 }
 
 // drop forgets the segments below ordinal. Batches of them that are on their way
@@ -197,7 +250,7 @@ func (x *index) drop(ordinal uint64) {
 		n++
 	}
 	if x.segments = slices.Delete(x.segments, 0, n); x.goesOn.ordinal < ordinal {
-		x.goesOn = mark{}
+		x.goesOn = location{}
 	}
 }
 

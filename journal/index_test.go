@@ -27,7 +27,7 @@ func batchOf(t testing.TB, fs *simdisk.Disk, j *Journal, i uint64) span {
 		size := h.total(j.block)
 		if h.count > 0 && i < h.first+uint64(h.count) {
 			return span{first: h.first, count: h.count, size: uint32(size), term: h.entryTerm,
-				at: mark{f.ordinal, pos, h.number}}
+				at: location{f.ordinal, pos, h.number}}
 		}
 		pos += uint64(size)
 	}
@@ -121,7 +121,7 @@ func TestIndexFindsWhatAFullOneFinds(t *testing.T) {
 				ordinal, position = ordinal+1, 4096
 			}
 			number++
-			s.at = mark{ordinal, position, number}
+			s.at = location{ordinal, position, number}
 			if s.size > 0 {
 				files[ordinal] = append(files[ordinal], s)
 				position += uint64(s.size)

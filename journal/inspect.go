@@ -9,6 +9,7 @@ type Inspected struct {
 	Count        uint32
 	Number       uint64 // of the batch; never used twice in a directory
 	Opens, Seals bool   // it opens a segment; it promises what stands before it
+	Restores     bool   // the log begins anew: entry First-1, of Term, is a snapshot's
 	Doubt        bool   // written on probation, or while entries were missing
 	Size         int    // bytes in the file, rounded to a sector
 }
@@ -46,7 +47,7 @@ func (x *Inspector) Batch(b []byte) (i Inspected, run []byte, err error) {
 
 func (h *header) inspected(size int) Inspected {
 	return Inspected{Identity: h.id, Hard: h.hard, Commit: h.commit, First: h.first,
-		Term: h.entryTerm, Count: h.count, Number: h.number, Opens: h.flags&flagOpen !=
-			0, Seals: h.flags&flagSeal != 0, Doubt: h.flags&(flagProbation|flagDamaged) != 0,
-		Size: size}
+		Term: h.entryTerm, Count: h.count, Number: h.number, Opens: h.flags&flagOpen != 0,
+		Seals: h.flags&flagSeal != 0, Restores: h.flags&flagRestore != 0,
+		Doubt: h.flags&(flagProbation|flagDamaged) != 0, Size: size}
 }

@@ -44,8 +44,8 @@ func (it *Iterator) Next() bool {
 	return true
 }
 
-// Err is why Next returned false: ErrNotYet at the end, ErrCompacted for what
-// was compacted, a *DamageError, or the file's error.
+// Err is why Next returned false: ErrNotYet at the end, a *CompactedError
+// for what was compacted, a *DamageError, or the file's error.
 func (it *Iterator) Err() error { return it.err }
 
 // Index is the entry's index.

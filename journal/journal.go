@@ -21,6 +21,9 @@ type Config struct {
 	SealAfter    time.Duration // idle time before the last batch is promised; 20 ms
 	HangMax      time.Duration // how long Close waits for a write that hangs; 20 s
 	Metadata     []byte        // carried by the first batch of each segment; at most 2 KiB
+	// what tells this directory from any other, for one that has none yet: drawn
+	// at random by the caller; 0, 0: none
+	Directory [2]uint64
 	// open although entries rotted or vanished, for a leader to fill in again; false: *DamageError
 	Damaged    bool
 	Foreground bool          // no goroutine makes segments or reads ahead: simulations
@@ -31,6 +34,11 @@ type Config struct {
 // Batch describes one mutation: term and vote are Hard; after First-1 the log
 // is Count entries of Term. Sequence is the caller's, increasing; Commit is
 // what is known to be committed.
+//
+// One with Restore says: there is a snapshot, whole and durable, and behind it
+// the log is empty, whatever it held. First is Restore.Index+1 and Count 0. It is
+// for a log that has not the snapshot's last entry: of one that has it what
+// stands behind is kept, with SetSnapshot. When it is durable the mark is too.
 type Batch struct {
 	Hard     Hard
 	Commit   uint64
@@ -38,6 +46,7 @@ type Batch struct {
 	Count    uint32
 	Term     uint64
 	Sequence uint64
+	Restore  Mark
 }
 
 // group is a batch being filled or written.
@@ -54,6 +63,7 @@ type group struct {
 	term     uint64
 	sequence uint64
 	metadata []byte
+	restore  Mark // unless zero it is alone in the group
 	full     bool // a mutation was refused: nothing more comes in
 }
 
@@ -67,6 +77,7 @@ type flight struct {
 	queued   bool          // behind another one
 	inline   time.Duration // how long the caller itself took; 0: the writer does it
 	group    *group
+	mark     Mark        // the state record's, when this is durable
 	gone     []*segment  // spares once this is durable
 	ops      []device.Op // its own: the next submission is built meanwhile
 }
@@ -100,7 +111,9 @@ type Journal struct {
 	metadata        []byte
 	metadataPending bool // the next batch carries metadata
 	tag             uint64
-	compact         uint64        // entries below may go with the next submission
+	mark            Mark // newest; the next submission brings it into the state record
+	marked          atomic.Pointer[Mark]
+	keep            uint64        // entries below may go with the next submission
 	needed          atomic.Uint64 // entries from here on are kept in mode Memory; see Need
 	sealed          bool
 	idle            int64 // since when nothing is in flight

@@ -60,6 +60,7 @@ type writer struct {
 	now  int64
 	seq  uint64
 	last uint64
+	most uint64 // what batches call committed at most; 0: all that stands before them
 }
 
 func entry(index, term uint64, size int) []byte {
@@ -80,6 +81,9 @@ func (w *writer) put(term, first uint64, n int, size int) {
 	w.seq++
 	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: max(first, 1) - 1, First: first,
 		Count: uint32(n), Term: term, Sequence: w.seq}
+	if w.most > 0 {
+		b.Commit = min(b.Commit, w.most)
+	}
 	for range 2000 {
 		if w.j.Append(&b, recs) {
 			w.last = first + uint64(n) - 1
@@ -91,6 +95,25 @@ func (w *writer) put(term, first uint64, n int, size int) {
 		}
 	}
 	w.t.Fatal("the journal never took the mutation")
+}
+
+// restore has a snapshot of the entries up to last replace the log.
+func (w *writer) restore(term, last uint64) {
+	w.t.Helper()
+	w.seq++
+	b := Batch{Hard: Hard{Term: term, Vote: 1}, Commit: last, First: last + 1, Sequence: w.seq,
+		Restore: Mark{Index: last, Term: term, Digest: w.seq}}
+	for range 2000 {
+		if w.j.Append(&b, nil) {
+			w.last = last
+			return
+		}
+		w.poll()
+		if w.j.Err() != nil {
+			return
+		}
+	}
+	w.t.Fatal("the journal never took the snapshot")
 }
 
 // poll lets the journal work; a segment may be in the making.
@@ -116,6 +139,26 @@ func (w *writer) seal() {
 	w.poll()
 	if !w.j.sealed {
 		w.t.Fatal("not sealed when idle")
+	}
+}
+
+// compact says that there is a snapshot of what is below keep, as far as that is
+// durable, and that it may go.
+func compact(t testing.TB, j *Journal, keep uint64) {
+	t.Helper()
+	keep = min(keep, j.index.next)
+	if keep < 2 {
+		return
+	}
+	f, err := j.index.find(keep - 1)
+	if errors.Is(err, ErrCompacted) {
+		return // there is a newer one
+	}
+	if err == nil {
+		err = j.SetSnapshot(Mark{Index: keep - 1, Term: f.term, Digest: keep}, keep)
+	}
+	if err != nil && j.Err() == nil {
+		t.Fatal(err)
 	}
 }
 

@@ -79,13 +79,28 @@ var (
 	ErrState = errors.New("journal: state file")
 	// ErrAmnesia: segments hold data, but the state file is gone.
 	ErrAmnesia = errors.New("journal: state file is missing beside segments with data")
-	// ErrCompacted: the entry is older than the journal's first.
+	// ErrCompacted: the entry is older than the journal's first; readers return
+	// a *CompactedError.
 	ErrCompacted = errors.New("journal: entry was compacted away")
 	// ErrClosed: the journal is closed.
 	ErrClosed = errors.New("journal: closed")
 	// ErrNotYet: the entry is not durable yet.
 	ErrNotYet = errors.New("journal: entry is not durable yet")
 )
+
+// CompactedError is an ErrCompacted.
+type CompactedError struct {
+	Index uint64 // what was asked for
+	First uint64 // the least index behind it that the journal has, or will have next
+}
+
+func (e *CompactedError) Error() string {
+	return fmt.Sprintf("journal: entry %d was compacted away; the next that is there is %d",
+		e.Index, e.First)
+}
+
+// Is says what it is.
+func (e *CompactedError) Is(err error) bool { return err == ErrCompacted }
 
 // IdentityError: the directory belongs to another member or cluster.
 type IdentityError struct {

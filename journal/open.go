@@ -140,8 +140,7 @@ func (j *Journal) recover() (*Recovery, error) {
 	}
 	r := &recovery{fs: j.fs, block: j.block, state: &j.state, glued: make([]byte, 0, 16<<10),
 		win: window{ahead: true, here: j.cfg.Foreground, bytes: roundUp(j.cfg.ReadBytes, j.block)}}
-	r.out.First = 1
-	r.index.next = 1
+	r.begin()
 	if err := j.loadSegments(r, names); err != nil {
 		return nil, err
 	}
@@ -151,7 +150,7 @@ func (j *Journal) recover() (*Recovery, error) {
 	if r.win.short != nil {
 		return nil, r.win.short // not damage, and what could not be read is not known
 	}
-	r.out.Lost = r.lost()
+	r.conclude()
 	// A sector that cannot be read now may be read at the next opening: nothing
 	// is given up for it, not even this member's vote.
 	if len(r.out.Lost) > 0 && (!j.cfg.Damaged || r.unreadable) {
@@ -266,7 +265,7 @@ func (j *Journal) bootstrap(names []string) (state, error) {
 		}
 	}
 	s := state{sequence: 1, id: j.cfg.Identity, live: 1, segment: j.cfg.SegmentBytes,
-		block: j.block}
+		block: j.block, directory: j.cfg.Directory}
 	return s, createState(j.fs, device.Flags{Direct: j.flags.Direct}, &s)
 }
 
@@ -290,8 +289,12 @@ func (j *Journal) loadSegments(r *recovery, names []string) error {
 	}
 	r.live, r.heads = sc.live, sc.heads
 	for _, g := range sc.gaps(j.state.live, j.state.last) {
-		if !j.cfg.Damaged || g == j.state.live {
-			return &DamageError{Dir: j.cfg.Dir, Ranges: []Range{sc.missing(g)}}
+		rg := sc.missing(g)
+		// Without a snapshot the log begins with the first live segment.
+		blind := g == j.state.live && (j.state.snapshot == Mark{} || len(sc.live) == 0)
+		if !j.state.snapshot.holds(&rg) && (!j.cfg.Damaged || blind) {
+			rg.First = max(rg.First, j.state.snapshot.Index+1)
+			return &DamageError{Dir: j.cfg.Dir, Ranges: []Range{rg}}
 		}
 	}
 	return nil
@@ -346,7 +349,8 @@ func (j *Journal) resume(r *recovery) error {
 	j.index.take(&r.index)
 	j.last, j.commit = r.index.next-1, out.Commit
 	j.hold(out)
-	out.Last, out.Runs, out.Segments = j.index.next-1, j.index.runs(j.index.next-1), len(r.live)
+	out.end(&j.index, j.index.next-1)
+	out.Segments = len(r.live)
 	j.metadata = append([]byte(nil), out.Metadata...)
 	if len(j.metadata) == 0 {
 		j.metadata = append([]byte(nil), j.cfg.Metadata...)
@@ -362,6 +366,16 @@ func (j *Journal) resume(r *recovery) error {
 	j.state.incarnation = max(j.state.incarnation, r.last.number>>40) + 1
 	j.state.hard = out.Hard
 	out.Incarnation = j.state.incarnation
+	if r.anew { // no number up to this opening's was used in an earlier one
+		j.state.restored = j.state.incarnation << 40
+	}
+	j.mark = j.state.snapshot
+	known := j.mark
+	j.marked.Store(&known)
+	if out.Directory == ([2]uint64{}) {
+		j.state.directory, out.Directory = j.cfg.Directory, j.cfg.Directory
+	}
+	j.lower()
 	out.Fresh = out.First == 1 && out.Last == 0 && out.Hard == Hard{} && !out.Damaged
 	j.ops = j.ops[:0]
 	for _, seg := range j.segments.live {

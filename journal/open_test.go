@@ -77,7 +77,7 @@ func TestReopenManyTimes(t *testing.T) {
 		w.put(k+1, last+1, 1+int(k%3), 300)
 		w.flush()
 		if last = w.last; last > 10 {
-			j.Compact(last - 5)
+			compact(t, j, last-5)
 		}
 		w.put(k+1, last+1, 1, 30)
 		last++

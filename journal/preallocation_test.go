@@ -38,7 +38,7 @@ func TestEveryPreallocationOnRealFiles(t *testing.T) {
 			for i := range uint64(40) {
 				w.put(1, 1+i, 1, 7000)
 				w.flush()
-				j.Compact(max(1, i) - 1)
+				compact(t, j, max(1, i)-1)
 			}
 			check(t, j, 36, 40)
 			files, err := filepath.Glob(filepath.Join(cfg.Dir, "journal", "*.seg"))
@@ -100,7 +100,7 @@ func TestFullDiskReusesWhateverThePreallocation(t *testing.T) {
 				t.Fatal("the full disk was not noticed")
 			}
 			for range 40 {
-				j.Compact(w.last - 1)
+				compact(t, j, w.last-1)
 				w.put(1, w.last+1, 1, 7000)
 				w.flush()
 			}
@@ -154,7 +154,7 @@ func TestPowerCutWithFreshSegments(t *testing.T) {
 					for k := 0; k < 100 && j.Busy() && j.Err() == nil; k++ {
 						w.poll()
 					}
-					j.Compact(max(1, i) - 1)
+					compact(t, j, max(1, i)-1)
 				}
 				durable = j.Durable()
 			}

@@ -234,7 +234,7 @@ func TestReadersBesideRecycling(t *testing.T) {
 		w.put(uint64(1+i/7), first, 1+i%3, 20+i%80)
 		w.flush()
 		if i%3 == 0 && w.last > 9 {
-			j.Compact(w.last - 8)
+			compact(t, j, w.last-8)
 		}
 	}
 	close(stop)

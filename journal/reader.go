@@ -25,8 +25,8 @@ type Run struct {
 type Reader struct {
 	j      *Journal
 	buf    []byte
-	held   mark // what buf holds: from its position on
-	valid  int  // bytes
+	held   location // what buf holds: from its position on
+	valid  int      // bytes
 	glued  []byte
 	loaded bool  // run is a batch
 	in     found // the stretch that was read last
@@ -44,7 +44,7 @@ const bufferKept = 4 * readAhead
 func (j *Journal) NewReader() *Reader { return &Reader{j: j, glued: make([]byte, 0, 8<<10)} }
 
 // Read returns entries from index on, of one batch, at most maxBytes but at
-// least one. ErrNotYet, ErrCompacted, a *DamageError for bytes that do not
+// least one. ErrNotYet, a *CompactedError, a *DamageError for bytes that do not
 // match their checksums, or the file's error.
 func (r *Reader) Read(index uint64, maxBytes int) (Run, error) {
 	s, err := r.j.index.find(index)
@@ -106,7 +106,7 @@ func cut(run Run, index, last uint64, maxBytes int) (Run, error) {
 func (r *Reader) load(s *found, index uint64) error {
 	seg := r.j.segments.byOrdinal(s.ordinal)
 	if seg == nil {
-		return ErrCompacted
+		return &CompactedError{Index: index, First: s.last() + 1}
 	}
 	from := s.begins()
 	if r.loaded && r.in.same(s) && index > r.run.last() {
@@ -135,7 +135,7 @@ func (r *Reader) load(s *found, index uint64) error {
 	if !ok {
 		return ErrClosed
 	}
-	r.held, r.valid = mark{ordinal: s.ordinal, position: from.position}, int(want)
+	r.held, r.valid = location{ordinal: s.ordinal, position: from.position}, int(want)
 	if lost := r.seek(from, r.buf[:s.end()-from.position], index); lost != nil {
 		lost.File = seg.name
 		return &DamageError{Dir: r.j.cfg.Dir, Ranges: []Range{*lost}}

@@ -6,22 +6,34 @@ import (
 	"slices"
 
 	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
 )
 
 // Recovery is what Open found.
 type Recovery struct {
-	Hard        Hard      `json:"hard"`
-	Incarnation uint64    `json:"incarnation"` // of this opening; grows by one each time
-	First       uint64    `json:"first"`
-	Last        uint64    `json:"last"` // bounds of the log; First is 1 for a whole one
-	Runs        []TermRun `json:"runs"`
-	Commit      uint64    `json:"commit"`   // newest commit that a batch knew of
-	Metadata    []byte    `json:"metadata"` // newest
-	Fresh       bool      `json:"fresh"`    // nothing was ever written here
-	Torn        int       `json:"torn"`     // unacknowledged batches cut
+	Hard        Hard   `json:"hard"`
+	Incarnation uint64 `json:"incarnation"` // of this opening; grows by one each time
+	// Directory tells this one from any other; 0, 0: it has none.
+	Directory [2]uint64 `json:"directory"`
+	// Snapshot is what the log stands behind: Commit is at least its index, and
+	// First at most the index behind it; zero: nothing.
+	Snapshot Mark `json:"snapshot"`
+	// bounds of the log: First is 1 for a whole one, Last is First-1 for one
+	// without entries
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+	// Runs begin with the snapshot's last entry if that is First-1.
+	Runs   []TermRun `json:"runs"`
+	Commit uint64    `json:"commit"` // newest that a batch or the snapshot knew of
+	// Configs are the configuration entries from First to Last, in order.
+	Configs  []ConfigEntry `json:"configs"`
+	Metadata []byte        `json:"metadata"` // newest
+	Fresh    bool          `json:"fresh"`    // nothing was ever written here
+	Torn     int           `json:"torn"`     // unacknowledged batches cut
 	// the last batch had rotted, now or before Settle: it may have been acknowledged
 	Probation bool `json:"probation"`
-	// lost, but later batches or compaction overruled them: nothing is missing
+	// lost, but later batches overruled them or the snapshot holds them: nothing is
+	// missing
 	Overruled []Range `json:"overruled"`
 	// Lost is what nothing overruled: the log ends before the first of it, though
 	// what stands behind it stays on disk until entries of a leader overrule it.
@@ -61,6 +73,8 @@ type recovery struct {
 	pos        int64
 	win        window
 	glued      []byte
+	entry      record.Entry // scratch
+	anew       bool         // nothing that was written so far counts
 	// look sees each position as it is judged: tools; else nil. A batch's records
 	// are valid until it returns.
 	look func(f *position, k int, pos int64, v verdict, cause string)
@@ -124,8 +138,10 @@ func (r *recovery) parse(k int, pos int64, b []byte) (h header, tail []byte, ok 
 	return h, tail, ok
 }
 
-// believe enters a batch into the log.
-func (r *recovery) believe(h *header, k int, pos int64) {
+// believe takes a batch over: what it says holds, and its entries count unless
+// they were replaced.
+func (r *recovery) believe(f *position, k int, pos int64) {
+	h := &f.header
 	if err := h.within(); err != nil && r.bound == nil {
 		err.Place = fmt.Sprintf("%s offset %d", r.fs.Path(r.live[k].name), pos)
 		r.bound = err
@@ -141,25 +157,7 @@ func (r *recovery) believe(h *header, k int, pos int64) {
 	if len(h.metadata) > 0 {
 		r.out.Metadata = h.metadata
 	}
-	switch {
-	case !r.any:
-		r.index.next, r.out.First = h.first, h.first
-	case h.first > r.index.next && r.lostBefore(h.first):
-		// what lies between is noted as lost; what lies before it still counts
-		r.index.next = h.first
-	case h.first > r.index.next || h.first < r.out.First:
-		// a snapshot was restored, or a tail behind the first live segment was cut
-		r.out.First = h.first
-	}
-	r.index.add(span{first: h.first, count: h.count, term: h.entryTerm,
-		size: uint32(h.total(r.block)), at: mark{h.ordinal, h.position, h.number}})
-	for i := range r.ranges { // a later batch that begins lower overrules what is lost
-		if rg := &r.ranges[i]; h.first <= rg.First {
-			rg.Last = rg.First - 1
-		} else if h.first <= rg.Last {
-			rg.Last = h.first - 1
-		}
-	}
+	r.enter(h, f.payload)
 	r.last, r.any = *h, true
 	r.seg, r.pos = k, pos+int64(h.total(r.block))
 	r.out.Batches++
@@ -181,7 +179,7 @@ func (r *recovery) walk() {
 		f := r.inspect(k, pos)
 		if f.facts.header && f.facts.sums && f.facts.chain {
 			r.judged(&f, k, pos, keep, "")
-			r.believe(&f.header, k, pos)
+			r.believe(&f, k, pos)
 			pos = r.pos
 			continue
 		}
@@ -284,22 +282,22 @@ func (r *recovery) damage(f *position, k int, pos int64, cause string) (int, int
 		h := &f.header
 		if !f.facts.chain { // what stood before it is lost
 			rg.Last = h.first - 1
-			r.ranges = append(r.ranges, rg)
+			r.lose(rg, h)
 		}
-		r.believe(h, k, pos)
+		r.believe(f, k, pos)
 		if !f.facts.sums {
 			rg.First, rg.Last = h.first, h.first+uint64(h.count)-1
-			r.ranges = append(r.ranges, rg)
+			r.lose(rg, h)
 		}
 		return k, r.pos, true
 	}
 	h, nk, npos := r.next(k, pos)
 	if h == nil {
-		r.ranges = append(r.ranges, rg)
+		r.lose(rg, nil)
 		return 0, 0, false
 	}
 	rg.Last = h.first - 1
-	r.ranges = append(r.ranges, rg)
+	r.lose(rg, h)
 	r.last.sum, r.last.number = h.chain, min(r.last.number, h.number-1)
 	r.any = true
 	return nk, npos, true

@@ -62,7 +62,7 @@ func TestReadersFindEveryEntryOfAStretch(t *testing.T) {
 					w = &writer{t: t, j: j, now: 1, last: w.last}
 				}
 			case 3:
-				j.Compact(w.last - min(w.last, 200))
+				compact(t, j, w.last-min(w.last, 200))
 			}
 			w.put(term, at, n, 20+rnd.IntN(60)*rnd.IntN(60))
 			w.flush()
@@ -228,7 +228,7 @@ func TestCompactionPassesWhatIsUnderWay(t *testing.T) {
 	w := &writer{t: t, j: j, now: 1}
 	for n := range 600 {
 		w.put(1, w.last+1, 1, 3000)
-		if j.Compact(w.last - min(w.last, uint64(n%3))); n%5 == 0 {
+		if compact(t, j, w.last-min(w.last, uint64(n%3))); n%5 == 0 {
 			w.poll()
 		}
 	}

@@ -123,7 +123,7 @@ func TestShortageWhileSparesAreDeleted(t *testing.T) {
 		for range 60 {
 			w.put(1, w.last+1, 1, 900)
 			w.flush()
-			j.Compact(w.last)
+			compact(t, j, w.last)
 		}
 		w.flush()
 		if j.Err() != nil || j.Durable() != w.seq || met == 0 {

@@ -104,6 +104,10 @@ func (c *crashes) verify(disk *simdisk.Disk, where string, depth int) {
 	if len(c.h.logs) == 0 {
 		ok = rec.Fresh
 	}
+	if m := rec.Snapshot; rec.First > m.Index+1 || rec.Commit < m.Index || rec.Last < m.Index ||
+		j.Snapshot() != m {
+		c.t.Fatalf("power cut in %s: the log does not stand behind its snapshot: %+v", where, rec)
+	}
 	if rec.First > c.keep {
 		c.t.Fatalf("power cut in %s: the log begins at %d, kept from %d on", where, rec.First,
 			c.keep)
@@ -164,26 +168,29 @@ func (c *crashes) run() {
 		w := &writer{t: c.t, j: j, seq: seq, last: last}
 		for i := range 7 {
 			first, n := w.last+1, 1+c.rng.IntN(3)
-			if c.rng.IntN(4) == 0 && w.last > 4 {
-				first = w.last - uint64(c.rng.IntN(2))
-				n = c.rng.IntN(2)
+			if at := w.last - min(w.last, uint64(c.rng.IntN(2))); c.rng.IntN(4) == 0 &&
+				at > max(3, j.mark.Index) {
+				first, n = at, c.rng.IntN(2)
 			}
 			term := uint64(1 + opening*10 + i)
 			switch c.rng.IntN(8) {
 			case 0: // a snapshot is restored: the log begins anew behind it
 				first, n = w.last+1+uint64(c.rng.IntN(20)), 0
 				c.keep = first
+				c.h.restore(w, term, first-1)
 			case 1:
 				if err := j.SetMetadata(slices.Repeat([]byte{byte(term)},
 					c.rng.IntN(metadataMax))); err != nil {
 					c.t.Error(err)
 				}
 			}
-			c.h.mutate(w, term, first, n, 60+c.rng.IntN(900))
+			if first <= w.last+1 {
+				c.h.mutate(w, term, first, n, 60+c.rng.IntN(900))
+			}
 			w.flush()
 			c.acked, c.hard = w.seq, Hard{Term: term, Vote: 1}
 			if c.rng.IntN(3) == 0 && w.last > 6 {
-				j.Compact(w.last - 4)
+				compact(c.t, j, w.last-4)
 				c.keep = max(c.keep, w.last-4)
 			}
 			if c.rng.IntN(4) == 0 {
@@ -246,13 +253,26 @@ func (c *crashes) queue() (queued int) {
 			step()
 		}
 		first, n := w.last+1, 1+c.rng.IntN(3)
-		if c.rng.IntN(5) == 0 && w.last > 1 {
+		if c.rng.IntN(5) == 0 && w.last > 1 && w.last >= c.keep {
 			first, n = w.last, c.rng.IntN(2)
 		}
+		if c.rng.IntN(12) == 0 {
+			for j.Busy() {
+				step()
+			}
+			c.h.mutate(w, uint64(1+i), w.last+1, 1, 500)
+			w.poll() // the log has a part of it, and it waits for a write
+			c.keep = max(c.keep, w.last+1) + uint64(c.rng.IntN(6))
+			c.h.restore(w, uint64(1+i), c.keep-1)
+			for j.Busy() {
+				step()
+			}
+			first, n = w.last+1, 1
+		}
 		c.h.mutate(w, uint64(1+i), first, n, 60+c.rng.IntN(1200))
-		if c.rng.IntN(3) == 0 && w.last > c.keep+6 {
+		if c.rng.IntN(3) == 0 && w.last > c.keep+6 && c.h.settled(j, w.last-6) {
 			c.keep = w.last - 5
-			j.Compact(c.keep)
+			compact(c.t, j, c.keep)
 		}
 		w.poll()
 		if c.rng.IntN(9) == 0 {
@@ -337,7 +357,7 @@ func TestJRN4And5MisdirectedAndRolledBackBlocks(t *testing.T) {
 		work(w, h, 12)
 		w.seal()
 		generations = append(generations, fs.Clone())
-		j.Compact(w.last - 6)
+		compact(t, j, w.last-6)
 		work(w, h, 7)
 		generations = append(generations, fs.Clone())
 	}

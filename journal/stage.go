@@ -29,14 +29,19 @@ const inlineMax = time.Millisecond
 
 // Append adds a mutation to the open group: records are copied. False means
 // that it does not fit behind what the group holds: call again after Poll has
-// made room. One with a number that no log has fails the journal, with a
-// *BoundError, and nothing of it is written: a directory that holds such a number
-// could not be opened any more.
+// made room. One with a number that no log has, or that overrules what a snapshot
+// holds, fails the journal, with a *BoundError or a *MarkError, and nothing of it
+// is written: a directory that holds it could not be opened any more, or would
+// lose what follows.
 func (j *Journal) Append(b *Batch, records []byte) bool {
 	if j.err != nil {
 		return false
 	}
 	if err := within(b.Hard.Term, b.Term, b.Commit, b.First, b.Count); err != nil {
+		j.fail(err)
+		return false
+	}
+	if err := j.misplaced(b); err != nil {
 		j.fail(err)
 		return false
 	}
@@ -46,7 +51,8 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 		need += record.RunHeaderMax
 	}
 	if g.n > 0 && (b.First != g.first+uint64(g.count) || b.Count > 0 && g.count > 0 &&
-		b.Term != g.term || g.used+need > g.room) {
+		b.Term != g.term || g.used+need > g.room || b.Restore != (Mark{}) ||
+		g.restore != (Mark{})) {
 		g.full = true
 		return false
 	}
@@ -74,7 +80,7 @@ func (j *Journal) Append(b *Batch, records []byte) bool {
 // begin prepares an empty group for a first mutation of need payload bytes.
 func (j *Journal) begin(g *group, b *Batch, need int) {
 	g.first, g.count, g.used, g.term, g.full = b.First, 0, 0, b.Term, false
-	g.metadata = nil
+	g.metadata, g.restore = nil, b.Restore
 	if j.metadataPending {
 		g.metadata, j.metadataPending = j.metadata, false
 	}
@@ -98,7 +104,7 @@ func (j *Journal) Poll(now int64, alone bool) (worked int) {
 	}
 	g, idle := &j.groups[j.fill], j.flights[0].tag == 0
 	switch {
-	case g.n > 0 && (idle || g.full):
+	case g.n > 0 && (idle || g.full && g.restore == Mark{}):
 		if j.submit(g, now, idle && alone && j.quick) {
 			worked++
 		}
@@ -155,7 +161,11 @@ func (j *Journal) land(now int64) {
 	}
 	// Of a write that was queued it is not known when the disk began it.
 	j.quick = took < inlineMax && (j.quick || !f.queued)
-	j.sealed, j.idle = f.seal, now
+	j.sealed, j.idle = f.seal && !j.pending(), now
+	if *j.marked.Load() != f.mark {
+		m := f.mark
+		j.marked.Store(&m)
+	}
 	j.index.add(f.span)
 	j.segments.recycle(f.gone)
 	if f.group != nil {
@@ -183,24 +193,29 @@ func (j *Journal) submit(g *group, now int64, inline bool) bool {
 		sectors = g.sectors
 	}
 	size := roundUp(sectors*sectorBytes+g.used, j.block)
-	if !j.ready(size, g.hard, now) {
+	if !j.ready(size, g.hard) {
+		j.relieve(g.restore, now)
 		return false
 	}
 	if sectors < g.sectors { // the header needs less room than was kept, and that saves a block
 		copy(g.buf[sectors*sectorBytes:], g.buf[g.sectors*sectorBytes:g.sectors*sectorBytes+g.used])
 		g.sectors = sectors
 	}
+	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, count: g.count,
+		entryTerm: g.term, metadata: g.metadata}
+	if g.restore.Index > 0 {
+		j.restore(g.restore)
+		h.flags, h.entryTerm = flagRestore, g.restore.Term
+	}
+	gone := j.release()
 	if g.hard != j.state.hard || j.dirty {
 		j.state.hard = g.hard
 		j.stateOps()
 	}
-	gone := j.compactOps()
 	clear(g.buf[g.sectors*sectorBytes+g.used : size])
-	first := j.overrules(g)
-	h := header{sectors: g.sectors, payload: g.used, hard: g.hard, commit: g.commit, first: first,
-		count: g.count, entryTerm: g.term, metadata: g.metadata}
+	h.first, h.commit = j.overrules(g), max(g.commit, g.restore.Index)
 	at := j.write(g.buf[:size], &h)
-	j.last, j.commit = first+uint64(g.count)-1, max(j.commit, g.commit)
+	j.last, j.commit = h.first+uint64(g.count)-1, max(j.commit, g.commit)
 	j.fly(flight{sequence: g.sequence, group: g, since: now, gone: gone,
 		span: span{first: g.first, count: g.count, term: g.term, at: at, size: uint32(size)}},
 		inline)
@@ -227,24 +242,14 @@ func (j *Journal) next() uint64 {
 	return j.last + 1
 }
 
-// ready makes room for size bytes; false while there is none. On a full disk
-// compaction must be able to give the segment that is wanted.
-func (j *Journal) ready(size int, hard Hard, now int64) bool {
+// ready makes room for size bytes; false while there is none.
+func (j *Journal) ready(size int, hard Hard) bool {
 	j.ops = j.ops[:0]
-	if j.place(size, hard) {
-		return true
-	}
-	if j.err == nil && j.flights[0].tag == 0 {
-		if gone := j.compactOps(); gone != nil {
-			j.fly(flight{sequence: j.durable.Load(), since: now, gone: gone,
-				span: span{first: j.next()}}, false)
-		}
-	}
-	return false
+	return j.place(size, hard)
 }
 
 // write finishes one batch and adds it to the ops of this submission.
-func (j *Journal) write(buf []byte, h *header) mark {
+func (j *Journal) write(buf []byte, h *header) location {
 	seg := j.segments.current()
 	if j.state.probation {
 		h.flags |= flagProbation
@@ -260,7 +265,7 @@ func (j *Journal) write(buf []byte, h *header) mark {
 	h.position, h.number, h.promise, h.chain = uint64(j.position), j.number, j.number-1, j.chain
 	j.chain, j.scratch = sealBatch(buf, h, j.scratch)
 	j.ops = append(j.ops, device.Op{File: seg.file, Off: j.position, Buf: buf})
-	at := mark{ordinal: seg.ordinal, position: h.position, number: j.number}
+	at := location{ordinal: seg.ordinal, position: h.position, number: j.number}
 	j.position += int64(len(buf))
 	j.writes.Add(1)
 	j.bytes.Add(uint64(len(buf)))
@@ -270,7 +275,7 @@ func (j *Journal) write(buf []byte, h *header) mark {
 // fly hands the collected ops to the device. It keeps them until they are done.
 func (j *Journal) fly(f flight, inline bool) {
 	j.tag++
-	f.tag = j.tag
+	f.tag, f.mark = j.tag, j.state.snapshot
 	k := 0
 	if j.flights[0].tag != 0 {
 		k, f.queued = 1, true
@@ -315,6 +320,7 @@ func (j *Journal) openBatch(hard Hard) {
 	h := header{flags: flagOpen, sectors: headerSectors(0, len(j.metadata)), hard: hard,
 		commit: j.commit, first: j.last + 1, metadata: j.metadata}
 	j.segments.current().first = h.first
+	j.lower()
 	buf := device.Aligned(roundUp(h.sectors*sectorBytes, j.block), j.block)
 	j.write(buf, &h)
 }
@@ -336,10 +342,11 @@ func (j *Journal) stateOps() {
 // submitSeal promises the last batch: an empty batch, then the state file
 // that knows of it.
 func (j *Journal) submitSeal(now int64) bool {
-	if !j.ready(j.block, j.state.hard, now) {
+	if !j.ready(j.block, j.state.hard) {
+		j.relieve(Mark{}, now)
 		return false
 	}
-	gone := j.compactOps()
+	gone := j.release()
 	j.sealOps()
 	j.fly(flight{since: now, seal: true, gone: gone,
 		span: span{first: j.next(), at: j.state.sealed, size: uint32(len(j.open))}}, false)
@@ -352,40 +359,4 @@ func (j *Journal) sealOps() {
 		first: j.last + 1}
 	j.state.sealed = j.write(j.open, &h)
 	j.stateOps()
-}
-
-// Compact lets whole segments go whose entries are all below index. Their
-// files become spares once the state file says so durably.
-func (j *Journal) Compact(index uint64) { j.compact = max(j.compact, index) }
-
-// Need keeps mode Memory from dropping entries from index on: somebody has yet to read
-// them here. It holds until the next call; 0 is nothing. Other modes drop nothing by
-// themselves. Any goroutine.
-func (j *Journal) Need(index uint64) { j.needed.Store(index) }
-
-// memoryKept is how many segments mode memory keeps for members that are
-// behind.
-const memoryKept = 4
-
-func (j *Journal) compactOps() (gone []*segment) {
-	live := j.segments.live
-	if n := len(live); j.cfg.Mode == Memory && n > memoryKept {
-		from := live[n-memoryKept].first
-		if needed := j.needed.Load(); needed > 0 {
-			from = min(from, needed)
-		}
-		j.compact = max(j.compact, from)
-	}
-	keep := 0
-	for keep+1 < len(live) && live[keep+1].first <= j.compact {
-		keep++
-	}
-	if keep == 0 {
-		return nil
-	}
-	j.state.live = live[keep].ordinal
-	gone = j.segments.retire(j.state.live)
-	j.index.drop(j.state.live)
-	j.stateOps()
-	return gone
 }

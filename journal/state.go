@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,30 +14,42 @@ import (
 // The state file holds four copies of one record, each at the start of its
 // own block:
 //
-//	 0 magic u64 | 8 sequence | 16 cluster | 24 replica | 32 incarnation
-//	40 term | 48 vote | 56 first live ordinal | 64 last ordinal opened
-//	72 sealed: ordinal | 80 position | 88 number
-//	96 segment bytes | 104 block bytes | 112 flags (1: probation, 2: damaged)
-//	120 checksum of 0–119
+//	  0 magic u64 | 8 sequence | 16 cluster | 24 replica | 32 incarnation
+//	 40 term | 48 vote | 56 first live ordinal | 64 last ordinal opened
+//	 72 sealed: ordinal | 80 position | 88 number
+//	 96 segment bytes | 104 block bytes | 112 flags (1: probation, 2: damaged)
+//	120 directory id, two u64 | 136 snapshot: index | 144 term | 152 digest
+//	160 restored: batch number | 168–247 zeros | 248 checksum of 0–247
+//
+// A record of version 2 ends behind its flags, 120 checksum of 0–119, and knows
+// no more. It is read, and the next change writes a record of version 3. A
+// record whose zeros are none holds what only a later version knows, and is
+// refused: to write it anew would lose that.
 //
 // A change is written to copies 0 and 1, then to 2 and 3, so that two good
 // copies of one sequence exist at every moment. Opening needs two that agree,
-// and mends the others, one at a time, before anything else is written: a
-// change begun over a half-written one could otherwise lose both.
+// whatever their versions, and mends the others, one at a time, before anything
+// else is written: a change begun over a half-written one could otherwise lose
+// both.
 // Sizes are of the directory, not of the configuration: whoever opens it later
 // with other wishes or in another mode finds the same blocks. Probation stays
 // until it is settled, however often the process restarts.
-// It is the authority for identity, incarnation, term and vote, and it knows
-// which segments must exist and which seal must be found, so that what is
-// lost at the very end is missed.
+// It is the authority for identity, incarnation, term and vote, and for where
+// the log begins: the snapshot, the first live segment and the newest batch that
+// a restored snapshot replaced change together. It also knows which segments
+// must exist and which seal must be found, so that what is lost at the very end
+// is missed.
 const (
-	stateName   = "state"
-	stateNew    = "state.new"
-	stateMagic  = 0x3245544154535252 // "RRSTATE2"
-	stateBytes  = 128
-	stateSum    = 120 // where the checksum stands
-	blockMax    = 64 << 10
-	stateCopies = 4
+	stateName    = "state"
+	stateNew     = "state.new"
+	stateMagic2  = 0x3245544154535252 // "RRSTATE2"
+	stateMagic   = 0x3345544154535252 // "RRSTATE3"
+	stateBytes   = 256
+	stateSum2    = 120 // where the checksum stands in version 2
+	stateUnknown = 168 // where the zeros begin
+	stateSum     = 248
+	blockMax     = 64 << 10
+	stateCopies  = 4
 )
 
 type state struct {
@@ -45,15 +58,18 @@ type state struct {
 	incarnation uint64
 	hard        Hard
 	live, last  uint64 // ordinals
-	sealed      mark
+	sealed      location
 	segment     int64 // bytes of each segment file
 	block       int
 	probation   bool
 	damaged     bool
+	directory   [2]uint64 // 0, 0: none
+	snapshot    Mark
+	restored    uint64 // entries of batches up to this number do not count; see Batch.Restore
 }
 
-// mark is where a batch lies.
-type mark struct{ ordinal, position, number uint64 }
+// location is where a batch lies.
+type location struct{ ordinal, position, number uint64 }
 
 func (s *state) encode(b []byte) {
 	le := binary.LittleEndian
@@ -66,21 +82,51 @@ func (s *state) encode(b []byte) {
 	}
 	for i, v := range [...]uint64{stateMagic, s.sequence, s.id.Cluster, s.id.Replica, s.incarnation,
 		s.hard.Term, s.hard.Vote, s.live, s.last, s.sealed.ordinal, s.sealed.position,
-		s.sealed.number, uint64(s.segment), uint64(s.block), flags} {
+		s.sealed.number, uint64(s.segment), uint64(s.block), flags, s.directory[0], s.directory[1],
+		s.snapshot.Index, s.snapshot.Term, s.snapshot.Digest, s.restored} {
 		le.PutUint64(b[8*i:], v)
 	}
+	clear(b[stateUnknown:stateSum])
 	le.PutUint64(b[stateSum:], xxhash.Sum64(b[:stateSum]))
 }
 
+// decodeState reads a record of either version; ok is false for anything else.
 func decodeState(b []byte) (s state, ok bool) {
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	if u(0) != stateMagic || u(15) != xxhash.Sum64(b[:stateSum]) {
+	switch {
+	case stateVersion(b) == 0 || laterState(b):
 		return s, false
+	case stateVersion(b) == 3:
+		s.directory = [2]uint64{u(15), u(16)}
+		s.snapshot = Mark{Index: u(17), Term: u(18), Digest: u(19)}
+		s.restored = u(20)
 	}
-	return state{sequence: u(1), id: Identity{u(2), u(3)}, incarnation: u(4),
-		hard: Hard{u(5), u(6)}, live: u(7), last: u(8), sealed: mark{u(9), u(10), u(11)},
-		segment: int64(u(12)), block: int(u(13)),
-		probation: u(14)&1 != 0, damaged: u(14)&2 != 0}, true
+	s.sequence, s.id, s.incarnation = u(1), Identity{u(2), u(3)}, u(4)
+	s.hard, s.live, s.last = Hard{u(5), u(6)}, u(7), u(8)
+	s.sealed = location{u(9), u(10), u(11)}
+	s.segment, s.block = int64(u(12)), int(u(13))
+	s.probation, s.damaged = u(14)&1 != 0, u(14)&2 != 0
+	return s, true
+}
+
+// stateVersion is the version of a record whose checksum is right, 0 for other
+// bytes.
+func stateVersion(b []byte) int {
+	le := binary.LittleEndian
+	sum := func(at int) bool { return le.Uint64(b[at:]) == xxhash.Sum64(b[:at]) }
+	switch magic := le.Uint64(b); {
+	case magic == stateMagic && sum(stateSum):
+		return 3
+	case magic == stateMagic2 && sum(stateSum2):
+		return 2
+	}
+	return 0
+}
+
+// laterState reports that a record holds what this version does not know.
+func laterState(b []byte) bool {
+	return stateVersion(b) == 3 && slices.ContainsFunc(b[stateUnknown:stateSum],
+		func(c byte) bool { return c != 0 })
 }
 
 // chosen is what the copies of the state file amount to.
@@ -90,6 +136,9 @@ type chosen struct {
 	bad   []int  // copies to mend
 }
 
+// errLater: the newest record may be one that cannot be read whole.
+var errLater = fmt.Errorf("%w: it holds what only a later version knows: use that", ErrState)
+
 // chooseState picks the record that two copies agree on, the newest if there
 // are several. During a change the old pair or the new one is whole. Two pairs
 // of one sequence that differ cannot be: a copied disk, or a second writer.
@@ -98,6 +147,9 @@ func chooseState(copies [][]byte) (c chosen, err error) {
 	var ok [stateCopies]bool
 	readable, agreed := 0, false
 	for i, b := range copies {
+		if laterState(b) {
+			return c, errLater
+		}
 		if records[i], ok[i] = decodeState(b); ok[i] {
 			readable++
 			c.seen = max(c.seen, records[i].sequence)
@@ -127,10 +179,11 @@ func chooseState(copies [][]byte) (c chosen, err error) {
 	return c, nil
 }
 
-// sane reports whether a directory can have such sizes and segments.
+// sane reports whether a directory can have such sizes, segments and snapshot.
 func (s *state) sane() bool {
 	return s.live >= 1 && s.live-1 <= s.last && s.block >= blockDefault && s.block <= blockMax &&
-		s.segment >= int64(s.block) && s.segment%int64(s.block) == 0
+		s.segment >= int64(s.block) && s.segment%int64(s.block) == 0 &&
+		(s.snapshot == Mark{} || s.snapshot.possible())
 }
 
 // readState reads the state file; missing tells that there is none. The
@@ -158,6 +211,9 @@ func readState(fs device.FS) (s chosen, missing bool, err error) {
 			return s, false, short // what it says is not known, which is no damage
 		}
 		c, wrong := chooseState(copies)
+		if errors.Is(wrong, errLater) {
+			return s, false, fmt.Errorf("%s: %w", fs.Path(stateName), wrong)
+		}
 		if wrong == nil && c.state.block == block && c.state.sane() {
 			return c, false, nil
 		}

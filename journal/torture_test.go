@@ -116,7 +116,7 @@ func (r *turning) compact() {
 		return
 	}
 	keep := r.w.last - 8
-	r.j.Compact(keep)
+	compact(r.t, r.j, keep)
 	r.tail = append([]string(nil), r.tail[keep-r.base:]...)
 	r.base = keep
 }
@@ -218,7 +218,7 @@ func TestJRN9FirstErrorIsTheLast(t *testing.T) {
 			w.poll()
 			w.poll()
 			if rng.IntN(6) == 0 && w.last > 4 {
-				j.Compact(w.last - 3)
+				compact(t, j, w.last-3)
 			}
 		}
 		if !failed || j.Err() == nil {

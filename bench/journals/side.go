@@ -86,7 +86,10 @@ type journalSide struct {
 	load  *load
 	next  int           // group of the load
 	b     journal.Batch // the newest mutation
-	wake  chan struct{}
+	// as compact left them
+	before    journal.Batch
+	compacted uint64
+	wake      chan struct{}
 }
 
 func newJournalSide(dir string, mode journal.Mode, how journal.Preallocation, segment int64,
@@ -116,15 +119,17 @@ const prefillBytes = 1 << 20
 
 func (s *journalSide) warm(ctx context.Context) error {
 	if s.cfg.Preallocate == journal.Recycled {
-		// Through two segments: from then on there is always an old one.
+		// Through four segments: from then on there is always an old one.
 		data := make([]byte, min(prefillBytes, int(s.cfg.SegmentBytes/4)))
 		big := mutation{record.AppendCommand(nil, data), 1}
 		bytes := int64(len(big.records))
-		for written := int64(0); written < 2*s.cfg.SegmentBytes; written += bytes {
+		for written := int64(0); written < 4*s.cfg.SegmentBytes; written += bytes {
 			if err := s.put(ctx, &big); err != nil {
 				return err
 			}
-			s.j.Compact(s.b.First)
+			if err := s.compact(); err != nil {
+				return err
+			}
 		}
 	}
 	if err := s.drain(ctx); err != nil {
@@ -163,8 +168,23 @@ func (s *journalSide) group(ctx context.Context) error {
 			return err
 		}
 	}
-	s.j.Compact(s.b.First)
-	return nil
+	return s.compact()
+}
+
+// compact lets older segments go, once for each that is filled: there is said to
+// be a snapshot of what was appended a segment ago.
+func (s *journalSide) compact() error {
+	bytes := s.j.Stats().Bytes
+	if bytes-s.compacted < uint64(s.cfg.SegmentBytes) {
+		return nil
+	}
+	m := s.before
+	s.before, s.compacted = s.b, bytes
+	if m.Count == 0 || m.Sequence > s.j.Durable() {
+		return nil
+	}
+	last := m.First + uint64(m.Count) - 1
+	return s.j.SetSnapshot(journal.Mark{Index: last, Term: m.Term}, last+1)
 }
 
 func (s *journalSide) put(ctx context.Context, m *mutation) error {

@@ -124,6 +124,9 @@ func printHead(p *printer, r *journal.Report) {
 		p.line("  in use      process %d has it open: its end moves while it is read", r.Holder)
 	}
 	p.line("  state       %d of 4 copies agree", r.Copies)
+	if id := r.Recovery.Directory; id != [2]uint64{} {
+		p.line("  directory   id %016x%016x", id[0], id[1])
+	}
 }
 
 func holding(s *journal.Segment) string {
@@ -136,6 +139,10 @@ func holding(s *journal.Segment) string {
 // printLog says what Open would find.
 func printLog(p *printer, r *journal.Report) {
 	rec := &r.Recovery
+	if m := rec.Snapshot; m.Index > 0 {
+		p.line("  snapshot    of the entries up to %d, the last of term %d, digest %016x", m.Index,
+			m.Term, m.Digest)
+	}
 	switch {
 	case r.Batches == 0:
 		p.line("  log         nothing was ever written")
@@ -145,6 +152,10 @@ func printLog(p *printer, r *journal.Report) {
 	default:
 		p.line("  log         entries %d to %d in %d term(s), committed up to %d at least",
 			rec.First, rec.Last, len(rec.Runs), rec.Commit)
+	}
+	if n := len(rec.Configs); n > 0 {
+		p.line("  members     %d configuration(s) in the log, the last is entry %d", n,
+			rec.Configs[n-1].Index)
 	}
 	vote := "no vote"
 	if rec.Hard.Vote != 0 {

@@ -84,6 +84,7 @@ type batchLine struct {
 	Count    uint32 `json:"count"`
 	Opens    bool   `json:"opens,omitempty"`
 	Seals    bool   `json:"seals,omitempty"`
+	Restores bool   `json:"restores,omitempty"`
 	Doubt    bool   `json:"doubt,omitempty"`
 	Metadata []byte `json:"metadata,omitempty"`
 	Bad      string `json:"bad,omitempty"`
@@ -112,7 +113,7 @@ func (d *dumper) batch(f *journal.BatchInfo) error {
 	if d.json != nil {
 		d.err = errors.Join(d.err, d.json.Encode(batchLine{f.Number, f.File, f.Offset, f.Size,
 			f.Ordinal, f.Promise, f.Hard.Term, f.Hard.Vote, f.Commit, f.First, f.Count, f.Opens,
-			f.Seals, f.Doubt, f.Metadata, f.Bad}))
+			f.Seals, f.Restores, f.Doubt, f.Metadata, f.Bad}))
 	} else {
 		d.line("%s %d: batch %d.%d, %s", f.File, f.Offset, f.Number>>40, f.Number&(1<<40-1),
 			strings.Join(says(f), ", "))
@@ -151,6 +152,9 @@ func says(f *journal.BatchInfo) (list []string) {
 		add("opens segment %d", f.Ordinal)
 	case f.Seals:
 		add("seal")
+	case f.Restores:
+		add("no entries, the log begins anew behind a snapshot up to %d of term %d", f.First-1,
+			f.Term)
 	case f.Count == 0:
 		add("no entries, the log ends at %d", f.First-1)
 	default:

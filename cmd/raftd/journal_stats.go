@@ -45,7 +45,8 @@ type stats struct {
 	Payload       int64  `json:"payload_bytes"`  // of entries as encoded
 	Batches       int    `json:"batches"`
 	Seals         int    `json:"seals"`
-	Entries       uint64 `json:"entries"` // written, also those overruled since
+	Entries       uint64 `json:"entries"`  // written, also those overruled since
+	Snapshot      uint64 `json:"snapshot"` // last entry that it holds; 0: there is none
 	First         uint64 `json:"first"`
 	Last          uint64 `json:"last"`
 	Commit        uint64 `json:"commit"`
@@ -61,10 +62,11 @@ type stats struct {
 
 func statsOf(r *journal.Report) *stats {
 	rec := &r.Recovery
-	s := &stats{Payload: r.Payload, Batches: r.Batches, Seals: r.Seals, First: rec.First,
-		Last: rec.Last, Commit: rec.Commit, Terms: len(rec.Runs), Incarnation: rec.Incarnation,
-		Openings: r.Openings, Torn: rec.Torn, Sizes: r.Sizes, Written: rec.Bytes,
-		SegmentBytes: r.SegmentBytes, BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
+	s := &stats{Snapshot: rec.Snapshot.Index, Payload: r.Payload, Batches: r.Batches,
+		Seals: r.Seals, First: rec.First, Last: rec.Last, Commit: rec.Commit,
+		Terms: len(rec.Runs), Incarnation: rec.Incarnation, Openings: r.Openings, Torn: rec.Torn,
+		Sizes: r.Sizes, Written: rec.Bytes, SegmentBytes: r.SegmentBytes,
+		BlockBytes: r.BlockBytes, DamagedPlaces: len(r.Harm())}
 	for i := range r.Segments {
 		g := &r.Segments[i]
 		s.Disk += g.Bytes

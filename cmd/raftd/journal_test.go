@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/record"
 )
 
@@ -58,8 +59,8 @@ func TestJournalTools(t *testing.T) {
 	if err := d.stop(); err != nil {
 		t.Fatal(err)
 	}
-	check(0, []string{"4 of 4 copies agree", "entries 1 to 302", "term 2, vote for 1", "sound: "},
-		"verify", dir)
+	check(0, []string{"4 of 4 copies agree", "entries 1 to 302", "term 2, vote for 1", "sound: ",
+		"1 configuration(s) in the log, the last is entry 1"}, "verify", dir)
 	check(0, []string{"1 live and", "entries     302 written", "≤ 4 KiB"}, "stats",
 		filepath.Join(dir, "journal"))
 	out := check(0, []string{"command", "key7"}, "dump", dir, "--from", "10", "--to", "10")
@@ -108,6 +109,62 @@ func TestJournalTools(t *testing.T) {
 	check(2, []string{"one directory"}, "verify")
 	check(2, []string{"choose one"}, "dump", dir, "--raw", "--json")
 	check(2, []string{"--from 2 is behind --to 1"}, "dump", dir, "--from", "2", "--to", "1")
+}
+
+// The tools tell of the directory's id, of the snapshot that the log stands
+// behind, and of the batch that a restored one left.
+func TestJournalToolsBehindASnapshot(t *testing.T) {
+	dir := t.TempDir()
+	j, _, err := journal.Open(journal.Config{Dir: dir, Mode: journal.BufferedNosync,
+		Identity:  journal.Identity{Cluster: 1, Replica: 2},
+		Directory: [2]uint64{0xabc, 0xdef}, SegmentBytes: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(b journal.Batch, e *record.Entry) {
+		b.Hard = journal.Hard{Term: 7}
+		var records []byte
+		if e != nil {
+			b.Count, b.Term, records = 1, 7, record.Append(nil, e)
+		}
+		for i := int64(1); j.Durable() < b.Sequence; i++ {
+			if j.Durable()+1 == b.Sequence && !j.Busy() && !j.Append(&b, records) {
+				t.Fatal(j.Err())
+			}
+			j.Poll(i, true)
+		}
+	}
+	put(journal.Batch{First: 1, Sequence: 1}, &record.Entry{Data: []byte("old")})
+	put(journal.Batch{First: 41, Sequence: 2,
+		Restore: journal.Mark{Index: 40, Term: 6, Digest: 0x99}}, nil)
+	put(journal.Batch{First: 41, Sequence: 3},
+		&record.Entry{Kind: record.Config, Data: []byte("members")})
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"verify", dir}, []string{"entries 41 to 41",
+			"id 0000000000000abc0000000000000def",
+			"snapshot    of the entries up to 40, the last of term 6, digest 0000000000000099",
+			"1 configuration(s) in the log, the last is entry 41", "sound: "}},
+		{[]string{"stats", dir, "--json"}, []string{`"snapshot":40`}},
+		{[]string{"verify", dir, "--json"}, []string{
+			`"snapshot":{"index":40,"term":6,"digest":153}`,
+			`"directory":[2748,3567]`}},
+		{[]string{"dump", dir}, []string{"1/7 command overruled",
+			"the log begins anew behind a snapshot up to 40 of term 6", "41/7 config"}},
+		{[]string{"dump", dir, "--json"}, []string{`"restores":true`}},
+	} {
+		out, errs, status := tool(t, c.args...)
+		for _, want := range c.want {
+			if status != 0 || !strings.Contains(out, want) {
+				t.Errorf("%v: status %d: no %q in\n%s%s", c.args, status, want, out, errs)
+			}
+		}
+	}
 }
 
 // damage flips a bit in the entry of a segment's third block.
