@@ -151,15 +151,18 @@ func (v *View) unlock() {
 // take copies a pair that is about to change. The caller applies commands and has the lock.
 func (v *View) take(buf []byte, keyLen int) {
 	last := len(v.handed) - 1
-	if last < 0 || v.handed[last].full() {
+	grown := last < 0 || v.handed[last].full()
+	if grown {
 		v.handed = append(v.handed, v.newBlock())
 		last++
 	}
 	b := v.handed[last]
 	before := b.memory
 	v.add(b, buf, keyLen)
-	v.memory.Add(b.memory - before)
-	v.checkBudget()
+	if n := b.memory - before; n > 0 || grown {
+		v.memory.Add(n)
+		v.checkBudget()
+	}
 }
 
 func (v *View) newBlock() *block {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,76 +60,94 @@ func viewSet(dst []byte, key int, value byte) []byte {
 	return AppendSet(dst, 0, k[:], v[:])
 }
 
-// views writes one view after the other until it is stopped.
-type views struct {
-	m           *Machine
-	requests    chan struct{}
-	opened      chan engine.View
-	stop, ended chan struct{}
-	bytes       int64
-	count       int
-	pace        float64
+// viewRun applies random SETs in calls of some size, in phases with and without a view.
+type viewRun struct {
+	m       *Machine
+	keys    int
+	random  *rand.Rand
+	entries []engine.Entry
+	replies engine.Replies
+	pace    float64 // bytes a second that the disk takes; 0: any, -1: the view is not written
+	memory  int64   // most of a view
+	bytes   int64   // of views
+	busy    time.Duration
 }
 
-func startViews(m *Machine, pace float64) *views {
-	v := &views{m: m, requests: make(chan struct{}, 1), opened: make(chan engine.View),
-		stop: make(chan struct{}), ended: make(chan struct{}), pace: pace}
-	go v.run()
-	return v
+func newViewRun(call int, pace float64) *viewRun {
+	m, keys := viewMachine()
+	return &viewRun{m: m, keys: keys, random: rand.New(rand.NewPCG(1, 2)), pace: pace,
+		entries: make([]engine.Entry, call)}
 }
 
-// poll opens a view when one is asked for. The goroutine that applies commands calls it.
-func (v *views) poll() {
-	select {
-	case <-v.requests:
-		view, err := v.m.Snapshot()
-		if err != nil {
+func (r *viewRun) next() {
+	for i := range r.entries {
+		r.entries[i].Data = viewSet(r.entries[i].Data[:0], r.random.IntN(r.keys), byte(i))
+	}
+}
+
+// with is a phase beside views: when one is written the next is opened.
+func (r *viewRun) with(calls int, apply func(i int)) {
+	disk := &pacedDisk{begin: time.Now(), pace: r.pace}
+	var view engine.View
+	written := make(chan error, 1)
+	open := func() {
+		var err error
+		if view, err = r.m.Snapshot(); err != nil {
 			panic(err)
 		}
-		v.opened <- view
-	default:
+		go func() {
+			var err error
+			if r.pace >= 0 {
+				_, err = view.WriteTo(disk)
+			}
+			written <- err
+		}()
 	}
-}
-
-func (v *views) run() {
-	defer close(v.ended)
-	for {
-		v.requests <- struct{}{}
+	open()
+	for i := range calls {
 		select {
-		case <-v.stop:
-			return
-		case view := <-v.opened:
-			n, err := view.WriteTo(&paced{v: v, begin: time.Now()})
+		case err := <-written:
+			if r.pace < 0 {
+				written <- err
+				break
+			}
 			view.Close()
-			v.bytes += n
-			if err == nil {
-				v.count++
-			}
-			select {
-			case <-v.stop:
-				return
-			default:
-			}
+			open()
+		default:
+		}
+		apply(i)
+		if i%64 == 0 {
+			r.memory = max(r.memory, r.m.ViewMemory())
 		}
 	}
+	r.busy += time.Since(disk.begin)
+	disk.stopped.Store(true)
+	view.Close()
+	<-written
+	r.bytes += disk.n
 }
 
-// paced is a disk that takes so many bytes a second; 0: any.
-type paced struct {
-	v     *views
-	begin time.Time
-	n     int64
+func (r *viewRun) report(b *testing.B) {
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(r.memory)/1e6, "view-MB")
+	b.ReportMetric(float64(r.bytes)/1e6/r.busy.Seconds(), "view-MB/s")
 }
 
-func (p *paced) Write(b []byte) (int, error) {
-	select {
-	case <-p.v.stop:
+// pacedDisk takes so many bytes a second.
+type pacedDisk struct {
+	begin   time.Time
+	pace    float64
+	n       int64
+	stopped atomic.Bool
+}
+
+func (p *pacedDisk) Write(b []byte) (int, error) {
+	if p.stopped.Load() {
 		return 0, io.ErrClosedPipe
-	default:
 	}
 	p.n += int64(len(b))
-	if p.v.pace > 0 {
-		due := time.Duration(float64(p.n) / p.v.pace * 1e9)
+	if p.pace > 0 {
+		due := time.Duration(float64(p.n) / p.pace * 1e9)
 		if wait := due - time.Since(p.begin); wait > time.Millisecond {
 			time.Sleep(wait)
 		}
@@ -136,98 +155,89 @@ func (p *paced) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (v *views) end(b *testing.B) {
-	close(v.stop)
-	select {
-	case <-v.requests:
-	default:
-	}
-	<-v.ended
-	b.ReportMetric(float64(v.bytes)/1e6/b.Elapsed().Seconds(), "view-MB/s")
-	b.ReportMetric(float64(v.count), "views")
-}
+var viewPaces = []struct {
+	name string
+	pace float64
+}{{"paced", viewBenchPace}, {"unpaced", 0}, {"unwritten", -1}}
 
-// Beside commands that come at viewBenchRate, in calls of so many: how long a call takes.
+// Beside commands that come at viewBenchRate, in calls of so many: how long a call takes. Phases
+// without a view alternate with phases with one, since others use the machine, too.
 func BenchmarkViewLatency(b *testing.B) {
 	for _, call := range []int{1, 16} {
-		for _, kind := range []string{"without", "paced", "unpaced"} {
-			b.Run(fmt.Sprintf("%d/%s", call, kind), func(b *testing.B) {
-				benchmarkLatency(b, call, kind)
+		for _, p := range viewPaces {
+			b.Run(fmt.Sprintf("%d/%s", call, p.name), func(b *testing.B) {
+				r := newViewRun(call, p.pace)
+				calls := max(min(viewBenchRate/2, b.N)/call, 1)
+				var without, with []time.Duration
+				for done := 0; done < b.N; done += 2 * calls * call {
+					without = append(without, r.latencies(calls, r.without)...)
+					with = append(with, r.latencies(calls, r.with)...)
+				}
+				r.report(b)
+				reportLatency(b, "-without-µs", without)
+				reportLatency(b, "-with-µs", with)
 			})
 		}
 	}
 }
 
-func benchmarkLatency(b *testing.B, call int, kind string) {
-	m, keys := viewMachine()
-	r := rand.New(rand.NewPCG(1, 2))
-	took := make([]time.Duration, 0, b.N/call+1)
-	entries, replies := make([]engine.Entry, call), engine.Replies{}
-	memory := int64(0)
-	var v *views
-	b.ResetTimer()
-	if kind != "without" {
-		v = startViews(m, map[string]float64{"paced": viewBenchPace}[kind])
+func (r *viewRun) without(calls int, apply func(i int)) {
+	for i := range calls {
+		apply(i)
 	}
-	begin := time.Now()
-	for n := 0; n < b.N; n += call {
-		for i := range entries {
-			entries[i].Data = viewSet(entries[i].Data[:0], r.IntN(keys), byte(n))
-		}
-		if v != nil {
-			v.poll()
-			memory = max(memory, m.ViewMemory())
-		}
-		for time.Since(begin) < time.Duration(n)*time.Second/viewBenchRate {
+}
+
+func (r *viewRun) latencies(calls int, phase func(int, func(int))) []time.Duration {
+	took, begin := make([]time.Duration, calls), time.Now()
+	phase(calls, func(i int) {
+		r.next()
+		for due := time.Duration(i*len(r.entries)) * time.Second / viewBenchRate; ; {
+			if time.Since(begin) >= due {
+				break
+			}
 		}
 		from := time.Now()
-		m.Apply(entries, &replies)
-		took = append(took, time.Since(from))
-	}
-	if v != nil {
-		b.ReportMetric(float64(memory)/1e6, "view-MB")
-		v.end(b)
-	}
+		r.m.Apply(r.entries, &r.replies)
+		took[i] = time.Since(from)
+	})
+	return took
+}
+
+func reportLatency(b *testing.B, unit string, took []time.Duration) {
 	slices.Sort(took)
 	at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))]) / 1e3 }
-	b.ReportMetric(at(0.5), "p50-µs")
-	b.ReportMetric(at(0.999), "p99.9-µs")
-	b.ReportMetric(at(1), "max-µs")
+	b.ReportMetric(at(0.5), "p50"+unit)
+	b.ReportMetric(at(0.999), "p99.9"+unit)
+	b.ReportMetric(at(1), "max"+unit)
 }
 
-// As many commands as go, in calls of so many.
+// As many commands as go, in calls of so many: the share of commands that are left with a view, as
+// the median of pairs of phases. Each phase has a new view, of which each command hands over a pair.
 func BenchmarkViewThroughput(b *testing.B) {
-	for _, call := range []int{1, 64, 1024} {
-		for _, kind := range []string{"without", "paced", "unpaced"} {
-			b.Run(fmt.Sprintf("%d/%s", call, kind), func(b *testing.B) {
-				benchmarkThroughput(b, call, kind)
+	for _, call := range []int{1, 16, 64, 1024} {
+		for _, p := range viewPaces {
+			b.Run(fmt.Sprintf("%d/%s", call, p.name), func(b *testing.B) {
+				r := newViewRun(call, p.pace)
+				calls := max(min(40_000, b.N)/call, 1)
+				var shares []float64
+				took := func(phase func(int, func(int))) (t time.Duration) {
+					phase(calls, func(int) {
+						r.next()
+						from := time.Now()
+						r.m.Apply(r.entries, &r.replies)
+						t += time.Since(from)
+					})
+					return t
+				}
+				for done := 0; done < b.N; done += 2 * calls * call {
+					without := took(r.without)
+					shares = append(shares, 100*float64(without)/float64(took(r.with)))
+				}
+				r.report(b)
+				slices.Sort(shares)
+				b.ReportMetric(shares[len(shares)/2], "median-%")
 			})
 		}
-	}
-}
-
-func benchmarkThroughput(b *testing.B, call int, kind string) {
-	m, keys := viewMachine()
-	r := rand.New(rand.NewPCG(1, 2))
-	entries, replies := make([]engine.Entry, call), engine.Replies{}
-	m.SetViewBudget(1 << 40)
-	defer m.SetViewBudget(ViewBudget)
-	var v *views
-	b.ResetTimer()
-	if kind != "without" {
-		v = startViews(m, map[string]float64{"paced": viewBenchPace}[kind])
-	}
-	for n := 0; n < b.N; n += call {
-		for i := range entries {
-			entries[i].Data = viewSet(entries[i].Data[:0], r.IntN(keys), byte(n))
-		}
-		if v != nil {
-			v.poll()
-		}
-		m.Apply(entries, &replies)
-	}
-	if v != nil {
-		v.end(b)
 	}
 }
 

@@ -284,6 +284,9 @@ func TestChangesWhileAViewIsOpen(t *testing.T) {
 				panic(err)
 			}
 			install()
+			for i := range 20 {
+				apply(m, AppendSet(nil, 0, fmt.Appendf(nil, "key%d", i), b("w")))
+			}
 		},
 	} {
 		for _, early := range []bool{true, false} {
@@ -498,6 +501,11 @@ func TestViewNumbers(t *testing.T) {
 	}
 	apply(m, Append(nil, OpFlushAll))
 	checkStream(t, stream(t, m), nil)
+	apply(m, Append(nil, OpFlushAll))
+	m.pairs.number = m.pairs.passed.Load() - 1
+	if _, err := m.Snapshot(); !errors.Is(err, ErrViewsSpent) {
+		t.Fatal("a new table forgets which numbers its pairs may have:", err)
+	}
 }
 
 func TestRestore(t *testing.T) {
