@@ -189,14 +189,15 @@ func (v *View) add(b *block, buf []byte, keyLen int) {
 
 // checkBudget gives the view up when it takes too much memory. The lock is held.
 func (v *View) checkBudget() {
-	used, budget := v.memory.Load()-v.kept, v.machine.viewBudget.Load()
-	if used += v.machine.pairs.pins.viewed.Load(); used > budget {
+	used := v.memory.Load() + v.machine.pairs.pins.viewed.Load()
+	if budget := v.machine.viewBudget.Load(); used > budget {
 		v.stop(fmt.Errorf("%w: %d bytes wait to be written, which is over the limit of %d",
 			ErrViewTooLarge, used, budget))
 	}
 }
 
-// keep takes over the content, which commands leave to the view. The lock is held.
+// keep takes over the content, which commands leave to the view: they hand over nothing any more, so
+// the budget is not looked at again. The lock is held.
 func (v *View) keep(memory int64) {
 	v.kept = memory
 	v.memory.Add(memory)
@@ -285,10 +286,15 @@ func (v *View) write(c *content, w io.Writer) error {
 func (v *View) pause(b *block, w io.Writer) error {
 	v.mu.Unlock()
 	v.lockAfterCommands()
-	if err := v.drain(w, false); err != nil || !b.enough() {
+	if err := v.drain(w, false); err != nil {
 		return err
 	}
-	return v.drop(b, w)
+	if b.enough() {
+		if err := v.drop(b, w); err != nil {
+			return err
+		}
+	}
+	return v.err
 }
 
 // lockAfterCommands takes the lock when no command waits for it.
@@ -308,9 +314,6 @@ func (v *View) drop(b *block, w io.Writer) error {
 	err := b.writeTo(w)
 	v.letGo(b)
 	v.mu.Lock()
-	if err == nil {
-		err = v.err
-	}
 	return err
 }
 
