@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"io"
 	"unsafe"
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
@@ -41,6 +42,54 @@ type StateMachine interface {
 	// only the member that is asked executes it. query and dst are valid during the
 	// call only, and the answer is copied after it.
 	Read(query, dst []byte) []byte
+}
+
+// Snapshotter is a StateMachine whose state can be written to a file and read again, so that
+// the log before it may go.
+//
+// What is written has to follow from the commands alone, up to its order: members whose
+// newest applied entry is the same may restore each other's snapshots. A state machine that
+// remembers the newest index that Apply was given writes that, too.
+type Snapshotter interface {
+	StateMachine
+	// Snapshot returns a view of the state after the last Apply. It is called between two
+	// calls of Apply or Read by the goroutine that makes them, so it must be quick: it does
+	// not copy the state. The engine has one view at a time: it calls Snapshot again after
+	// Close of the view before and the return of its WriteTo.
+	//
+	// An error means that there is no view now. It changes nothing else, and the engine
+	// tries again later.
+	Snapshot() (View, error)
+	// Restore reads what a View has written, on this member or another, into a state that
+	// nobody sees yet. It is called by a goroutine of its own while Apply, Read and a view go
+	// on, so it touches nothing of theirs. r gives exactly the bytes that the View wrote,
+	// then io.EOF. They may come from another member or a disk, so whatever they are Restore
+	// must not panic, and must not take memory because a length in them says so. An error of
+	// r ends it; so the engine gives it up. An error, or install that is not called, changes
+	// nothing.
+	//
+	// install makes what was read the state, in place of all that was there. It is called at
+	// most once, as Snapshot is, and must be as quick. A view that is open stays what it is.
+	Restore(r io.Reader) (install func(), err error)
+}
+
+// View is the state of a Snapshotter as it was when Snapshot returned, whatever Apply does
+// meanwhile.
+//
+// Apply must not wait for a view: neither for WriteTo, which may take minutes, nor for a
+// WriteTo that is not called yet. What Apply changes meanwhile has to be kept for the view.
+// The state machine counts that memory and gives the view up when it is too much: WriteTo
+// then returns an error, and Apply is as fast as before.
+type View interface {
+	// WriteTo writes the state to w and returns how many bytes it wrote. It is called at
+	// most once, by any goroutine, while Apply and Read go on. w may be slow, and its error
+	// ends the view. After an error what was written is worth nothing, and the state is
+	// unharmed.
+	io.WriterTo
+	// Close gives the view up if it is not yet written, and lets its memory go. It is called
+	// by any goroutine, also while WriteTo runs: it does not wait for that, and WriteTo
+	// returns an error soon after w has returned. After the first Close it does nothing.
+	Close() error
 }
 
 // Entry is one committed command.

@@ -45,8 +45,8 @@ const replyApart = 64 << 10
 // integerRoom is spare room for a value made by INCR, so that it grows digits in place.
 const integerRoom = 20
 
-// Machine is the replicated state. Apply and Read are called by one goroutine, as
-// engine.StateMachine says; Keys and Memory may be called by any.
+// Machine is the replicated state. Apply, Read and Snapshot are called by one goroutine, as
+// engine.Snapshotter says; Keys, Memory and ViewMemory may be called by any.
 type Machine struct {
 	pairs   pairs
 	applied uint64 // index of the newest command applied; no-ops of the engine do not count
@@ -55,13 +55,18 @@ type Machine struct {
 	found   []foundValue
 
 	keys, memory atomic.Int64 // published once per batch
+
+	view       atomic.Pointer[View] // the one that is not closed
+	viewBudget atomic.Int64
 }
 
-var _ engine.StateMachine = (*Machine)(nil)
+var _ engine.Snapshotter = (*Machine)(nil)
 
 // New returns an empty machine.
 func New() *Machine {
 	m := &Machine{}
+	m.viewBudget.Store(ViewBudget)
+	m.pairs.number = 1
 	m.pairs.reset()
 	return m
 }
@@ -77,6 +82,9 @@ func (m *Machine) Apply(entries []engine.Entry, replies *engine.Replies) {
 	if len(entries) == 0 {
 		return
 	}
+	v := m.lockView()
+	defer v.unlock()
+	v.count(len(entries))
 	if replies.Wanted() {
 		for i := range entries {
 			replies.End(m.execute(entries[i].Data, replies.Begin(), true))
@@ -311,6 +319,7 @@ func appendBigReply(b []byte, size int) []byte {
 // Execute carries out one command outside any log and returns its reply: for tests of what sits on
 // top.
 func Execute(m *Machine, cmd []byte) []byte {
+	defer m.lockView().unlock()
 	defer m.publish()
 	return m.execute(cmd, nil, true)
 }

@@ -2,8 +2,8 @@ package kv
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
@@ -12,22 +12,37 @@ import (
 // pairs is the table of keys and values. One buffer holds a pair, so a new key costs one allocation
 // and the collector finds no pointers inside:
 //
-//	| value length, 4 bytes | hash of the pair, 8 bytes | key | value | spare |
-//	| 0xffffffff            | hash                      | key | place, 4 bytes |
+//	| head, 4 bytes | hash of the pair, 8 bytes | key | value | spare |
+//	| head          | hash                      | key | place, 4 bytes |
 //
-// The second is of a large value, which lies at places[place].
+//	head | value length, 13 bits | view, 19 bits |
+//
+// The second is of a large value, whose length in the head is 0x1fff and which lies at
+// places[place]. view is the number of the newest view that has the pair or must not have it: see
+// View.
 //
 // The map's key string is a view of the key bytes in the buffer, which never change. The value
 // length lies in the buffer so that an overwrite that fits touches no map slot: assigning to a map
 // slot would also replace the key string by the one used for the look-up, whose bytes belong to
 // somebody else.
 type pairs struct {
+	*content
+	pins   pins
+	number uint32 // of the newest view
+	view   *View  // that is to have what content had when it was opened; nil: none
+}
+
+// content is what FLUSHALL and a restored snapshot replace as a whole.
+type content struct {
 	table  map[string][]byte
 	places []*large // nil: free
 	free   []uint32 // places
 	bytes  int64    // capacity of all buffers and large values
 	sum    digest
-	pins   pins
+
+	// passed is the number of the newest view that has passed every pair, or that there was when
+	// the content came: no pair has an older number.
+	passed atomic.Uint32
 }
 
 const (
@@ -41,17 +56,43 @@ const (
 	// fitting one.
 	shrinkAbove = 4096
 
-	valueIsLarge = math.MaxUint32
+	lengthBits   = 13
+	lengthMask   = 1<<lengthBits - 1
+	valueIsLarge = lengthMask
+	viewMax      = 1<<(32-lengthBits) - 1
 )
 
-// reset removes everything. The collector frees it beside the work that goes on.
-func (p *pairs) reset() {
-	p.table, p.places, p.free = make(map[string][]byte), nil, nil
-	p.bytes, p.sum = 0, digest{}
-	p.pins.leaveAll()
+const _ = uint(valueIsLarge - largeMin) // the length of a value that is not large fits
+
+// headLength and headView take a pair's head apart, headOf makes one.
+func headLength(buf []byte) int     { return int(binary.LittleEndian.Uint32(buf) & lengthMask) }
+func headView(buf []byte) uint32    { return binary.LittleEndian.Uint32(buf) >> lengthBits }
+func headOf(n int, v uint32) uint32 { return uint32(n) | v<<lengthBits }
+
+func setHeadView(buf []byte, v uint32) {
+	binary.LittleEndian.PutUint32(buf, headOf(headLength(buf), v))
 }
 
-func (p *pairs) memory() int64 { return p.bytes + int64(len(p.table))*pairOverhead }
+// putHead says how long the value of a pair is. No view that is open wants it: it is new.
+func (p *pairs) putHead(buf []byte, n int) {
+	binary.LittleEndian.PutUint32(buf, headOf(n, p.number))
+}
+
+// reset removes everything. The collector frees it beside the work that goes on.
+func (p *pairs) reset() { p.adopt(&content{table: make(map[string][]byte)}) }
+
+// adopt puts c in place of everything. A view that is open keeps what was there.
+func (p *pairs) adopt(c *content) {
+	if p.view != nil {
+		p.view.keep(p.memory())
+		p.view = nil
+	}
+	c.passed.Store(p.number)
+	p.content = c
+	p.pins.leaveAll(c)
+}
+
+func (c *content) memory() int64 { return c.bytes + int64(len(c.table))*pairOverhead }
 
 // value is a value in the table: its bytes, or a large one.
 type value struct {
@@ -66,21 +107,20 @@ func (v value) size() int {
 	return len(v.small)
 }
 
-func (p *pairs) get(key []byte) (v value, ok bool) {
-	buf, ok := p.table[string(key)]
+func (c *content) get(key []byte) (v value, ok bool) {
+	buf, ok := c.table[string(key)]
 	if !ok {
 		return value{}, false
 	}
-	return p.valueOf(buf, len(key)), true
+	return c.valueOf(buf, len(key)), true
 }
 
-func (p *pairs) valueOf(buf []byte, keyLen int) value {
-	n := binary.LittleEndian.Uint32(buf)
-	start := pairHeader + keyLen
+func (c *content) valueOf(buf []byte, keyLen int) value {
+	n, start := headLength(buf), pairHeader+keyLen
 	if n == valueIsLarge {
-		return value{large: p.places[binary.LittleEndian.Uint32(buf[start:])]}
+		return value{large: c.places[binary.LittleEndian.Uint32(buf[start:])]}
 	}
-	end := start + int(n)
+	end := start + n
 	return value{small: buf[start:end:end]}
 }
 
@@ -92,6 +132,7 @@ func (p *pairs) set(key, v []byte, spare int) {
 // replace is set with the buffer that the table has for the key, nil when it has none.
 func (p *pairs) replace(key, v []byte, spare int, old []byte) {
 	if old != nil {
+		p.handOver(old, len(key))
 		p.takeOut(old)
 		if before := p.valueOf(old, len(key)).large; before != nil {
 			if len(v) >= largeMin && p.pins.unheld(before) && before.overwrite(v) {
@@ -108,6 +149,24 @@ func (p *pairs) replace(key, v []byte, spare int, old []byte) {
 	}
 }
 
+// handOver gives a pair that is about to change or to go to the view that is open, unless it has it
+// already.
+func (p *pairs) handOver(buf []byte, keyLen int) {
+	if p.view == nil || headView(buf) == p.number {
+		return
+	}
+	p.view.take(buf, keyLen)
+	setHeadView(buf, p.number)
+	p.dropFailedView()
+}
+
+// dropFailedView goes on without a view that was given up.
+func (p *pairs) dropFailedView() {
+	if p.view != nil && p.view.stopped {
+		p.view = nil
+	}
+}
+
 // takeIn enters a pair into the digest, by the hash of its value, and takeOut removes it.
 func (p *pairs) takeIn(buf, key []byte, value uint64) {
 	h := pairHash(key, value)
@@ -115,7 +174,9 @@ func (p *pairs) takeIn(buf, key []byte, value uint64) {
 	p.sum.add(h)
 }
 
-func (p *pairs) takeOut(buf []byte) { p.sum.sub(binary.LittleEndian.Uint64(buf[hashAt:])) }
+func (p *pairs) takeOut(buf []byte) { p.sum.sub(pairHashOf(buf)) }
+
+func pairHashOf(buf []byte) uint64 { return binary.LittleEndian.Uint64(buf[hashAt:]) }
 
 // putSmall stores a value in the pair's buffer, in place of what was there.
 func (p *pairs) putSmall(key, v []byte, spare int, old []byte) {
@@ -126,7 +187,7 @@ func (p *pairs) putSmall(key, v []byte, spare int, old []byte) {
 		p.put(key, buf, old)
 	}
 	copy(buf[pairHeader+len(key):cap(buf)], v)
-	binary.LittleEndian.PutUint32(buf, uint32(len(v)))
+	p.putHead(buf, len(v))
 	p.takeIn(buf, key, xxhash.Sum64(v))
 }
 
@@ -145,7 +206,7 @@ func (p *pairs) putLarge(key []byte, l *large, old []byte) {
 	p.pins.enter(l)
 	p.bytes += l.capacity()
 	binary.LittleEndian.PutUint32(buf[pairHeader+len(key):], place)
-	binary.LittleEndian.PutUint32(buf, valueIsLarge)
+	p.putHead(buf, valueIsLarge)
 	p.takeIn(buf, key, l.hash.Sum64())
 }
 
@@ -157,12 +218,17 @@ func (p *pairs) forget(buf []byte, keyLen int) {
 	p.free = append(p.free, place)
 	p.bytes -= l.capacity()
 	p.pins.leave(l)
+	if p.view != nil {
+		p.view.checkBudget()
+		p.dropFailedView()
+	}
 }
 
 // append adds tail to the value of an existing key and returns the new length.
 func (p *pairs) append(key, tail []byte) int {
 	old := p.table[string(key)]
 	before := p.valueOf(old, len(key))
+	p.handOver(old, len(key))
 	p.takeOut(old)
 	size := before.size() + len(tail)
 	switch end := pairHeader + len(key) + size; {
@@ -175,14 +241,14 @@ func (p *pairs) append(key, tail []byte) int {
 		p.putLarge(key, newLarge(before.small, tail, min(size, chunkMax)), old)
 	case end <= cap(old):
 		copy(old[end-len(tail):cap(old)], tail)
-		binary.LittleEndian.PutUint32(old, uint32(size))
+		p.putHead(old, size)
 		p.takeIn(old, key, xxhash.Sum64(old[pairHeader+len(key):end]))
 	default:
 		// Room for as much again: a value that grows by APPEND costs O(its size) in all.
 		buf := p.buffer(key, end+size)
 		copy(buf[pairHeader+len(key):], before.small)
 		copy(buf[end-len(tail):], tail)
-		binary.LittleEndian.PutUint32(buf, uint32(size))
+		p.putHead(buf, size)
 		p.put(key, buf, old)
 		p.takeIn(buf, key, xxhash.Sum64(buf[pairHeader+len(key):end]))
 	}
@@ -191,10 +257,14 @@ func (p *pairs) append(key, tail []byte) int {
 
 // buffer returns a buffer of at least n bytes, used to its whole size class, with the key in place.
 func (p *pairs) buffer(key []byte, n int) []byte {
-	buf := slices.Grow([]byte(nil), n)
-	buf = buf[:cap(buf)]
+	buf := emptyBuffer(n)
 	copy(buf[pairHeader:], key)
 	return buf
+}
+
+func emptyBuffer(n int) []byte {
+	buf := slices.Grow([]byte(nil), n)
+	return buf[:cap(buf)]
 }
 
 func (p *pairs) put(key, buf, old []byte) {
@@ -209,6 +279,7 @@ func (p *pairs) delete(key []byte) bool {
 		return false
 	}
 	v := p.valueOf(buf, len(key))
+	p.handOver(buf, len(key))
 	p.takeOut(buf)
 	if v.large != nil {
 		p.forget(buf, len(key))

@@ -14,24 +14,30 @@ import (
 // While a value is pinned its bytes do not change. One that is replaced or deleted meanwhile is
 // retained: it takes memory beside the keys and values, and retained counts it.
 type pins struct {
-	mu         sync.Mutex
-	waiting    []*Pin // by number, not yet taken
-	free       []int  // numbers
-	spare      []*Pin
-	generation int   // of the table: FLUSHALL begins a new one
-	current    int64 // bytes of pinned values that are in the table
+	mu      sync.Mutex
+	waiting []*Pin // by number, not yet taken
+	free    []int  // numbers
+	spare   []*Pin
+	home    *content // the table's: values of another one are not in the table
+	current int64    // bytes of pinned values that are in the table
 
 	count    atomic.Int64 // pins that are not released
 	retained atomic.Int64
+	viewed   atomic.Int64 // bytes of values that a view holds and that have left the table
 }
 
 // books are what pins remembers of a value, under its lock.
 type books struct {
-	pinned     int   // pins that hold it
-	counted    int64 // its memory in current or retained
-	gone       bool  // not in the table any more
-	generation int   // of the table when it came
+	pinned  int      // pins that hold it
+	counted int64    // its memory in current or retained
+	gone    bool     // not in the table any more
+	home    *content // of the table when it came
+	held    bool     // by the view
+	viewed  int64    // its memory in pins.viewed
 }
+
+// left reports whether a value is in the table no more.
+func (s *pins) left(v *large) bool { return v.gone || v.home != s.home }
 
 // Pin holds a large string for a reply. It is used by one goroutine at a time.
 type Pin struct {
@@ -56,7 +62,7 @@ func (p *Pin) Retained() int {
 	switch v := p.of; {
 	case v == nil:
 		return p.size
-	case v.gone || v.generation != p.pins.generation:
+	case p.pins.left(v):
 		return int(v.counted) / v.pinned
 	}
 	return 0
@@ -71,7 +77,7 @@ func (p *Pin) Release() {
 	if v := p.of; v == nil {
 		s.retained.Add(-int64(p.size))
 	} else if v.pinned--; v.pinned == 0 {
-		if v.gone || v.generation != s.generation {
+		if s.left(v) {
 			s.retained.Add(-v.counted)
 		} else {
 			s.current -= v.counted
@@ -155,7 +161,7 @@ func (s *pins) take(number int) *Pin {
 }
 
 // enter says that a value is in the table now.
-func (s *pins) enter(v *large) { v.generation = s.generation }
+func (s *pins) enter(v *large) { v.home = s.home }
 
 // leave says that a value is in the table no more.
 func (s *pins) leave(v *large) {
@@ -164,13 +170,17 @@ func (s *pins) leave(v *large) {
 	v.gone = true
 	s.current -= v.counted
 	s.retained.Add(v.counted)
+	if v.held {
+		v.viewed = v.capacity()
+		s.viewed.Add(v.viewed)
+	}
 }
 
-// leaveAll says so of all values.
-func (s *pins) leaveAll() {
+// leaveAll says so of all values: next has the table's from now on.
+func (s *pins) leaveAll(next *content) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.generation++
+	s.home = next
 	s.retained.Add(s.current)
 	s.current = 0
 }
@@ -179,7 +189,23 @@ func (s *pins) leaveAll() {
 func (s *pins) unheld(v *large) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return v.pinned == 0
+	return v.pinned == 0 && !v.held
+}
+
+// hold keeps the bytes of a value as they are for the view, until letGo. A value that replies hold
+// is counted for clients; what a view holds is not, as no client can help it.
+func (s *pins) hold(v *large) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.held = true
+}
+
+func (s *pins) letGo(v *large) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.held = false
+	s.viewed.Add(-v.viewed)
+	v.viewed = 0
 }
 
 // Take gives the string that a reply of this machine names by a number to whoever sends the reply;

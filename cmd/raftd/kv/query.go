@@ -7,6 +7,7 @@ func (m *Machine) Read(query, dst []byte) []byte {
 	if len(query) == 0 {
 		return resp.AppendError(dst, errMalformed)
 	}
+	defer m.lockView().unlock()
 	rest := body(query[1:])
 	switch Op(query[0]) {
 	case OpGet:
