@@ -196,8 +196,8 @@ func (v *View) checkBudget() {
 	}
 }
 
-// keep takes over the content, which commands leave to the view: they hand over nothing any more, so
-// the budget is not looked at again. The lock is held.
+// keep takes over the content, which commands leave to the view: they hand over nothing any more,
+// so the budget is not looked at again. The lock is held.
 func (v *View) keep(memory int64) {
 	v.kept = memory
 	v.memory.Add(memory)
