@@ -354,24 +354,29 @@ func TestSlowInlineWriteGoesToTheWriter(t *testing.T) {
 	d.Begun = func() { inlined++ }
 	d.Latency = func() int64 { return int64(took) }
 	cfg := small(newDisk())
-	cfg.Device = d
+	cfg.Device, cfg.SegmentBytes = d, 1<<20
 	j, _ := mustOpen(t, cfg)
 	w := &writer{t: t, j: j}
-	put := func() {
-		w.put(1, w.last+1, 1, 50)
+	put := func(size int) {
+		w.put(1, w.last+1, 1, size)
 		w.now++
 		j.Poll(w.now, true)
 		w.poll()
 	}
-	put()
-	put()
+	put(50)
+	put(50)
 	if inlined != 2 {
 		t.Fatalf("%d inline writes of 2", inlined)
 	}
+	put(inlineBytes)
+	if inlined != 2 {
+		t.Fatal("a large write was done inline because a small one was quick")
+	}
+	put(50)
 	took = 5 * time.Millisecond
-	put()
-	put()
-	if inlined != 3 {
+	put(50)
+	put(50)
+	if inlined != 4 {
 		t.Fatalf("%d inline writes: a slow one was repeated", inlined)
 	}
 }

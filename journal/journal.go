@@ -75,6 +75,7 @@ type flight struct {
 	since    int64
 	seal     bool
 	queued   bool          // behind another one
+	size     int64         // bytes
 	inline   time.Duration // how long the caller itself took; 0: the writer does it
 	group    *group
 	mark     Mark        // the state record's, when this is durable
@@ -121,6 +122,7 @@ type Journal struct {
 	dirty           bool  // the next submission writes the state file
 	durable         atomic.Uint64
 	since           atomic.Int64 // when the write in flight began, 0: none
+	size            atomic.Int64 // its bytes
 	err             error        // the stage's copy of failure
 	failure         atomic.Pointer[error]
 
@@ -200,6 +202,10 @@ func (j *Journal) WriteAge(now int64) time.Duration {
 	}
 	return j.segments.waitAge()
 }
+
+// WriteBytes is how many bytes the write in flight has, 0 if there is none. Any
+// goroutine.
+func (j *Journal) WriteBytes() int64 { return j.size.Load() }
 
 // Close writes what is open, seals and lets go of the directory. It waits for
 // writes in flight, the maker's too, whose segment is given up, but not for a

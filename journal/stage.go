@@ -24,8 +24,12 @@ const shrinkMax = 16 << 10
 const groupKept = 4
 
 // inlineMax is how fast the last write must have been for the caller itself to
-// do the next one.
-const inlineMax = time.Millisecond
+// do the next one, which must not have more bytes than inlineBytes: of a larger
+// one the last says little.
+const (
+	inlineMax   = time.Millisecond
+	inlineBytes = 256 << 10
+)
 
 // Append adds a mutation to the open group: records are copied. False means
 // that it does not fit behind what the group holds: call again after Poll has
@@ -105,7 +109,7 @@ func (j *Journal) Poll(now int64, alone bool) (worked int) {
 	g, idle := &j.groups[j.fill], j.flights[0].tag == 0
 	switch {
 	case g.n > 0 && (idle || g.full && g.restore == Mark{}):
-		if j.submit(g, now, idle && alone && j.quick) {
+		if j.submit(g, now, idle && alone && j.quick && g.used <= inlineBytes) {
 			worked++
 		}
 	case idle && g.n == 0 && !j.sealed && now-j.idle >= int64(j.cfg.SealAfter):
@@ -182,6 +186,7 @@ func (j *Journal) land(now int64) {
 	if j.flights[0].tag != 0 {
 		j.flights[0].since = now // at the latest
 	}
+	j.size.Store(j.flights[0].size)
 	j.since.Store(j.flights[0].since)
 }
 
@@ -276,10 +281,14 @@ func (j *Journal) write(buf []byte, h *header) location {
 func (j *Journal) fly(f flight, inline bool) {
 	j.tag++
 	f.tag, f.mark = j.tag, j.state.snapshot
+	for i := range j.ops {
+		f.size += int64(len(j.ops[i].Buf))
+	}
 	k := 0
 	if j.flights[0].tag != 0 {
 		k, f.queued = 1, true
 	} else {
+		j.size.Store(f.size)
 		j.since.Store(f.since)
 	}
 	f.ops, j.ops = j.ops, j.flights[k].ops

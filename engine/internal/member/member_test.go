@@ -12,6 +12,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/journal/device"
+	"github.com/ringraft/ringraft/journal/record"
 	"github.com/ringraft/ringraft/ziplist"
 )
 
@@ -234,6 +235,23 @@ func TestAHangingDiskIsTold(t *testing.T) {
 	g.disk.release()
 	g.run(rigHeartbeat)
 	if want := []EventKind{NotCampaigning, DiskBack}; !slices.Equal(g.events, want) {
+		t.Errorf("told %v", g.events)
+	}
+}
+
+// A large write may take as long as a slow disk needs for it.
+func TestALargeWriteIsNoHang(t *testing.T) {
+	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
+	large := record.AppendCommand(nil, make([]byte, 900<<10)) // 28 ms of a slow disk
+	g.disk.held = true
+	if !g.cfg.Journal.Append(&journal.Batch{Hard: journal.Hard{Term: 1}, First: 2, Count: 1, Term: 1,
+		Sequence: 1 << 20}, large) {
+		t.Fatal("refused")
+	}
+	if g.run(rigElection + 20*time.Millisecond); len(g.events) > 0 {
+		t.Fatalf("told %v, of a write of %d bytes", g.events, g.cfg.Journal.WriteBytes())
+	}
+	if g.run(4 * rigElection); !slices.Equal(g.events, []EventKind{NotCampaigning}) {
 		t.Errorf("told %v", g.events)
 	}
 }

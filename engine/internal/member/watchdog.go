@@ -10,13 +10,15 @@ import (
 // watchdog looks at the age of the journal's write. A disk that hangs returns
 // no error, and heartbeats need no disk:
 //
-//	Times.Stall            the leader hands over to the most up-to-date voter;
+//	limit                  the leader hands over to the most up-to-date voter;
 //	                       TimeoutNow needs no disk, and neither do the
 //	                       entries that the target still lacks
 //	+ an election timeout  nobody took over: it steps down, where the others
 //	                       can elect without it
 //
-// No member campaigns while its own write is that old. A write that the
+// The limit is Times.Stall, and for a large write what a slow disk that works
+// takes for it in addition: else one command of many megabytes would depose its
+// leader. No member campaigns while its own write is that old. A write that the
 // polling goroutine does itself hangs that goroutine: then nothing is sent,
 // and the others elect.
 type watchdog struct {
@@ -59,10 +61,19 @@ func (m *Member) Watch(now int64) time.Duration {
 // hung. Any goroutine.
 func (m *Member) StallTransfers() uint64 { return m.watchdog.given.Load() }
 
+// diskLeast is how many bytes a second a disk writes at least that does not hang.
+const diskLeast = 32 << 20
+
+// limit is the age at which the write under way counts as hanging.
+func (w *watchdog) limit(m *Member) time.Duration {
+	bytes := time.Duration(m.cfg.Journal.WriteBytes())
+	return m.cfg.Times.Stall + bytes*time.Second/diskLeast
+}
+
 // check acts on the age of the write, once per tick.
 func (w *watchdog) check(m *Member, now int64) {
 	age := min(time.Duration(w.age.Load()), m.cfg.Journal.WriteAge(now))
-	if age < m.cfg.Times.Stall {
+	if age < w.limit(m) {
 		if w.on {
 			w.on, w.giving = false, false
 			m.cfg.OnEvent(Event{Kind: DiskBack, Age: w.longest})
@@ -80,7 +91,7 @@ func (w *watchdog) check(m *Member, now int64) {
 
 // giveUp hands leadership over, or steps down when nobody took it.
 func (w *watchdog) giveUp(m *Member, age time.Duration, first bool) {
-	if age >= m.cfg.Times.Stall+m.cfg.Times.Election {
+	if age >= w.limit(m)+m.cfg.Times.Election {
 		if w.giving = true; m.replica.StepDown() {
 			m.cfg.OnEvent(Event{Kind: SteppedDown, Age: age})
 		}
