@@ -20,9 +20,11 @@ const (
 	// commands that come without a pause lose a tenth of their time, and the view gets on.
 	turnMost  = 256
 	turnShare = 16
-	// Who wants the lock asks so often before it is put to sleep: to be woken takes longer than a
-	// turn, and to wake somebody longer than a command.
-	askMost = 128
+	// Who wants the lock asks so often before it is put to sleep: commands for about as long as a
+	// turn may take, since to be woken takes far longer, and the writer for as long as a short
+	// call of Apply, since to wake it takes longer than a command. The writer yields between.
+	commandAsks = 4096
+	writerAsks  = 128
 	// spareBlocks is how many blocks are kept for the next pairs that are handed over.
 	spareBlocks = 8
 )
@@ -119,7 +121,7 @@ func (m *Machine) lockView() *View {
 		return nil
 	}
 	v.wants.Store(true)
-	for range askMost {
+	for range commandAsks {
 		if v.mu.TryLock() {
 			return m.locked(v)
 		}
@@ -299,7 +301,7 @@ func (v *View) pause(b *block, w io.Writer) error {
 
 // lockAfterCommands takes the lock when no command waits for it.
 func (v *View) lockAfterCommands() {
-	for range askMost {
+	for range writerAsks {
 		if !v.wants.Load() && v.mu.TryLock() {
 			return
 		}

@@ -23,7 +23,7 @@ const (
 	viewBenchKeys  = 5_000_000
 	viewBenchValue = 100
 	viewBenchRate  = 50_000 // commands a second
-	viewBenchPace  = 400e6  // bytes a second that the disk of the paced ones takes
+	viewBenchPace  = 100e6  // bytes a second that the disk of the paced ones takes
 )
 
 var viewBench struct {
@@ -212,8 +212,8 @@ func reportLatency(b *testing.B, unit string, took []time.Duration) {
 }
 
 // As many commands as go, in calls of so many: the share of commands that are left with a view,
-// as the median of pairs of phases. Each phase has a new view, of which each command hands over a
-// pair.
+// as the median of pairs of phases. Each phase has a new view, to which nearly each command hands
+// over a pair.
 func BenchmarkViewThroughput(b *testing.B) {
 	for _, call := range []int{1, 16, 64, 1024} {
 		for _, p := range viewPaces {
