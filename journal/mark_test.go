@@ -242,6 +242,71 @@ func TestRestoreWhereNothingElseChanges(t *testing.T) {
 	}
 }
 
+// A snapshot that is restored between mutations which would be one batch is a
+// batch of its own.
+func TestRestoreIsABatchOfItsOwn(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, small(disk))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 3, 50)
+	w.restore(4, 3)
+	w.put(4, 4, 1, 50)
+	w.put(4, 5, 1, 50)
+	w.flush()
+	var found []string
+	if _, err := Examine(Look{FS: disk, Visit: func(b *BatchInfo) error {
+		if b.Restores || b.Count > 0 {
+			found = append(found, fmt.Sprint(b.Restores, b.First, b.Count, b.Term, b.Live))
+		}
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"false 1 3 1 0", "true 4 0 4 0", "false 4 2 4 2"}
+	_, _, got, err := stands(small(disk))
+	if err != nil || !slices.Equal(found, want) || got.mark != (Mark{3, 4, 2}) ||
+		!slices.Equal(got.log, []string{"4/4", "5/4"}) {
+		t.Fatalf("batches %q, %+v %v", found, got, err)
+	}
+}
+
+// A snapshot is restored when no write is under way: what lands after it would be
+// of the log that it replaces.
+func TestRestoreWaitsForTheWrite(t *testing.T) {
+	clock := &simdisk.Manual{}
+	d := simdisk.NewDevice(clock)
+	cfg := small(newDisk())
+	cfg.Device = d
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 3, 50)
+	w.poll()
+	w.restore(4, 30)
+	full := Batch{Hard: Hard{4, 1}, First: 31, Count: 1, Term: 4, Sequence: 3}
+	for range 3 {
+		if j.Append(&full, recordsOf(31, 4, 50)) {
+			t.Fatal("taken beside the snapshot")
+		}
+		w.poll()
+	}
+	if d.Queued() != 1 || j.Durable() != 0 {
+		t.Fatalf("%d writes are queued", d.Queued())
+	}
+	for j.Busy() {
+		clock.Step()
+		w.poll()
+	}
+	w.seq = 2
+	w.put(4, 31, 1, 50)
+	for w.poll(); j.Busy(); w.poll() {
+		clock.Step()
+	}
+	check(t, j, 31, 31)
+	if _, err := j.NewReader().Read(3, 1); !errors.Is(err, ErrCompacted) || j.Durable() != 3 {
+		t.Fatal(err, j.Durable())
+	}
+}
+
 // Marks that cannot be are refused, and change nothing; older ones change
 // nothing either. A mutation that overrules what a snapshot holds is the end.
 func TestMarksThatCannotBe(t *testing.T) {
@@ -602,6 +667,32 @@ func TestSnapshotKeepsWhatIsBehindIt(t *testing.T) {
 	w.seal()
 	check(t, j, 6, 20)
 	if _, rec, _, err := stands(tiny(disk)); err != nil || rec.First > 6 || rec.Last != 20 {
+		t.Fatalf("%+v %v", rec, err)
+	}
+}
+
+// Segments of a tail that was overruled are free as soon as the entries are that
+// overruled it, although they opened with later ones.
+func TestSegmentsOfAnOverruledTailGo(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, tiny(disk))
+	w := &writer{t: t, j: j, most: 1}
+	for w.last < 20 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+	}
+	w.put(2, 5, 1, 900)
+	for w.flush(); w.last < 14; w.flush() {
+		w.put(2, w.last+1, 1, 900)
+	}
+	if err := j.SetSnapshot(Mark{Index: 12, Term: 2}, 12); err != nil {
+		t.Fatal(err)
+	}
+	w.seal()
+	if n := len(j.segments.live); n > 2 {
+		t.Fatalf("%d live segments for 3 entries", n)
+	}
+	if _, rec, _, err := stands(tiny(disk)); err != nil || rec.First > 12 || rec.Last != 14 {
 		t.Fatalf("%+v %v", rec, err)
 	}
 }
