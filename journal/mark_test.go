@@ -406,6 +406,42 @@ func TestJRN10SnapshotsMakeRoom(t *testing.T) {
 	}
 }
 
+// A restored snapshot waits for a segment that it cannot free, as the log is in one
+// that is full. Until there is one nothing has changed, and then at once.
+func TestJRN10RestoreWaitsForASegment(t *testing.T) {
+	m := &marker{t: t, disk: simdisk.New()}
+	j, _ := mustOpen(t, onSim(m.disk, Direct))
+	m.w = &writer{t: t, j: j, most: 1}
+	m.w.put(1, 1, 1, 900)
+	m.w.flush()
+	m.w.put(1, 2, 1, 900)
+	m.w.flush()
+	if len(j.segments.live) != 1 || j.position+int64(j.block) <= j.cfg.SegmentBytes {
+		t.Fatalf("%d segments, the last used up to %d", len(j.segments.live), j.position)
+	}
+	j.segments.spares = nil
+	m.disk.SetBefore(failing(syscall.ENOSPC, func(op *simdisk.Op) bool {
+		return op.Kind == simdisk.Create
+	}))
+	m.w.restore(3, 30)
+	for range 3 {
+		m.w.poll()
+	}
+	if j.Space() == nil || j.Durable() == m.w.seq || j.Snapshot() != (Mark{}) {
+		t.Fatalf("space %v, durable %d, %+v", j.Space(), j.Durable(), j.Snapshot())
+	}
+	cuts := m.cut("space again", func() {
+		for range 3 {
+			m.w.now += retryAfter
+			m.w.poll()
+		}
+		m.w.flush()
+	})
+	if j.Snapshot().Index != 30 || j.Durable() != m.w.seq || cuts < 20 {
+		t.Fatalf("%+v, durable %d, %d cuts", j.Snapshot(), j.Durable(), cuts)
+	}
+}
+
 // Damage below a snapshot is none; across and above it, it is from there on.
 // Every batch of a log is damaged in several ways, for every snapshot of it.
 func TestDamageBelowAndAcrossASnapshot(t *testing.T) {
