@@ -503,6 +503,10 @@ func TestDamageBelowAndAcrossASnapshot(t *testing.T) {
 					t.Fatalf("%+v", rec)
 				}
 				check(t, j, rec.First, rec.Last)
+				if _, err := j.NewReader().Read(1, 1); rec.First > 1 &&
+					!errors.Is(err, ErrCompacted) {
+					t.Fatalf("%s: an entry below the first: %v", where, err)
+				}
 				goOn(t, where, c, j, rec)
 			}
 		}
@@ -935,8 +939,18 @@ func TestSnapshotSetBesideASeal(t *testing.T) {
 	if j.Snapshot() == m || j.Idle() || j.NextDeadline() == 0 {
 		t.Fatalf("%+v, idle %v", j.Snapshot(), j.Idle())
 	}
+	w.now += int64(cfg.SealAfter)
+	w.poll() // the seal that writes it is submitted
+	newer := Mark{Index: 4, Term: 1}
+	if err := j.SetSnapshot(newer, 1); err != nil {
+		t.Fatal(err)
+	}
+	clock.Step()
+	if w.poll(); j.Snapshot() != m || j.Idle() {
+		t.Fatalf("%+v", j.Snapshot())
+	}
 	turn()
-	if j.Snapshot() != m || !j.Idle() {
+	if j.Snapshot() != newer || !j.Idle() {
 		t.Fatalf("%+v", j.Snapshot())
 	}
 }
