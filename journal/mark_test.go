@@ -242,6 +242,71 @@ func TestRestoreWhereNothingElseChanges(t *testing.T) {
 	}
 }
 
+// A snapshot that is restored between mutations which would be one batch is a
+// batch of its own.
+func TestRestoreIsABatchOfItsOwn(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, small(disk))
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 3, 50)
+	w.restore(4, 3)
+	w.put(4, 4, 1, 50)
+	w.put(4, 5, 1, 50)
+	w.flush()
+	var found []string
+	if _, err := Examine(Look{FS: disk, Visit: func(b *BatchInfo) error {
+		if b.Restores || b.Count > 0 {
+			found = append(found, fmt.Sprint(b.Restores, b.First, b.Count, b.Term, b.Live))
+		}
+		return nil
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"false 1 3 1 0", "true 4 0 4 0", "false 4 2 4 2"}
+	_, _, got, err := stands(small(disk))
+	if err != nil || !slices.Equal(found, want) || got.mark != (Mark{3, 4, 2}) ||
+		!slices.Equal(got.log, []string{"4/4", "5/4"}) {
+		t.Fatalf("batches %q, %+v %v", found, got, err)
+	}
+}
+
+// A snapshot is restored when no write is under way: what lands after it would be
+// of the log that it replaces.
+func TestRestoreWaitsForTheWrite(t *testing.T) {
+	clock := &simdisk.Manual{}
+	d := simdisk.NewDevice(clock)
+	cfg := small(newDisk())
+	cfg.Device = d
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	w.put(1, 1, 3, 50)
+	w.poll()
+	w.restore(4, 30)
+	full := Batch{Hard: Hard{4, 1}, First: 31, Count: 1, Term: 4, Sequence: 3}
+	for range 3 {
+		if j.Append(&full, recordsOf(31, 4, 50)) {
+			t.Fatal("taken beside the snapshot")
+		}
+		w.poll()
+	}
+	if d.Queued() != 1 || j.Durable() != 0 {
+		t.Fatalf("%d writes are queued", d.Queued())
+	}
+	for j.Busy() {
+		clock.Step()
+		w.poll()
+	}
+	w.seq = 2
+	w.put(4, 31, 1, 50)
+	for w.poll(); j.Busy(); w.poll() {
+		clock.Step()
+	}
+	check(t, j, 31, 31)
+	if _, err := j.NewReader().Read(3, 1); !errors.Is(err, ErrCompacted) || j.Durable() != 3 {
+		t.Fatal(err, j.Durable())
+	}
+}
+
 // Marks that cannot be are refused, and change nothing; older ones change
 // nothing either. A mutation that overrules what a snapshot holds is the end.
 func TestMarksThatCannotBe(t *testing.T) {
@@ -341,6 +406,42 @@ func TestJRN10SnapshotsMakeRoom(t *testing.T) {
 	}
 }
 
+// A restored snapshot waits for a segment that it cannot free, as the log is in one
+// that is full. Until there is one nothing has changed, and then at once.
+func TestJRN10RestoreWaitsForASegment(t *testing.T) {
+	m := &marker{t: t, disk: simdisk.New()}
+	j, _ := mustOpen(t, onSim(m.disk, Direct))
+	m.w = &writer{t: t, j: j, most: 1}
+	m.w.put(1, 1, 1, 900)
+	m.w.flush()
+	m.w.put(1, 2, 1, 900)
+	m.w.flush()
+	if len(j.segments.live) != 1 || j.position+int64(j.block) <= j.cfg.SegmentBytes {
+		t.Fatalf("%d segments, the last used up to %d", len(j.segments.live), j.position)
+	}
+	j.segments.spares = nil
+	m.disk.SetBefore(failing(syscall.ENOSPC, func(op *simdisk.Op) bool {
+		return op.Kind == simdisk.Create
+	}))
+	m.w.restore(3, 30)
+	for range 3 {
+		m.w.poll()
+	}
+	if j.Space() == nil || j.Durable() == m.w.seq || j.Snapshot() != (Mark{}) {
+		t.Fatalf("space %v, durable %d, %+v", j.Space(), j.Durable(), j.Snapshot())
+	}
+	cuts := m.cut("space again", func() {
+		for range 3 {
+			m.w.now += retryAfter
+			m.w.poll()
+		}
+		m.w.flush()
+	})
+	if j.Snapshot().Index != 30 || j.Durable() != m.w.seq || cuts < 20 {
+		t.Fatalf("%+v, durable %d, %d cuts", j.Snapshot(), j.Durable(), cuts)
+	}
+}
+
 // Damage below a snapshot is none; across and above it, it is from there on.
 // Every batch of a log is damaged in several ways, for every snapshot of it.
 func TestDamageBelowAndAcrossASnapshot(t *testing.T) {
@@ -402,6 +503,10 @@ func TestDamageBelowAndAcrossASnapshot(t *testing.T) {
 					t.Fatalf("%+v", rec)
 				}
 				check(t, j, rec.First, rec.Last)
+				if _, err := j.NewReader().Read(1, 1); rec.First > 1 &&
+					!errors.Is(err, ErrCompacted) {
+					t.Fatalf("%s: an entry below the first: %v", where, err)
+				}
 				goOn(t, where, c, j, rec)
 			}
 		}
@@ -602,6 +707,32 @@ func TestSnapshotKeepsWhatIsBehindIt(t *testing.T) {
 	w.seal()
 	check(t, j, 6, 20)
 	if _, rec, _, err := stands(tiny(disk)); err != nil || rec.First > 6 || rec.Last != 20 {
+		t.Fatalf("%+v %v", rec, err)
+	}
+}
+
+// Segments of a tail that was overruled are free as soon as the entries are that
+// overruled it, although they opened with later ones.
+func TestSegmentsOfAnOverruledTailGo(t *testing.T) {
+	disk := newDisk()
+	j, _ := mustOpen(t, tiny(disk))
+	w := &writer{t: t, j: j, most: 1}
+	for w.last < 20 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+	}
+	w.put(2, 5, 1, 900)
+	for w.flush(); w.last < 14; w.flush() {
+		w.put(2, w.last+1, 1, 900)
+	}
+	if err := j.SetSnapshot(Mark{Index: 12, Term: 2}, 12); err != nil {
+		t.Fatal(err)
+	}
+	w.seal()
+	if n := len(j.segments.live); n > 2 {
+		t.Fatalf("%d live segments for 3 entries", n)
+	}
+	if _, rec, _, err := stands(tiny(disk)); err != nil || rec.First > 12 || rec.Last != 14 {
 		t.Fatalf("%+v %v", rec, err)
 	}
 }
@@ -808,8 +939,18 @@ func TestSnapshotSetBesideASeal(t *testing.T) {
 	if j.Snapshot() == m || j.Idle() || j.NextDeadline() == 0 {
 		t.Fatalf("%+v, idle %v", j.Snapshot(), j.Idle())
 	}
+	w.now += int64(cfg.SealAfter)
+	w.poll() // the seal that writes it is submitted
+	newer := Mark{Index: 4, Term: 1}
+	if err := j.SetSnapshot(newer, 1); err != nil {
+		t.Fatal(err)
+	}
+	clock.Step()
+	if w.poll(); j.Snapshot() != m || j.Idle() {
+		t.Fatalf("%+v", j.Snapshot())
+	}
 	turn()
-	if j.Snapshot() != m || !j.Idle() {
+	if j.Snapshot() != newer || !j.Idle() {
 		t.Fatalf("%+v", j.Snapshot())
 	}
 }
