@@ -61,9 +61,9 @@ func outside(load string) int {
 	// Such clients are on other machines as a rule: they do not take the servers' processors.
 	err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
 	if rest, ok := strings.CutPrefix(load, "idle "); ok {
-		err = idle(rest)
+		err = errors.Join(err, idle(rest))
 	} else {
-		err = rude(load)
+		err = errors.Join(err, rude(load))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -244,8 +244,8 @@ func TestALargeWriteIsNoHang(t *testing.T) {
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
 	large := record.AppendCommand(nil, make([]byte, 900<<10)) // 28 ms of a slow disk
 	g.disk.held = true
-	if !g.cfg.Journal.Append(&journal.Batch{Hard: journal.Hard{Term: 1}, First: 2, Count: 1, Term: 1,
-		Sequence: 1 << 20}, large) {
+	b := journal.Batch{Hard: journal.Hard{Term: 1}, First: 2, Count: 1, Term: 1, Sequence: 1 << 20}
+	if !g.cfg.Journal.Append(&b, large) {
 		t.Fatal("refused")
 	}
 	if g.run(rigElection + 20*time.Millisecond); len(g.events) > 0 {
