@@ -183,7 +183,8 @@ func (s *snapshots) check(m *Member, now int64) {
 	}
 }
 
-// ask has apply give a view, unless there is a snapshot of this very state.
+// ask has apply give a view, unless there is a snapshot of this very state. Whoever asks
+// from now on waits for the next one: the view may be there already.
 func (s *snapshots) ask(m *Member, now int64) {
 	applied, mark := m.apply.Applied().Load(), m.cfg.Journal.Snapshot()
 	switch {
@@ -196,12 +197,12 @@ func (s *snapshots) ask(m *Member, now int64) {
 		}
 	default:
 		s.phase, s.began = asked, now
+		s.job, s.asking = &snapshotJob{dir: m.cfg.Snapshots.Dir, asking: s.asking}, nil
 		m.apply.WantView()
 	}
 }
 
-// write starts the job that writes the view. Whoever asks from now on waits for the
-// next snapshot.
+// write starts the job that writes the view.
 func (s *snapshots) write(m *Member, now int64) {
 	v := m.apply.TakeView()
 	switch {
@@ -211,9 +212,8 @@ func (s *snapshots) write(m *Member, now int64) {
 		s.failed(m, now, v.Err)
 		return
 	}
-	s.job = &snapshotJob{dir: m.cfg.Snapshots.Dir, viewed: v, created: m.cfg.Snapshots.Wall(),
-		asking: s.asking}
-	s.phase, s.asking = writing, nil
+	s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()
+	s.phase = writing
 	m.cfg.Start(s.job)
 }
 
@@ -241,7 +241,7 @@ func (s *snapshots) mark(m *Member, now int64) {
 		s.failed(m, now, err)
 		return
 	}
-	s.kept, s.phase = max(s.kept, keep), marking
+	s.job.kept, s.phase = keep, marking
 }
 
 // markOf is a snapshot as the journal names it.
@@ -259,7 +259,7 @@ func (s *snapshots) marked(m *Member, now int64) {
 	if mark != markOf(&i) {
 		return
 	}
-	s.before = s.newest.Index
+	s.before, s.kept = s.newest.Index, max(s.kept, s.job.kept)
 	s.newest.Info, s.newest.Took = i, time.Duration(now-s.began)
 	s.newest.Taken++
 	s.newest.Err, s.backOff = nil, 0
@@ -366,6 +366,7 @@ type snapshotJob struct {
 	keep    snapshot.ID
 	created int64
 	asking  []*SnapshotRequest
+	kept    uint64 // the first entry that stays in the log when it is marked
 
 	info snapshot.Info
 	err  error

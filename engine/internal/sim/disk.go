@@ -205,6 +205,7 @@ func (d *disk) tear(op *simdisk.Op) (kept, all int) {
 // powerCut is the end of the process as far as the disk is concerned: what was
 // being written is torn, what was not synced is lost in part.
 func (d *disk) powerCut() {
+	d.gone = false // what was being written may have happened
 	d.Cut()
 	d.PowerCut(simdisk.Power{
 		Name:   func() bool { return d.rng.chance(0.7) },
