@@ -11,7 +11,7 @@ import (
 func Recovered(o *raft.Options, rec *journal.Recovery) (first uint64) {
 	o.Probation = rec.Probation || rec.Damaged
 	if rec.Fresh {
-		o.Hard, o.First, o.Last = raft.Hard{Term: 1}, 1, 1
+		o.First, o.Hard, o.Last = 1, raft.Hard{Term: 1}, 1
 		o.Runs = []raft.TermRun{{First: 1, Term: 1}}
 		return 1
 	}

@@ -74,8 +74,7 @@ var mutants = []mutant{
 		"if !c.quorumActive() {", "if false {"},
 	{"probation-forgotten", "NATS 2.12.1: a damaged member votes as ever",
 		"engine/internal/replica/recovered.go",
-		"o.First, o.Probation = 1, rec.Probation || rec.Damaged",
-		"o.First, o.Probation = 1, false"},
+		"o.Probation = rec.Probation || rec.Damaged", "o.Probation = false"},
 	{"last-resort-is-a-vote", "a member that lost what it acknowledged decides an election",
 		"engine/internal/raft/election.go",
 		"\tcase m.LastResort:\n\t\tc.lastResort = c.lastResort.With(i)\n",
@@ -289,6 +288,12 @@ var mutants = []mutant{
 		"s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()",
 		"s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()\n" +
 			"\ts.job.asking, s.asking = slices.Concat(s.job.asking, s.asking), nil"},
+	{"refused-in-an-earlier-term",
+		"found here: who says that a term is over is taken for one that lacks the whole log",
+		"engine/internal/raft/step.go",
+		"c.sendGated(e, AppendAck, m.From).Reject = true\n\tcase Heartbeat:",
+		"r := c.sendGated(e, AppendAck, m.From)\n\t\tr.Reject, r.PrevIndex = true, m.PrevIndex\n" +
+			"\tcase Heartbeat:"},
 	{"acknowledged-is-sent-again",
 		"found here: an actor stands where the log was, and never goes on",
 		"engine/internal/peer/actor.go",
