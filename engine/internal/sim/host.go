@@ -95,6 +95,7 @@ type crashPlan struct {
 type observed struct {
 	seenCommit    uint64
 	seenApplied   uint64
+	first         uint64    // of the log, as the core had it last
 	hard          raft.Hard // newest ever durable, as recovered or reported
 	role          raft.Role
 	term          uint64 // of role
@@ -177,7 +178,13 @@ func (h *host) start() {
 		w.fail("recovery", "member %d: %v", h.id, err)
 		return
 	}
-	h.boot(j, rec, voters)
+	h.machine = newMachine(h, p.Keys)
+	from, err := h.load(rec)
+	if err != nil {
+		h.refuse(err)
+		return
+	}
+	h.boot(j, rec, voters, from)
 }
 
 func (h *host) noteRecovery(rec *journal.Recovery) {

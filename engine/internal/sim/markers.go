@@ -102,6 +102,15 @@ const (
 	ClockFast
 	PausedLeader
 
+	SnapshotMarked
+	SnapshotFailed
+	SnapshotAsked
+	LogCompacted
+	LogRecycled
+	StartedFromSnapshot
+	UnnamedSnapshot
+	CrashTakingSnapshot
+
 	markers
 )
 
@@ -196,6 +205,14 @@ var markerNames = [markers]string{
 	FrameOvertook:        "a frame overtakes another",
 	ClockFast:            "a clock runs fast or slow",
 	PausedLeader:         "a leader is paused",
+	SnapshotMarked:       "a snapshot is taken, and the journal names it",
+	SnapshotFailed:       "a snapshot is given up",
+	SnapshotAsked:        "a snapshot is asked for and answered",
+	LogCompacted:         "the log goes before a snapshot",
+	LogRecycled:          "a segment goes before a snapshot",
+	StartedFromSnapshot:  "a member starts from a snapshot",
+	UnnamedSnapshot:      "a member starts and finds a file that its journal does not name",
+	CrashTakingSnapshot:  "power goes while a snapshot is written",
 }
 
 func (m Marker) String() string { return markerNames[m] }
