@@ -93,7 +93,7 @@ func (r *Replies) reply(i int) []byte {
 // MachineError says what the state machine did that it must not do. It is not
 // called again.
 type MachineError struct {
-	Call        string // Apply or Read
+	Call        string // Apply, Read or Restore
 	First, Last uint64 // Apply: of its entries; Read: the newest applied, twice
 	Problem     string // in words
 	Stack       []byte // of a panic
@@ -103,6 +103,8 @@ type MachineError struct {
 func (e *MachineError) Error() string {
 	at := fmt.Sprintf("Apply of entries %d to %d", e.First, e.Last)
 	switch {
+	case e.Call == "Restore":
+		at = fmt.Sprintf("the install of Restore, of the state after entry %d", e.Last)
 	case e.Call == "Read":
 		at = fmt.Sprintf("Read after entry %d", e.Last)
 	case e.First == e.Last:

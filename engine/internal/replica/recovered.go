@@ -9,7 +9,8 @@ import (
 // returns the index at which the entry store goes on. A fresh journal is about
 // to hold the founding entry: see Found.
 func Recovered(o *raft.Options, rec *journal.Recovery) (first uint64) {
-	o.First, o.Probation = 1, rec.Probation || rec.Damaged
+	o.First, o.Probation = rec.First, rec.Probation || rec.Damaged
+	o.Snapshot = raft.Position{Index: rec.Snapshot.Index, Term: rec.Snapshot.Term}
 	if rec.Fresh {
 		o.Hard, o.Last, o.Runs = raft.Hard{Term: 1}, 1, []raft.TermRun{{First: 1, Term: 1}}
 		return 1

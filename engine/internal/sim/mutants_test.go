@@ -74,8 +74,8 @@ var mutants = []mutant{
 		"if !c.quorumActive() {", "if false {"},
 	{"probation-forgotten", "NATS 2.12.1: a damaged member votes as ever",
 		"engine/internal/replica/recovered.go",
-		"o.First, o.Probation = 1, rec.Probation || rec.Damaged",
-		"o.First, o.Probation = 1, false"},
+		"o.First, o.Probation = rec.First, rec.Probation || rec.Damaged",
+		"o.First, o.Probation = rec.First, false"},
 	{"last-resort-is-a-vote", "a member that lost what it acknowledged decides an election",
 		"engine/internal/raft/election.go",
 		"\tcase m.LastResort:\n\t\tc.lastResort = c.lastResort.With(i)\n",
@@ -145,10 +145,10 @@ var mutants = []mutant{
 	// Apply and answers.
 	{"truncated-is-not-applied", "a truncation proves nothing",
 		"engine/internal/replica/effects.go",
-		"\tr.durable.publish(seq, s.First, s.Count)\n",
+		"\tr.durable.publish(seq, s.First, s.Last())\n",
 		"\tif s.Count > 0 && s.First <= r.stored.end {\n" +
 			"\t\tr.notices.Expire(s.Term-1, pipeline.Superseded)\n\t}\n" +
-			"\tr.durable.publish(seq, s.First, s.Count)\n"},
+			"\tr.durable.publish(seq, s.First, s.Last())\n"},
 	{"lost-leadership-is-not-applied", "Jepsen: indefinite told as failed",
 		"engine/internal/pipeline/window.go",
 		"a.settle(&t, from, t.last, Unknown, why)", "a.settle(&t, from, t.last, NotApplied, why)"},
