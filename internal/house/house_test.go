@@ -51,7 +51,8 @@ var mayImport = map[string][]string{
 	},
 	"engine/internal/member": {
 		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/peer",
-		"engine/internal/pipeline", "engine/internal/replica", "journal", "ziplist",
+		"engine/internal/pipeline", "engine/internal/replica", "engine/internal/snapshot",
+		"engine/internal/wire", "journal", "ziplist",
 	},
 	"engine/internal/link": {
 		"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring",

@@ -49,6 +49,8 @@ type Config struct {
 	Link    func(member uint64) Link
 	Start   func(Job) // runs a job beside the polling goroutine
 
+	Exchange Exchange // of snapshots with other members
+
 	Fused  bool // Poll polls apply too
 	Serial bool // replication follows the own journal
 
@@ -107,7 +109,10 @@ type Member struct {
 	space     space
 	transfers transfers
 	feeding   feeding
-	looked    int64 // when it looked after the others last
+	sendings  sendings
+	receiving receiving
+	front     []byte // of a frame that is being sent
+	looked    int64  // when it looked after the others last
 	bound     bound
 
 	maintained int64 // tick of the last maintenance
@@ -144,7 +149,8 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
 		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
 		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
-		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
+		OnSnapshot: m.onSnapshot,
+		Timing:     cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
@@ -228,6 +234,7 @@ func (m *Member) After(now int64) error {
 		m.maintain(now)
 	}
 	m.transfers.poll(m, now)
+	m.exchange(now)
 	return nil
 }
 
@@ -257,6 +264,7 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 // goroutine may poll any more.
 func (m *Member) Close(failed bool) {
 	m.transfers.close()
+	m.closeExchange()
 	if failed {
 		m.replica.Fail()
 	} else {

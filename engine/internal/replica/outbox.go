@@ -118,7 +118,8 @@ func (o *outbox) check() error {
 	}
 	for i := range o.effects.List[o.at:] {
 		e := &o.effects.List[o.at+i]
-		if e.Kind == raft.Mutate && !in.holds(e.Source) || e.Kind == raft.Restore && in.state == nil {
+		if e.Kind == raft.Mutate && !in.holds(e.Source) ||
+			e.Kind == raft.Restore && in.state == nil {
 			return fmt.Errorf("outbox: %s waits, and what it appends is not known", e)
 		}
 	}

@@ -9,16 +9,22 @@ import (
 // returns the index at which the entry store goes on. A fresh journal is about
 // to hold the founding entry: see Found.
 func Recovered(o *raft.Options, rec *journal.Recovery) (first uint64) {
-	o.First, o.Probation = rec.First, rec.Probation || rec.Damaged
-	o.Snapshot = raft.Position{Index: rec.Snapshot.Index, Term: rec.Snapshot.Term}
+	o.Probation = rec.Probation || rec.Damaged
 	if rec.Fresh {
-		o.Hard, o.Last, o.Runs = raft.Hard{Term: 1}, 1, []raft.TermRun{{First: 1, Term: 1}}
+		o.First, o.Hard, o.Last = 1, raft.Hard{Term: 1}, 1
+		o.Runs = []raft.TermRun{{First: 1, Term: 1}}
 		return 1
 	}
 	o.Hard = raft.Hard{Term: rec.Hard.Term, Vote: rec.Hard.Vote}
 	o.Last, o.Commit = rec.Last, min(rec.Commit, rec.Last)
 	for _, r := range rec.Runs {
 		o.Runs = append(o.Runs, raft.TermRun{First: r.First, Term: r.Term})
+	}
+	o.First = rec.First
+	o.Snapshot = raft.Position{Index: rec.Snapshot.Index, Term: rec.Snapshot.Term}
+	before := rec.First - 1
+	if before < o.Snapshot.Index && (len(o.Runs) == 0 || before > 0 && o.Runs[0].First > before) {
+		o.First++ // nothing says the term of the entry before it, which its sender needs
 	}
 	return rec.Last + 1
 }

@@ -35,6 +35,12 @@ func (r *Replica) StepDown() (down bool) {
 	return down
 }
 
+// Compact tells the core that the log is to be had from first on, and what is before in a
+// snapshot; false when it has to be told again. Poll's goroutine only.
+func (r *Replica) Compact(first uint64) bool {
+	return r.out.call(input{}, func(e *raft.Effects) { r.core.Compact(first, e) })
+}
+
 // Campaign begins an election now, instead of after an election timeout.
 // Poll's goroutine only, or before polling starts.
 func (r *Replica) Campaign() { r.out.call(input{}, r.core.Campaign) }

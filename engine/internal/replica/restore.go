@@ -4,6 +4,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/raft/progress"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/journal"
 )
 
@@ -57,4 +58,16 @@ func (r *Replica) SnapshotSent(member, index uint64) bool {
 // goroutine only, not from within Poll's callbacks.
 func (r *Replica) SnapshotFailed(member uint64) bool {
 	return r.out.call(input{}, func(e *raft.Effects) { r.core.SnapshotFailed(member, e) })
+}
+
+// takeSnapshot hands on a frame of a transfer.
+func (r *Replica) takeSnapshot(s *Source, rec []byte) {
+	var f wire.Snapshot
+	if err := wire.ParseSnapshot(rec, &f); err != nil || f.From != s.member || f.To != r.cfg.ID {
+		r.stats.BadFrames++
+		return
+	}
+	if r.cfg.OnSnapshot != nil {
+		r.cfg.OnSnapshot(&f)
+	}
 }

@@ -61,7 +61,8 @@ func (w *world) said(what string) bool {
 
 func (w *world) acked(index uint64) bool {
 	return slices.ContainsFunc(w.lines, func(l string) bool {
-		return strings.Contains(l, "AppendAck") && strings.Contains(l, fmt.Sprintf("match %d", index))
+		return strings.Contains(l, "AppendAck") &&
+			strings.Contains(l, fmt.Sprintf("match %d", index))
 	})
 }
 
