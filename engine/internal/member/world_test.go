@@ -65,6 +65,8 @@ type node struct {
 	life     uint64
 	restored uint64 // by a snapshot whose acknowledgement was not judged yet
 	compact  uint64 // what is to be compacted when the mark is durable
+	hangs    bool   // its disk does
+	stands   bool   // its apply does
 	tail     bool   // its log had more than is committed, after its last turn
 	resumes  bool   // it was started while a snapshot was on its way
 }
@@ -517,7 +519,9 @@ func (n *node) afterMark() {
 // turn is a turn of a member, of all its stages or, as threads might, of some.
 func (n *node) turn(parts replica.Part) {
 	n.Turn(n.w.now, parts)
-	n.PollApply()
+	if !n.stands {
+		n.PollApply()
+	}
 	if err := n.After(n.w.now); err != nil {
 		n.w.t.Fatalf("member %d: %v", n.id, err)
 	}
@@ -575,7 +579,7 @@ func (w *world) step() {
 		n.turn(parts)
 	case k < 70:
 		w.frame()
-	case k < 82:
+	case k < 82 && !n.hangs:
 		n.disk.write()
 	case k < 94:
 		n.job()
@@ -585,7 +589,7 @@ func (w *world) step() {
 	if w.broken {
 		w.fault(n)
 	}
-	if w.broken && n.up && n.restored > 0 && w.rng.IntN(20) == 0 {
+	if w.broken && n.up && n.restored > 0 && w.rng.IntN(150) == 0 {
 		n.crash()
 	}
 }
@@ -600,7 +604,7 @@ func (w *world) frame() {
 		i = w.rng.IntN(len(w.frames))
 	}
 	f := w.frames[i]
-	lost := w.broken && w.rng.IntN(100) == 0
+	lost := w.broken && w.rng.IntN(30) == 0
 	if again := w.broken && w.rng.IntN(100) == 0; !again {
 		w.frames = append(w.frames[:i:i], w.frames[i+1:]...)
 	}
@@ -613,12 +617,18 @@ func (w *world) fault(n *node) {
 	switch w.rng.IntN(3000) {
 	case 0, 1, 2:
 		n.crash()
-	case 3, 4, 5, 6, 7, 8:
+	case 3, 4:
 		w.connect(n)
 	case 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19:
 		n.take()
 	case 20:
 		n.snaps.full = !n.snaps.full
+	case 21, 22:
+		n.hangs = true
+	case 23, 24, 25, 26, 27, 28, 29, 30:
+		n.hangs, n.stands = false, false
+	case 31, 32, 33:
+		n.stands = true
 	}
 }
 
@@ -627,7 +637,7 @@ func (w *world) settle() {
 	w.t.Helper()
 	w.broken = false
 	for _, n := range w.nodes {
-		n.snaps.full = false
+		n.snaps.full, n.hangs, n.stands = false, false, false
 	}
 	for range 400_000 {
 		if w.step(); w.rng.IntN(50) == 0 && w.equal() {
