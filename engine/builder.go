@@ -41,6 +41,7 @@ type Builder struct {
 	memory     int64
 	codec      ziplist.Codec
 	segment    int64
+	snapshot   int64 // bytes of log; 0: the default
 	stallLimit time.Duration
 	giveUp     time.Duration
 	keepAlive  time.Duration
@@ -149,6 +150,13 @@ func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }
 // enough for a command of MaxCommand with what is written beside it. A directory keeps
 // the length that it was made with, which need not be given again; Start refuses another.
 func (b *Builder) SegmentBytes(n int64) *Builder { b.segment = n; return b }
+
+// SnapshotAfter is how many bytes of log are written before the state machine is written
+// to a file again, if it is a Snapshotter, and the log before that goes. 0, the default, is
+// 256 MiB; at least 64 KiB and at most 1 PiB. The log is let grow by as much as the last
+// snapshot has bytes, too, so that snapshots never write more than the log. Negative: only
+// when Engine.Snapshot asks. docs/snapshots.md says what a disk needs.
+func (b *Builder) SnapshotAfter(bytes int64) *Builder { b.snapshot = bytes; return b }
 
 // StallLimit is how old the journal's write in flight may become before a leader
 // hands leadership over, and a follower does not campaign. 0, the default, is one

@@ -23,6 +23,8 @@ const (
 	memoryMax    = 1 << 40
 	slotsMax     = 1 << 20
 	segmentMax   = 64 << 30
+	snapshotMin  = 64 << 10
+	snapshotMax  = 1 << 50
 	advertiseMax = 255
 	cellsMax     = 1 << 22
 	laneBytesMax = 1 << 30
@@ -114,6 +116,9 @@ func (b *Builder) checkSizes() error {
 	case b.segment < 0 || b.segment > segmentMax || b.segment%device.Block != 0:
 		return &ConfigError{"SegmentBytes", fmt.Sprintf("%d bytes; must be 0, which is 64 MiB, "+
 			"or a multiple of %d up to 64 GiB", b.segment, device.Block)}
+	case b.snapshot > snapshotMax || b.snapshot > 0 && b.snapshot < snapshotMin:
+		return &ConfigError{"SnapshotAfter", fmt.Sprintf("%d bytes; must be 0, which is 256 MiB, "+
+			"negative, which is never, or %d to %d", b.snapshot, snapshotMin, snapshotMax)}
 	case b.segment > 0 && b.segment < least:
 		return &ConfigError{"SegmentBytes", fmt.Sprintf(
 			"%d bytes; with MaxCommand of %d it must be at least %d",

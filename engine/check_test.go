@@ -100,6 +100,10 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.SegmentBytes(1 << 62) }, "64 GiB"},
 		{func(b *Builder) { b.SegmentBytes(1 << 20) }, "MaxCommand"},
 	},
+	"SnapshotAfter": {
+		{func(b *Builder) { b.SnapshotAfter(1000) }, "65536"},
+		{func(b *Builder) { b.SnapshotAfter(1 << 60) }, "1125899906842624"},
+	},
 	"StallLimit": {
 		{func(b *Builder) { b.StallLimit(-1) }, "0s"},
 		{func(b *Builder) { b.StallLimit(1 << 62).GiveUp(0) }, "1h"},

@@ -81,6 +81,10 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 		},
 		"Engine.Ready":       func() bool { return closedErr(e.Ready(ctx)) },
 		"Engine.ResetStages": func() bool { e.ResetStages(); return true },
+		"Engine.Snapshot": func() bool {
+			_, err := e.Snapshot(ctx)
+			return closedErr(err)
+		},
 		"Engine.Status": func() bool {
 			s := e.Status()
 			return s.Role == Stopped && s.Leader == 0 && s.LeaderAddress == "" &&

@@ -13,6 +13,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/snapshot"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/netio"
 )
@@ -38,7 +39,10 @@ type Engine struct {
 	started    time.Time
 
 	journal *journal.Journal
+	files   *snapshot.Dir // of snapshots; nil: this member takes none
+	from    member.Start  // where the state machine stood before the first entry
 	member  *member.Member
+	jobs    sync.WaitGroup // of the member, under way
 	run     runner
 	timing  *timing
 	lanes   laneTable
@@ -187,7 +191,7 @@ func (e *Engine) Close() error {
 		e.lanes.close()
 		e.peers.Close()
 		var hang *HangError
-		if errors.As(e.Err(), &hang) || !halted {
+		if errors.As(e.Err(), &hang) || !halted || !e.endJobs() {
 			life.closeErr = e.abandon(hang)
 		} else {
 			life.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())

@@ -36,6 +36,10 @@ func (e *Engine) logEvent(ev member.Event) {
 		e.log.Info("a majority's disks have room again, or another member leads")
 	case member.DiskHasRoom:
 		e.log.Info("the journal has room again: writes are taken")
+	case member.SnapshotTaken:
+		e.log.Info("took a snapshot", "index", ev.Have, "bytes", ev.Size, "took", age)
+	case member.SnapshotFailed:
+		e.log.Warn("no snapshot was taken; it is tried again", "err", ev.Err)
 	case member.ProbationEnded:
 		e.log.Info("probation ended: what the journal had lost is here again")
 	default:

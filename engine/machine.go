@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io"
 	"unsafe"
 
@@ -19,8 +20,8 @@ import (
 // Engine.Ready, Engine.Transfer or Engine.Close: these wait for work that the calling
 // goroutine itself has to do, so they would wait forever.
 //
-// After a start the state machine is empty and the log is applied again from its
-// beginning.
+// At a start the state machine must be empty. The log is applied again from its beginning,
+// or, when it is a Snapshotter, from the newest snapshot on.
 //
 // A state machine that panics, or gives a wrong number of replies, has done nobody
 // knows what. It is not called again, and the engine closes itself with a
@@ -130,8 +131,8 @@ func (r *Replies) End(reply []byte) { r.inner.End(reply) }
 // MachineError: the state machine did what it must not, so the engine closed itself;
 // see StateMachine.
 type MachineError struct {
-	Call        string // "Apply" or "Read"
-	First, Last uint64 // Apply: the indices of its entries; Read: the newest applied, twice
+	Call        string // "Apply", "Read" or "Snapshot"
+	First, Last uint64 // Apply: the indices of its entries; else the newest applied, twice
 	Problem     string // "panic: …", or in words what is wrong with the replies
 	Stack       []byte // where it panicked, as runtime/debug.Stack has it; else nil
 }
@@ -141,6 +142,37 @@ func (e *MachineError) Error() string { return (*pipeline.MachineError)(e).Error
 
 // machine is a StateMachine as the pipeline drives it.
 type machine struct{ StateMachine }
+
+// asMachine gives the pipeline a state machine, and its views if it has some.
+func asMachine(sm StateMachine) pipeline.StateMachine {
+	if s, ok := sm.(Snapshotter); ok {
+		return snapshotter{machine{sm}, s}
+	}
+	return machine{sm}
+}
+
+// snapshotter is a Snapshotter as the pipeline and the member drive it.
+type snapshotter struct {
+	machine
+	inner Snapshotter
+}
+
+var errNoView = errors.New("ringraft: Snapshotter.Snapshot returned neither a view nor an error")
+
+// Snapshot implements pipeline.Viewer.
+func (s snapshotter) Snapshot() (pipeline.View, error) {
+	v, err := s.inner.Snapshot()
+	switch {
+	case err != nil:
+		return nil, err
+	case v == nil:
+		return nil, errNoView
+	}
+	return v, nil
+}
+
+// Restore implements member.Restorer.
+func (s snapshotter) Restore(r io.Reader) (install func(), err error) { return s.inner.Restore(r) }
 
 // Apply implements pipeline.StateMachine. Entries and replies are handed over where
 // they lie, because a copy of the entries costs as much as a small command. That is

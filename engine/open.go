@@ -45,10 +45,36 @@ func (e *Engine) open() error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.journal, e.recovery = j, *rec
-	if err := e.adopt(); err != nil {
+	if err = e.restore(identity.Cluster); err == nil {
+		err = e.adopt()
+	}
+	if err != nil {
 		return errors.Join(err, j.Close())
 	}
 	return nil
+}
+
+// newestMembership is the newest configuration that the directory has: of the log, of
+// the snapshot, or what the journal carries for tools, if damage has left neither.
+func (e *Engine) newestMembership() []byte {
+	if n := len(e.recovery.Configs); n > 0 {
+		return e.recovery.Configs[n-1].Data
+	}
+	if e.from.Info.Index > 0 {
+		return e.from.Configuration.Data
+	}
+	return e.recovery.Metadata
+}
+
+// firstConfiguration is the one that the core begins with; those of the log follow.
+func (e *Engine) firstConfiguration() (raft.Configuration, error) {
+	switch configs := e.recovery.Configs; {
+	case e.from.Info.Index > 0:
+		return decodeConfiguration(e.from.Configuration.Index, e.from.Configuration.Data)
+	case len(configs) > 0:
+		return decodeConfiguration(configs[0].Index, configs[0].Data)
+	}
+	return e.membership.configuration(1), nil
 }
 
 // adopt checks what was recovered against what the builder was given.
@@ -72,7 +98,7 @@ func (e *Engine) adopt() error {
 		return nil
 	}
 	given, err := e.membership, error(nil)
-	if e.membership, err = decodeMembership(rec.Metadata); err != nil {
+	if e.membership, err = decodeMembership(e.newestMembership()); err != nil {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 	}
 	e.compareMembers(&given)
@@ -144,11 +170,16 @@ func (e *Engine) reportDamage() {
 func (e *Engine) assemble() error {
 	e.run.init(e)
 	e.peers = e.newPeers()
+	first, err := e.firstConfiguration()
+	if err != nil {
+		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+	}
 	m, err := member.Build(member.Config{
-		ID: e.b.id, Members: e.membership.configuration(1),
+		ID: e.b.id, Members: first,
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
-		Journal: e.journal, Machine: machine{e.b.machine}, Lanes: e.lanes.all, Link: e.newLink,
+		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all, Link: e.newLink,
+		Snapshots: e.snapshots(), From: e.from,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},
@@ -177,7 +208,9 @@ func (e *Engine) newLink(id uint64) member.Link {
 
 // startJob runs a job of the member's on a goroutine of its own.
 func (e *Engine) startJob(job member.Job) {
+	e.jobs.Add(1)
 	go func() {
+		defer e.jobs.Done()
 		job.Work()
 		job.Done()
 		e.run.wake()

@@ -64,6 +64,7 @@ type Status struct {
 	Members    []MemberStatus // this one first
 	Stages     []StageStatus  // of the batches proposed here, in the order of their way
 	Counters   Counters
+	Snapshot   SnapshotStatus
 
 	Journal        string        // Builder.Journal
 	JournalDurable bool          // what was acknowledged survives a power cut
@@ -166,6 +167,7 @@ func (e *Engine) publishStatus() {
 		JournalDurable: e.b.mode.Durable(), Pipeline: e.b.pipeline.String(),
 		Threads: e.b.threads.String()}
 	s.LeaderCommit, _ = core.LeaderCommit()
+	s.Snapshot = e.snapshotStatus()
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
 		Frames: st.Frames, BadFrames: st.BadFrames + core.Counters().Garbled,

@@ -65,6 +65,20 @@ func ReadIdentity(dir string) (id Identity, ok bool, err error) {
 	return s.state.id, true, nil
 }
 
+// ReadSnapshot tells which snapshot the journal in a directory stands behind; ok is
+// false when there is no journal. The zero Mark: none. It changes nothing.
+func ReadSnapshot(dir string) (m Mark, ok bool, err error) {
+	d, err := device.OpenReadOnly(filepath.Join(dir, "journal"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, false, nil
+	}
+	if err != nil {
+		return m, false, err
+	}
+	s, missing, err := readState(d)
+	return s.state.snapshot, err == nil && !missing, err
+}
+
 // Open locks the directory, recovers what is there and seals it, so that the
 // journal is ready for Append. Errors are ErrLocked, *IdentityError,
 // *DamageError, ErrState, ErrAmnesia, ErrNoDirect, *ShortageError, or the file

@@ -161,13 +161,22 @@ var (
 		"Leaderships given up because the disk hung.")
 	descNoSpace = desc("raft_space_transfers_total",
 		"Leaderships given up because the disk was full.")
-	descJournal  = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
-	descStage    = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
-	descKeys     = desc("keys", "Keys in the machine.")
-	descMemory   = desc("dataset_bytes", "Estimated memory of keys and values.")
-	descBacklog  = desc("client_bytes", "Memory that replies and input of clients take.")
-	descRetained = desc("retained_bytes", "Of client_bytes, values that only replies hold.")
-	descOverload = desc("clients_overload_total",
+	descSnapIndex = desc("snapshot_index", "Newest index in the newest snapshot; 0 for none.")
+	descSnapBytes = desc("snapshot_bytes", "Size of the newest snapshot's file.")
+	descSnapAge   = desc("snapshot_age_seconds", "Age of the newest snapshot; 0 for none.")
+	descSnapTook  = desc("snapshot_seconds", "How long the newest snapshot took, since the start.")
+	descSnapRuns  = desc("snapshot_in_progress", "1 while a snapshot is taken.")
+	descSnapFails = desc("snapshot_failed", "1 when the last attempt to take one failed.")
+	descSnapTaken = desc("snapshots_total", "Snapshots taken.")
+	descSnapLog   = desc("snapshot_log_bytes", "Log written since the newest snapshot.")
+	descFirst     = desc("raft_first_index", "Oldest index in the log.")
+	descJournal   = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
+	descStage     = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
+	descKeys      = desc("keys", "Keys in the machine.")
+	descMemory    = desc("dataset_bytes", "Estimated memory of keys and values.")
+	descBacklog   = desc("client_bytes", "Memory that replies and input of clients take.")
+	descRetained  = desc("retained_bytes", "Of client_bytes, values that only replies hold.")
+	descOverload  = desc("clients_overload_total",
 		"Clients closed because client_bytes was near its limit.")
 	descClients  = desc("connections", "Client connections now.")
 	descAccepted = desc("connections_total", "Client connections so far.")
@@ -184,7 +193,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
-		descNoSpace, descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
+		descNoSpace, descSnapIndex, descSnapBytes, descSnapAge, descSnapTook, descSnapRuns,
+		descSnapFails, descSnapTaken, descSnapLog, descFirst, descJournal, descStage, descKeys,
+		descMemory, descBacklog, descRetained,
 		descOverload, descClients, descAccepted, descRejected,
 		descCommands, descRefused, descForwarded} {
 		out <- d
@@ -224,6 +235,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descWriteAge, st.WriteAge.Seconds())
 	count(descStalls, st.Counters.StallTransfers)
 	count(descNoSpace, st.Counters.SpaceTransfers)
+	c.snapshots(&st.Snapshot, gauge, count)
 	gauge(descJournal, truth(st.JournalDurable), st.Journal)
 	for _, s := range st.Stages {
 		out <- prometheus.MustNewConstSummary(descStage, s.Count, 0, map[float64]float64{
@@ -246,6 +258,24 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRefused, counts.Faults, "fault")
 	count(descRefused, counts.Refused, "state")
 	count(descForwarded, counts.Forwarded)
+}
+
+func (c *collector) snapshots(s *engine.SnapshotStatus,
+	gauge func(*prometheus.Desc, float64, ...string),
+	count func(*prometheus.Desc, uint64, ...string)) {
+	age := 0.0
+	if s.Index > 0 {
+		age = time.Since(s.Taken).Seconds()
+	}
+	gauge(descSnapIndex, float64(s.Index))
+	gauge(descSnapBytes, float64(s.Bytes))
+	gauge(descSnapAge, age)
+	gauge(descSnapTook, s.Took.Seconds())
+	gauge(descSnapRuns, truth(s.Underway))
+	gauge(descSnapFails, truth(s.Error != ""))
+	count(descSnapTaken, s.Count)
+	gauge(descSnapLog, float64(s.LogBytes))
+	gauge(descFirst, float64(s.LogFirst))
 }
 
 func truth(b bool) float64 {

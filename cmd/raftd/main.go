@@ -6,7 +6,7 @@
 // 2 for a mistake on the command line.
 //
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
-// damage.
+// damage. So do raftd snapshot list and verify, of snapshots.
 package main
 
 import (
@@ -37,7 +37,7 @@ func execute(args []string) int {
 	if errors.As(err, &usage) || errors.As(err, &config) {
 		return 2
 	}
-	if errors.Is(err, errDamaged) {
+	if errors.Is(err, errDamaged) || errors.Is(err, errBadSnapshot) {
 		return 3
 	}
 	return 1
@@ -73,7 +73,7 @@ A cluster of three, each member with its own --id and --data and the same --memb
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
-	cmd.AddCommand(newJournalCommand())
+	cmd.AddCommand(newJournalCommand(), newSnapshotCommand())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

@@ -36,6 +36,7 @@ type options struct {
 	giveUp    time.Duration
 	keepAlive time.Duration
 	clients   int
+	snapshot  int64
 	insecure  bool
 }
 
@@ -63,7 +64,7 @@ func defaults() *options {
 		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused",
 		follower: "proxy", logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, giveUp: 20 * time.Second,
-		keepAlive: time.Minute, clients: 16384}
+		keepAlive: time.Minute, clients: 16384, snapshot: 256 << 20}
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -92,6 +93,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 			"redirect with -MOVED")
 	f.IntVar(&o.maxValue, "max-value", o.maxValue,
 		"longest value in bytes; the least of the members' counts for all")
+	f.Int64Var(&o.snapshot, "snapshot-after", o.snapshot,
+		"bytes of log after which the keys are written to a file and the log before that goes; "+
+			"-1: only when asked for")
 	f.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "interval of the leader's heartbeats")
 	f.DurationVar(&o.election, "election-timeout", o.election,
 		"shortest time without a leader before a member campaigns; the real one is random up to "+
@@ -143,6 +147,9 @@ func (o *options) resolve() (*plan, error) {
 	if o.maxValue < 1 || o.maxValue > maxCommandLimit-server.CommandRoom {
 		return nil, usagef("--max-value: %d bytes; must be 1 to %d", o.maxValue,
 			maxCommandLimit-server.CommandRoom)
+	}
+	if o.snapshot == 0 {
+		return nil, usagef("--snapshot-after: 0; must be -1, or at least 65536 bytes")
 	}
 	if o.clients < 1 {
 		return nil, usagef("--maxclients: %d; must be at least 1", o.clients)

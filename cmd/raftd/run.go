@@ -115,7 +115,8 @@ func start(p *plan) (*daemon, error) {
 		MaxConnections(clients, server.MemberPlaces, server.MaxClientsReached).
 		Heartbeat(p.heartbeat).ElectionTimeout(p.election).
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
-		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).Logger(d.log)
+		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
+		SnapshotAfter(p.snapshot).Logger(d.log)
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
@@ -247,7 +248,8 @@ func flagOf(option string) string {
 		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Journal": "journal",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
-		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive"}[option]
+		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",
+		"SnapshotAfter": "snapshot-after"}[option]
 	if !ok {
 		return option
 	}

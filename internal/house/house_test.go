@@ -61,12 +61,13 @@ var mayImport = map[string][]string{
 	"engine": {
 		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
-		"engine/internal/replica", "engine/internal/wire", "ring", "ziplist", "journal",
-		"journal/record", "journal/device", "netio",
+		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
+		"ziplist", "journal", "journal/record", "journal/device", "netio",
 	},
 	"engine/internal/sim": {
 		"engine/internal/member", "engine/internal/raft", "engine/internal/replica",
-		"engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring",
+		"engine/internal/snapshot", "engine/internal/pipeline", "engine/internal/peer",
+		"engine/internal/wire", "ring",
 		"ziplist", "journal", "journal/record", "journal/device", "netio", "internal/simdisk",
 	},
 	// The instrument imports no room, the rooms import the instrument, and no

@@ -101,10 +101,8 @@ func runMemory(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendNull(dst)
 }
 
-func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
-	st := f.server.status()
-	fields := raftFields(&st)
-	dst = resp.AppendMap(dst, len(fields)+1)
+// appendFields appends the pairs of a map; what looks like a number is one.
+func appendFields(dst []byte, fields []field) []byte {
 	for _, p := range fields {
 		dst = resp.AppendBulkString(dst, p.name)
 		if n, err := strconv.ParseInt(p.value, 10, 64); err == nil {
@@ -113,6 +111,13 @@ func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			dst = resp.AppendBulkString(dst, p.value)
 		}
 	}
+	return dst
+}
+
+func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
+	st := f.server.status()
+	fields := raftFields(&st)
+	dst = appendFields(resp.AppendMap(dst, len(fields)+1), fields)
 	dst = resp.AppendBulkString(dst, "members")
 	dst = resp.AppendArray(dst, len(st.Members))
 	for _, m := range st.Members {

@@ -25,7 +25,7 @@ func TestEveryCommandIsFound(t *testing.T) {
 		}
 		if d.summary == "" || d.since == "" || d.group == "" ||
 			(d.class == local) == (d.run == nil) ||
-			(d.class == local || d.class == byLeader) == (d.encode != nil) {
+			(d.class == local || d.class == byLeader || d.class == beside) == (d.encode != nil) {
 			t.Errorf("%s: row is not complete", d.name)
 		}
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -241,6 +242,10 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	}
 	r.front = newFront(New(cfg), lane{script: r.lane})
 	r.front.now = func() int64 { return r.now }
+	take := func(context.Context) (engine.SnapshotInfo, error) { return engine.SnapshotInfo{}, nil }
+	r.front.server.snapshot.Store(&take)
+	r.front.start = func(f func()) { f() }
+	r.front.do = func(f func()) error { f(); return nil }
 	r.front.dial = func(f *front, address string) *forwarder {
 		l := &forwarder{front: f, address: address, stop: func() {}, greeted: func() {}}
 		r.dialed = append(r.dialed, l)

@@ -221,7 +221,7 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	f.refreshAt(f.began)
 	var to *forwarder
-	if d.class != ownState && !f.lead.leading {
+	if d.class != ownState && d.class != beside && !f.lead.leading {
 		var refused string
 		var wait bool
 		if to, refused, wait = f.forwarderToLeader(c, d, args); wait && f.hold(c) {
@@ -250,6 +250,8 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		to.forward(c, d, args, raw)
 	case d.class == byLeader:
 		f.transfer(c, args)
+	case d.class == beside:
+		f.beside(c, d, args)
 	case !f.submit(c, d, args):
 		return false
 	}

@@ -117,6 +117,7 @@ func persistenceFields(s *Server, st *engine.Status) []field {
 		{"journal_incarnation", number(st.Incarnation)},
 		{"journal_write_age_ms", number(st.WriteAge.Milliseconds())},
 	}
+	fields = append(fields, saveFields(st)...)
 	if st.Shortage != "" {
 		fields = append(fields, field{"journal_shortage", st.Shortage})
 	}
@@ -192,7 +193,7 @@ func raftFields(st *engine.Status) []field {
 	if st.Leader == 0 {
 		state = "uninitialized"
 	}
-	return []field{
+	fields := []field{
 		{"raft_cluster_id", fmt.Sprintf("%016x", st.Cluster)},
 		{"raft_node_id", number(st.ID)},
 		{"raft_state", state},
@@ -218,6 +219,7 @@ func raftFields(st *engine.Status) []field {
 		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
 		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},
 	}
+	return append(fields, snapshotFields(st)...)
 }
 
 func infoRaftFields(s *Server, st *engine.Status) []field {

@@ -73,6 +73,11 @@ var stockReplies = []reply{
 	{"CLIENT LIST ID 1 TYPE normal", "-ERR Invalid client ID\r\n", ""},
 	{"CONFIG GET save", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n", "%1\r\n$4\r\nsave\r\n$0\r\n\r\n"},
 	{"CONFIG GET databases none", "*2\r\n$9\r\ndatabases\r\n…", "%1\r\n$9\r\ndatabases\r\n…"},
+	{"SAVE", "+OK\r\n", ""},
+	{"SAVE x", "-ERR wrong number of arguments for 'save' command\r\n", ""},
+	{"LASTSAVE", ":…", ""},
+	{"BGSAVE x", "-ERR syntax error\r\n", ""},
+	{"BGSAVE", "+Background saving started\r\n", ""},
 	{"CONFIG GET nothing", "*0\r\n", "%0\r\n"},
 	{"CONFIG GET", "-ERR wrong number of arguments for 'config|get' command\r\n", ""},
 	{"CONFIG FOO", "-ERR unknown subcommand 'FOO'. Try CONFIG HELP.\r\n", ""},
@@ -223,7 +228,7 @@ var ownReplies = []struct {
 		"Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH on", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH maybe", "-ERR syntax error\r\n", ""}, "Redis has it from 7.2 on"},
-	{reply{"COMMAND COUNT", ":45\r\n", ""}, "there are fewer"},
+	{reply{"COMMAND COUNT", ":49\r\n", ""}, "there are fewer"},
 	{reply{"COMMAND INFO get",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
 			"*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*0\r\n*0\r\n",
@@ -231,8 +236,8 @@ var ownReplies = []struct {
 			"~3\r\n+@read\r\n+@string\r\n+@fast\r\n~0\r\n~0\r\n~0\r\n"},
 		"no tips, no key specifications"},
 	{reply{"COMMAND LIST FILTERBY ACLCAT dangerous",
-		"*7\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n$11\r\nraft.digest\r\n" +
-			"$10\r\nraft.proxy\r\n$11\r\nraft.status\r\n…", ""},
+		"*10\r\n$6\r\nbgsave\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n" +
+			"$11\r\nraft.digest\r\n$10\r\nraft.proxy\r\n$13\r\nraft.snapshot\r\n…", ""},
 		"there are fewer, and some of its own"},
 	{reply{"COMMAND DOCS get", "*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n…",
 		"%1\r\n$3\r\nget\r\n%3\r\n$7\r\nsummary\r\n…"}, "neither complexity nor arguments"},
@@ -248,9 +253,13 @@ var ownReplies = []struct {
 		""}, "no expiry yet"},
 	{reply{"RAFT.DIGEST", "*6\r\n$13\r\napplied_index\r\n…", "%3\r\n$13\r\napplied_index\r\n…"},
 		"raftd's own"},
-	{reply{"RAFT.STATUS", "*50\r\n$15\r\nraft_cluster_id\r\n…",
-		"%25\r\n$15\r\nraft_cluster_id\r\n…"}, "raftd's own"},
+	{reply{"RAFT.STATUS", "*70\r\n$15\r\nraft_cluster_id\r\n…",
+		"%35\r\n$15\r\nraft_cluster_id\r\n…"}, "raftd's own"},
 	{reply{"RAFT.TRANSFER x", "-ERR 'x' is not a member id; see INFO raft\r\n", ""}, "raftd's own"},
+	{reply{"RAFT.SNAPSHOT TAKE", "+OK\r\n", ""}, "raftd's own"},
+	{reply{"RAFT.SNAPSHOT STATUS", "*20\r\n$25\r\nraft_snapshot_in_progress\r\n…",
+		"%10\r\n$25\r\nraft_snapshot_in_progress\r\n…"}, "raftd's own"},
+	{reply{"RAFT.SNAPSHOT x", "-ERR syntax error\r\n", ""}, "raftd's own"},
 	{reply{"RAFT.PROXY x", "-NOPROTO unsupported version of forwarding\r\n", ""}, "raftd's own"},
 }
 

@@ -15,6 +15,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.source.Store(&source{env.Engine.Status, env.Engine.Leadership})
 		transfer := env.Engine.Transfer
 		s.transfer.Store(&transfer)
+		snapshot := env.Engine.Snapshot
+		s.snapshot.Store(&snapshot)
 		commandMax := env.Engine.CommandMax
 		s.commandMax.Store(&commandMax)
 		refused := env.Engine.Refused

@@ -57,6 +57,8 @@ type Server struct {
 	refused      atomic.Pointer[func() uint64]
 	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
 	transferring atomic.Bool
+	snapshot     atomic.Pointer[func(ctx context.Context) (engine.SnapshotInfo, error)]
+	snapshotting atomic.Bool
 	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
 	httpRefused  sync.Once                  // to log it once
 

@@ -16,6 +16,7 @@ const (
 	read                  // linearizable query
 	ownState              // query against this replica's own state
 	byLeader              // carried out by the leader, beside its loop
+	beside                // carried out by this server, beside its loop
 )
 
 // command is one row of the table: what the server does with the command and what COMMAND tells
@@ -72,7 +73,7 @@ var (
 
 func init() {
 	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands(),
-		clusterCommands())
+		clusterCommands(), snapshotCommands())
 	byName = newIndex()
 }
 

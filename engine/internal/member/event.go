@@ -15,6 +15,7 @@ type Event struct {
 	Have   uint64        // Unfed, Behind: where the log that is not fed stands
 	Of     uint64        // and what it lacks up to
 	Bytes  int           // CommandLimit: of the longest command
+	Size   int64         // SnapshotTaken: of the file; Have: the entries that are in it
 	Unfit  peer.Unfit    // MemberUnfit
 }
 
@@ -35,13 +36,16 @@ const (
 	MajorityHasRoom                      // enough of them have room again
 	ProbationEnded                       // what the journal had lost is here again
 
-	Unreachable  // no connection to Member for a while
-	Unfed        // Member is connected, and its log does not follow the leader's
-	MemberWell   // Member is reachable and follows again, after Age
-	Behind       // this member's own log does not follow its leader's
-	NotBehind    // it does again, after Age
-	MemberUnfit  // Unfit is an entry of this leader's log that Member cannot take
-	MemberFits   // no longer
+	Unreachable    // no connection to Member for a while
+	Unfed          // Member is connected, and its log does not follow the leader's
+	MemberWell     // Member is reachable and follows again, after Age
+	Behind         // this member's own log does not follow its leader's
+	NotBehind      // it does again, after Age
+	MemberUnfit    // Unfit is an entry of this leader's log that Member cannot take
+	MemberFits     // no longer
+	SnapshotTaken  // of the entries up to Have, in Age
+	SnapshotFailed // Err; it is tried again, and said once
+
 	CommandLimit // Member takes the shortest commands, Bytes: so the cluster does; 0: all the same
 
 	SnapshotSent      // Member was given the snapshot of entry Have, in Age

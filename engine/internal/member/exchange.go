@@ -1,28 +1,10 @@
 package member
 
 import (
-	"io"
 	"sync/atomic"
 
-	"github.com/ringraft/ringraft/engine/internal/raft"
-	"github.com/ringraft/ringraft/engine/internal/snapshot"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
-
-// Exchange is what snapshots are sent from and received into. The zero value: this
-// member sends none, and refuses those of others.
-type Exchange struct {
-	// Dir holds them; the newest is the one that the journal's mark names. The files of
-	// Member.Pinned must stay.
-	Dir *snapshot.Dir
-	// Restore reads the state machine's section of a snapshot and returns what makes it the
-	// state, as engine.Snapshotter describes. It is called by a Job.
-	Restore func(r io.Reader) (install func(), err error)
-	// Configuration decodes a snapshot's, as it was given to its header.
-	Configuration func(b []byte) (raft.Configuration, error)
-	// Rate is how many bytes are sent to one member in a second; 0: 64 MiB.
-	Rate int64
-}
 
 // task is work beside the polling goroutine: a Job, one after the other.
 type task struct {

@@ -16,16 +16,16 @@ import (
 // whole, synced and verified its state is read beside the one in use. Only then is the
 // core asked whether it takes the log's place.
 //
-//	idle ─offer─► opening ─► filling ─all there─► loading ─► loaded ─► idle
-//	               │ it is whole already ───────────►│         │
-//	               └───────── refused in words ◄─────┴─────────┘
+//	nothing ─offer─► opening ─► filling ─all there─► loading ─► loaded ─► nothing
+//	                  │ it is whole already ───────────►│         │
+//	                  └───────── refused in words ◄─────┴─────────┘
 //
 // What came stays in the file: another leader's offer of the same snapshot, or a process
-// that is started again, goes on where it ended. All but idle and loaded are times in
+// that is started again, goes on where it ended. All but nothing and loaded are times in
 // which a task has the file.
 type receiving struct {
 	task  task
-	phase phase
+	stage receipt
 	info  snapshot.Info // being received
 	err   error         // of the task
 
@@ -48,15 +48,15 @@ type receiving struct {
 	retryAt int64
 }
 
-// phase is how far a snapshot has come.
-type phase uint8
+// receipt is how far a snapshot has come.
+type receipt uint8
 
 const (
-	idle    phase = iota
-	opening       // what is there is looked for, and verified
-	filling       // chunks are taken
-	loading       // the file is finished, and its state is read
-	loaded        // the state is there
+	nothing receipt = iota
+	opening         // what is there is looked for, and verified
+	filling         // chunks are taken
+	loading         // the file is finished, and its state is read
+	loaded          // the state is there
 )
 
 // arrival is a chunk that was not written yet.
@@ -93,7 +93,7 @@ func (r *receiving) offer(m *Member, f *wire.Snapshot) {
 // within Poll.
 func (r *receiving) chunk(f *wire.Snapshot) {
 	at := snapshot.Place{Chunk: f.Chunk, Offset: int64(f.Offset)}
-	if r.phase != filling || f.From != r.from || f.Round != r.round || at != r.expected ||
+	if r.stage != filling || f.From != r.from || f.Round != r.round || at != r.expected ||
 		f.Index != r.info.Index || f.LastTerm != r.info.Term || f.Digest != r.info.Digest ||
 		len(r.queue) == queueMax || len(f.Data) == 0 || len(f.Data) > snapshot.ChunkBytes {
 		return
@@ -118,7 +118,7 @@ func (r *receiving) poll(m *Member, now int64) {
 		r.answer(m, wire.Snapshot{Done: true})
 	case r.asked && r.refused != "" && now < r.retryAt:
 		r.answer(m, wire.Snapshot{Refused: r.refused})
-	case r.asked && r.phase >= filling && same(&r.offered, &r.info):
+	case r.asked && r.stage >= filling && same(&r.offered, &r.info):
 		r.answer(m, wire.Snapshot{Chunk: r.expected.Chunk, Offset: uint64(r.expected.Offset)})
 	}
 	if !r.task.busy {
@@ -143,24 +143,24 @@ func (r *receiving) answer(m *Member, f wire.Snapshot) {
 // advance takes the next step; nothing is under way.
 func (r *receiving) advance(m *Member, now int64) {
 	switch {
-	case r.phase != idle && (r.info.Index <= m.core.Commit() || now-r.heard > int64(forgetAfter)):
+	case r.stage != nothing && (r.info.Index <= m.core.Commit() || now-r.heard > int64(forgetAfter)):
 		r.drop(m, (*snapshot.Receiver).Close)
-	case r.asked && !(r.phase != idle && same(&r.offered, &r.info)) &&
+	case r.asked && !(r.stage != nothing && same(&r.offered, &r.info)) &&
 		r.offered.Index > m.core.Commit() && (r.refused == "" || now >= r.retryAt):
 		r.open(m, now)
-	case r.phase == filling:
+	case r.stage == filling:
 		r.write(m, now)
-	case r.phase == loaded:
+	case r.stage == loaded:
 		r.restore(m, now)
 	}
 }
 
 // open begins with the snapshot offered, or goes on with it.
 func (r *receiving) open(m *Member, now int64) {
-	before, x := r.receiver, &m.cfg.Exchange
+	before, dir := r.receiver, m.cfg.Snapshots.Dir
 	*r = receiving{from: r.from, term: r.term, round: r.round, asked: r.asked, heard: r.heard,
-		offered: r.offered, info: r.offered, receiver: before, phase: opening}
-	if x.Dir == nil || x.Restore == nil || x.Configuration == nil {
+		offered: r.offered, info: r.offered, receiver: before, stage: opening}
+	if _, ok := m.cfg.Machine.(Restorer); !ok || dir == nil {
 		r.refuse(m, errors.New("this member keeps no snapshots"), now)
 		return
 	}
@@ -172,8 +172,8 @@ func (r *receiving) open(m *Member, now int64) {
 		if r.receiver = nil; before != nil {
 			r.err = before.Close()
 		}
-		if r.err == nil && !r.whole(x.Dir) {
-			r.receiver, r.err = x.Dir.Receive(r.info)
+		if r.err == nil && !r.whole(dir) {
+			r.receiver, r.err = dir.Receive(r.info)
 		}
 	})
 }
@@ -193,7 +193,7 @@ func (r *receiving) whole(dir *snapshot.Dir) bool {
 func (r *receiving) finished(m *Member, now int64) {
 	err := r.err
 	r.err = nil
-	if r.phase == idle { // what was begun is closed
+	if r.stage == nothing { // what was begun is closed
 		return
 	}
 	if err != nil && !r.again(err) {
@@ -201,16 +201,16 @@ func (r *receiving) finished(m *Member, now int64) {
 		return
 	}
 	switch {
-	case r.phase == opening && r.receiver == nil:
+	case r.stage == opening && r.receiver == nil:
 		r.load(m)
-	case r.phase == opening:
+	case r.stage == opening:
 		r.expected, _ = r.receiver.Next()
-		r.phase = filling
+		r.stage = filling
 		r.filled(m)
-	case r.phase == filling:
+	case r.stage == filling:
 		r.filled(m)
-	case r.phase == loading:
-		r.phase = loaded
+	case r.stage == loading:
+		r.stage = loaded
 	}
 }
 
@@ -218,7 +218,7 @@ func (r *receiving) finished(m *Member, now int64) {
 // still. What came behind it is forgotten.
 func (r *receiving) again(err error) bool {
 	var damage *snapshot.DamageError
-	if r.phase != filling || !errors.As(err, &damage) {
+	if r.stage != filling || !errors.As(err, &damage) {
 		return false
 	}
 	r.expected, _ = r.receiver.Next()
@@ -262,8 +262,8 @@ func (r *receiving) write(m *Member, now int64) {
 
 // load makes the file whole and reads its state.
 func (r *receiving) load(m *Member) {
-	r.phase = loading
-	receiver, x := r.receiver, &m.cfg.Exchange
+	r.stage = loading
+	receiver := r.receiver
 	r.receiver, r.queue = nil, nil
 	r.expected = snapshot.Place{Chunk: r.info.Chunks, Offset: r.info.Bytes}
 	r.task.begin(m, func() {
@@ -272,13 +272,13 @@ func (r *receiving) load(m *Member) {
 				return
 			}
 		}
-		r.err = r.read(x)
+		r.err = r.read(m)
 	})
 }
 
 // read reads the state and the configuration of a whole snapshot.
-func (r *receiving) read(x *Exchange) (err error) {
-	file, err := x.Dir.Open(r.info.ID)
+func (r *receiving) read(m *Member) (err error) {
+	file, err := m.cfg.Snapshots.Dir.Open(r.info.ID)
 	if err != nil {
 		return err
 	}
@@ -288,15 +288,19 @@ func (r *receiving) read(x *Exchange) (err error) {
 		}
 		err = errors.Join(err, file.Close())
 	}()
-	if r.config, err = x.Configuration(file.Info().Configuration); err != nil {
+	r.state.Digest = r.info.Digest
+	c := &r.state.Configuration
+	if *c, err = decodeConfiguration(file.Info().Configuration); err != nil {
+		return err
+	}
+	if r.config, err = m.cfg.OnConfig(c.Index, c.Data); err != nil {
 		return err
 	}
 	section, err := file.Section(snapshot.StateMachine)
 	if err != nil {
 		return err
 	}
-	r.state.Digest = r.info.Digest
-	r.state.Install, err = x.Restore(section)
+	r.state.Install, err = m.cfg.Machine.(Restorer).Restore(section)
 	return err
 }
 
@@ -321,6 +325,7 @@ func (r *receiving) restore(m *Member, now int64) {
 		return
 	}
 	if restores {
+		m.snapshots.coming = r.info
 		m.cfg.OnEvent(Event{Kind: SnapshotInstalled, Member: r.from, Have: r.info.Index})
 	}
 	r.answer(m, wire.Snapshot{Done: true})
@@ -347,6 +352,6 @@ func (r *receiving) drop(m *Member, end func(*snapshot.Receiver) error) {
 	if receiver := r.receiver; receiver != nil {
 		r.task.begin(m, func() { r.err = end(receiver) })
 	}
-	r.phase, r.receiver, r.state, r.queue = idle, nil, replica.State{}, nil
+	r.stage, r.receiver, r.state, r.queue = nothing, nil, replica.State{}, nil
 	r.info, r.expected, r.damaged = snapshot.Info{}, snapshot.Place{}, 0
 }

@@ -18,6 +18,7 @@
 package member
 
 import (
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -36,9 +37,11 @@ const heartbeatTicks = 2
 // Config is what a member is built from. Its functions are called by the
 // polling goroutine unless they say otherwise.
 type Config struct {
-	ID      uint64
-	Members raft.Configuration // as the journal, or for a fresh one the founders, have it
-	Seed    uint64             // of the election timeouts
+	ID uint64
+	// Members is the configuration to begin with: as of the snapshot, or of the founders.
+	// Newer ones of the log follow it by themselves.
+	Members raft.Configuration
+	Seed    uint64 // of the election timeouts
 	Times   Times
 	Sizes   Sizes
 
@@ -49,7 +52,8 @@ type Config struct {
 	Link    func(member uint64) Link
 	Start   func(Job) // runs a job beside the polling goroutine
 
-	Exchange Exchange // of snapshots with other members
+	Snapshots Snapshots
+	From      Start // what Load has restored
 
 	Fused  bool // Poll polls apply too
 	Serial bool // replication follows the own journal
@@ -109,9 +113,11 @@ type Member struct {
 	space     space
 	transfers transfers
 	feeding   feeding
+	snapshots snapshots
 	sendings  sendings
 	receiving receiving
 	front     []byte // of a frame that is being sent
+	now       int64  // of the last After
 	looked    int64  // when it looked after the others last
 	bound     bound
 
@@ -137,10 +143,16 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.configure(core, rec); err != nil {
+		return nil, err
+	}
 	m.core, m.probation = core, core.Probation()
 	m.store = ziplist.New(cfg.Store, first)
 	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
 	m.apply = pipeline.NewApply(m.store, cfg.Machine, cfg.Lanes, m.applyRead, cfg.Timing)
+	m.apply.Begin(pipeline.Position{Index: cfg.From.Info.Index, Term: cfg.From.Info.Term,
+		Configuration: cfg.From.Configuration})
+	m.snapshots.begin(&cfg.From, rec)
 	var actors []*peer.Actor
 	for _, id := range m.others() {
 		actors = append(actors, m.newActor(id))
@@ -152,6 +164,19 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 		OnSnapshot: m.onSnapshot,
 		Timing:     cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
+}
+
+// configure gives the core the configurations of the log, in order.
+func (m *Member) configure(core *raft.Core, rec *journal.Recovery) error {
+	for _, e := range rec.Configs {
+		c, err := m.cfg.OnConfig(e.Index, e.Data)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", e.Index, err)
+		}
+		core.PutConfig(c)
+	}
+	m.cfg.Members = core.Config()
+	return nil
 }
 
 // newActor makes the link to another member, and the actor that serves it.
@@ -217,7 +242,8 @@ func (m *Member) PollApply() (worked int, more bool) { return m.apply.Poll() }
 // PollApply's goroutine.
 func (m *Member) ApplyDue() bool {
 	a := m.apply
-	return a.HasNotices() || a.Behind() && !m.applyRead.underway() && a.Err() == nil
+	return a.HasNotices() || a.ViewWanted() && a.Err() == nil ||
+		a.Behind() && !m.applyRead.underway() && a.Err() == nil
 }
 
 // After looks after what is no stage's duty; call it behind every poll. An
@@ -229,6 +255,7 @@ func (m *Member) After(now int64) error {
 	if err := m.apply.Err(); err != nil {
 		return err
 	}
+	m.now = now
 	if t := now / int64(m.tick); t != m.maintained {
 		m.maintained = t
 		m.maintain(now)
@@ -244,6 +271,7 @@ func (m *Member) maintain(now int64) {
 	m.watchdog.check(m, now)
 	m.lookAfterOthers(now)
 	m.space.check(m, now)
+	m.snapshots.check(m, now)
 	m.core.SetStalled(m.watchdog.on || m.replica.Stuck())
 	if m.probation && !m.core.Probation() {
 		m.probation = false
@@ -264,6 +292,7 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 // goroutine may poll any more.
 func (m *Member) Close(failed bool) {
 	m.transfers.close()
+	m.snapshots.close(m)
 	m.closeExchange()
 	if failed {
 		m.replica.Fail()

@@ -32,7 +32,7 @@ import (
 const (
 	chunksMax = 4
 
-	// rateDefault is Exchange.Rate when it is 0, in bytes in a second.
+	// rateDefault is Snapshots.Rate when it is 0, in bytes in a second.
 	rateDefault = 64 << 20
 
 	// giveUpAfter is how long after a failure, or a refusal, the next attempt begins.
@@ -175,7 +175,7 @@ func (x *sending) send(m *Member, now int64) {
 	}
 	connection, _ := link.State()
 	switch {
-	case m.cfg.Exchange.Dir == nil:
+	case m.cfg.Snapshots.Dir == nil:
 		x.fail(m, errNoSnapshots, now)
 	case connection == 0:
 	case !link.Limits().Snapshots:
@@ -200,7 +200,7 @@ func (x *sending) outdated(m *Member, now int64) bool {
 
 // open opens the newest snapshot.
 func (x *sending) open(m *Member) {
-	mark, dir := m.cfg.Journal.Snapshot(), m.cfg.Exchange.Dir
+	mark, dir := m.cfg.Journal.Snapshot(), m.cfg.Snapshots.Dir
 	x.task.begin(m, func() {
 		r, err := dir.Open(snapshot.ID{Index: mark.Index, Term: mark.Term})
 		if err == nil && r.Info().Digest != mark.Digest {
@@ -248,7 +248,7 @@ func (x *sending) stream(m *Member, now int64) {
 	f := x.frame(m, wire.Chunk)
 	f.Chunk, f.Offset, f.Data = x.next.Chunk, uint64(x.next.Offset), x.buf
 	m.say(x.member, &f)
-	rate := m.cfg.Exchange.Rate
+	rate := m.cfg.Snapshots.Rate
 	if rate == 0 {
 		rate = rateDefault
 	}
@@ -305,9 +305,17 @@ func (m *Member) Unfed(member uint64) error {
 		x.wanted.Offset>>20, (x.info.Bytes+1<<20-1)>>20)
 }
 
-// Pinned are the snapshots that are being sent, and have to stay, and the first entry of
-// the log that has to stay behind them; 0: none has to.
+// Pinned are the snapshots that have to stay, and the first entry of the log that has to
+// stay for those that are being sent; 0: none has to. The file that the journal names stays
+// whatever comes: what a member has received may be newer, and is of no use before the
+// journal names it.
 func (m *Member) Pinned(now int64) (ids []snapshot.ID, keep uint64) {
+	if mark := m.cfg.Journal.Snapshot(); mark.Index > 0 {
+		ids = append(ids, snapshot.ID{Index: mark.Index, Term: mark.Term})
+	}
+	if r := &m.receiving; r.stage != nothing {
+		ids = append(ids, r.info.ID)
+	}
 	for _, x := range m.sendings.list {
 		if x.info.Bytes == 0 || now-x.moved > int64(pinnedFor) || now-x.began > int64(oldestSent) {
 			continue

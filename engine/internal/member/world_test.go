@@ -1,6 +1,7 @@
 package member
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,7 +65,6 @@ type node struct {
 	up       bool
 	life     uint64
 	restored uint64 // by a snapshot whose acknowledgement was not judged yet
-	compact  uint64 // what is to be compacted when the mark is durable
 	hangs    bool   // its disk does
 	stands   bool   // its apply does
 	tail     bool   // its log had more than is committed, after its last turn
@@ -159,6 +159,18 @@ func (r *register) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
 
 func (r *register) Read(_, dst []byte) []byte { return dst }
 
+// Snapshot implements pipeline.Viewer.
+func (r *register) Snapshot() (pipeline.View, error) {
+	var b bytes.Buffer
+	err := r.write(&b)
+	return &copied{b}, err
+}
+
+// copied is a view that is whole already.
+type copied struct{ bytes.Buffer }
+
+func (*copied) Close() error { return nil }
+
 func (r *register) write(w io.Writer) error {
 	b := binary.LittleEndian.AppendUint64(nil, r.index)
 	b = binary.LittleEndian.AppendUint64(b, r.sum)
@@ -166,7 +178,8 @@ func (r *register) write(w io.Writer) error {
 	return err
 }
 
-func (r *register) restore(from io.Reader) (func(), error) {
+// Restore implements Restorer.
+func (r *register) Restore(from io.Reader) (func(), error) {
 	b, err := io.ReadAll(from)
 	if err != nil {
 		return nil, err
@@ -176,7 +189,7 @@ func (r *register) restore(from io.Reader) (func(), error) {
 	}
 	return func() {
 		index := binary.LittleEndian.Uint64(b)
-		if index <= r.index && index > 0 && r.index > 0 {
+		if index < r.index {
 			r.n.w.t.Fatalf("member %d installs entry %d after %d", r.n.id, index, r.index)
 		}
 		r.index, r.sum = index, binary.LittleEndian.Uint64(b[8:])
@@ -340,8 +353,8 @@ var worldConfig = []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3}
 func (n *node) start() {
 	w := n.w
 	n.life++
-	n.resumes = n.Member != nil && n.receiving.phase == filling
-	n.disk, n.jobs, n.restored, n.compact = &slowDevice{}, nil, 0, 0
+	n.resumes = n.Member != nil && n.receiving.stage == filling
+	n.disk, n.jobs, n.restored = &slowDevice{}, nil, 0
 	n.machine = &register{n: n, padding: n.machine.padding}
 	j, rec, err := journal.Open(n.journalConfig(n.files, n.disk))
 	if err != nil {
@@ -353,25 +366,26 @@ func (n *node) start() {
 		clock)}
 	conf, err := decodeWorld(worldConfig)
 	w.must(err)
-	if s := rec.Snapshot.Index; s > 0 {
-		n.load(rec.Snapshot)
+	from, err := Load(n.dir, n.machine, rec)
+	w.must(err)
+	if from.Skipped != nil {
+		w.t.Fatalf("member %d: %v", n.id, from.Skipped)
 	}
 	n.Member, err = Build(Config{ID: n.id, Members: conf, Seed: w.rng.Uint64(),
 		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: time.Second},
 		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 16,
 			ChunkBytes: 16 << 10}, Machine: n.machine,
-		Lanes: func() []*pipeline.Lane { return n.lanes },
-		Start: func(j Job) { n.jobs = append(n.jobs, j) },
-		Link:  func(id uint64) Link { return n.links[id] },
-		Exchange: Exchange{Dir: n.dir, Restore: n.machine.restore,
-			Configuration: decodeWorld, Rate: 1 << 30},
-		OnRole:   func(raft.Role, uint64, uint64) {},
-		OnConfig: func(_ uint64, data []byte) (raft.Configuration, error) { return decodeWorld(data) },
-		OnEvent:  n.event, Timing: noTiming{}, Clock: clock}, rec)
+		Lanes:     func() []*pipeline.Lane { return n.lanes },
+		Start:     func(j Job) { n.jobs = append(n.jobs, j) },
+		Link:      func(id uint64) Link { return n.links[id] },
+		Snapshots: Snapshots{Dir: n.dir, After: -1, Rate: 1 << 30, Wall: clock},
+		From:      from,
+		OnRole:    func(raft.Role, uint64, uint64) {},
+		OnConfig:  func(_ uint64, data []byte) (raft.Configuration, error) { return decodeWorld(data) },
+		OnEvent:   n.event, Timing: noTiming{}, Clock: clock}, rec)
 	w.must(err)
-	if s := rec.Snapshot.Index; s > 0 {
-		n.Apply().Ready().Store(s)
-		n.Apply().Applied().Store(s)
+	if from.Info.Index > 0 {
+		w.seen["started from one"]++
 	}
 	if n.up = true; rec.Fresh {
 		n.Bootstrap(worldConfig)
@@ -402,21 +416,6 @@ func (n *node) event(e Event) {
 	case SnapshotRefused:
 		n.w.seen["refusing"]++
 	}
-}
-
-// load puts the state of the mark's snapshot in place, as whoever starts does.
-func (n *node) load(mark journal.Mark) {
-	file, err := n.dir.Open(snapshot.ID{Index: mark.Index, Term: mark.Term})
-	n.w.must(err)
-	if file.Info().Digest != mark.Digest {
-		n.w.t.Fatalf("member %d: digest %x, mark %x", n.id, file.Info().Digest, mark.Digest)
-	}
-	section, err := file.Section(snapshot.StateMachine)
-	n.w.must(err)
-	install, err := n.machine.restore(section)
-	n.w.must(err)
-	install()
-	n.w.seen["started from one"]++
 }
 
 func (w *world) must(err error) {
@@ -482,38 +481,13 @@ func (n *node) crash() {
 	}
 }
 
-// take takes a snapshot of what is applied, and has the log begin behind it.
+// take asks for a snapshot of what is applied.
 func (n *node) take() {
-	s := n.machine.index
-	term, ok := n.core.Term(s)
-	if !ok || s <= n.journal.Snapshot().Index || s > n.replica.DurableIndex() ||
-		s != n.Apply().Applied().Load() || n.compact > 0 || n.snaps.full {
-		return
-	}
-	h := snapshot.Header{ID: snapshot.ID{Index: s, Term: term}, Configuration: worldConfig}
-	file, err := n.dir.Create(h)
-	n.w.must(err)
-	section, err := file.Section(snapshot.StateMachine)
-	n.w.must(err)
-	n.w.must(n.machine.write(section))
-	info, err := file.Commit()
-	n.w.must(err)
-	if n.journal.SetSnapshot(journal.Mark{Index: s, Term: term, Digest: info.Digest}, s+1) == nil {
-		n.compact = s
-		n.w.seen["taken"]++
-	}
-}
-
-// afterMark compacts when the mark is durable.
-func (n *node) afterMark() {
-	if n.compact == 0 || n.journal.Snapshot().Index < n.compact {
-		return
-	}
-	if n.replica.Compact(n.compact + 1) {
-		n.compact = 0
-		ids, _ := n.Pinned(n.w.now)
-		n.w.must(n.dir.Keep(2, ids...))
-	}
+	n.RequestSnapshot(NewSnapshotRequest(func(_ snapshot.Info, err error) {
+		if err == nil {
+			n.w.seen["taken"]++
+		}
+	}))
 }
 
 // turn is a turn of a member, of all its stages or, as threads might, of some.
@@ -528,7 +502,6 @@ func (n *node) turn(parts replica.Part) {
 	if err := n.replica.Check(); err != nil {
 		n.w.t.Fatalf("member %d: %v", n.id, err)
 	}
-	n.afterMark()
 	n.tail = n.core.Last() > n.core.Commit()
 	for c := n.lanes[0].Next(); c != nil; c = n.lanes[0].Next() {
 	}
@@ -647,7 +620,7 @@ func (w *world) settle() {
 	for _, n := range w.nodes {
 		w.t.Logf("member %d: %v, log %d-%d, durable %d, commit %d, applied %d, phase %d, %d jobs",
 			n.id, n.core.Role(), n.core.First(), n.core.Last(), n.replica.DurableIndex(),
-			n.core.Commit(), n.machine.index, n.receiving.phase, len(n.jobs))
+			n.core.Commit(), n.machine.index, n.receiving.stage, len(n.jobs))
 		for _, o := range w.nodes {
 			p, _ := n.core.Member(o.id)
 			w.t.Logf("of member %d: %v, %v", o.id, &p, n.Unfed(o.id))

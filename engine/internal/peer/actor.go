@@ -174,6 +174,9 @@ func (a *Actor) Ack(match uint64, now int64) {
 	if match > a.match {
 		a.match, a.moved = match, now
 	}
+	if a.mode == progress.Stream && a.next <= match {
+		a.next = match + 1 // acknowledged from before this stream, and perhaps compacted by now
+	}
 	if a.inFlight.ack(match) {
 		a.moved = now
 	}

@@ -52,8 +52,10 @@ type Apply struct {
 	timing  Timing
 
 	cursor  ziplist.Cursor
-	sure    uint64 // newest entry that the request under way may return; 0: none is
-	asked   uint64 // the entry from which it reads
+	sure    uint64   // newest entry that the request under way may return; 0: none is
+	asked   uint64   // the entry from which it reads
+	at      Position // as of the newest entry applied
+	views   views
 	window  window
 	entries []Entry
 	replies Replies
@@ -99,8 +101,9 @@ func (a *Apply) NoticesLeft() int {
 	return a.notices.Cap() - int(a.notices.Cursor().Load()-taken)
 }
 
-// Waiting reports whether notices or entries wait for this stage. Any goroutine.
-func (a *Apply) Waiting() bool { return a.HasNotices() || a.Behind() }
+// Waiting reports whether notices, entries or a request for a view wait for this
+// stage. Any goroutine.
+func (a *Apply) Waiting() bool { return a.HasNotices() || a.Behind() || a.ViewWanted() }
 
 // HasNotices reports whether notices wait for this stage. Any goroutine.
 func (a *Apply) HasNotices() bool { return a.notices.Cursor().Load() != a.taken.Load() }
@@ -129,7 +132,7 @@ func (a *Apply) Poll() (worked int, more bool) {
 	ready := a.ready.Load() // before the notices: what covers it is visible
 	worked += a.takeNotices()
 	swapped, open := a.swap(ready)
-	worked += swapped
+	worked += swapped + a.giveView()
 	applied := a.applied.Load()
 	for turn := 0; open && applied < ready && turn < applyTurn && a.failed.Load() == nil; turn++ {
 		run, ok := a.read(applied+1, ready)
@@ -137,7 +140,9 @@ func (a *Apply) Poll() (worked int, more bool) {
 			break
 		}
 		before := applied
-		applied = a.run(&run)
+		if applied = a.run(&run); applied > before {
+			a.at.Index, a.at.Term = applied, run.Term
+		}
 		a.applied.Store(applied)
 		worked += int(applied - before)
 		if more = applied < ready && !a.broken; len(run.Records) > applyBytes {
@@ -249,8 +254,11 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 			panic(fmt.Sprintf("pipeline: apply: entry %d: %v", index, err))
 		}
 		b = b[n:]
-		if e.Kind == record.Command {
+		switch e.Kind {
+		case record.Command:
 			a.entries = append(a.entries, Entry{Index: index, Data: e.Data})
+		case record.Config:
+			a.configured(index, e.Data)
 		}
 	}
 	if len(a.entries) > 0 {

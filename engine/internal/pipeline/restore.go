@@ -37,15 +37,15 @@ func (s *Slot) mark() journal.Mark {
 
 // installation is a state that waits to be swapped in.
 type installation struct {
-	index   uint64
+	Position
 	install func()
 }
 
 // Install has apply call install between two calls of the state machine, in place of all
-// entries up to index, once ready has come there. Until then nothing more is applied: the
+// entries up to the position, once ready has come there. Until then nothing more is applied: the
 // store is about to lose it. The replica's goroutine, before the slot is published.
-func (a *Apply) Install(index uint64, install func()) {
-	a.installing.Store(&installation{index, install})
+func (a *Apply) Install(at Position, install func()) {
+	a.installing.Store(&installation{at, install})
 }
 
 // swap installs the state that waits, when it is due, and reports whether entries may be
@@ -55,14 +55,15 @@ func (a *Apply) swap(ready uint64) (worked int, open bool) {
 	if in == nil || a.failed.Load() != nil {
 		return 0, true
 	}
-	if in.index > ready {
+	if in.Index > ready {
 		return 0, false
 	}
 	if !a.callInstall(in) {
 		return 1, false
 	}
-	a.window.skip(in.index, a.applied.Load(), a)
-	a.applied.Store(in.index)
+	a.window.skip(in.Index, a.applied.Load(), a)
+	a.at = in.Position
+	a.applied.Store(in.Index)
 	a.cursor = ziplist.Cursor{} // its chunk is gone, and would be kept alive
 	a.installing.Store(nil)
 	return 1, true
@@ -72,7 +73,7 @@ func (a *Apply) swap(ready uint64) (worked int, open bool) {
 func (a *Apply) callInstall(in *installation) (ok bool) {
 	defer func() {
 		if x := recover(); x != nil {
-			a.fail(&MachineError{"Restore", in.index, in.index, fmt.Sprintf("panic: %v", x),
+			a.fail(&MachineError{"Install", in.Index, in.Index, fmt.Sprintf("panic: %v", x),
 				debug.Stack()})
 		}
 	}()

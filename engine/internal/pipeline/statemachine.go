@@ -93,8 +93,8 @@ func (r *Replies) reply(i int) []byte {
 // MachineError says what the state machine did that it must not do. It is not
 // called again.
 type MachineError struct {
-	Call        string // Apply, Read or Restore
-	First, Last uint64 // Apply: of its entries; Read: the newest applied, twice
+	Call        string // Apply, Read, Snapshot or Install
+	First, Last uint64 // Apply: of its entries; else the newest applied, twice
 	Problem     string // in words
 	Stack       []byte // of a panic
 }
@@ -103,10 +103,8 @@ type MachineError struct {
 func (e *MachineError) Error() string {
 	at := fmt.Sprintf("Apply of entries %d to %d", e.First, e.Last)
 	switch {
-	case e.Call == "Restore":
-		at = fmt.Sprintf("the install of Restore, of the state after entry %d", e.Last)
-	case e.Call == "Read":
-		at = fmt.Sprintf("Read after entry %d", e.Last)
+	case e.Call != "Apply":
+		at = fmt.Sprintf("%s after entry %d", e.Call, e.Last)
 	case e.First == e.Last:
 		at = fmt.Sprintf("Apply of entry %d", e.First)
 	}

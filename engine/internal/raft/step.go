@@ -110,8 +110,8 @@ func (c *Core) outdated(m *Message, e *Effects) {
 	c.counters.Stale++
 	switch m.Type {
 	case Append, Snapshot:
-		r := c.sendGated(e, AppendAck, m.From)
-		r.Reject, r.PrevIndex = true, m.PrevIndex
+		// It names no append: who leads this term when it arrives has not sent that one.
+		c.sendGated(e, AppendAck, m.From).Reject = true
 	case Heartbeat:
 		c.sendGated(e, HeartbeatAck, m.From).Reject = true
 	case PreVote:

@@ -10,8 +10,9 @@ import (
 
 // State is the state that a snapshot holds, read and not yet the state machine's.
 type State struct {
-	Digest  uint64 // of the snapshot's file, for the journal's mark
-	Install func() // makes it the state, between two calls of the state machine
+	Digest        uint64                 // of the snapshot's file, for the journal's mark
+	Configuration pipeline.Configuration // as of its last entry
+	Install       func()                 // makes it the state, between two calls of the machine
 }
 
 // StepSnapshot says to the core that this member holds a whole snapshot, as
@@ -36,7 +37,8 @@ func (r *Replica) StepSnapshot(m *raft.Message, c raft.Configuration, s State) (
 func (r *Replica) restore(e *raft.Effect, s *pipeline.Slot, seq uint64, state *State) {
 	*s = pipeline.Slot{Hard: journal.Hard{Term: e.Hard.Term, Vote: e.Hard.Vote}, Commit: r.commit}
 	s.Restore(e.First, journal.Mark{Index: e.Index, Term: e.Term, Digest: state.Digest})
-	r.cfg.Apply.Install(e.Index, state.Install)
+	r.cfg.Apply.Install(pipeline.Position{Index: e.Index, Term: e.Term,
+		Configuration: state.Configuration}, state.Install)
 	r.publish(s, seq)
 }
 

@@ -13,14 +13,13 @@ import (
 const cluster = 77 // any number, the same for all members
 
 // boot builds the member, as the engine does.
-func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
+func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte, from *member.Start) {
 	w, p := h.w, h.w.plan
 	ids := make([]uint64, len(voters))
 	for i := range voters {
 		ids[i] = uint64(voters[i])
 	}
 	seed := h.rng.next()
-	h.machine = newMachine(h, p.Keys)
 	h.reads, h.clientLanes, h.lanes = [16]*journalRead{}, nil, nil
 	h.limits.Run = j.Largest()
 	for i := range p.Lanes {
@@ -37,7 +36,8 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 			h.seam()
 			return h.lanes
 		},
-		Link: h.linkTo, Start: h.startRead,
+		Link: h.linkTo, Start: h.startJob,
+		Snapshots: h.snapshots(), From: *from,
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
 		Serial: p.Serial,
@@ -55,7 +55,8 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte) {
 	h.core, h.store, h.apply, h.replica = m.Core(), m.Store(), m.Apply(), m.Replica()
 	h.founding, h.crashPlan = rec.Fresh, crashPlan{}
 	h.turnAt, h.busy, h.stalledTo, h.applyStall, h.hold = 0, 0, 0, 0, false
-	h.seenCommit, h.seenApplied, h.sentUndurable = h.core.Commit(), 0, false
+	h.seenCommit, h.seenApplied = h.core.Commit(), from.Info.Index
+	h.sentUndurable, h.first, h.restored = false, h.core.First(), 0
 	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
 	h.clock, h.real = 1, w.now
 	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], [16]int64{}, 0, 0
@@ -90,6 +91,17 @@ func (h *host) onEvent(e member.Event) {
 	switch e.Kind {
 	case member.HandingOver:
 		h.w.hit(StallHandedOver)
+	case member.SnapshotTaken:
+		h.w.hit(SnapshotMarked)
+	case member.SnapshotFailed:
+		h.w.hit(SnapshotFailed)
+	case member.SnapshotSent:
+		h.w.hit(SnapshotSent)
+	case member.SnapshotInstalled:
+		h.w.hit(SnapshotRestored)
+		h.restored = e.Have
+	case member.SnapshotRefused:
+		h.w.hit(SnapshotRefused)
 	case member.SteppedDown:
 		h.w.hit(StallSteppedDown)
 	case member.DiskFull:

@@ -20,7 +20,9 @@ type disk struct {
 	host *host
 	rng  random
 
-	opens    int // operations until a crash inside Open; 0: none
+	opens    int  // operations until a crash inside Open; 0: none
+	taking   int  // operations until a crash while a snapshot is written; 0: none
+	gone     bool // power went in one of them
 	mean     int64
 	syncFail bool      // the next sync fails; the one after succeeds
 	readFail int       // reads that fail
@@ -87,6 +89,18 @@ func (d *disk) Inline(ops []device.Op, tag uint64) time.Duration {
 // before is called when an operation has begun: the moment at which a fault
 // strikes, and, while the journal opens or a segment is made, an armed crash.
 func (d *disk) before(op *simdisk.Op) error {
+	if d.gone {
+		return errCrash
+	}
+	if d.taking > 0 {
+		if d.taking--; d.taking == 0 {
+			d.gone = true
+			d.w.hit(CrashTakingSnapshot)
+			d.w.logf("n%d: power goes during %v of %s", d.host.id, op.Kind, op.Name)
+			d.cutWrite(op)
+			return errCrash
+		}
+	}
 	if op.Kind == simdisk.Sync && d.syncFail {
 		d.syncFail = false
 		d.w.hit(SyncError)
@@ -191,6 +205,7 @@ func (d *disk) tear(op *simdisk.Op) (kept, all int) {
 // powerCut is the end of the process as far as the disk is concerned: what was
 // being written is torn, what was not synced is lost in part.
 func (d *disk) powerCut() {
+	d.gone = false // what was being written may have happened
 	d.Cut()
 	d.PowerCut(simdisk.Power{
 		Name:   func() bool { return d.rng.chance(0.7) },
@@ -208,6 +223,7 @@ func (d *disk) powerCut() {
 // off resets what belongs to the process.
 func (d *disk) off() {
 	d.opens, d.readFail, d.readBad, d.unread = 0, 0, block{}, false
+	d.taking, d.gone = 0, false
 	d.Unlock()
 	d.Reset()
 }

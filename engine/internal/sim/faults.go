@@ -42,6 +42,7 @@ const (
 	OldRead
 	Unserved
 	FullDisks
+	AskSnapshot
 	faultKinds
 )
 
@@ -99,6 +100,7 @@ func init() {
 		OldRead:        {"a read outlives its leadership", never, (*World).faultOldRead},
 		Unserved:       {"a member is not served", never, (*World).faultUnserved},
 		FullDisks:      {"the leader's disk is full, then all", never, (*World).faultFullDisks},
+		AskSnapshot:    {"a snapshot is asked for", never, (*World).faultAskSnapshot},
 	}
 }
 

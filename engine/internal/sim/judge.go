@@ -76,6 +76,9 @@ func (j *judge) elected(h *host, term uint64) {
 		w.onElected(h)
 	}
 	for i := j.commit; i > 0; i-- {
+		if i+1 < h.core.First() {
+			break // in its snapshot
+		}
 		if j.chosen[i-1].term >= term {
 			continue // votes may come so late that a later leader has committed meanwhile
 		}
@@ -127,6 +130,7 @@ func (j *judge) turned(h *host) {
 		w.hit(RingFull)
 	}
 	j.stuck(h)
+	j.compacted(h)
 	j.checkQuorum(h)
 	j.counts(h)
 	hard := h.core.Hard()
@@ -168,6 +172,9 @@ func (j *judge) committed(h *host) {
 	for i := h.seenCommit + 1; i <= c; i++ {
 		term, ok := h.core.Term(i)
 		if i <= j.commit {
+			if i+1 < h.core.First() {
+				continue // compacted in the same turn
+			}
 			if !ok || term != j.chosen[i-1].term {
 				w.fail("state-machine safety",
 					"member %d commits entry %d of term %d, it is of term %d", h.id, i, term,

@@ -1,7 +1,11 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -59,6 +63,45 @@ func (m *machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
 			replies.End(le.AppendUint64(b, value))
 		}
 	}
+}
+
+// Snapshot implements pipeline.Viewer: a copy, which is written later.
+//
+//	| index u64 | digest u64 | values u64 … |
+func (m *machine) Snapshot() (pipeline.View, error) {
+	m.host.seam()
+	if m.host.rng.chance(0.05) {
+		return nil, errNoView
+	}
+	b := binary.LittleEndian.AppendUint64(nil, m.index)
+	b = binary.LittleEndian.AppendUint64(b, m.digest)
+	for _, v := range m.values {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return view{bytes.NewReader(b)}, nil
+}
+
+var errNoView = errors.New("no view for now")
+
+type view struct{ *bytes.Reader }
+
+// Close implements pipeline.View.
+func (view) Close() error { return nil }
+
+// Restore implements member.Restorer.
+func (m *machine) Restore(r io.Reader) (install func(), err error) {
+	b := make([]byte, 16+8*len(m.values)+1)
+	n, err := io.ReadFull(r, b)
+	if err != io.ErrUnexpectedEOF || n != len(b)-1 {
+		return nil, fmt.Errorf("%d bytes, %w", n, err)
+	}
+	return func() {
+		le := binary.LittleEndian
+		m.index, m.digest = le.Uint64(b), le.Uint64(b[8:])
+		for i := range m.values {
+			m.values[i] = le.Uint64(b[16+8*i:])
+		}
+	}, nil
 }
 
 // Read implements pipeline.StateMachine.

@@ -102,6 +102,21 @@ const (
 	ClockFast
 	PausedLeader
 
+	SnapshotMarked
+	SnapshotFailed
+	SnapshotAsked
+	LogCompacted
+	LogRecycled
+	StartedFromSnapshot
+	UnnamedSnapshot
+	CrashTakingSnapshot
+	SnapshotSent
+	SnapshotResumed
+	SnapshotRestored
+	SnapshotRefused
+	RestoredOverTail
+	CrashRestoring
+
 	markers
 )
 
@@ -196,6 +211,20 @@ var markerNames = [markers]string{
 	FrameOvertook:        "a frame overtakes another",
 	ClockFast:            "a clock runs fast or slow",
 	PausedLeader:         "a leader is paused",
+	SnapshotMarked:       "a snapshot is taken, and the journal names it",
+	SnapshotFailed:       "a snapshot is given up",
+	SnapshotAsked:        "a snapshot is asked for and answered",
+	LogCompacted:         "the log goes before a snapshot",
+	LogRecycled:          "a segment goes before a snapshot",
+	StartedFromSnapshot:  "a member starts from a snapshot",
+	UnnamedSnapshot:      "a member starts and finds a file that its journal does not name",
+	CrashTakingSnapshot:  "power goes while a snapshot is written",
+	SnapshotSent:         "a member is given a snapshot",
+	SnapshotResumed:      "a transfer goes on after the receiver was started again",
+	SnapshotRestored:     "a snapshot takes the log's place",
+	SnapshotRefused:      "a member cannot take a snapshot",
+	RestoredOverTail:     "a snapshot takes the place of a log that conflicts with it",
+	CrashRestoring:       "power goes before a restored snapshot is marked",
 }
 
 func (m Marker) String() string { return markerNames[m] }

@@ -76,6 +76,9 @@ func (j *judge) sentAppend(h *host, m *raft.Message) {
 		j.w.hit(RunCut)
 	}
 	for _, i := range [2]uint64{m.PrevIndex + 1, last} {
+		if i < h.core.First() {
+			continue // read from the journal before it was compacted
+		}
 		if t, ok := h.core.Term(i); !ok || t != m.EntryTerm {
 			j.w.fail("the log is what is sent", "member %d sends %v, its entry %d is of term %d",
 				h.id, m, i, t)
@@ -109,6 +112,9 @@ func (j *judge) sentAck(h *host, m *raft.Message, durable func(bool)) {
 	}
 	l := w.hosts[m.To-1]
 	if !l.up || l.core.Role() != raft.Leader || l.core.Hard().Term != m.Term {
+		return
+	}
+	if m.Match+1 < l.core.First() {
 		return
 	}
 	if t, has := l.core.Term(m.Match); !has || ok && t != e.term {

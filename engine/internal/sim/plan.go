@@ -41,6 +41,7 @@ type Plan struct {
 	NetworkPlan
 	DiskPlan
 	TurnPlan
+	SnapshotPlan
 
 	Clients []ClientPlan
 	Keys    int
@@ -168,6 +169,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawUnserved()
 	p.drawSmall()
 	p.drawFull()
+	p.drawSnapshots()
 	return p
 }
 

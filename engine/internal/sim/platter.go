@@ -77,6 +77,10 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	p.blocks = append(p.blocks, block{file: file, off: off, size: i.Size, number: i.Number,
 		first: i.First, count: i.Count, seals: i.Seals, cut: cuts})
 	p.hard, p.incomplete, p.first = i.Hard, i.Doubt, i.First
+	if i.Restores {
+		p.restore(i.First-1, i.Term)
+		return
+	}
 	if p.hole > 0 && i.Count == 0 { // what stands behind the damage is kept
 		if i.First < p.behind {
 			p.err = fmt.Errorf("batch %x without entries ends the log at %d; "+
@@ -214,6 +218,7 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 		return fmt.Errorf("journal: hard state %+v was durable, %+v was recovered", p.hard,
 			rec.Hard)
 	}
+	p.marked(rec.Snapshot)
 	last := uint64(len(p.log))
 	if rec.Damaged {
 		return p.damaged(j, rec)
@@ -224,7 +229,7 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 	if p.rotten = false; rec.Last != uint64(len(p.log)) {
 		return fmt.Errorf("journal: %d entries were durable, %d were recovered", last, rec.Last)
 	}
-	return p.compare(j)
+	return p.compare(j, rec.First)
 }
 
 // undo takes the newest batch back, which rotted: what it overruled is there
@@ -255,7 +260,7 @@ func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 	p.lose(sure)
 	behind := slices.Clone(p.log[sure:])
 	p.log = p.log[:sure]
-	if err := p.compare(j); err != nil {
+	if err := p.compare(j, rec.First); err != nil {
 		return err
 	}
 	if len(rec.Lost) > 0 {
@@ -282,10 +287,10 @@ func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 	return nil
 }
 
-// compare reads the whole log back.
-func (p *platter) compare(j *journal.Journal) error {
+// compare reads the whole log back, as far as it goes back.
+func (p *platter) compare(j *journal.Journal, first uint64) error {
 	r := j.NewReader()
-	for i := uint64(1); i <= uint64(len(p.log)); {
+	for i := first; i <= uint64(len(p.log)); {
 		run, err := r.Read(i, 1<<20)
 		if err != nil {
 			return fmt.Errorf("journal: entry %d was recovered and cannot be read: %w", i, err)

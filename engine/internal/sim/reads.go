@@ -12,9 +12,14 @@ type journalRead struct {
 	due    int64 // when the read completes
 }
 
-// startRead is the member's Start.
-func (h *host) startRead(job member.Job) {
-	r := &journalRead{Read: job.(*member.Read)}
+// startJob is the member's Start.
+func (h *host) startJob(job member.Job) {
+	read, ok := job.(*member.Read)
+	if !ok {
+		h.startSnapshot(job)
+		return
+	}
+	r := &journalRead{Read: read}
 	h.reads[r.For] = r
 	if r.For == 0 {
 		h.w.hit(AppliedFromJournal)
