@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"engine/internal/member": {
 		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/peer",
 		"engine/internal/pipeline", "engine/internal/replica", "engine/internal/snapshot",
-		"journal", "ziplist",
+		"engine/internal/wire", "journal", "ziplist",
 	},
 	"engine/internal/link": {
 		"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring",

@@ -14,9 +14,9 @@ const helloMax = 4 << 10
 // message wire.Hello, fields in the order of their numbers, zeros left out:
 //
 //	08 version │ 10 cluster │ 18 from │ 20 to │ 28 incarnation │ 32 n advertised
-//	48 command max │ 50 run max
+//	48 command max │ 50 run max │ 58 features
 //
-// The last two came later: an earlier release leaves them out and skips them.
+// The last three came later: an earlier release leaves them out and skips them.
 type Hello struct {
 	Version     uint32 // of the protocol; wire.Version
 	Cluster     uint64
@@ -26,6 +26,7 @@ type Hello struct {
 	Advertised  string // where clients reach From; "" when they do not
 	CommandMax  uint64 // bytes of the longest command that From takes; 0: it does not say
 	RunMax      uint64 // bytes of records in one append that From can write; 0: the same
+	Features    uint64 // what From knows beside the version: bit 0, wire.Snapshots
 }
 
 // Welcome answers a Hello: the acceptor's side of it, and whether it takes the
@@ -41,7 +42,7 @@ type Welcome struct {
 func (h *Hello) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Hello{Version: h.Version, Cluster: h.Cluster, From: h.From, To: h.To,
 		Incarnation: h.Incarnation, Advertised: h.Advertised, CommandMax: h.CommandMax,
-		RunMax: h.RunMax})
+		RunMax: h.RunMax, Features: h.Features})
 }
 
 // decodeHello copies what it keeps of b.
@@ -52,13 +53,13 @@ func decodeHello(b []byte) (Hello, error) {
 	}
 	return Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
-		RunMax: m.RunMax}, nil
+		RunMax: m.RunMax, Features: m.Features}, nil
 }
 
 func (w *Welcome) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From,
 		To: w.To, Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant,
-		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax})
+		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax, Features: w.Features})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -69,6 +70,6 @@ func decodeWelcome(b []byte) (Welcome, error) {
 	}
 	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
-		RunMax: m.RunMax}
+		RunMax: m.RunMax, Features: m.Features}
 	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
 )
 
@@ -278,7 +279,8 @@ func (p *Peer) lost(_ *netio.Conn, err error) {
 // note keeps what the member said of itself in a hello or a welcome.
 func (p *Peer) note(h *Hello) {
 	of := func(n uint64) int { return int(min(n, math.MaxInt32)) }
-	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax)}}
+	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax),
+		Snapshots: h.Features&wire.Snapshots != 0}}
 	before := p.said.Swap(&now)
 	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
 		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+

@@ -180,5 +180,6 @@ func (t *Peers) Memory() int64 { return int64(len(t.All()) * t.inboxBytes()) }
 func (t *Peers) hello(to uint64) Hello {
 	return Hello{Version: wire.Version, Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to,
 		Incarnation: t.cfg.Incarnation, Advertised: t.cfg.Advertised,
-		CommandMax: uint64(t.cfg.Limits.Command), RunMax: uint64(t.cfg.Limits.Run)}
+		CommandMax: uint64(t.cfg.Limits.Command), RunMax: uint64(t.cfg.Limits.Run),
+		Features: wire.Snapshots}
 }

@@ -47,4 +47,8 @@ const (
 	SnapshotFailed // Err; it is tried again, and said once
 
 	CommandLimit // Member takes the shortest commands, Bytes: so the cluster does; 0: all the same
+
+	SnapshotSent      // Member was given the snapshot of entry Have, in Age
+	SnapshotInstalled // this member goes on from the snapshot of entry Have, of Member
+	SnapshotRefused   // this member cannot take the snapshot of entry Have, of Member: Err
 )

@@ -114,7 +114,11 @@ type Member struct {
 	transfers transfers
 	feeding   feeding
 	snapshots snapshots
-	looked    int64 // when it looked after the others last
+	sendings  sendings
+	receiving receiving
+	front     []byte // of a frame that is being sent
+	now       int64  // of the last After
+	looked    int64  // when it looked after the others last
 	bound     bound
 
 	maintained int64 // tick of the last maintenance
@@ -157,7 +161,8 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
 		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
 		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
-		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
+		OnSnapshot: m.onSnapshot,
+		Timing:     cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
@@ -250,11 +255,13 @@ func (m *Member) After(now int64) error {
 	if err := m.apply.Err(); err != nil {
 		return err
 	}
+	m.now = now
 	if t := now / int64(m.tick); t != m.maintained {
 		m.maintained = t
 		m.maintain(now)
 	}
 	m.transfers.poll(m, now)
+	m.exchange(now)
 	return nil
 }
 
@@ -286,6 +293,7 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 func (m *Member) Close(failed bool) {
 	m.transfers.close()
 	m.snapshots.close(m)
+	m.closeExchange()
 	if failed {
 		m.replica.Fail()
 	} else {

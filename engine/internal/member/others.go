@@ -96,7 +96,7 @@ func (m *Member) lookAfter(o *otherMember, now int64) {
 	case now-c.reached >= patience:
 		e.Kind, e.Err, since = Unreachable, o.link.Err(), c.reached
 	case now-c.moved >= patience:
-		e.Kind, e.Err, since = Unfed, m.replica.Unfed(o.id), c.moved
+		e.Kind, e.Err, since = Unfed, m.Unfed(o.id), c.moved
 		e.Have, e.Of = c.match, m.core.Last()
 	}
 	m.report(&c.trouble, e, MemberWell, since, now)

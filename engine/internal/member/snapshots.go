@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
-	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/snapshot"
 	"github.com/ringraft/ringraft/journal"
 )
@@ -21,9 +20,8 @@ type Snapshots struct {
 	Margin int64         // bytes of log that stay before one, for members that are behind
 	// Wall is the time in ns since 1970, which a snapshot carries for the operator.
 	Wall func() int64
-	// Floor is the first entry that stays on a member that does not lead, whatever the
-	// margin; nil: the margin decides. It is for simulations: only they know what others lack.
-	Floor func() uint64
+	// Rate is how many bytes are sent to one member in a second; 0: 64 MiB.
+	Rate int64
 }
 
 // ErrNoSnapshots: the state machine cannot be written to a file, or there is nowhere
@@ -75,9 +73,10 @@ type snapshots struct {
 	sizes   sizes
 	opened  int64 // bytes that the log had when the journal was opened
 	newest  Snapshot
-	before  uint64 // entries in the snapshot before that one, whose file stays; 0: there is none
-	kept    uint64 // what was let go last is below it
-	told    uint64 // to the core
+	coming  snapshot.Info // restored, and not yet marked; Index 0: none
+	before  uint64        // entries in the snapshot before that one, whose file stays; 0: there is none
+	kept    uint64        // what was let go last is below it
+	told    uint64        // to the core
 	phase   phase
 	job     *snapshotJob
 	began   int64
@@ -164,6 +163,7 @@ func (s *snapshots) check(m *Member, now int64) {
 		return
 	}
 	s.sizes.note(m.replica.DurableIndex(), s.opened+int64(m.cfg.Journal.Stats().Bytes))
+	s.takeOver(m)
 	s.letGo(m)
 	switch s.phase {
 	case idle:
@@ -267,7 +267,26 @@ func (s *snapshots) marked(m *Member, now int64) {
 	for _, r := range s.job.asking {
 		r.answer(i, nil)
 	}
-	s.phase, s.job = tidying, &snapshotJob{dir: m.cfg.Snapshots.Dir, keep: i.ID}
+	s.tidy(m)
+}
+
+// takeOver takes note of a snapshot of another member that is marked now.
+func (s *snapshots) takeOver(m *Member) {
+	i := s.coming
+	if i.Index == 0 || m.cfg.Journal.Snapshot() != markOf(&i) {
+		return
+	}
+	s.before, s.newest.Info, s.newest.Took = 0, i, 0
+	s.kept, s.told, s.coming = i.Index+1, i.Index+1, snapshot.Info{}
+	if s.phase == idle {
+		s.tidy(m)
+	}
+}
+
+// tidy has older files removed.
+func (s *snapshots) tidy(m *Member) {
+	ids, _ := m.Pinned(m.now)
+	s.phase, s.job = tidying, &snapshotJob{dir: m.cfg.Snapshots.Dir, keep: ids}
 	m.cfg.Start(s.job)
 }
 
@@ -330,11 +349,11 @@ func (s *snapshots) close(m *Member) {
 	}
 }
 
-// keepFor is the first entry of the log that stays when there is a snapshot up to s.
-// As long as snapshots are not sent, whoever lacks an entry has to find it in a log:
-// a leader keeps what any member lacks, and everybody keeps a margin, since whoever
-// leads next knows no better. A member without others keeps what is behind the snapshot
-// before the newest one: nobody else has what it would lose with the newest file.
+// keepFor is the first entry of the log that stays when there is a snapshot up to s: a
+// margin for members that are a little behind, and what follows a snapshot that is being
+// sent. Whoever lacks more is sent a snapshot. A member without others keeps what is behind
+// the snapshot before the newest one: nobody else has what it would lose with the newest
+// file.
 func (m *Member) keepFor(s uint64) uint64 {
 	if len(m.others()) == 0 {
 		before := m.snapshots.newest.Index
@@ -344,16 +363,8 @@ func (m *Member) keepFor(s uint64) uint64 {
 		return before + 1
 	}
 	keep := min(s, m.snapshots.sizes.before(s, m.cfg.Snapshots.Margin)) + 1
-	if m.core.Role() != raft.Leader {
-		if f := m.cfg.Snapshots.Floor; f != nil {
-			keep = min(keep, f())
-		}
-		return keep
-	}
-	for _, id := range m.others() {
-		if p, ok := m.core.Member(id); ok {
-			keep = min(keep, p.Match+1)
-		}
+	if _, pinned := m.Pinned(m.now); pinned > 0 {
+		keep = min(keep, pinned)
 	}
 	return keep
 }
@@ -363,7 +374,7 @@ func (m *Member) keepFor(s uint64) uint64 {
 type snapshotJob struct {
 	dir     *snapshot.Dir
 	viewed  *pipeline.Viewed // nil: it removes
-	keep    snapshot.ID
+	keep    []snapshot.ID
 	created int64
 	asking  []*SnapshotRequest
 	kept    uint64 // the first entry that stays in the log when it is marked
@@ -376,7 +387,7 @@ type snapshotJob struct {
 // Work implements Job.
 func (j *snapshotJob) Work() {
 	if j.viewed == nil {
-		j.err = j.dir.Keep(2, j.keep) // tried again behind the next one
+		j.err = j.dir.Keep(2, j.keep...) // tried again behind the next one
 		return
 	}
 	j.info, j.err = j.write()

@@ -42,11 +42,12 @@ type Link interface {
 	Limits() Limits
 }
 
-// Limits is what a member can take into its log, in bytes. Members may be
-// configured differently, and the log is one. 0: it has not said.
+// Limits is what a member can take. Members may be configured differently, or be of
+// another release, and the log is one. 0 and false: it has not said.
 type Limits struct {
-	Command int // its longest command
-	Run     int // records of one append: what its journal can write at once
+	Command   int  // bytes of its longest command
+	Run       int  // bytes of one append: what its journal can write at once
+	Snapshots bool // it knows the frames of snapshots
 }
 
 // Terms returns the term of a log index; the core implements it.

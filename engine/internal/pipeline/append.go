@@ -23,6 +23,7 @@ type Bytes interface {
 //	             frame   records of a member's append frame
 //	             config  a record that the replica made
 //	             no-op   made here
+//	             restore none: the store is empty behind the snapshot
 //
 // It never looks at roles: the slot says what to do. Everything below Stored
 // may be read by the journal, the actors and apply.
@@ -58,6 +59,10 @@ func (a *Append) Poll() int {
 
 func (a *Append) storeSlot(seq uint64, s *Slot) {
 	a.store.Mark(seq)
+	if s.Source == SourceRestore { // kept for the journal
+		a.store.Reset(s.Last() + 1)
+		return
+	}
 	if s.First <= a.store.Last() {
 		a.store.Truncate(s.First - 1)
 	}

@@ -53,6 +53,7 @@ type Apply struct {
 
 	cursor  ziplist.Cursor
 	sure    uint64   // newest entry that the request under way may return; 0: none is
+	asked   uint64   // the entry from which it reads
 	at      Position // as of the newest entry applied
 	views   views
 	window  window
@@ -62,6 +63,8 @@ type Apply struct {
 	turn    int // lane whose reads are answered first in the next poll
 	failed  atomic.Pointer[error]
 	broken  bool // the state machine failed: it is not called any more
+
+	installing atomic.Pointer[installation] // nil: none waits
 
 	commands atomic.Uint64
 	reads    atomic.Uint64
@@ -127,9 +130,11 @@ func (a *Apply) fail(err error) {
 // work is left that no one else will announce.
 func (a *Apply) Poll() (worked int, more bool) {
 	ready := a.ready.Load() // before the notices: what covers it is visible
-	worked += a.takeNotices() + a.giveView()
+	worked += a.takeNotices()
+	swapped, open := a.swap(ready)
+	worked += swapped + a.giveView()
 	applied := a.applied.Load()
-	for turn := 0; applied < ready && turn < applyTurn && a.failed.Load() == nil; turn++ {
+	for turn := 0; open && applied < ready && turn < applyTurn && a.failed.Load() == nil; turn++ {
 		run, ok := a.read(applied+1, ready)
 		if !ok {
 			break
@@ -167,6 +172,9 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 	sure := a.sure
 	a.sure = 0
 	if err != nil {
+		if a.superseded(index) {
+			return run, false
+		}
 		a.fail(fmt.Errorf("apply: entry %d: %w", index, err))
 		return run, false
 	}
@@ -185,7 +193,7 @@ func (a *Apply) read(index, ready uint64) (ziplist.Run, bool) {
 // store has overruled what stands behind them, perhaps not yet on disk.
 func (a *Apply) fetch(index, ready uint64) {
 	if a.sure == 0 {
-		a.sure = min(ready, a.store.First()-1)
+		a.sure, a.asked = min(ready, a.store.First()-1), index
 	}
 	a.catchup.Fetch(index)
 }

@@ -59,6 +59,10 @@ func (s *Journal) fill() (n int) {
 		}
 		s.batch = journal.Batch{Hard: slot.Hard, Commit: slot.Commit, First: slot.First,
 			Count: slot.Count, Term: slot.Term, Sequence: s.taken + 1}
+		if slot.Source == SourceRestore {
+			s.batch.Restore = slot.mark()
+			s.batch.First = s.batch.Restore.Index + 1
+		}
 		if !s.journal.Append(&s.batch, records) {
 			return n
 		}

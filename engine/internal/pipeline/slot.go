@@ -19,6 +19,8 @@ const (
 	// SourceConfig: the encoded record of a configuration entry, which the
 	// replica keeps.
 	SourceConfig
+	// SourceRestore: no entries; a snapshot takes the log's place. See Restore.
+	SourceRestore
 )
 
 // Slot is one mutation on the sequence line: "term and vote are Hard; after
@@ -42,4 +44,9 @@ type Slot struct {
 }
 
 // Last is the index of the log's last entry after this mutation.
-func (s *Slot) Last() uint64 { return s.First + uint64(s.Count) - 1 }
+func (s *Slot) Last() uint64 {
+	if s.Source == SourceRestore {
+		return s.Off
+	}
+	return s.First + uint64(s.Count) - 1
+}

@@ -93,7 +93,7 @@ func (r *Replies) reply(i int) []byte {
 // MachineError says what the state machine did that it must not do. It is not
 // called again.
 type MachineError struct {
-	Call        string // Apply, Read or Snapshot
+	Call        string // Apply, Read, Snapshot or Install
 	First, Last uint64 // Apply: of its entries; else the newest applied, twice
 	Problem     string // in words
 	Stack       []byte // of a panic

@@ -28,9 +28,10 @@ type span struct{ seq, first, last uint64 }
 // newLine starts at sequence 0 with a log that ends, durably, at last.
 func newLine(last uint64) line { return line{last: last, end: last} }
 
-// publish adds mutation seq: after first-1 the log is count entries.
-func (l *line) publish(seq, first uint64, count uint32) {
-	s := span{seq: seq, first: first, last: first + uint64(count) - 1}
+// publish adds mutation seq: behind first-1 the log as it was counts no more, and it ends
+// at last. Between the two are the entries appended, or what a snapshot holds.
+func (l *line) publish(seq, first, last uint64) {
+	s := span{seq: seq, first: first, last: last}
 	if first <= l.end {
 		// Cuts are kept with increasing first: an older cut that is not
 		// deeper than this one adds nothing once this one is published.

@@ -101,7 +101,7 @@ func TestDurableIndexIsNeverEarly(t *testing.T) {
 				seq++
 				first, count := m.mutate()
 				m.firsts = append(m.firsts, first)
-				l.publish(seq, first, count)
+				l.publish(seq, first, first+uint64(count)-1)
 			} else if m.reached < int(seq) {
 				m.reached += 1 + rng.IntN(int(seq)-m.reached)
 				l.reach(uint64(m.reached))
@@ -139,9 +139,9 @@ func TestDurableIndexIsNeverEarly(t *testing.T) {
 
 func TestReturningSuffixIsNotVouchedForByTheOldWrite(t *testing.T) {
 	l := newLine(25)
-	l.publish(1, 26, 15) // 26..40 of term 5
-	l.publish(2, 26, 0)  // cut
-	l.publish(3, 26, 15) // the same entries return
+	l.publish(1, 26, 40) // 26..40 of term 5
+	l.publish(2, 26, 25) // cut
+	l.publish(3, 26, 40) // the same entries return
 	l.reach(1)
 	if got := l.index(); got != 25 {
 		t.Fatalf("after the first write: durable index %d, want 25", got)

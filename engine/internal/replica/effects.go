@@ -25,19 +25,23 @@ func (r *Replica) effect(e *raft.Effect) {
 		r.changeRole(e)
 	case raft.Peer:
 		r.direct(e)
-	default: // nor can a Restore come: nothing here steps a snapshot
+	default:
 		panic(fmt.Sprintf("replica: effect of unknown kind %d", e.Kind))
 	}
 }
 
 // mutate claims and publishes the slot of one mutation, whose entries lie
-// where the input says; false when no slot is free.
+// where the input says, or of a snapshot; false when no slot is free.
 func (r *Replica) mutate(e *raft.Effect, in *input) bool {
 	seq, ok := r.ring.TryClaim(1)
 	if !ok {
 		return false
 	}
 	s := r.ring.At(seq)
+	if e.Kind == raft.Restore {
+		r.restore(e, s, seq, in.state)
+		return true
+	}
 	*s = pipeline.Slot{Hard: journal.Hard{Term: e.Hard.Term, Vote: e.Hard.Vote}, First: e.First,
 		Term: e.EntryTerm, Count: e.Count, Commit: r.commit}
 	switch e.Source {
@@ -53,11 +57,16 @@ func (r *Replica) mutate(e *raft.Effect, in *input) bool {
 	default:
 		panic(fmt.Sprintf("replica: mutation from unknown source %d", e.Source))
 	}
-	r.gate.published(s.Hard, seq)
-	r.durable.publish(seq, s.First, s.Count)
-	r.stored.publish(seq, s.First, s.Count)
-	r.ring.Publish(seq)
+	r.publish(s, seq)
 	return true
+}
+
+// publish shows a slot to the stages.
+func (r *Replica) publish(s *pipeline.Slot, seq uint64) {
+	r.gate.published(s.Hard, seq)
+	r.durable.publish(seq, s.First, s.Last())
+	r.stored.publish(seq, s.First, s.Last())
+	r.ring.Publish(seq)
 }
 
 // fromLane points the slot at a batch and enters the batch into the reply

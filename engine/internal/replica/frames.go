@@ -46,6 +46,10 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 	m := &r.sources.message
 	run, err := wire.Parse(rec, m)
 	r.stats.Frames++
+	if err == wire.ErrSnapshot {
+		r.takeSnapshot(s, rec)
+		return
+	}
 	if err != nil || m.From != s.member || m.To != r.cfg.ID {
 		r.stats.BadFrames++
 		return

@@ -9,11 +9,12 @@ import (
 )
 
 // input is what a call of the core is made with beside what its effects say:
-// where the entries lie that it appends. At most one of the three is set.
+// where the entries lie that it appends, or the state of a snapshot. At most one is set.
 type input struct {
 	batch  pipeline.WriteBatch // of Propose
 	frame  frame               // of Step, when it is an append
 	config []byte              // the data of a configuration entry
+	state  *State              // of the snapshot being stepped
 }
 
 // outbox calls the core and carries out the effects of the call, in order, as
@@ -29,8 +30,8 @@ type outbox struct {
 	at      int // effects carried out
 	input   input
 
-	// mutate publishes a mutation that appends what the input says; false: no
-	// slot is free. effect carries out every other effect.
+	// mutate publishes a mutation that appends what the input says, or restores what it
+	// says; false: no slot is free. effect carries out every other effect.
 	mutate func(*raft.Effect, *input) bool
 	effect func(*raft.Effect)
 }
@@ -60,7 +61,8 @@ func (o *outbox) follow(f func(*raft.Effects)) {
 	behind := len(o.effects.List)
 	f(&o.effects)
 	for i := range o.effects.List[behind:] {
-		if e := &o.effects.List[behind+i]; e.Kind == raft.Mutate && needsInput(e.Source) {
+		e := &o.effects.List[behind+i]
+		if e.Kind == raft.Mutate && needsInput(e.Source) || e.Kind == raft.Restore {
 			panic(fmt.Sprintf("replica: outbox: %s follows a call, without an input of its own", e))
 		}
 	}
@@ -71,7 +73,7 @@ func (o *outbox) follow(f func(*raft.Effects)) {
 func (o *outbox) carry() {
 	for o.pending() {
 		e := &o.effects.List[o.at]
-		if e.Kind != raft.Mutate {
+		if e.Kind != raft.Mutate && e.Kind != raft.Restore {
 			o.effect(e)
 		} else if !o.mutate(e, &o.input) {
 			return
@@ -106,7 +108,7 @@ func (o *outbox) check() error {
 	}
 	in := &o.input
 	if !o.pending() {
-		if in.batch.Lane != nil || in.frame.source != nil || in.config != nil {
+		if in.batch.Lane != nil || in.frame.source != nil || in.config != nil || in.state != nil {
 			return errors.New("outbox: an input outlives its effects")
 		}
 		return nil
@@ -115,7 +117,9 @@ func (o *outbox) check() error {
 		return errors.New("outbox: a frame was given back while its effects wait")
 	}
 	for i := range o.effects.List[o.at:] {
-		if e := &o.effects.List[o.at+i]; e.Kind == raft.Mutate && !in.holds(e.Source) {
+		e := &o.effects.List[o.at+i]
+		if e.Kind == raft.Mutate && !in.holds(e.Source) ||
+			e.Kind == raft.Restore && in.state == nil {
 			return fmt.Errorf("outbox: %s waits, and what it appends is not known", e)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/journal"
 	"github.com/ringraft/ringraft/ring"
 	"github.com/ringraft/ringraft/ziplist"
@@ -47,6 +48,9 @@ type Config struct {
 	OnRole func(role raft.Role, leader, term uint64)
 	// OnConfig decodes a configuration entry that a leader sent.
 	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
+	// OnSnapshot takes a frame of the transfer of a snapshot, of the member that it names;
+	// f and its data are valid during the call only. Nil: there are no transfers.
+	OnSnapshot func(f *wire.Snapshot)
 	// Timing receives stage times, one call per batch. Clock is the time, in
 	// the terms of Poll's argument, at which it calls: a write done inline
 	// takes longer than a turn. Nothing but measurement depends on it.

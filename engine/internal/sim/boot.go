@@ -56,7 +56,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte, fr
 	h.founding, h.crashPlan = rec.Fresh, crashPlan{}
 	h.turnAt, h.busy, h.stalledTo, h.applyStall, h.hold = 0, 0, 0, 0, false
 	h.seenCommit, h.seenApplied = h.core.Commit(), from.Info.Index
-	h.sentUndurable, h.first = false, h.core.First()
+	h.sentUndurable, h.first, h.restored = false, h.core.First(), 0
 	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
 	h.clock, h.real = 1, w.now
 	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], [16]int64{}, 0, 0
@@ -95,6 +95,13 @@ func (h *host) onEvent(e member.Event) {
 		h.w.hit(SnapshotMarked)
 	case member.SnapshotFailed:
 		h.w.hit(SnapshotFailed)
+	case member.SnapshotSent:
+		h.w.hit(SnapshotSent)
+	case member.SnapshotInstalled:
+		h.w.hit(SnapshotRestored)
+		h.restored = e.Have
+	case member.SnapshotRefused:
+		h.w.hit(SnapshotRefused)
 	case member.SteppedDown:
 		h.w.hit(StallSteppedDown)
 	case member.DiskFull:

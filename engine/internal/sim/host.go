@@ -101,9 +101,12 @@ type observed struct {
 	term          uint64 // of role
 	noop          uint64 // index of its no-op, when it leads
 	lastAck       uint64
-	sentUndurable bool  // it has sent, as a leader, what its own disk lacks
-	quiet         int64 // since when it has led without hearing a majority
-	looked        int64 // when that was judged last
+	restored      uint64 // entry of the snapshot that took its log's place last
+	wanted        uint64 // digest of the snapshot of which it wanted more
+	wantedIn      int    // life in which it did
+	sentUndurable bool   // it has sent, as a leader, what its own disk lacks
+	quiet         int64  // since when it has led without hearing a majority
+	looked        int64  // when that was judged last
 	heard         [16]int64
 	counted       [16]uint64 // what it counts of the others, when it leads
 	led           [16]lead   // who led when it started
@@ -121,7 +124,7 @@ type crashed struct{}
 
 func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
-	h.limits.Command = w.plan.command(id)
+	h.limits.Command, h.limits.Snapshots = w.plan.command(id), true
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.setRate()
 	return h
@@ -276,6 +279,9 @@ func (h *host) crash() {
 	h.verifyStore()
 	if h.founding && h.journal.Durable() == 0 {
 		w.hit(CrashAtFounding)
+	}
+	if h.core.First() > h.journal.Snapshot().Index+1 {
+		w.hit(CrashRestoring)
 	}
 	lacks := uint64(len(h.disk.platter.log)) < h.core.Last()
 	if h.core.Role() == raft.Leader && h.sentUndurable && lacks {

@@ -110,6 +110,12 @@ const (
 	StartedFromSnapshot
 	UnnamedSnapshot
 	CrashTakingSnapshot
+	SnapshotSent
+	SnapshotResumed
+	SnapshotRestored
+	SnapshotRefused
+	RestoredOverTail
+	CrashRestoring
 
 	markers
 )
@@ -213,6 +219,12 @@ var markerNames = [markers]string{
 	StartedFromSnapshot:  "a member starts from a snapshot",
 	UnnamedSnapshot:      "a member starts and finds a file that its journal does not name",
 	CrashTakingSnapshot:  "power goes while a snapshot is written",
+	SnapshotSent:         "a member is given a snapshot",
+	SnapshotResumed:      "a transfer goes on after the receiver was started again",
+	SnapshotRestored:     "a snapshot takes the log's place",
+	SnapshotRefused:      "a member cannot take a snapshot",
+	RestoredOverTail:     "a snapshot takes the place of a log that conflicts with it",
+	CrashRestoring:       "power goes before a restored snapshot is marked",
 }
 
 func (m Marker) String() string { return markerNames[m] }

@@ -213,7 +213,12 @@ func (c *connection) transmit(q *queued) {
 	f.buf = append(append(f.buf, q.front...), q.records...)
 	netio.SealFrame(f.buf, 0)
 	var m raft.Message
-	if _, err := wire.Parse(f.buf[netio.FrameHeaderSize:], &m); err != nil {
+	switch _, err := wire.Parse(f.buf[netio.FrameHeaderSize:], &m); {
+	case err == wire.ErrSnapshot:
+		w.judge.sentSnapshot(c.from, f.buf[netio.FrameHeaderSize:])
+		c.pass(f, raft.Append)
+		return
+	case err != nil:
 		w.fail("frames", "a member sends what it cannot read: %v", err)
 		return
 	}
@@ -225,9 +230,14 @@ func (c *connection) transmit(q *queued) {
 	if w.out != nil && m.Type != raft.Heartbeat && m.Type != raft.HeartbeatAck {
 		w.logf("n%d → n%d  %v", c.from.id, c.to.id, &m)
 	}
+	c.pass(f, m.Type)
+}
+
+// pass numbers a frame and lets it go.
+func (c *connection) pass(f *frame, kind raft.MessageType) {
 	c.sent++
 	f.number, f.connection, f.sent = c.number, c, c.sent
-	t.keepOld(f, m.Type)
+	c.w.net.keepOld(f, kind)
 	c.route(f)
 }
 

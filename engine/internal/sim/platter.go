@@ -77,6 +77,10 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	p.blocks = append(p.blocks, block{file: file, off: off, size: i.Size, number: i.Number,
 		first: i.First, count: i.Count, seals: i.Seals, cut: cuts})
 	p.hard, p.incomplete, p.first = i.Hard, i.Doubt, i.First
+	if i.Restores {
+		p.restore(i.First-1, i.Term)
+		return
+	}
 	if p.hole > 0 && i.Count == 0 { // what stands behind the damage is kept
 		if i.First < p.behind {
 			p.err = fmt.Errorf("batch %x without entries ends the log at %d; "+
@@ -214,6 +218,7 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 		return fmt.Errorf("journal: hard state %+v was durable, %+v was recovered", p.hard,
 			rec.Hard)
 	}
+	p.marked(rec.Snapshot)
 	last := uint64(len(p.log))
 	if rec.Damaged {
 		return p.damaged(j, rec)

@@ -2,21 +2,21 @@ package sim
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/ringraft/ringraft/engine/internal/member"
-	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/snapshot"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/journal"
 )
 
 // Snapshots lie on the member's disk beside its journal. They are written by a job
 // whose operations fail, and in any of which power may go.
 //
-// As long as a snapshot cannot be sent, whoever lost a part of the log that all others
-// have let go would never be whole again. So members take none where faults damage the
-// journal, and a member that does not lead keeps what any disk lacks of what is committed;
-// a leader has to know by itself.
+// Whoever lacks what the leader's log no longer has is sent the leader's. Members take none
+// where faults damage the journal: what a damaged log still holds behind its hole, and a
+// snapshot that takes its place, is not judged.
 
 // SnapshotPlan is when members take snapshots.
 type SnapshotPlan struct {
@@ -58,20 +58,7 @@ func (h *host) snapshots() member.Snapshots {
 		return member.Snapshots{}
 	}
 	return member.Snapshots{Dir: h.files(), After: p.After, Margin: p.Margin,
-		Wall: func() int64 { return h.w.now }, Floor: h.w.lacking}
-}
-
-// lacking is the first entry of what is committed that some disk lacks.
-func (w *World) lacking() uint64 {
-	least := w.judge.commit
-	for _, h := range w.hosts {
-		log := h.disk.platter.log
-		least = min(least, uint64(len(log)))
-		for least > 0 && log[least-1].term != w.judge.chosen[least-1].term {
-			least--
-		}
-	}
-	return least + 1
+		Wall: func() int64 { return h.w.now }}
 }
 
 // load restores the state machine, as the engine does.
@@ -190,16 +177,57 @@ func (j *judge) compacted(h *host) {
 	}
 	h.first = first
 	j.w.hit(LogCompacted)
-	if mark := h.journal.Snapshot(); first > mark.Index+1 {
+	if mark := h.journal.Snapshot(); first > max(mark.Index, h.restored)+1 {
 		j.w.fail("the log goes before a snapshot", "member %d has its log from %d on, and a "+
 			"snapshot up to %d", h.id, first, mark.Index)
-	}
-	if lacking := j.w.lacking(); first > lacking && h.core.Role() == raft.Leader {
-		j.w.fail("nobody lacks what went", "member %d leads and has its log from %d on, and "+
-			"somebody lacks %d", h.id, first, lacking)
 	}
 	var gone *journal.CompactedError
 	if _, err := h.journal.NewReader().Read(1, 1); errors.As(err, &gone) {
 		j.w.hit(LogRecycled)
+	}
+}
+
+// sentSnapshot takes note of a frame of a transfer.
+func (j *judge) sentSnapshot(h *host, b []byte) {
+	var f wire.Snapshot
+	if err := wire.ParseSnapshot(b, &f); err != nil {
+		j.w.fail("frames", "member %d sends what it cannot read: %v", h.id, err)
+		return
+	}
+	j.w.trace = mix(j.w.trace, uint64(f.Kind)<<56^f.Term<<40^f.Index<<8^f.Chunk)
+	j.w.logf("n%d → n%d  snapshot %d/%d: kind %d, round %d, chunk %d, done %t %s", h.id, f.To,
+		f.Index, f.LastTerm, f.Kind, f.Round, f.Chunk, f.Done, f.Refused)
+	if f.Kind != wire.Answer || f.Chunk == 0 {
+		return
+	}
+	if h.wanted == f.Digest && h.wantedIn != h.life {
+		j.w.hit(SnapshotResumed)
+	}
+	h.wanted, h.wantedIn = f.Digest, h.life
+}
+
+// restore takes note of a batch that puts a snapshot in the log's place: the log is what
+// the snapshot holds, which is what is committed.
+func (p *platter) restore(s, term uint64) {
+	w := p.disk.w
+	if s > w.judge.commit || w.judge.chosen[s-1].term != term {
+		p.err = fmt.Errorf("entry %d of term %d is restored and not committed", s, term)
+		return
+	}
+	for i, e := range p.log[:min(uint64(len(p.log)), w.judge.commit)] {
+		if e != w.judge.chosen[i] {
+			w.hit(RestoredOverTail)
+			break
+		}
+	}
+	p.log, p.hole = slices.Clone(w.judge.chosen[:s]), 0
+	p.base, p.cut = int(s), nil
+	w.logf("n%d durable: the snapshot of entry %d of term %d", p.disk.host.id, s, term)
+}
+
+// marked takes note of a snapshot that the state file names, and whose batch power cut.
+func (p *platter) marked(m journal.Mark) {
+	if e, ok := p.at(m.Index); m.Index > 0 && (!ok || e.term != m.Term) {
+		p.restore(m.Index, m.Term)
 	}
 }

@@ -21,6 +21,9 @@ const FrontMax = 17*11 + 16
 // sender is not a replica of this protocol version.
 var ErrFrame = errors.New("wire: malformed frame")
 
+// ErrSnapshot reports a frame of the transfer of a snapshot.
+var ErrSnapshot = errors.New("wire: a frame of a snapshot, and no message of the core")
+
 // Field numbers of Frame; see wire.proto.
 const (
 	fieldType = iota + 1
@@ -41,6 +44,9 @@ const (
 	fieldLastResort
 	fieldRun
 	fieldFull // never beside a run, which ends its frame
+	fieldOffer
+	fieldChunk
+	fieldAnswer
 )
 
 // AppendFront appends the fields of m, without a run, and returns the
@@ -89,8 +95,9 @@ func appendUint(dst []byte, field protowire.Number, v uint64) []byte {
 
 // Parse reads a frame's fields into m and returns its run, which aliases b and
 // ends it (nil when the frame has none). Unknown fields are skipped. It returns
-// ErrFrame, wrapped, for anything that is not a Frame message, for one whose
-// run does not end it, and for numbers too large for their place.
+// ErrSnapshot, bare, for a frame that ParseSnapshot reads. It returns ErrFrame,
+// wrapped, for anything that is not a Frame message, for one whose run does not
+// end it, and for numbers too large for their place.
 func Parse(b []byte, m *raft.Message) (run []byte, err error) {
 	*m = raft.Message{}
 	for len(b) > 0 {
@@ -109,6 +116,8 @@ func Parse(b []byte, m *raft.Message) (run []byte, err error) {
 			if !set(m, int(field), v) {
 				return nil, fmt.Errorf("%w: field %d: %d is out of range", ErrFrame, field, v)
 			}
+		case kind == protowire.BytesType && field >= fieldOffer && field <= fieldAnswer:
+			return nil, ErrSnapshot
 		case kind == protowire.BytesType && field == fieldRun:
 			v, n := protowire.ConsumeBytes(b)
 			if n < 0 {

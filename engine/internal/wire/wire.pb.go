@@ -48,9 +48,14 @@ type Frame struct {
 	// An EntryRun (journal/record/entry.proto), taken over as bytes.
 	Run []byte `protobuf:"bytes,17,opt,name=run,proto3" json:"run,omitempty"`
 	// Of answers to heartbeats, which have no run: the disk has no room for more.
-	Full          bool `protobuf:"varint,18,opt,name=full,proto3" json:"full,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Full bool `protobuf:"varint,18,opt,name=full,proto3" json:"full,omitempty"`
+	// Of the transfer of a snapshot: one of these, in a frame with no more than from,
+	// to, term and round.
+	SnapshotOffer  *SnapshotOffer  `protobuf:"bytes,19,opt,name=snapshot_offer,json=snapshotOffer,proto3" json:"snapshot_offer,omitempty"`
+	SnapshotChunk  *SnapshotChunk  `protobuf:"bytes,20,opt,name=snapshot_chunk,json=snapshotChunk,proto3" json:"snapshot_chunk,omitempty"`
+	SnapshotAnswer *SnapshotAnswer `protobuf:"bytes,21,opt,name=snapshot_answer,json=snapshotAnswer,proto3" json:"snapshot_answer,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
@@ -209,6 +214,293 @@ func (x *Frame) GetFull() bool {
 	return false
 }
 
+func (x *Frame) GetSnapshotOffer() *SnapshotOffer {
+	if x != nil {
+		return x.SnapshotOffer
+	}
+	return nil
+}
+
+func (x *Frame) GetSnapshotChunk() *SnapshotChunk {
+	if x != nil {
+		return x.SnapshotChunk
+	}
+	return nil
+}
+
+func (x *Frame) GetSnapshotAnswer() *SnapshotAnswer {
+	if x != nil {
+		return x.SnapshotAnswer
+	}
+	return nil
+}
+
+// SnapshotOffer asks a member which chunk of a snapshot it wants.
+type SnapshotOffer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Digest        uint64                 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Cluster       uint64                 `protobuf:"varint,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Chunks        uint64                 `protobuf:"varint,6,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotOffer) Reset() {
+	*x = SnapshotOffer{}
+	mi := &file_wire_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotOffer) ProtoMessage() {}
+
+func (x *SnapshotOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotOffer.ProtoReflect.Descriptor instead.
+func (*SnapshotOffer) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SnapshotOffer) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotOffer) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SnapshotOffer) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+func (x *SnapshotOffer) GetCluster() uint64 {
+	if x != nil {
+		return x.Cluster
+	}
+	return 0
+}
+
+func (x *SnapshotOffer) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *SnapshotOffer) GetChunks() uint64 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+// SnapshotChunk is a chunk of a snapshot's file. Its data ends the frame.
+type SnapshotChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Digest        uint64                 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Chunk         uint64                 `protobuf:"varint,4,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Offset        uint64                 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	Data          []byte                 `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotChunk) Reset() {
+	*x = SnapshotChunk{}
+	mi := &file_wire_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotChunk) ProtoMessage() {}
+
+func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
+func (*SnapshotChunk) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SnapshotChunk) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotChunk) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SnapshotChunk) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+func (x *SnapshotChunk) GetChunk() uint64 {
+	if x != nil {
+		return x.Chunk
+	}
+	return 0
+}
+
+func (x *SnapshotChunk) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SnapshotChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// SnapshotAnswer answers an offer, and what came since.
+type SnapshotAnswer struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Index  uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Term   uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Digest uint64                 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The chunk that is wanted next.
+	Chunk  uint64 `protobuf:"varint,4,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Offset uint64 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	// All of it is there, and has taken the log's place or is not needed.
+	Done bool `protobuf:"varint,6,opt,name=done,proto3" json:"done,omitempty"`
+	// Why the member takes none for now, in words for the operator.
+	Refused       string `protobuf:"bytes,7,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotAnswer) Reset() {
+	*x = SnapshotAnswer{}
+	mi := &file_wire_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotAnswer) ProtoMessage() {}
+
+func (x *SnapshotAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotAnswer.ProtoReflect.Descriptor instead.
+func (*SnapshotAnswer) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SnapshotAnswer) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SnapshotAnswer) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *SnapshotAnswer) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
+func (x *SnapshotAnswer) GetChunk() uint64 {
+	if x != nil {
+		return x.Chunk
+	}
+	return 0
+}
+
+func (x *SnapshotAnswer) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SnapshotAnswer) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *SnapshotAnswer) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
 // Hello opens a link: the first frame of the side that dialed.
 type Hello struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -223,14 +515,16 @@ type Hello struct {
 	// that is longer than the least of its voters'. 0: an earlier release.
 	CommandMax uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
 	// Bytes of records of one append that the sender can write to its journal.
-	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
+	RunMax uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
+	// What the sender knows beside the version: bit 0, the frames of snapshots.
+	Features      uint64 `protobuf:"varint,11,opt,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_wire_proto_msgTypes[1]
+	mi := &file_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +536,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[1]
+	mi := &file_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +549,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{1}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetVersion() uint32 {
@@ -314,6 +608,13 @@ func (x *Hello) GetRunMax() uint64 {
 	return 0
 }
 
+func (x *Hello) GetFeatures() uint64 {
+	if x != nil {
+		return x.Features
+	}
+	return 0
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -328,13 +629,14 @@ type Welcome struct {
 	Refused       string `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"`
 	CommandMax    uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
 	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
+	Features      uint64 `protobuf:"varint,11,opt,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +648,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +661,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Welcome) GetVersion() uint32 {
@@ -432,6 +734,13 @@ func (x *Welcome) GetRunMax() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetFeatures() uint64 {
+	if x != nil {
+		return x.Features
+	}
+	return 0
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -443,7 +752,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +764,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +777,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Member) GetId() uint64 {
@@ -497,7 +806,7 @@ type Membership struct {
 
 func (x *Membership) Reset() {
 	*x = Membership{}
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +818,7 @@ func (x *Membership) String() string {
 func (*Membership) ProtoMessage() {}
 
 func (x *Membership) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +831,7 @@ func (x *Membership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Membership.ProtoReflect.Descriptor instead.
 func (*Membership) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Membership) GetCluster() uint64 {
@@ -551,7 +860,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\"\xb9\x03\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\x94\x05\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -575,7 +884,32 @@ const file_wire_proto_rawDesc = "" +
 	"\vlast_resort\x18\x10 \x01(\bR\n" +
 	"lastResort\x12\x10\n" +
 	"\x03run\x18\x11 \x01(\fR\x03run\x12\x12\n" +
-	"\x04full\x18\x12 \x01(\bR\x04full\"\xdb\x01\n" +
+	"\x04full\x18\x12 \x01(\bR\x04full\x12F\n" +
+	"\x0esnapshot_offer\x18\x13 \x01(\v2\x1f.ringraft.wire.v1.SnapshotOfferR\rsnapshotOffer\x12F\n" +
+	"\x0esnapshot_chunk\x18\x14 \x01(\v2\x1f.ringraft.wire.v1.SnapshotChunkR\rsnapshotChunk\x12I\n" +
+	"\x0fsnapshot_answer\x18\x15 \x01(\v2 .ringraft.wire.v1.SnapshotAnswerR\x0esnapshotAnswer\"\x99\x01\n" +
+	"\rSnapshotOffer\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x04R\x06digest\x12\x18\n" +
+	"\acluster\x18\x04 \x01(\x04R\acluster\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06chunks\x18\x06 \x01(\x04R\x06chunks\"\x93\x01\n" +
+	"\rSnapshotChunk\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x04R\x06digest\x12\x14\n" +
+	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"\xae\x01\n" +
+	"\x0eSnapshotAnswer\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x04R\x06digest\x12\x14\n" +
+	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\xf7\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -588,7 +922,8 @@ const file_wire_proto_rawDesc = "" +
 	"\vcommand_max\x18\t \x01(\x04R\n" +
 	"commandMax\x12\x17\n" +
 	"\arun_max\x18\n" +
-	" \x01(\x04R\x06runMax\"\x8d\x02\n" +
+	" \x01(\x04R\x06runMax\x12\x1a\n" +
+	"\bfeatures\x18\v \x01(\x04R\bfeatures\"\xa9\x02\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -603,7 +938,8 @@ const file_wire_proto_rawDesc = "" +
 	"\vcommand_max\x18\t \x01(\x04R\n" +
 	"commandMax\x12\x17\n" +
 	"\arun_max\x18\n" +
-	" \x01(\x04R\x06runMax\"2\n" +
+	" \x01(\x04R\x06runMax\x12\x1a\n" +
+	"\bfeatures\x18\v \x01(\x04R\bfeatures\"2\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x8e\x01\n" +
@@ -625,22 +961,28 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_wire_proto_goTypes = []any{
-	(*Frame)(nil),      // 0: ringraft.wire.v1.Frame
-	(*Hello)(nil),      // 1: ringraft.wire.v1.Hello
-	(*Welcome)(nil),    // 2: ringraft.wire.v1.Welcome
-	(*Member)(nil),     // 3: ringraft.wire.v1.Member
-	(*Membership)(nil), // 4: ringraft.wire.v1.Membership
+	(*Frame)(nil),          // 0: ringraft.wire.v1.Frame
+	(*SnapshotOffer)(nil),  // 1: ringraft.wire.v1.SnapshotOffer
+	(*SnapshotChunk)(nil),  // 2: ringraft.wire.v1.SnapshotChunk
+	(*SnapshotAnswer)(nil), // 3: ringraft.wire.v1.SnapshotAnswer
+	(*Hello)(nil),          // 4: ringraft.wire.v1.Hello
+	(*Welcome)(nil),        // 5: ringraft.wire.v1.Welcome
+	(*Member)(nil),         // 6: ringraft.wire.v1.Member
+	(*Membership)(nil),     // 7: ringraft.wire.v1.Membership
 }
 var file_wire_proto_depIdxs = []int32{
-	3, // 0: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
-	3, // 1: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	1, // 0: ringraft.wire.v1.Frame.snapshot_offer:type_name -> ringraft.wire.v1.SnapshotOffer
+	2, // 1: ringraft.wire.v1.Frame.snapshot_chunk:type_name -> ringraft.wire.v1.SnapshotChunk
+	3, // 2: ringraft.wire.v1.Frame.snapshot_answer:type_name -> ringraft.wire.v1.SnapshotAnswer
+	6, // 3: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
+	6, // 4: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -654,7 +996,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
