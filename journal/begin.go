@@ -99,15 +99,15 @@ func (r *recovery) configurations(h *header, payload []byte) {
 	}
 	r.out.Configs = list[:n]
 	_, _, b, err := record.SplitRun(payload)
-	for i := h.first; err == nil && i < h.first+uint64(h.count); i++ {
-		if n, err = record.Parse(b, &r.entry); err != nil {
-			return
-		}
-		if b = b[n:]; r.entry.Kind == record.Config {
-			r.out.Configs = append(r.out.Configs, ConfigEntry{Index: i, Term: h.entryTerm,
-				Data: append([]byte(nil), r.entry.Data...)})
-		}
+	if err != nil {
+		return
 	}
+	_, _ = record.Scan(b, func(i int, e *record.Entry) {
+		if e.Kind == record.Config {
+			r.out.Configs = append(r.out.Configs, ConfigEntry{Index: h.first + uint64(i),
+				Term: h.entryTerm, Data: append([]byte(nil), e.Data...)})
+		}
+	})
 }
 
 // lose notes a lost range. What stood before a batch that does not count does

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/ringraft/ringraft/journal/device"
-	"github.com/ringraft/ringraft/journal/record"
 )
 
 // Recovery is what Open found.
@@ -73,8 +72,7 @@ type recovery struct {
 	pos        int64
 	win        window
 	glued      []byte
-	entry      record.Entry // scratch
-	anew       bool         // nothing that was written so far counts
+	anew       bool // nothing that was written so far counts
 	// look sees each position as it is judged: tools; else nil. A batch's records
 	// are valid until it returns.
 	look func(f *position, k int, pos int64, v verdict, cause string)
