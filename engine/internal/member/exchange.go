@@ -3,6 +3,7 @@ package member
 import (
 	"sync/atomic"
 
+	"github.com/ringraft/ringraft/engine/internal/snapshot"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
@@ -78,4 +79,14 @@ func (m *Member) closeExchange() {
 		_ = r.receiver.Close() // what came is verified again
 		r.receiver = nil
 	}
+}
+
+// unpaced is a directory without its pace, nil for nil.
+func unpaced(d *snapshot.Dir) *snapshot.Dir {
+	if d == nil {
+		return nil
+	}
+	own := *d
+	own.Pace = nil
+	return &own
 }

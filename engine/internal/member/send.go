@@ -53,6 +53,7 @@ var errEarlierRelease = errors.New(
 
 // sendings are the transfers under way, at most one for a member.
 type sendings struct {
+	dir    *snapshot.Dir // without a pace: they have their own
 	list   []*sending
 	looked int64  // tick at which members were looked for that need one
 	round  uint64 // of the newest offer
@@ -175,7 +176,7 @@ func (x *sending) send(m *Member, now int64) {
 	}
 	connection, _ := link.State()
 	switch {
-	case m.cfg.Snapshots.Dir == nil:
+	case m.sendings.dir == nil:
 		x.fail(m, errNoSnapshots, now)
 	case connection == 0:
 	case !link.Limits().Snapshots:
@@ -200,7 +201,7 @@ func (x *sending) outdated(m *Member, now int64) bool {
 
 // open opens the newest snapshot.
 func (x *sending) open(m *Member) {
-	mark, dir := m.cfg.Journal.Snapshot(), m.cfg.Snapshots.Dir
+	mark, dir := m.cfg.Journal.Snapshot(), m.sendings.dir
 	x.task.begin(m, func() {
 		r, err := dir.Open(snapshot.ID{Index: mark.Index, Term: mark.Term})
 		if err == nil && r.Info().Digest != mark.Digest {

@@ -20,6 +20,9 @@ type Snapshots struct {
 	Margin int64         // bytes of log that stay before one, for members that are behind
 	// Wall is the time in ns since 1970, which a snapshot carries for the operator.
 	Wall func() int64
+	// Receive is the same directory, with a pace of its own, since a snapshot may be received
+	// while one is taken; nil: without a pace.
+	Receive *snapshot.Dir
 	// Rate is how many bytes are sent to one member in a second; 0: 64 MiB.
 	Rate int64
 }
