@@ -48,7 +48,7 @@ type SnapshotStatus struct {
 	Underway     bool          // another one is being taken
 	Took         time.Duration // how long the newest one took, since the start
 	Count        uint64        // taken since the start
-	LogBytes     int64         // of the log behind the newest one, roughly
+	LogBytes     int64         // of the log applied behind the newest one, roughly
 	LogFirst     uint64        // index of the first entry of the log
 	Error        string        // why the last attempt failed; "": it did not
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/snapshot"
 )
 
 // Role is what a member is in its term.
@@ -253,6 +254,9 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 		{"journal readers", int64(len(e.membership.voters)) *
 			e.journal.ReaderMemory(e.b.maxCommand+runBytes)},
 		{"journal index", e.journal.IndexMemory()},
+	}
+	if e.files != nil {
+		parts = append(parts, MemoryPart{"snapshot chunks", 3 * snapshot.ChunkBytes})
 	}
 	for _, p := range parts {
 		total += p.Bytes

@@ -168,7 +168,7 @@ var (
 	descSnapRuns  = desc("snapshot_in_progress", "1 while a snapshot is taken.")
 	descSnapFails = desc("snapshot_failed", "1 when the last attempt to take one failed.")
 	descSnapTaken = desc("snapshots_total", "Snapshots taken.")
-	descSnapLog   = desc("snapshot_log_bytes", "Log written since the newest snapshot.")
+	descSnapLog   = desc("snapshot_log_bytes", "Log applied since the newest snapshot.")
 	descFirst     = desc("raft_first_index", "Oldest index in the log.")
 	descJournal   = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
 	descStage     = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/cmd/raftd/server"
 )
 
@@ -36,11 +37,13 @@ func (d *daemon) memoryLine() string {
 		add(p.Name, p.Bytes)
 	}
 	connections := int64(d.places) * connectionBytes
+	add("a snapshot's view", kv.ViewBudget)
 	add("clients", server.ClientsMax)
 	add(fmt.Sprintf("%d connections", d.places), connections)
+	total += kv.ViewBudget + server.ClientsMax + connections + runtimeBytes
 	return fmt.Sprintf("%sruntime %s = at most %s beside twice the keys and values; longest "+
 		"value %s", sum.String(), size(runtimeBytes),
-		size(total+server.ClientsMax+connections+runtimeBytes), size(int64(d.plan.maxValue)))
+		size(total), size(int64(d.plan.maxValue)))
 }
 
 // keepMemoryLimit tells the Go runtime what memoryLine promises, or less: what is in use now. It
@@ -57,7 +60,8 @@ func (d *daemon) keepMemoryLimit() {
 		connections, _ := d.server.Connections()
 		metrics.Read(live)
 		limit := memoryLimit(int64(live[0].Value.Uint64()),
-			buffers+int64(connections)*connectionBytes+d.server.ClientBytes(), d.machine.Memory())
+			buffers+int64(connections)*connectionBytes+d.server.ClientBytes()+
+				d.machine.ViewMemory(), d.machine.Memory())
 		if limit-last >= memoryLimitStep || last-limit >= memoryLimitStep {
 			debug.SetMemoryLimit(limit)
 			last = limit

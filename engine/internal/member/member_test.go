@@ -37,6 +37,11 @@ const (
 
 func newRig(t *testing.T, members raft.Configuration) *rig {
 	t.Helper()
+	return newRigWith(t, members, func(*Config) {})
+}
+
+func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) *rig {
+	t.Helper()
 	g := &rig{t: t, now: 1, disk: &heldDevice{}, files: &fullDir{FS: device.NewMemory()},
 		up: map[uint64]bool{}}
 	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory, FS: g.files,
@@ -45,7 +50,7 @@ func newRig(t *testing.T, members raft.Configuration) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Member, err = Build(Config{ID: 1, Members: members, Seed: 1,
+	cfg := Config{ID: 1, Members: members, Seed: 1,
 		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: rigElection},
 		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20},
 		Machine: echo{},
@@ -57,8 +62,9 @@ func newRig(t *testing.T, members raft.Configuration) *rig {
 			return raft.Configuration{}, nil
 		},
 		OnEvent: func(e Event) { g.events, g.last = append(g.events, e.Kind), e },
-		Timing:  noTiming{}, Clock: func() int64 { return g.now }}, rec)
-	if err != nil {
+		Timing:  noTiming{}, Clock: func() int64 { return g.now }}
+	change(&cfg)
+	if g.Member, err = Build(cfg, rec); err != nil {
 		t.Fatal(err)
 	}
 	g.Bootstrap([]byte("configuration"))
@@ -84,22 +90,25 @@ func (g *rig) run(d time.Duration) {
 type heldDevice struct {
 	held            bool
 	submitted, done uint64
+	err             error
 }
 
 func (d *heldDevice) Submit(ops []device.Op, tag uint64) {
+	d.err = device.Run(ops)
 	if d.submitted = tag; !d.held {
 		d.done = tag
 	}
 }
 
 func (d *heldDevice) Inline(ops []device.Op, tag uint64) time.Duration {
+	d.err = device.Run(ops)
 	d.submitted, d.done = tag, tag
 	return time.Hour // so slow that the next group is submitted
 }
 
 func (d *heldDevice) release() { d.held, d.done = false, d.submitted }
 
-func (d *heldDevice) Done() (uint64, error) { return d.done, nil }
+func (d *heldDevice) Done() (uint64, error) { return d.done, d.err }
 func (d *heldDevice) OnDone(func())         {}
 func (d *heldDevice) Close()                {}
 

@@ -5,6 +5,7 @@ package member
 // two samples.
 type sizes struct {
 	samples []sizeOf
+	step    int64 // bytes between two, at least
 }
 
 // sizeOf is the bytes of the log up to an entry, counted from anywhere.
@@ -14,8 +15,8 @@ type sizeOf struct {
 }
 
 const (
-	sizesMax  = 512      // samples
-	sizesStep = 64 << 10 // bytes between two, at least
+	sizesMax  = 512 // samples
+	sizesStep = 64 << 10
 )
 
 // note adds a sample. A log that was cut forgets those behind its end.
@@ -25,19 +26,33 @@ func (z *sizes) note(index uint64, bytes int64) {
 		s = s[:len(s)-1]
 	}
 	// The last one moves with the end of the log, until it is far enough from the one before.
-	if n := len(s); n > 1 && s[n-1].bytes-s[n-2].bytes < sizesStep {
+	z.step = max(z.step, sizesStep)
+	if n := len(s); n > 1 && s[n-1].bytes-s[n-2].bytes < z.step {
 		s = s[:n-1]
 	}
-	s = append(s, sizeOf{index, bytes})
-	if len(s) > sizesMax {
+	if s = append(s, sizeOf{index, bytes}); len(s) > sizesMax {
+		z.step *= 2
 		k := 1
-		for i := 2; i < len(s)-1; i += 2 {
-			s[k] = s[i]
-			k++
+		for _, b := range s[1 : len(s)-1] {
+			if b.bytes-s[k-1].bytes >= z.step {
+				s[k] = b
+				k++
+			}
 		}
 		s = append(s[:k], s[len(s)-1])
 	}
 	z.samples = s
+}
+
+// forget drops what is of no use for entries from first on.
+func (z *sizes) forget(first uint64) {
+	n := 0
+	for n+1 < len(z.samples) && z.samples[n+1].index < first {
+		n++
+	}
+	if z.samples = append(z.samples[:0], z.samples[n:]...); len(z.samples) < sizesMax/8 {
+		z.step /= 2
+	}
 }
 
 // upTo is the bytes up to an entry, on the same count as the samples.

@@ -40,7 +40,7 @@ type Snapshot struct {
 	Underway      bool          // another one is being taken
 	Took          time.Duration // taking the newest one, in this life
 	Taken         uint64        // in this life
-	Behind        int64         // bytes of the log behind it
+	Behind        int64         // bytes of the log that were applied behind it
 	Err           error         // why the last attempt failed; nil: it did not
 }
 
@@ -117,7 +117,7 @@ func (m *Member) RequestSnapshot(r *SnapshotRequest) {
 func (m *Member) Snapshot() Snapshot {
 	s := m.snapshots.newest
 	s.Underway = m.snapshots.phase != idle && m.snapshots.phase != tidying
-	s.Behind = m.snapshots.behind()
+	s.Behind = m.snapshots.behind(m)
 	return s
 }
 
@@ -129,13 +129,10 @@ func (s *snapshots) begin(from *Start, rec *journal.Recovery) {
 	s.newest.Info = from.Info
 }
 
-// behind is how many bytes of log stand behind the newest snapshot.
-func (s *snapshots) behind() int64 {
-	n := len(s.sizes.samples)
-	if n == 0 {
-		return 0
-	}
-	return s.sizes.between(s.newest.Index, s.sizes.samples[n-1].index)
+// behind is how many bytes of log were applied behind the newest snapshot. What is yet to
+// be applied does not count: after a start a snapshot of little more would be taken.
+func (s *snapshots) behind(m *Member) int64 {
+	return s.sizes.between(s.newest.Index, m.apply.Applied().Load())
 }
 
 // due reports that one is to be taken now: if somebody asks for it, or if the log has
@@ -144,7 +141,7 @@ func (s *snapshots) behind() int64 {
 func (s *snapshots) due(m *Member, now int64) bool {
 	after := m.cfg.Snapshots.After
 	return now >= s.retry && (len(s.asking) > 0 ||
-		after >= 0 && s.behind() >= max(after, s.newest.Bytes))
+		after >= 0 && s.behind(m) >= max(after, s.newest.Bytes))
 }
 
 // take moves the requests of other goroutines here.
@@ -308,6 +305,7 @@ func (s *snapshots) letGo(m *Member) {
 	}
 	if s.kept > s.told && m.replica.Compact(s.kept) {
 		s.told = s.kept
+		s.sizes.forget(s.kept)
 	}
 }
 
