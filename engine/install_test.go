@@ -171,7 +171,8 @@ func TestAMemberFarBehindGetsASnapshot(t *testing.T) {
 				c.write(500)
 				c.compacted(had + 1)
 				c.start(2)
-				untilStatus(t, c.engines[2], func(s *Status) bool { return s.Snapshot.LogFirst > had+1 })
+				goesOn := func(s *Status) bool { return s.Snapshot.LogFirst > had+1 }
+				untilStatus(t, c.engines[2], goesOn)
 				c.write(20)
 				c.equal()
 				c.stop(2)

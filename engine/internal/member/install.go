@@ -143,7 +143,8 @@ func (r *receiving) answer(m *Member, f wire.Snapshot) {
 // advance takes the next step; nothing is under way.
 func (r *receiving) advance(m *Member, now int64) {
 	switch {
-	case r.stage != nothing && (r.info.Index <= m.core.Commit() || now-r.heard > int64(forgetAfter)):
+	case r.stage != nothing && (r.info.Index <= m.core.Commit() ||
+		now-r.heard > int64(forgetAfter)):
 		r.drop(m, (*snapshot.Receiver).Close)
 	case r.asked && !(r.stage != nothing && same(&r.offered, &r.info)) &&
 		r.offered.Index > m.core.Commit() && (r.refused == "" || now >= r.retryAt):

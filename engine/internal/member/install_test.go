@@ -39,8 +39,9 @@ func TestExchange(t *testing.T) {
 	if *exchangeSeeds < 20 {
 		return
 	}
-	for _, k := range []string{"chunk", "done", "installed", "refused", "restored", "resumed", "sent",
-		"started from one", "taken", "restored over a tail", "crashed before its mark was durable"} {
+	for _, k := range []string{"chunk", "done", "installed", "refused", "restored", "resumed",
+		"sent", "started from one", "taken", "restored over a tail",
+		"crashed before its mark was durable"} {
 		if seen[k] == 0 {
 			t.Errorf("it never happened: %s", k)
 		}

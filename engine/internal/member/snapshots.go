@@ -73,13 +73,14 @@ type snapshots struct {
 	waiting flag
 
 	// The polling goroutine's.
-	sizes   sizes
-	opened  int64 // bytes that the log had when the journal was opened
-	newest  Snapshot
-	coming  snapshot.Info // restored, and not yet marked; Index 0: none
-	before  uint64        // entries in the snapshot before that one, whose file stays; 0: there is none
-	kept    uint64        // what was let go last is below it
-	told    uint64        // to the core
+	sizes  sizes
+	opened int64 // bytes that the log had when the journal was opened
+	newest Snapshot
+	coming snapshot.Info // restored, and not yet marked; Index 0: none
+
+	before  uint64 // entries in the snapshot before that one, whose file stays; 0: there is none
+	kept    uint64 // what was let go last is below it
+	told    uint64 // to the core
 	phase   phase
 	job     *snapshotJob
 	began   int64

@@ -384,8 +384,10 @@ func (n *node) start() {
 		Snapshots: Snapshots{Dir: n.dir, After: -1, Rate: 1 << 30, Wall: clock},
 		From:      from,
 		OnRole:    func(raft.Role, uint64, uint64) {},
-		OnConfig:  func(_ uint64, data []byte) (raft.Configuration, error) { return decodeWorld(data) },
-		OnEvent:   n.event, Timing: noTiming{}, Clock: clock}, rec)
+		OnConfig: func(_ uint64, data []byte) (raft.Configuration, error) {
+			return decodeWorld(data)
+		},
+		OnEvent: n.event, Timing: noTiming{}, Clock: clock}, rec)
 	w.must(err)
 	if from.Info.Index > 0 {
 		w.seen["started from one"]++

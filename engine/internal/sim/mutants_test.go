@@ -324,7 +324,7 @@ var mutants = []mutant{
 		"engine/internal/member/send.go",
 		"if mark := m.cfg.Journal.Snapshot(); mark.Index > 0 {",
 		"if mark := m.cfg.Journal.Snapshot(); false {"},
-	{"stands-before-the-log", "found here: a member given a snapshot falls behind again, and stands",
+	{"stands-before-the-log", "found here: who was given a snapshot falls behind again, and stands",
 		"engine/internal/replica/actors.go",
 		"if !r.out.pending() && a.Compacted() {", "if false {"},
 
