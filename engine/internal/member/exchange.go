@@ -70,7 +70,7 @@ func (m *Member) retry() int64 { return int64(10 * m.cfg.Times.Heartbeat) }
 // closeExchange closes the files that no task has; a task's are its process's to close.
 func (m *Member) closeExchange() {
 	for _, x := range m.sendings.list {
-		if x.reader != nil && !x.task.busy {
+		if x.ended(); x.reader != nil && !x.task.busy {
 			_ = x.reader.Close() // it was only read
 			x.reader = nil
 		}

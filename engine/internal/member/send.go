@@ -64,11 +64,12 @@ type sending struct {
 	task   task
 	member uint64
 
+	opened *snapshot.Reader // the task's: what it has opened
+	buf    []byte           // and a chunk that it has read; empty: none
+	err    error            // of the task
 	reader *snapshot.Reader // nil: not open yet
 	info   snapshot.Info
-	buf    []byte         // a chunk; empty: none
-	at     snapshot.Place // where it belongs
-	err    error          // of the task
+	at     snapshot.Place // where the chunk belongs
 
 	round      uint64 // of the newest offer; 0: none
 	connection uint64 // that it was made on
@@ -112,7 +113,7 @@ func (s *sendings) poll(m *Member, now int64) {
 
 // advance takes a transfer a step further and reports that it is over.
 func (x *sending) advance(m *Member, now int64) (over bool) {
-	if x.task.finished() && x.err != nil {
+	if x.ended() && x.err != nil {
 		x.fail(m, x.err, now)
 	}
 	x.take(m, now)
@@ -138,6 +139,17 @@ func (x *sending) advance(m *Member, now int64) (over bool) {
 		x.send(m, now)
 	}
 	return false
+}
+
+// ended reports, once, that a task has ended, and takes what it has opened.
+func (x *sending) ended() bool {
+	if !x.task.finished() {
+		return false
+	}
+	if r := x.opened; r != nil {
+		x.reader, x.info, x.opened = r, r.Info(), nil
+	}
+	return true
 }
 
 // take takes note of what was heard since the last time. More chunks may be under way
@@ -210,7 +222,7 @@ func (x *sending) open(m *Member) {
 				r.Close())
 		}
 		if x.err = err; err == nil {
-			x.reader, x.info = r, r.Info()
+			x.opened = r
 		}
 	})
 }
