@@ -80,6 +80,14 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 		if p := e.peers.Find(ev.Member); p != nil {
 			p.Refuse(peer.Unfit{})
 		}
+	case member.SnapshotSent:
+		e.log.Info(fmt.Sprintf("gave member %d a snapshot", ev.Member), "index", ev.Have,
+			"took", age)
+	case member.SnapshotInstalled:
+		e.log.Info(fmt.Sprintf("goes on from a snapshot of member %d", ev.Member), "index", ev.Have)
+	case member.SnapshotRefused:
+		e.log.Warn(fmt.Sprintf("cannot take the snapshot that member %d offers; it is tried again",
+			ev.Member), "index", ev.Have, "err", reason(ev.Err))
 	case member.CommandLimit:
 		e.logLimit(ev.Member, ev.Bytes)
 	}

@@ -27,7 +27,8 @@ func (e *Engine) newPeers() *link.Peers {
 	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster,
 		Incarnation: e.recovery.Incarnation, Advertised: e.b.advertise,
 		Longest: e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
-			Run: min(e.longest+runBytes, e.journal.Largest())}, Across: e.b.threads == Threaded,
+			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true},
+		Across:   e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
 		Deliver: func(s *replica.Source) { e.member.Replica().AddSource(s) }})
 }

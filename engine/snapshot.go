@@ -189,8 +189,14 @@ func (e *Engine) snapshots() member.Snapshots {
 	if after > 0 {
 		margin = min(after/4, marginMax)
 	}
-	return member.Snapshots{Dir: e.files, After: after, Margin: margin,
+	s := member.Snapshots{Dir: e.files, After: after, Margin: margin,
 		Wall: func() int64 { return time.Now().UnixNano() }}
+	if e.files != nil {
+		receive := *e.files
+		receive.Pace = e.newPace()
+		s.Receive = &receive
+	}
+	return s
 }
 
 // newPace is the pace of snapshots: so many bytes in a second, and after the journal's

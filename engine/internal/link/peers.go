@@ -178,8 +178,11 @@ func (t *Peers) Memory() int64 { return int64(len(t.All()) * t.inboxBytes()) }
 
 // hello is what this member says of itself to another.
 func (t *Peers) hello(to uint64) Hello {
-	return Hello{Version: wire.Version, Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to,
+	h := Hello{Version: wire.Version, Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to,
 		Incarnation: t.cfg.Incarnation, Advertised: t.cfg.Advertised,
-		CommandMax: uint64(t.cfg.Limits.Command), RunMax: uint64(t.cfg.Limits.Run),
-		Features: wire.Snapshots}
+		CommandMax: uint64(t.cfg.Limits.Command), RunMax: uint64(t.cfg.Limits.Run)}
+	if t.cfg.Limits.Snapshots {
+		h.Features |= wire.Snapshots
+	}
+	return h
 }

@@ -157,7 +157,8 @@ func TestRefusalLines(t *testing.T) {
 func TestLimitsAreTold(t *testing.T) {
 	b := make(bell, 1)
 	one := newRigWith(t, 1, false, b, func(c *Config) {
-		c.Limits, c.Longest = peer.Limits{Command: 9 << 20, Run: 10 << 20}, 9<<20
+		c.Longest = 9 << 20
+		c.Limits = peer.Limits{Command: 9 << 20, Run: 10 << 20, Snapshots: true}
 	})
 	two := newRigWith(t, 2, false, b, func(c *Config) {
 		c.Limits = peer.Limits{Command: 1 << 10, Run: 2 << 10}

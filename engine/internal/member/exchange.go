@@ -3,6 +3,7 @@ package member
 import (
 	"sync/atomic"
 
+	"github.com/ringraft/ringraft/engine/internal/snapshot"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
@@ -69,7 +70,7 @@ func (m *Member) retry() int64 { return int64(10 * m.cfg.Times.Heartbeat) }
 // closeExchange closes the files that no task has; a task's are its process's to close.
 func (m *Member) closeExchange() {
 	for _, x := range m.sendings.list {
-		if x.reader != nil && !x.task.busy {
+		if x.ended(); x.reader != nil && !x.task.busy {
 			_ = x.reader.Close() // it was only read
 			x.reader = nil
 		}
@@ -78,4 +79,14 @@ func (m *Member) closeExchange() {
 		_ = r.receiver.Close() // what came is verified again
 		r.receiver = nil
 	}
+}
+
+// unpaced is a directory without its pace, nil for nil.
+func unpaced(d *snapshot.Dir) *snapshot.Dir {
+	if d == nil {
+		return nil
+	}
+	own := *d
+	own.Pace = nil
+	return &own
 }

@@ -143,7 +143,8 @@ func (r *receiving) answer(m *Member, f wire.Snapshot) {
 // advance takes the next step; nothing is under way.
 func (r *receiving) advance(m *Member, now int64) {
 	switch {
-	case r.stage != nothing && (r.info.Index <= m.core.Commit() || now-r.heard > int64(forgetAfter)):
+	case r.stage != nothing && (r.info.Index <= m.core.Commit() ||
+		now-r.heard > int64(forgetAfter)):
 		r.drop(m, (*snapshot.Receiver).Close)
 	case r.asked && !(r.stage != nothing && same(&r.offered, &r.info)) &&
 		r.offered.Index > m.core.Commit() && (r.refused == "" || now >= r.retryAt):
@@ -157,7 +158,7 @@ func (r *receiving) advance(m *Member, now int64) {
 
 // open begins with the snapshot offered, or goes on with it.
 func (r *receiving) open(m *Member, now int64) {
-	before, dir := r.receiver, m.cfg.Snapshots.Dir
+	before, dir := r.receiver, m.cfg.Snapshots.Receive
 	*r = receiving{from: r.from, term: r.term, round: r.round, asked: r.asked, heard: r.heard,
 		offered: r.offered, info: r.offered, receiver: before, stage: opening}
 	if _, ok := m.cfg.Machine.(Restorer); !ok || dir == nil {
@@ -278,7 +279,7 @@ func (r *receiving) load(m *Member) {
 
 // read reads the state and the configuration of a whole snapshot.
 func (r *receiving) read(m *Member) (err error) {
-	file, err := m.cfg.Snapshots.Dir.Open(r.info.ID)
+	file, err := m.cfg.Snapshots.Receive.Open(r.info.ID)
 	if err != nil {
 		return err
 	}

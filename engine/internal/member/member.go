@@ -136,6 +136,9 @@ type otherMember struct {
 // needs Bootstrap before the first poll.
 func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	m := &Member{cfg: cfg, tick: cfg.Times.Tick(), bound: bound{bytes: cfg.Sizes.CommandMax}}
+	if m.sendings.dir = unpaced(cfg.Snapshots.Dir); cfg.Snapshots.Receive == nil {
+		m.cfg.Snapshots.Receive = m.sendings.dir
+	}
 	o := raft.Options{ID: cfg.ID, Config: cfg.Members, HeartbeatTicks: heartbeatTicks,
 		ElectionTicks: int(cfg.Times.Election / m.tick), Seed: cfg.Seed}
 	first := replica.Recovered(&o, rec)

@@ -53,6 +53,7 @@ var errEarlierRelease = errors.New(
 
 // sendings are the transfers under way, at most one for a member.
 type sendings struct {
+	dir    *snapshot.Dir // without a pace: they have their own
 	list   []*sending
 	looked int64  // tick at which members were looked for that need one
 	round  uint64 // of the newest offer
@@ -63,11 +64,12 @@ type sending struct {
 	task   task
 	member uint64
 
+	opened *snapshot.Reader // the task's: what it has opened
+	buf    []byte           // and a chunk that it has read; empty: none
+	err    error            // of the task
 	reader *snapshot.Reader // nil: not open yet
 	info   snapshot.Info
-	buf    []byte         // a chunk; empty: none
-	at     snapshot.Place // where it belongs
-	err    error          // of the task
+	at     snapshot.Place // where the chunk belongs
 
 	round      uint64 // of the newest offer; 0: none
 	connection uint64 // that it was made on
@@ -111,7 +113,7 @@ func (s *sendings) poll(m *Member, now int64) {
 
 // advance takes a transfer a step further and reports that it is over.
 func (x *sending) advance(m *Member, now int64) (over bool) {
-	if x.task.finished() && x.err != nil {
+	if x.ended() && x.err != nil {
 		x.fail(m, x.err, now)
 	}
 	x.take(m, now)
@@ -137,6 +139,17 @@ func (x *sending) advance(m *Member, now int64) (over bool) {
 		x.send(m, now)
 	}
 	return false
+}
+
+// ended reports, once, that a task has ended, and takes what it has opened.
+func (x *sending) ended() bool {
+	if !x.task.finished() {
+		return false
+	}
+	if r := x.opened; r != nil {
+		x.reader, x.info, x.opened = r, r.Info(), nil
+	}
+	return true
 }
 
 // take takes note of what was heard since the last time. More chunks may be under way
@@ -175,7 +188,7 @@ func (x *sending) send(m *Member, now int64) {
 	}
 	connection, _ := link.State()
 	switch {
-	case m.cfg.Snapshots.Dir == nil:
+	case m.sendings.dir == nil:
 		x.fail(m, errNoSnapshots, now)
 	case connection == 0:
 	case !link.Limits().Snapshots:
@@ -200,7 +213,7 @@ func (x *sending) outdated(m *Member, now int64) bool {
 
 // open opens the newest snapshot.
 func (x *sending) open(m *Member) {
-	mark, dir := m.cfg.Journal.Snapshot(), m.cfg.Snapshots.Dir
+	mark, dir := m.cfg.Journal.Snapshot(), m.sendings.dir
 	x.task.begin(m, func() {
 		r, err := dir.Open(snapshot.ID{Index: mark.Index, Term: mark.Term})
 		if err == nil && r.Info().Digest != mark.Digest {
@@ -209,7 +222,7 @@ func (x *sending) open(m *Member) {
 				r.Close())
 		}
 		if x.err = err; err == nil {
-			x.reader, x.info = r, r.Info()
+			x.opened = r
 		}
 	})
 }

@@ -20,6 +20,9 @@ type Snapshots struct {
 	Margin int64         // bytes of log that stay before one, for members that are behind
 	// Wall is the time in ns since 1970, which a snapshot carries for the operator.
 	Wall func() int64
+	// Receive is the same directory, with a pace of its own, since a snapshot may be received
+	// while one is taken; nil: without a pace.
+	Receive *snapshot.Dir
 	// Rate is how many bytes are sent to one member in a second; 0: 64 MiB.
 	Rate int64
 }
@@ -70,13 +73,14 @@ type snapshots struct {
 	waiting flag
 
 	// The polling goroutine's.
-	sizes   sizes
-	opened  int64 // bytes that the log had when the journal was opened
-	newest  Snapshot
-	coming  snapshot.Info // restored, and not yet marked; Index 0: none
-	before  uint64        // entries in the snapshot before that one, whose file stays; 0: there is none
-	kept    uint64        // what was let go last is below it
-	told    uint64        // to the core
+	sizes  sizes
+	opened int64 // bytes that the log had when the journal was opened
+	newest Snapshot
+	coming snapshot.Info // restored, and not yet marked; Index 0: none
+
+	before  uint64 // entries in the snapshot before that one, whose file stays; 0: there is none
+	kept    uint64 // what was let go last is below it
+	told    uint64 // to the core
 	phase   phase
 	job     *snapshotJob
 	began   int64

@@ -65,6 +65,7 @@ type node struct {
 	up       bool
 	life     uint64
 	restored uint64 // by a snapshot whose acknowledgement was not judged yet
+	resting  bool   // it is not started again
 	hangs    bool   // its disk does
 	stands   bool   // its apply does
 	tail     bool   // its log had more than is committed, after its last turn
@@ -264,6 +265,8 @@ func (n *node) saidOfSnapshot(f *wire.Snapshot, bytes int) {
 	switch {
 	case f.Kind == wire.Chunk && bytes > 256<<10+128:
 		w.t.Fatalf("a frame of %d bytes", bytes)
+	case f.Kind == wire.Offer:
+		w.seen["offer"]++
 	case f.Kind == wire.Chunk:
 		w.seen["chunk"]++
 	case f.Kind == wire.Answer && f.Refused != "":
@@ -381,8 +384,10 @@ func (n *node) start() {
 		Snapshots: Snapshots{Dir: n.dir, After: -1, Rate: 1 << 30, Wall: clock},
 		From:      from,
 		OnRole:    func(raft.Role, uint64, uint64) {},
-		OnConfig:  func(_ uint64, data []byte) (raft.Configuration, error) { return decodeWorld(data) },
-		OnEvent:   n.event, Timing: noTiming{}, Clock: clock}, rec)
+		OnConfig: func(_ uint64, data []byte) (raft.Configuration, error) {
+			return decodeWorld(data)
+		},
+		OnEvent: n.event, Timing: noTiming{}, Clock: clock}, rec)
 	w.must(err)
 	if from.Info.Index > 0 {
 		w.seen["started from one"]++
@@ -538,7 +543,7 @@ func (w *world) step() {
 	w.now += int64(w.rng.IntN(int(200 * time.Microsecond)))
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	if !n.up {
-		if w.rng.IntN(400) == 0 || !w.broken {
+		if !n.resting && (w.rng.IntN(400) == 0 || !w.broken) {
 			n.start()
 		}
 		return

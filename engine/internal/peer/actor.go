@@ -77,12 +77,13 @@ type Actor struct {
 	probeFrom uint64 // where it wants the probe
 	match     uint64
 
-	next     uint64 // the next entry to send
-	cursor   ziplist.Cursor
-	session  session
-	inFlight inFlight
-	waiting  bool  // probe sent
-	moved    int64 // when the member last made progress, ns
+	next      uint64 // the next entry to send
+	cursor    ziplist.Cursor
+	session   session
+	inFlight  inFlight
+	waiting   bool  // probe sent
+	compacted bool  // the log begins behind next
+	moved     int64 // when the member last made progress, ns
 
 	front []byte
 	err   error
@@ -150,7 +151,7 @@ func (a *Actor) Direct(term uint64, mode progress.Mode, next, match uint64, now 
 		a.next, a.probeFrom = next, next
 	}
 	a.active, a.term, a.mode, a.match = true, term, mode, match
-	a.waiting, a.moved = false, now
+	a.waiting, a.compacted, a.moved = false, false, now
 }
 
 // Restarted reports, once, that the member was started again since it was last
@@ -159,6 +160,14 @@ func (a *Actor) Restarted() bool {
 	r := a.session.restarted
 	a.session.restarted = false
 	return r
+}
+
+// Compacted reports, once, that the log no longer has what is to be sent next: the core
+// must direct it anew.
+func (a *Actor) Compacted() bool {
+	c := a.compacted
+	a.compacted = false
+	return c
 }
 
 // Stop ends replication: this replica no longer leads.
@@ -259,6 +268,7 @@ func (a *Actor) append(limit, commit uint64, grant int) bool {
 	}
 	prevTerm, ok := a.cfg.Terms.Term(a.next - 1)
 	if !ok && a.next > 1 {
+		a.compacted = true
 		a.err = fmt.Errorf("peer: member %d: the term of entry %d is not known", a.cfg.Member,
 			a.next-1)
 		return false

@@ -26,6 +26,12 @@ func (r *Replica) pollActors() (n int) {
 			r.out.call(input{}, func(e *raft.Effects) { r.core.Forget(a.Member(), e) })
 			n++
 		}
+		if !r.out.pending() && a.Compacted() {
+			r.out.call(input{}, func(e *raft.Effects) {
+				r.core.NeedSnapshot(a.Member(), r.core.First(), e)
+			})
+			n++
+		}
 	}
 	return n
 }

@@ -47,7 +47,8 @@ func (w *world) give(t *testing.T, s, term uint64) (restores bool) {
 		Commit: s}
 	conf, err := decode(1, []byte{1, 2, 3})
 	w.must(err)
-	restores, err = w.r.StepSnapshot(&m, conf, State{Digest: digest, Install: func() { w.say("install %d", s) }})
+	state := State{Digest: digest, Install: func() { w.say("install %d", s) }}
+	restores, err = w.r.StepSnapshot(&m, conf, state)
 	w.must(err)
 	return restores
 }

@@ -327,6 +327,9 @@ func (h *host) restart(lo, hi int64) { h.w.later(h.rng.between(lo, hi), h.start)
 func (h *host) stop(err error) {
 	w := h.w
 	w.logf("n%d stops: %v", h.id, err)
+	if errors.Is(err, journal.ErrCompacted) {
+		w.fail("apply finds its entries", "member %d: %v", h.id, err)
+	}
 	if broken := (*pipeline.MachineError)(nil); errors.As(err, &broken) {
 		w.fail("state machine", "member %d: %v\n%s", h.id, err, broken.Stack)
 	}

@@ -296,6 +296,38 @@ var mutants = []mutant{
 		"engine/internal/peer/actor.go",
 		"if a.mode == progress.Stream && a.next <= match {", "if false {"},
 
+	// Snapshots of other members.
+	{"restore-acked-before-its-mark", "a crash brings the old log back, which is counted as new",
+		"engine/internal/replica/restore.go",
+		"\treturn restores, err\n",
+		"\tif restores {\n" +
+			"\t\tr.out.follow(func(e *raft.Effects) { r.core.Durable(m.PrevIndex, e) })\n\t}\n" +
+			"\treturn restores, err\n"},
+	{"store-keeps-its-log", "entries of the old log stand where the snapshot's follow",
+		"engine/internal/pipeline/append.go",
+		"a.store.Reset(s.Last() + 1)", "_ = a.store"},
+	{"commit-passes-the-restore", "entries of the old log become committed by the snapshot's index",
+		"engine/internal/raft/snapshot.go",
+		"f := e.add(Restore)\n",
+		"g := e.add(Commit)\n\tg.Index = last.Index\n\tf := e.add(Restore)\n"},
+	{"state-not-swapped", "apply goes on behind the snapshot, with the state from before it",
+		"engine/internal/pipeline/restore.go",
+		"\tin.install()\n", ""},
+	{"apply-resumes-where-it-was", "apply goes on with entries that are in the snapshot",
+		"engine/internal/pipeline/restore.go",
+		"\ta.applied.Store(in.Index)\n", ""},
+	{"offered-once", "an offer or a chunk is lost, and nobody asks again",
+		"engine/internal/member/send.go",
+		"|| now-x.moved > m.retry():", ":"},
+	{"named-file-goes",
+		"found here: newer files were received, and the one that the journal names is removed",
+		"engine/internal/member/send.go",
+		"if mark := m.cfg.Journal.Snapshot(); mark.Index > 0 {",
+		"if mark := m.cfg.Journal.Snapshot(); false {"},
+	{"stands-before-the-log", "found here: who was given a snapshot falls behind again, and stands",
+		"engine/internal/replica/actors.go",
+		"if !r.out.pending() && a.Compacted() {", "if false {"},
+
 	// Members that differ.
 	{"command-limit-ignored", "found here: a voter cannot write what the leader's journal can",
 		"engine/internal/replica/writes.go",

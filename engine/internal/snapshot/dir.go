@@ -219,8 +219,16 @@ func (d *Dir) create(name string) (*sink, error) {
 	return &sink{dir: d, name: name, file: f, buffered: buffered}, nil
 }
 
-// write writes a chunk.
+// write writes a chunk, at the pace there is.
 func (s *sink) write(b []byte, off int64) error {
+	if err := s.put(b, off); err != nil {
+		return err
+	}
+	return s.dir.failed("writing", s.name, s.dir.pace(len(b)))
+}
+
+// put writes a chunk.
+func (s *sink) put(b []byte, off int64) error {
 	if err := s.file.WriteAt(b, off); err != nil {
 		return s.dir.failed("writing", s.name, err)
 	}
@@ -230,7 +238,7 @@ func (s *sink) write(b []byte, off int64) error {
 			return s.dir.failed("syncing", s.name, err)
 		}
 	}
-	return s.dir.failed("writing", s.name, s.dir.pace(len(b)))
+	return nil
 }
 
 // publish makes the file a whole snapshot: what it holds is durable before it has

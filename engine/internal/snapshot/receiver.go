@@ -134,9 +134,10 @@ func (r *Receiver) Next() (Place, bool) { return r.walk.tally.next, !r.walk.whol
 // that is not what was sent, and then the same is wanted still (if it is so again
 // and again, the sender stores the same content in another way: Discard, and
 // begin anew); *UnsupportedError;
-// *device.ShortageError, Dir.Pace's error, or what the file system says, and then
-// the receiver has ended and what was received is gone: it may be what the disk has
-// no room for.
+// *device.ShortageError, or what the file system says, and then the receiver has ended
+// and what was received is gone: it may be what the disk has no room for; Dir.Pace's
+// error, and then it has ended and what came is left to the next Receive, unless the
+// error is a shortage.
 func (r *Receiver) Chunk(at Place, b []byte) error {
 	if r.err != nil {
 		return r.err
@@ -152,8 +153,16 @@ func (r *Receiver) Chunk(at Place, b []byte) error {
 	if err := r.walk.take(own); err != nil {
 		return r.dir.explain("receiving", r.sink.name, at.Offset, err)
 	}
-	if err := r.sink.write(own, at.Offset); err != nil {
+	if err := r.sink.put(own, at.Offset); err != nil {
 		r.err = r.sink.drop(err)
+		return r.err
+	}
+	if err := r.dir.failed("writing", r.sink.name, r.dir.pace(len(own))); err != nil {
+		if device.ShortageOf(err) != 0 {
+			r.err = r.sink.drop(err)
+		} else {
+			r.err = errors.Join(err, r.sink.close())
+		}
 	}
 	return r.err
 }
