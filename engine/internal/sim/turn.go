@@ -53,9 +53,13 @@ func (h *host) turn() {
 			return
 		}
 	} else {
-		h.work()
+		h.round()
 	}
-	if h.up {
+}
+
+// round is a turn and what follows it.
+func (h *host) round() {
+	if h.work(); h.up {
 		h.after()
 	}
 }
@@ -70,7 +74,7 @@ func (h *host) turnArmed() (cut bool) {
 			cut = true
 		}
 	}()
-	h.work()
+	h.round()
 	return false
 }
 
