@@ -277,24 +277,47 @@ func TestASnapshotThatDoesNotVerify(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
+	damaged := func(b []byte) []byte {
+		b[len(b)/2] ^= 1
+		b[100] ^= 1
+		return b
+	}
 	file := filepath.Join(SnapshotDir(dir), fmt.Sprintf("snapshot-%016x-%016x", newest.Index,
 		newest.Term))
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b[len(b)/2] ^= 1
-	b[100] ^= 1
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
+	for _, gone := range []bool{true, false} {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		if !gone {
+			if err := os.WriteFile(file, damaged(b), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var said bytes.Buffer
+		e = mustAlone(t, dir, &summed{}, func(b *Builder) {
+			b.Logger(slog.New(slog.NewTextHandler(&said, nil)))
+		})
+		s := state(t, e)
+		if from := e.Status().Snapshot.Index; from == 0 || from >= newest.Index || s != "40 4000" {
+			t.Fatalf("%s from %d", s, from)
+		}
+		if err := e.Close(); err != nil { // before what it logged is read
+			t.Fatal(err)
+		}
+		if !bytes.Contains(said.Bytes(), []byte("cannot be used")) {
+			t.Fatal(said.String())
+		}
+		if gone {
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	var said bytes.Buffer
-	e = mustAlone(t, dir, &summed{}, func(b *Builder) {
-		b.Logger(slog.New(slog.NewTextHandler(&said, nil)))
-	})
-	if s := state(t, e); s != "40 4000" || !bytes.Contains(said.Bytes(), []byte("cannot be used")) {
-		t.Fatalf("%s: %s", s, said.String())
-	}
+	e = mustAlone(t, dir, &summed{}, nil)
 	for range 3 {
 		propose(t, e, 300, 4096) // more than a segment
 		taken(t, e)

@@ -212,7 +212,8 @@ func reportLatency(b *testing.B, unit string, took []time.Duration) {
 }
 
 // As many commands as go, in calls of so many: the share of commands that are left with a view,
-// as the median of pairs of phases. Each phase has a new view, of which each command hands over a pair.
+// as the median of pairs of phases. Each phase has a new view, of which each command hands over
+// a pair.
 func BenchmarkViewThroughput(b *testing.B) {
 	for _, call := range []int{1, 16, 64, 1024} {
 		for _, p := range viewPaces {

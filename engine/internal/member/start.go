@@ -50,6 +50,7 @@ var (
 	errNotRestorer = errors.New("the state machine does not restore snapshots")
 	errDigest      = errors.New("its file has another digest than the journal names")
 	errNoFile      = errors.New("there is no other file")
+	errGone        = errors.New("the file that the journal names is not there")
 )
 
 // Load restores the state machine from the snapshot that the journal names, before
@@ -81,7 +82,9 @@ func Load(dir *snapshot.Dir, machine pipeline.StateMachine, rec *journal.Recover
 		}
 		start, err := restore(dir, id, restorer, mark)
 		if err == nil {
-			start.Skipped = lost.Cause
+			if start.Skipped = lost.Cause; start.Skipped == nil && id.Index != mark.Index {
+				start.Skipped = errGone
+			}
 			return start, nil
 		}
 		lost.Cause = errors.Join(lost.Cause, err)
