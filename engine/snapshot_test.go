@@ -209,8 +209,16 @@ func untilStatus(t *testing.T, e *Engine, as func(*Status) bool) {
 // By itself a member takes one whenever so much log is written, and its journal goes
 // round in the same files.
 func TestSnapshotsByBytesOfLog(t *testing.T) {
+	for _, threads := range []Threads{Fused, Threaded} {
+		t.Run(threads.String(), func(t *testing.T) { byBytesOfLog(t, threads) })
+	}
+}
+
+func byBytesOfLog(t *testing.T, threads Threads) {
 	dir := t.TempDir()
-	e := mustAlone(t, dir, &summed{}, func(b *Builder) { b.SnapshotAfter(1 << 20) })
+	e := mustAlone(t, dir, &summed{}, func(b *Builder) {
+		b.SnapshotAfter(1 << 20).Threads(threads)
+	})
 	names := func() (n int) {
 		list, err := filepath.Glob(filepath.Join(dir, "journal", "*"))
 		if err != nil {

@@ -857,3 +857,37 @@ func writeState(t *testing.T, disk *simdisk.Disk, s *state) {
 		s.encode(b[i*s.block:])
 	}
 }
+
+// What a directory's journal stands behind can be read without opening it.
+func TestReadSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	if _, ok, err := ReadSnapshot(dir); ok || err != nil {
+		t.Fatalf("of no journal: %t, %v", ok, err)
+	}
+	j, _, err := Open(Config{Dir: dir, Mode: BufferedNosync, SegmentBytes: 64 << 10,
+		Identity: Identity{Cluster: 1, Replica: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, ok, err := ReadSnapshot(dir); !ok || err != nil || m != (Mark{}) {
+		t.Fatalf("of one without: %+v, %t, %v", m, ok, err)
+	}
+	b := Batch{Hard: Hard{Term: 3}, First: 1, Count: 1, Term: 3, Sequence: 1}
+	if !j.Append(&b, record.Append(nil, &record.Entry{Data: []byte("x")})) {
+		t.Fatal(j.Err())
+	}
+	now := int64(0)
+	for ; j.Durable() < 1; now++ {
+		j.Poll(now, true)
+	}
+	want := Mark{Index: 1, Term: 3, Digest: 9}
+	if err := j.SetSnapshot(want, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, ok, err := ReadSnapshot(dir); !ok || err != nil || m != want {
+		t.Errorf("%+v, %t, %v", m, ok, err)
+	}
+}
