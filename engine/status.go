@@ -207,7 +207,7 @@ func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
 		known, _ := core.Member(p.ID())
 		m.Match, m.Mode, m.Lag = known.Match, known.Mode.String(), core.Last()-known.Match
 		if m.Connected && m.Lag > 0 {
-			wrong = replica.Unfed(p.ID())
+			wrong = e.member.Unfed(p.ID())
 		}
 	case wrong == nil && p.ID() == core.Leader() && e.member.Behind() && p.Complaint() != "":
 		wrong = errors.New(p.Complaint())

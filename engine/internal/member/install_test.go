@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringraft/ringraft/engine/internal/snapshot"
 )
 
 var (
@@ -19,6 +21,9 @@ var (
 // the end.
 func TestExchange(t *testing.T) {
 	seen := map[string]int{}
+	if testing.Short() {
+		*exchangeSeeds = min(*exchangeSeeds, 6)
+	}
 	for i := range *exchangeSeeds {
 		seed := *exchangeFrom + uint64(i)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -113,9 +118,15 @@ func TestAFullDiskRefusesASnapshotInWords(t *testing.T) {
 	}
 }
 
-// What is being sent stays, and the log behind it, while it gets on.
+// What is being sent stays, and the log behind it, while it gets on; and the file that the
+// journal names, however many newer ones were received.
 func TestWhatIsBeingSentStays(t *testing.T) {
 	w, leader, away := behind(t)
+	mark := leader.journal.Snapshot()
+	named := snapshot.ID{Index: mark.Index, Term: mark.Term}
+	if ids, keep := leader.Pinned(w.now); !slices.Equal(ids, []snapshot.ID{named}) || keep != 0 {
+		t.Errorf("pinned are %v, the log from %d on; the journal names %v", ids, keep, named)
+	}
 	away.resting = false
 	for range 100_000 {
 		w.step()

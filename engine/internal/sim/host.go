@@ -156,7 +156,7 @@ func (h *host) start() {
 		voters[i] = byte(i + 1)
 	}
 	promised := h.disk.platter.log // recovery's own seal cuts what it did not find
-	h.disk.platter.opening = true
+	h.disk.platter.opening, h.disk.platter.claim = true, journal.Inspected{}
 	segment := p.segment(h.id)
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", h.id), Mode: journal.Direct,
 		Identity: journal.Identity{Cluster: cluster, Replica: h.id}, SegmentBytes: segment,

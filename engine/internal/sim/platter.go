@@ -23,13 +23,14 @@ type platter struct {
 	number      uint64
 	lostEntries []entry // lost at an opening, from index lostAfter+1 on
 	lostAfter   uint64
-	hole        uint64  // first entry lost to damage; 0: none
-	first       uint64  // of the newest batch
-	behind      uint64  // where the log ends that stands behind the hole
-	base        int     // where the newest batch began
-	cut         []entry // what it overruled
-	rotten      bool    // a fault took the newest batch: the log before it may come back
-	opening     bool    // the journal is being opened
+	hole        uint64            // first entry lost to damage; 0: none
+	first       uint64            // of the newest batch
+	behind      uint64            // where the log ends that stands behind the hole
+	base        int               // where the newest batch began
+	cut         []entry           // what it overruled
+	rotten      bool              // a fault took the newest batch: the log before it may come back
+	opening     bool              // the journal is being opened
+	claim       journal.Inspected // what was written at that
 	err         error
 }
 
@@ -120,7 +121,11 @@ func (p *platter) wrote(file string, off int64, b []byte) {
 	if i.Count > 0 {
 		p.err = p.add(&i, run)
 	}
-	if p.err == nil && !i.Doubt {
+	switch {
+	case p.err != nil || i.Doubt:
+	case p.opening: // judged when it is known whether a snapshot took the log's place
+		p.claim = i
+	default:
 		p.err = p.committed(i.Number, i.Commit)
 	}
 }
@@ -219,6 +224,12 @@ func (p *platter) recovered(j *journal.Journal, rec *journal.Recovery) error {
 			rec.Hard)
 	}
 	p.marked(rec.Snapshot)
+	claim := p.claim
+	if p.claim = (journal.Inspected{}); !rec.Damaged && claim.Number > 0 {
+		if err := p.committed(claim.Number, claim.Commit); err != nil {
+			return err
+		}
+	}
 	last := uint64(len(p.log))
 	if rec.Damaged {
 		return p.damaged(j, rec)

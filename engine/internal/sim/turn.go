@@ -47,34 +47,30 @@ func (h *host) turn() {
 		return
 	}
 	if h.armed > 0 || h.armedRole > 0 || h.armedQueue > 0 {
-		if h.turnArmed() {
-			h.crash()
-			h.restart(10*ms, 2*sec)
+		if h.cut(h.work) {
 			return
 		}
 	} else {
-		h.round()
+		h.work()
 	}
-}
-
-// round is a turn and what follows it.
-func (h *host) round() {
-	if h.work(); h.up {
+	if h.up {
 		h.after()
 	}
 }
 
-// turnArmed reports that power went during the turn.
-func (h *host) turnArmed() (cut bool) {
+// cut reports that power went in what the process does: it is down then.
+func (h *host) cut(f func()) (cut bool) {
 	defer func() {
 		if x := recover(); x != nil {
 			if _, ok := x.(crashed); !ok {
 				panic(x)
 			}
+			h.crash()
+			h.restart(10*ms, 2*sec)
 			cut = true
 		}
 	}()
-	h.round()
+	f()
 	return false
 }
 
@@ -108,7 +104,10 @@ func (h *host) work() {
 // after is what follows every poll; then the judges act.
 func (h *host) after() {
 	w := h.w
-	err := h.member.After(h.local())
+	var err error
+	if h.cut(func() { err = h.member.After(h.local()) }) {
+		return
+	}
 	w.judge.turned(h)
 	if w.failure != nil {
 		return
