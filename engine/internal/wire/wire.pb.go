@@ -48,7 +48,9 @@ type Frame struct {
 	// An EntryRun (journal/record/entry.proto), taken over as bytes.
 	Run []byte `protobuf:"bytes,17,opt,name=run,proto3" json:"run,omitempty"`
 	// Of answers to heartbeats, which have no run: the disk has no room for more.
-	Full          bool `protobuf:"varint,18,opt,name=full,proto3" json:"full,omitempty"`
+	Full bool `protobuf:"varint,18,opt,name=full,proto3" json:"full,omitempty"`
+	// Alone in its frame.
+	Founding      *Founding `protobuf:"bytes,40,opt,name=founding,proto3" json:"founding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +211,13 @@ func (x *Frame) GetFull() bool {
 	return false
 }
 
+func (x *Frame) GetFounding() *Founding {
+	if x != nil {
+		return x.Founding
+	}
+	return nil
+}
+
 // Hello opens a link: the first frame of the side that dialed.
 type Hello struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -223,7 +232,15 @@ type Hello struct {
 	// that is longer than the least of its voters'. 0: an earlier release.
 	CommandMax uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
 	// Bytes of records of one append that the sender can write to its journal.
-	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
+	RunMax uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
+	// The versions that the sender speaks; 0: only the one above.
+	VersionMin uint32 `protobuf:"varint,16,opt,name=version_min,json=versionMin,proto3" json:"version_min,omitempty"`
+	VersionMax uint32 `protobuf:"varint,17,opt,name=version_max,json=versionMax,proto3" json:"version_max,omitempty"`
+	// What the sender can do beyond its version, one bit each.
+	Features uint64 `protobuf:"varint,18,opt,name=features,proto3" json:"features,omitempty"`
+	// The id of the sender's data directory; 0, 0: an earlier release.
+	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
+	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,6 +331,41 @@ func (x *Hello) GetRunMax() uint64 {
 	return 0
 }
 
+func (x *Hello) GetVersionMin() uint32 {
+	if x != nil {
+		return x.VersionMin
+	}
+	return 0
+}
+
+func (x *Hello) GetVersionMax() uint32 {
+	if x != nil {
+		return x.VersionMax
+	}
+	return 0
+}
+
+func (x *Hello) GetFeatures() uint64 {
+	if x != nil {
+		return x.Features
+	}
+	return 0
+}
+
+func (x *Hello) GetDirectoryHigh() uint64 {
+	if x != nil {
+		return x.DirectoryHigh
+	}
+	return 0
+}
+
+func (x *Hello) GetDirectoryLow() uint64 {
+	if x != nil {
+		return x.DirectoryLow
+	}
+	return 0
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -328,6 +380,11 @@ type Welcome struct {
 	Refused       string `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"`
 	CommandMax    uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
 	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
+	VersionMin    uint32 `protobuf:"varint,16,opt,name=version_min,json=versionMin,proto3" json:"version_min,omitempty"`
+	VersionMax    uint32 `protobuf:"varint,17,opt,name=version_max,json=versionMax,proto3" json:"version_max,omitempty"`
+	Features      uint64 `protobuf:"varint,18,opt,name=features,proto3" json:"features,omitempty"`
+	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
+	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -432,11 +489,49 @@ func (x *Welcome) GetRunMax() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetVersionMin() uint32 {
+	if x != nil {
+		return x.VersionMin
+	}
+	return 0
+}
+
+func (x *Welcome) GetVersionMax() uint32 {
+	if x != nil {
+		return x.VersionMax
+	}
+	return 0
+}
+
+func (x *Welcome) GetFeatures() uint64 {
+	if x != nil {
+		return x.Features
+	}
+	return 0
+}
+
+func (x *Welcome) GetDirectoryHigh() uint64 {
+	if x != nil {
+		return x.DirectoryHigh
+	}
+	return 0
+}
+
+func (x *Welcome) GetDirectoryLow() uint64 {
+	if x != nil {
+		return x.DirectoryLow
+	}
+	return 0
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The id of the data directory that speaks for it; 0, 0: any.
+	DirectoryHigh uint64 `protobuf:"fixed64,16,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
+	DirectoryLow  uint64 `protobuf:"fixed64,17,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,6 +578,20 @@ func (x *Member) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *Member) GetDirectoryHigh() uint64 {
+	if x != nil {
+		return x.DirectoryHigh
+	}
+	return 0
+}
+
+func (x *Member) GetDirectoryLow() uint64 {
+	if x != nil {
+		return x.DirectoryLow
+	}
+	return 0
 }
 
 // Membership is the data of a configuration entry: who votes, where they are.
@@ -546,12 +655,86 @@ func (x *Membership) GetLearners() []*Member {
 	return nil
 }
 
+// Founding is what a founder tells the others, in a frame of its own that has
+// no other field of Frame: see internal/founding.
+type Founding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A Membership without directories: the founders that the sender was given.
+	Given []byte `protobuf:"bytes,1,opt,name=given,proto3" json:"given,omitempty"`
+	// A Membership: the list that the sender has promised; empty: none yet.
+	Promised []byte `protobuf:"bytes,2,opt,name=promised,proto3" json:"promised,omitempty"`
+	// The sender's log has a configuration.
+	Founded bool `protobuf:"varint,3,opt,name=founded,proto3" json:"founded,omitempty"`
+	// A Membership: the configuration in force, if it binds members; of who is founded.
+	Known         []byte `protobuf:"bytes,4,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Founding) Reset() {
+	*x = Founding{}
+	mi := &file_wire_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Founding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Founding) ProtoMessage() {}
+
+func (x *Founding) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Founding.ProtoReflect.Descriptor instead.
+func (*Founding) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Founding) GetGiven() []byte {
+	if x != nil {
+		return x.Given
+	}
+	return nil
+}
+
+func (x *Founding) GetPromised() []byte {
+	if x != nil {
+		return x.Promised
+	}
+	return nil
+}
+
+func (x *Founding) GetFounded() bool {
+	if x != nil {
+		return x.Founded
+	}
+	return false
+}
+
+func (x *Founding) GetKnown() []byte {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
 var File_wire_proto protoreflect.FileDescriptor
 
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\"\xb9\x03\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\xf1\x03\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -575,7 +758,8 @@ const file_wire_proto_rawDesc = "" +
 	"\vlast_resort\x18\x10 \x01(\bR\n" +
 	"lastResort\x12\x10\n" +
 	"\x03run\x18\x11 \x01(\fR\x03run\x12\x12\n" +
-	"\x04full\x18\x12 \x01(\bR\x04full\"\xdb\x01\n" +
+	"\x04full\x18\x12 \x01(\bR\x04full\x126\n" +
+	"\bfounding\x18( \x01(\v2\x1a.ringraft.wire.v1.FoundingR\bfounding\"\x85\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -588,7 +772,14 @@ const file_wire_proto_rawDesc = "" +
 	"\vcommand_max\x18\t \x01(\x04R\n" +
 	"commandMax\x12\x17\n" +
 	"\arun_max\x18\n" +
-	" \x01(\x04R\x06runMax\"\x8d\x02\n" +
+	" \x01(\x04R\x06runMax\x12\x1f\n" +
+	"\vversion_min\x18\x10 \x01(\rR\n" +
+	"versionMin\x12\x1f\n" +
+	"\vversion_max\x18\x11 \x01(\rR\n" +
+	"versionMax\x12\x1a\n" +
+	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
+	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"\xb7\x03\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -603,15 +794,29 @@ const file_wire_proto_rawDesc = "" +
 	"\vcommand_max\x18\t \x01(\x04R\n" +
 	"commandMax\x12\x17\n" +
 	"\arun_max\x18\n" +
-	" \x01(\x04R\x06runMax\"2\n" +
+	" \x01(\x04R\x06runMax\x12\x1f\n" +
+	"\vversion_min\x18\x10 \x01(\rR\n" +
+	"versionMin\x12\x1f\n" +
+	"\vversion_max\x18\x11 \x01(\rR\n" +
+	"versionMax\x12\x1a\n" +
+	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
+	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"~\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x8e\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12%\n" +
+	"\x0edirectory_high\x18\x10 \x01(\x06R\rdirectoryHigh\x12#\n" +
+	"\rdirectory_low\x18\x11 \x01(\x06R\fdirectoryLow\"\x8e\x01\n" +
 	"\n" +
 	"Membership\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x04R\acluster\x120\n" +
 	"\x06voters\x18\x02 \x03(\v2\x18.ringraft.wire.v1.MemberR\x06voters\x124\n" +
-	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearnersB3Z1github.com/ringraft/ringraft/engine/internal/wireb\x06proto3"
+	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearners\"l\n" +
+	"\bFounding\x12\x14\n" +
+	"\x05given\x18\x01 \x01(\fR\x05given\x12\x1a\n" +
+	"\bpromised\x18\x02 \x01(\fR\bpromised\x12\x18\n" +
+	"\afounded\x18\x03 \x01(\bR\afounded\x12\x14\n" +
+	"\x05known\x18\x04 \x01(\fR\x05knownB3Z1github.com/ringraft/ringraft/engine/internal/wireb\x06proto3"
 
 var (
 	file_wire_proto_rawDescOnce sync.Once
@@ -625,22 +830,24 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),      // 0: ringraft.wire.v1.Frame
 	(*Hello)(nil),      // 1: ringraft.wire.v1.Hello
 	(*Welcome)(nil),    // 2: ringraft.wire.v1.Welcome
 	(*Member)(nil),     // 3: ringraft.wire.v1.Member
 	(*Membership)(nil), // 4: ringraft.wire.v1.Membership
+	(*Founding)(nil),   // 5: ringraft.wire.v1.Founding
 }
 var file_wire_proto_depIdxs = []int32{
-	3, // 0: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
-	3, // 1: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: ringraft.wire.v1.Frame.founding:type_name -> ringraft.wire.v1.Founding
+	3, // 1: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
+	3, // 2: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -654,7 +861,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
