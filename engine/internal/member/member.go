@@ -36,11 +36,12 @@ const heartbeatTicks = 2
 // Config is what a member is built from. Its functions are called by the
 // polling goroutine unless they say otherwise.
 type Config struct {
-	ID      uint64
-	Members raft.Configuration // as the journal, or for a fresh one the founders, have it
-	Seed    uint64             // of the election timeouts
-	Times   Times
-	Sizes   Sizes
+	ID       uint64
+	Members  raft.Configuration // of a log that does not say; of no voters before a founding
+	Founding                    // how a cluster comes to its first configuration
+	Seed     uint64             // of the election timeouts
+	Times    Times
+	Sizes    Sizes
 
 	Journal *journal.Journal
 	Store   ziplist.Config
@@ -109,6 +110,8 @@ type Member struct {
 	feeding   feeding
 	looked    int64 // when it looked after the others last
 	bound     bound
+	birth     birth
+	directory raft.Directory // the own one
 
 	maintained int64 // tick of the last maintenance
 	probation  bool
@@ -121,8 +124,8 @@ type otherMember struct {
 	care care
 }
 
-// Build assembles a member over what its journal recovered. A fresh journal
-// needs Bootstrap before the first poll.
+// Build assembles a member over what its journal recovered. Configurations of the log
+// are in force as far as there are any.
 func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	m := &Member{cfg: cfg, tick: cfg.Times.Tick(), bound: bound{bytes: cfg.Sizes.CommandMax}}
 	o := raft.Options{ID: cfg.ID, Config: cfg.Members, HeartbeatTicks: heartbeatTicks,
@@ -132,6 +135,14 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, c := range rec.Configs {
+		conf, err := cfg.OnConfig(c.Index, c.Data)
+		if err != nil {
+			return nil, err
+		}
+		core.PutConfig(conf)
+	}
+	m.directory = o.Directory
 	m.core, m.probation = core, core.Probation()
 	m.store = ziplist.New(cfg.Store, first)
 	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
@@ -144,7 +155,7 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
 		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
 		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
-		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
+		OnFounding: m.hearFounder, Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
@@ -174,23 +185,25 @@ func (m *Member) Disconnect(id uint64) {
 }
 
 func (m *Member) others() []uint64 {
-	c := m.cfg.Members
-	all := slices.Concat(c.Voters, c.Outgoing, c.Learners)
+	c := m.core.Config()
+	all := slices.Concat(c.Voters, c.Outgoing, c.Learners, m.cfg.Founders)
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(id uint64) bool { return id == m.cfg.ID })
 }
 
-// Bootstrap appends the first entry of a fresh log, the configuration that
-// the cluster starts with. This member must not send anything before the entry is
-// durable: if it crashes before that, no cluster was founded.
-func (m *Member) Bootstrap(configuration []byte) { m.replica.Bootstrap(configuration) }
-
-// Begin lets the only voter of a cluster lead at once: there is nobody to wait
-// for.
-func (m *Member) Begin() {
-	if c := m.cfg.Members; slices.Equal(c.Voters, []uint64{m.cfg.ID}) && len(c.Outgoing) == 0 {
+// Begin founds a cluster of one, and lets the only voter of a cluster lead at once:
+// there is nobody to wait for. A cluster of one must not answer anything before its
+// first entry is durable.
+func (m *Member) Begin(now int64) error {
+	if len(m.others()) == 0 {
+		if err := m.found(now); err != nil {
+			return err
+		}
+	}
+	if c := m.core.Config(); slices.Equal(c.Voters, []uint64{m.cfg.ID}) && len(c.Outgoing) == 0 {
 		m.replica.Campaign()
 	}
+	return nil
 }
 
 // Poll does everything that can be done at time now, in ns of a monotonic
@@ -226,9 +239,10 @@ func (m *Member) After(now int64) error {
 	if t := now / int64(m.tick); t != m.maintained {
 		m.maintained = t
 		m.maintain(now)
+		m.birth.due = true
 	}
 	m.transfers.poll(m, now)
-	return nil
+	return m.found(now)
 }
 
 // maintain checks once per tick what changes rarely, and reports it.

@@ -19,8 +19,8 @@ type wireLink struct {
 	sent       []raft.Message
 }
 
-func (l *wireLink) Incarnation() uint64 { return 1 }
-func (l *wireLink) Limits() Limits      { return l.limits }
+func (l *wireLink) Session() Session { return Session{Incarnation: 1} }
+func (l *wireLink) Limits() Limits   { return l.limits }
 
 func (l *wireLink) State() (uint64, int) { return l.connection, 1 << 20 }
 func (l *wireLink) Flush()               {}

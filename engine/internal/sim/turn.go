@@ -46,22 +46,18 @@ func (h *host) turn() {
 		h.wake(until - w.now)
 		return
 	}
-	if h.armed > 0 || h.armedRole > 0 || h.armedQueue > 0 {
-		if h.turnArmed() {
-			h.crash()
-			h.restart(10*ms, 2*sec)
-			return
+	if h.guarded(func() {
+		if h.work(); h.up {
+			h.after()
 		}
-	} else {
-		h.work()
-	}
-	if h.up {
-		h.after()
+	}) {
+		h.crash()
+		h.restart(10*ms, 2*sec)
 	}
 }
 
-// turnArmed reports that power went during the turn.
-func (h *host) turnArmed() (cut bool) {
+// guarded reports that power went during f.
+func (h *host) guarded(f func()) (cut bool) {
 	defer func() {
 		if x := recover(); x != nil {
 			if _, ok := x.(crashed); !ok {
@@ -70,7 +66,7 @@ func (h *host) turnArmed() (cut bool) {
 			cut = true
 		}
 	}()
-	h.work()
+	f()
 	return false
 }
 
@@ -113,10 +109,10 @@ func (h *host) after() {
 		h.stop(err)
 		return
 	}
-	if h.founding && h.journal.Durable() > 0 {
-		h.founding = false
-		w.net.started(h)
+	if h.emptied && h.core.Refused() {
+		w.hit(EmptiedFed)
 	}
+	h.founding = h.founding && h.replica.DurableIndex() == 0
 	if h.probation && !h.core.Probation() {
 		w.judge.trusted(h)
 		h.probation, h.suspect, h.settling = false, false, true
