@@ -248,8 +248,8 @@ var ownReplies = []struct {
 		""}, "no expiry yet"},
 	{reply{"RAFT.DIGEST", "*6\r\n$13\r\napplied_index\r\n…", "%3\r\n$13\r\napplied_index\r\n…"},
 		"raftd's own"},
-	{reply{"RAFT.STATUS", "*50\r\n$15\r\nraft_cluster_id\r\n…",
-		"%25\r\n$15\r\nraft_cluster_id\r\n…"}, "raftd's own"},
+	{reply{"RAFT.STATUS", "*56\r\n$15\r\nraft_cluster_id\r\n…",
+		"%28\r\n$15\r\nraft_cluster_id\r\n…"}, "raftd's own"},
 	{reply{"RAFT.TRANSFER x", "-ERR 'x' is not a member id; see INFO raft\r\n", ""}, "raftd's own"},
 	{reply{"RAFT.PROXY x", "-NOPROTO unsupported version of forwarding\r\n", ""}, "raftd's own"},
 }
