@@ -3,6 +3,7 @@ package member
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/founding"
@@ -82,7 +83,7 @@ func (m *Member) telling(id uint64) *telling {
 // found takes the steps of a founding that are due, and tells the others.
 func (m *Member) found(now int64) error {
 	b, f := &m.birth, m.cfg.Founder
-	if f == nil || !b.due && len(m.others()) > 0 {
+	if f == nil || !b.due { // after every poll
 		return nil
 	}
 	b.due = false
@@ -97,12 +98,8 @@ func (m *Member) found(now int64) error {
 		f.SetFounded() // a leader was faster
 		m.cfg.OnEvent(Event{Kind: Founded})
 	}
-	for i := range m.links {
-		l := &m.links[i]
-		if connection, _ := l.link.State(); connection == 0 ||
-			l.link.Session().Directory != f.DirectoryOf(l.id) {
-			f.Gone(l.id)
-		}
+	if !f.Founded() {
+		m.miss()
 	}
 	for {
 		step, list := f.Next()
@@ -118,6 +115,18 @@ func (m *Member) found(now int64) error {
 	m.tellFounders(now)
 	m.complain(now)
 	return nil
+}
+
+// miss tells the founder who is not connected with the directory that was heard.
+func (m *Member) miss() {
+	f := m.cfg.Founder
+	for i := range m.links {
+		l := &m.links[i]
+		if connection, _ := l.link.State(); connection == 0 ||
+			l.link.Session().Directory != f.DirectoryOf(l.id) {
+			f.Gone(l.id)
+		}
+	}
 }
 
 func (m *Member) step(step founding.Step, list []byte) error {
@@ -142,6 +151,9 @@ func (m *Member) step(step founding.Step, list []byte) error {
 // to those who may not have, until this member is founded. Then it answers who asks.
 func (m *Member) tellFounders(now int64) {
 	f := m.cfg.Founder
+	if f.Founded() && !slices.ContainsFunc(m.birth.told, func(t telling) bool { return t.asks }) {
+		return
+	}
 	s := f.Statement()
 	statement := s.Encode()
 	for i := range m.links {

@@ -195,7 +195,7 @@ func (m *Member) others() []uint64 {
 // there is nobody to wait for. A cluster of one must not answer anything before its
 // first entry is durable.
 func (m *Member) Begin(now int64) error {
-	if len(m.others()) == 0 {
+	if m.birth.due = true; len(m.others()) == 0 {
 		if err := m.found(now); err != nil {
 			return err
 		}
