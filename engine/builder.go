@@ -82,9 +82,11 @@ func (b *Builder) Listen(address string) *Builder { b.listen = address; return b
 
 // Members is the list of a new cluster's voting members, one to seven, this one
 // among them. Every member has to be given the same list when it starts for the
-// first time. Ids and addresses differ, and addresses are such that the others can
-// dial them. A directory that belongs to a cluster already keeps its own membership,
-// and a list that differs is warned of and not used.
+// first time, and the cluster is born when all of them are up at once; until then
+// nobody leads, and Status.Unfounded says for whom this one waits. Ids and addresses
+// differ, and addresses are such that the others can dial them. A directory that
+// belongs to a cluster already keeps its own membership, and a list that differs is
+// warned of and not used.
 func (b *Builder) Members(m ...Member) *Builder { b.members = m; return b }
 
 // Journal chooses how the journal writes. journal.Direct, the default, survives a

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
+	"github.com/ringraft/ringraft/engine/internal/founding"
 	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
@@ -33,7 +35,8 @@ import (
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
-	membership membership
+	membership config.Config
+	founder    *founding.Founder
 	recovery   journal.Recovery
 	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time

@@ -90,6 +90,27 @@ func newCluster(t testing.TB, n int, tune func(*Builder)) *cluster {
 	return c
 }
 
+// found has all members up once, as each cluster is at its birth, and stops them before
+// they would elect.
+func (c *cluster) found() {
+	c.t.Helper()
+	tune := c.tune
+	c.tune = func(b *Builder) {
+		if tune != nil {
+			tune(b)
+		}
+		b.ElectionTimeout(time.Hour).GiveUp(0)
+	}
+	for i := range c.engines {
+		c.start(i)
+	}
+	for i, e := range c.engines {
+		until(c.t, "the founding", func() bool { return e.Status().Durable == 1 })
+		c.stop(i)
+	}
+	c.tune = tune
+}
+
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	c.sms[i] = &counter{}

@@ -42,6 +42,14 @@ func (e *Engine) logEvent(ev member.Event) {
 		e.log.Warn("no snapshot was taken; it is tried again", "err", ev.Err)
 	case member.ProbationEnded:
 		e.log.Info("probation ended: what the journal had lost is here again")
+	case member.Unfounded:
+		e.log.Info("not founded yet: " + ev.Err.Error())
+	case member.Founded:
+		e.log.Info("the cluster is founded", "members", membersOf(&e.membership))
+	case member.Binding:
+		e.log.Info("all members are bound to the data directories that they have")
+	case member.NotThis:
+		e.log.Error(ev.Err.Error())
 	default:
 		e.logMember(ev, age)
 	}

@@ -165,6 +165,7 @@ func TestAMemberThatCannotTakeTheLog(t *testing.T) {
 			c.stop(i)
 		}
 	})
+	c.found()
 	c.start(0)
 	c.start(1)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)

@@ -7,7 +7,32 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/ringraft/ringraft/engine/internal/config"
 )
+
+// Member is one member of a cluster.
+type Member struct {
+	ID      uint64 // not 0
+	Address string // host and port, where the other members reach it
+}
+
+// configOf is the configuration of members that no directory speaks for yet.
+func configOf(cluster uint64, members []Member) config.Config {
+	var voters []config.Member
+	for _, m := range members {
+		voters = append(voters, config.Member{ID: m.ID, Address: m.Address})
+	}
+	return config.New(cluster, voters)
+}
+
+// membersOf is a configuration's members.
+func membersOf(c *config.Config) (all []Member) {
+	for _, v := range c.Voters {
+		all = append(all, Member{ID: v.ID, Address: v.Address})
+	}
+	return all
+}
 
 // votersMax is how many voters a cluster may have.
 const votersMax = 7

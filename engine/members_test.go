@@ -74,7 +74,7 @@ func TestMembersAreChecked(t *testing.T) {
 // A directory keeps its own members, and what was given instead is said, as is an
 // address where the others do not dial.
 func TestOtherMembersThanTheDirectorys(t *testing.T) {
-	dir, a := t.TempDir(), ports(t, 4)
+	dir, a := "", ports(t, 4)
 	start := func(log *notes, listen string, members ...Member) {
 		t.Helper()
 		b := New().Dir(dir).Listen(listen).StateMachine(&counter{}).Journal(journal.BufferedDsync).
@@ -88,6 +88,10 @@ func TestOtherMembersThanTheDirectorys(t *testing.T) {
 		}
 	}
 	list := []Member{{1, a[0]}, {2, a[1]}, {3, a[2]}}
+	c := &cluster{t: t, dir: t.TempDir(), engines: make([]*Engine, 3), sms: make([]*counter, 3),
+		members: list}
+	c.found()
+	dir = filepath.Join(c.dir, "1")
 	var first, same, none, other, moved notes
 	start(&first, "", list...)
 	start(&same, a[0], list[2], list[0], list[1])

@@ -24,7 +24,8 @@ const loopQueries = 16 << 20
 
 // newPeers is the table of the other members, still empty.
 func (e *Engine) newPeers() *link.Peers {
-	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.cluster,
+	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.Cluster,
+		Directory:   e.recovery.Directory,
 		Incarnation: e.recovery.Incarnation, Advertised: e.b.advertise,
 		Longest: e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
 			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true},
@@ -40,7 +41,7 @@ func (e *Engine) listen(ctx context.Context) error {
 		cfg.Loops = threadedLoops
 	}
 	address := e.b.listen
-	if m, ok := e.membership.member(e.b.id); ok && address == "" {
+	if m, ok := e.membership.Find(e.b.id); ok && address == "" {
 		address = m.Address
 	}
 	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept,

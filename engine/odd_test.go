@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -69,8 +70,10 @@ func TestOddFramesOfAMember(t *testing.T) {
 
 func oddFrames(t *testing.T, threads Threads) {
 	a := ports(t, 3)
-	e, err := New().Dir(t.TempDir()).StateMachine(&counter{}).
-		Members(Member{1, a[0]}, Member{2, a[1]}, Member{3, a[2]}).
+	c := &cluster{t: t, dir: t.TempDir(), engines: make([]*Engine, 3), sms: make([]*counter, 3),
+		members: []Member{{1, a[0]}, {2, a[1]}, {3, a[2]}}}
+	c.found()
+	e, err := New().Dir(filepath.Join(c.dir, "1")).StateMachine(&counter{}).Members(c.members...).
 		Threads(threads).Start(context.Background())
 	if err != nil {
 		t.Fatal(err)

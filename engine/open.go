@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
+	"github.com/ringraft/ringraft/engine/internal/founding"
 	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal"
@@ -23,8 +25,8 @@ func (e *Engine) open() error {
 	if len(given) == 0 {
 		given = []Member{{ID: e.b.id, Address: e.b.listen}}
 	}
-	e.membership = newMembership(e.b.cluster, given)
-	identity := journal.Identity{Cluster: e.membership.cluster, Replica: e.b.id}
+	e.membership = configOf(e.b.cluster, given)
+	identity := journal.Identity{Cluster: e.membership.Cluster, Replica: e.b.id}
 	if e.b.mode != journal.Memory {
 		known, ok, err := journal.ReadIdentity(e.b.dir)
 		if err != nil {
@@ -38,9 +40,10 @@ func (e *Engine) open() error {
 			identity.Cluster = known.Cluster
 		}
 	}
+	nobody := config.Config{Cluster: e.membership.Cluster} // before the cluster is founded
 	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
-		SegmentBytes: e.b.segment, Metadata: e.membership.encode(), Damaged: true,
-		HangMax: e.b.giveUp, FS: e.b.files})
+		Directory: drawDirectory(), SegmentBytes: e.b.segment, Metadata: nobody.Encode(),
+		Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -52,29 +55,6 @@ func (e *Engine) open() error {
 		return errors.Join(err, j.Close())
 	}
 	return nil
-}
-
-// newestMembership is the newest configuration that the directory has: of the log, of
-// the snapshot, or what the journal carries for tools, if damage has left neither.
-func (e *Engine) newestMembership() []byte {
-	if n := len(e.recovery.Configs); n > 0 {
-		return e.recovery.Configs[n-1].Data
-	}
-	if e.from.Info.Index > 0 {
-		return e.from.Configuration.Data
-	}
-	return e.recovery.Metadata
-}
-
-// firstConfiguration is the one that the core begins with; those of the log follow.
-func (e *Engine) firstConfiguration() (raft.Configuration, error) {
-	switch configs := e.recovery.Configs; {
-	case e.from.Info.Index > 0:
-		return decodeConfiguration(e.from.Configuration.Index, e.from.Configuration.Data)
-	case len(configs) > 0:
-		return decodeConfiguration(configs[0].Index, configs[0].Data)
-	}
-	return e.membership.configuration(1), nil
 }
 
 // adopt checks what was recovered against what the builder was given.
@@ -94,15 +74,27 @@ func (e *Engine) adopt() error {
 		return &ConfigError{"SegmentBytes", fmt.Sprintf(
 			"%d; the segments of %s have %d bytes: give that, or none", e.b.segment, e.b.dir, own)}
 	}
-	if rec.Fresh {
-		return nil
-	}
-	given, err := e.membership, error(nil)
-	if e.membership, err = decodeMembership(e.newestMembership()); err != nil {
+	given := e.membership
+	own, known, err := e.recorded()
+	if err != nil {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 	}
-	e.compareMembers(&given)
-	if len(e.membership.voters) == 1 {
+	if known {
+		e.membership = own
+		e.compareMembers(&given)
+	}
+	promised, err := e.promised()
+	if err != nil {
+		return err
+	}
+	if !known && promised != nil { // it keeps to what it has promised
+		if e.membership, err = config.Decode(promised); err != nil {
+			return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+		}
+		e.compareMembers(&given)
+	}
+	e.founder = founding.New(e.b.id, rec.Directory, e.membership, promised, known)
+	if known && len(e.membership.Voters) == 1 {
 		if err := refuseAlone(e.b.dir, rec); err != nil {
 			return fmt.Errorf("engine: %w", err)
 		}
@@ -111,16 +103,34 @@ func (e *Engine) adopt() error {
 	return e.journal.SetMetadata(rec.Metadata)
 }
 
+// recorded is the configuration that a directory records: the newest of its log, or of
+// its snapshot; if damage has left neither, what its metadata says. False: its cluster
+// is not founded yet.
+func (e *Engine) recorded() (c config.Config, known bool, err error) {
+	rec, data := &e.recovery, e.recovery.Metadata
+	switch n := len(rec.Configs); {
+	case n > 0:
+		data = rec.Configs[n-1].Data
+	case e.from.Info.Index > 0:
+		data = e.from.Configuration.Data
+	case rec.Fresh:
+		return c, false, nil
+	}
+	c, err = config.Decode(data)
+	return c, len(c.Voters) > 0, err
+}
+
 // compareMembers warns of a list of members, or an address to listen on, that is
 // not what the directory says, and so what the other members dial.
-func (e *Engine) compareMembers(given *membership) {
+func (e *Engine) compareMembers(given *config.Config) {
 	own := &e.membership
-	if len(e.b.members) > 0 && !slices.Equal(given.voters, own.voters) {
+	want, have := membersOf(given), membersOf(own)
+	if len(e.b.members) > 0 && !slices.Equal(want, have) {
 		e.log.Warn("the data directory's own members are used; the members given are ignored",
-			"dir", e.b.dir, "members", own.voters, "given", given.voters)
+			"dir", e.b.dir, "members", have, "given", want)
 	}
-	m, ok := own.member(e.b.id)
-	if ok && len(own.voters) > 1 && e.b.listen != "" && elsewhere(e.b.listen, m.Address) {
+	m, ok := own.Find(e.b.id)
+	if ok && len(have) > 1 && e.b.listen != "" && elsewhere(e.b.listen, m.Address) {
 		e.log.Warn("the other members dial this one where it does not listen",
 			"dir", e.b.dir, "dialed", m.Address, "listens", e.b.listen)
 	}
@@ -175,7 +185,9 @@ func (e *Engine) assemble() error {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 	}
 	m, err := member.Build(member.Config{
-		ID: e.b.id, Members: first,
+		ID: e.b.id, Members: first, Founding: member.Founding{Founder: e.founder,
+			Founders: e.founders(), Promise: e.promise, OnFounded: e.founded,
+			Bind: e.bind},
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
 		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all, Link: e.newLink,
@@ -191,18 +203,34 @@ func (e *Engine) assemble() error {
 	}
 	e.member = m
 	e.journal.OnDone(e.run.wake)
-	if e.recovery.Fresh {
-		if err := e.bootstrap(); err != nil {
-			return err
-		}
+	if len(e.membership.Voters) == 1 && !e.founder.Founded() {
+		return e.bootstrap()
 	}
-	m.Begin()
-	return nil
+	return m.Begin(e.clock())
+}
+
+// firstConfiguration is the one that the core begins with, those of the log follow: of
+// the snapshot, or of a log that has lost its own to damage.
+func (e *Engine) firstConfiguration() (raft.Configuration, error) {
+	switch {
+	case e.from.Info.Index > 0:
+		return decodeConfiguration(e.from.Configuration.Index, e.from.Configuration.Data)
+	case !e.founder.Founded() || len(e.recovery.Configs) > 0:
+		return raft.Configuration{}, nil
+	}
+	return e.membership.Raft(0), nil
+}
+
+func (e *Engine) founders() (all []uint64) {
+	for _, v := range e.membership.Voters {
+		all = append(all, v.ID)
+	}
+	return all
 }
 
 // newLink makes the link to one of the other members.
 func (e *Engine) newLink(id uint64) member.Link {
-	m, _ := e.membership.member(id)
+	m, _ := e.membership.Find(id)
 	return e.peers.Add(id, m.Address)
 }
 
@@ -219,17 +247,19 @@ func (e *Engine) startJob(job member.Job) {
 }
 
 func decodeConfiguration(index uint64, data []byte) (raft.Configuration, error) {
-	m, err := decodeMembership(data)
-	if err != nil {
-		return raft.Configuration{}, err
+	c, err := config.Decode(data)
+	if err == nil && len(c.Voters) == 0 {
+		err = errors.New("engine: a configuration without members")
 	}
-	return m.configuration(index), nil
+	return c.Raft(index), err
 }
 
-// bootstrap writes the first entry and waits until it is durable: a replica
-// that crashes before has founded nothing.
+// bootstrap founds a cluster of one and waits until its first entry is durable: a
+// member that crashes before has founded nothing.
 func (e *Engine) bootstrap() error {
-	e.member.Bootstrap(e.membership.encode())
+	if err := e.member.Begin(e.clock()); err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
 	woken := make(chan struct{}, 1)
 	e.journal.OnDone(func() {
 		select {

@@ -58,11 +58,12 @@ func TestReady(t *testing.T) {
 // One of three knows no leader: Ready waits until there are two, or for ctx, or
 // until the engine closes.
 func TestReadyWaits(t *testing.T) {
-	c := &cluster{t: t, tune: memory, engines: make([]*Engine, 3), sms: make([]*counter, 3)}
+	c := &cluster{t: t, dir: t.TempDir(), engines: make([]*Engine, 3), sms: make([]*counter, 3)}
 	for i, a := range ports(t, 3) {
 		c.members = append(c.members, Member{ID: uint64(i + 1), Address: a})
 	}
 	t.Cleanup(func() { c.stop(0); c.stop(1) })
+	c.found()
 	c.start(0)
 	e := c.engines[0]
 	ctx, cancel := context.WithCancel(context.Background())

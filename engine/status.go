@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/founding"
 	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/snapshot"
@@ -72,6 +73,9 @@ type Status struct {
 	Pipeline       string        // Builder.Pipeline
 	Threads        string        // Builder.Threads
 	Uptime         time.Duration // since Builder.Start
+	Unfounded      string        // why the cluster is not founded yet, "" it is
+	Refused        bool          // another data directory is known as this member
+	Bound          bool          // each voter is known by its data directory
 	Shortage       string        // why the journal cannot make its next segment, "" it can
 }
 
@@ -140,6 +144,15 @@ func (e *Engine) Status() Status {
 	return s
 }
 
+// Notice says in words why this member takes no part in the cluster: it is not founded
+// yet, or another data directory is known as this member. "" it does.
+func (s *Status) Notice() string {
+	if s.Refused {
+		return founding.Refusal(s.ID)
+	}
+	return s.Unfounded
+}
+
 // stop makes it the status of an engine that closes. What it shares with others it
 // copies.
 func (s *Status) stop() {
@@ -161,13 +174,15 @@ func (e *Engine) publishStatus() {
 	core, replica := e.member.Core(), e.member.Replica()
 	role, leader, term := replica.Role()
 	hard := core.Hard()
-	s := &Status{ID: e.b.id, Cluster: e.membership.cluster, Incarnation: e.recovery.Incarnation,
+	s := &Status{ID: e.b.id, Cluster: e.membership.Cluster, Incarnation: e.recovery.Incarnation,
 		Role: Role(role), Leader: leader, Term: max(term, hard.Term), Last: core.Last(),
 		Commit: core.Commit(), CommandMax: min(e.b.maxCommand, replica.CommandMax()),
 		Durable: replica.DurableIndex(), Journal: e.b.mode.String(),
 		JournalDurable: e.b.mode.Durable(), Pipeline: e.b.pipeline.String(),
 		Threads: e.b.threads.String()}
 	s.LeaderCommit, _ = core.LeaderCommit()
+	s.Unfounded, s.Refused = e.member.Unfounded(), e.member.Refused()
+	s.Bound = bound(core)
 	s.Snapshot = e.snapshotStatus()
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
@@ -183,7 +198,7 @@ func (e *Engine) publishStatus() {
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
 	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise,
 		Connected: true, Match: s.Durable, Mode: "self", CommandMax: e.b.maxCommand})
-	if m, ok := e.membership.member(e.b.id); ok {
+	if m, ok := e.membership.Find(e.b.id); ok {
 		s.Members[0].Address = m.Address
 	}
 	for _, p := range e.peers.All() {
@@ -195,6 +210,16 @@ func (e *Engine) publishStatus() {
 		}
 	}
 	e.status.Store(s)
+}
+
+// bound reports whether every voter of the configuration in force, which is committed,
+// is known by its data directory.
+func bound(core *raft.Core) bool {
+	c := core.Config()
+	return c.Index <= core.Commit() && len(c.Voters) > 0 &&
+		!slices.ContainsFunc(c.Voters, func(id uint64) bool {
+			return c.DirectoryOf(id) == raft.Directory{}
+		})
 }
 
 func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
@@ -251,7 +276,7 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 		{"member inboxes", e.peers.Memory()},
 		{"mutation ring", int64(e.b.slots * 64)},
 		{"journal groups", e.journal.Memory(e.b.maxCommand + runBytes)},
-		{"journal readers", int64(len(e.membership.voters)) *
+		{"journal readers", int64(len(e.membership.Voters)) *
 			e.journal.ReaderMemory(e.b.maxCommand+runBytes)},
 		{"journal index", e.journal.IndexMemory()},
 	}

@@ -101,7 +101,7 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	err := d.engine.Ready(ctx)
 	st := d.engine.Status()
-	if err == nil {
+	if err == nil && !st.Refused {
 		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
 		return
 	}
@@ -113,6 +113,8 @@ func unready(st *engine.Status, failure error) string {
 	switch {
 	case failure != nil:
 		return failure.Error()
+	case st.Notice() != "":
+		return "not ready: " + st.Notice()
 	case st.Leader == 0:
 		return "not ready: no leader is known"
 	case st.LeaderCommit == 0:

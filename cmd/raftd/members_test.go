@@ -44,6 +44,18 @@ func (u *uneven) start(i int, args ...string) *daemon {
 	return u.members[i]
 }
 
+// found has all members up once, as each cluster is at its birth, and stops them.
+func (u *uneven) found() {
+	u.t.Helper()
+	for i := range u.members {
+		u.start(i)
+	}
+	for i, d := range u.members {
+		until(u.t, "the founding", func() bool { return d.engine.Status().Durable > 0 })
+		u.stop(i)
+	}
+}
+
 func (u *uneven) stop(i int) {
 	if d := u.members[i]; d != nil {
 		u.members[i] = nil
@@ -121,6 +133,7 @@ func TestMembersWithDifferentMaxValues(t *testing.T) {
 // says what is missing and why.
 func TestReadyzComparesWithTheLeader(t *testing.T) {
 	u := newUneven(t)
+	u.found()
 	first, second := u.start(0), u.start(1)
 	lead, _ := leader(t, []*daemon{first, second})
 	code, says := ready(lead)

@@ -39,6 +39,10 @@ var mayImport = map[string][]string{
 	},
 	"engine/internal/snapshot": {"journal/device"},
 	"engine/internal/wire":     {"engine/internal/raft", "journal/record"},
+	"engine/internal/config":   {"engine/internal/raft", "engine/internal/wire"},
+	"engine/internal/founding": {
+		"engine/internal/config", "engine/internal/raft", "engine/internal/wire",
+	},
 	"engine/internal/pipeline": {"ring", "ziplist", "journal", "journal/record"},
 	"engine/internal/peer": {
 		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire",
@@ -50,24 +54,25 @@ var mayImport = map[string][]string{
 		"journal/record",
 	},
 	"engine/internal/member": {
-		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/peer",
-		"engine/internal/pipeline", "engine/internal/replica", "engine/internal/snapshot",
-		"engine/internal/wire", "journal", "ziplist",
+		"engine/internal/founding", "engine/internal/raft", "engine/internal/raft/progress",
+		"engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica",
+		"engine/internal/snapshot", "engine/internal/wire", "journal", "ziplist",
 	},
 	"engine/internal/link": {
-		"engine/internal/peer", "engine/internal/replica", "engine/internal/wire", "ring",
-		"netio",
+		"engine/internal/peer", "engine/internal/raft", "engine/internal/replica",
+		"engine/internal/wire", "ring", "netio",
 	},
 	"engine": {
-		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
+		"engine/internal/config", "engine/internal/founding", "engine/internal/link",
+		"engine/internal/member", "engine/internal/raft",
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
 		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
 		"ziplist", "journal", "journal/record", "journal/device", "netio",
 	},
 	"engine/internal/sim": {
-		"engine/internal/member", "engine/internal/raft", "engine/internal/replica",
-		"engine/internal/snapshot", "engine/internal/pipeline", "engine/internal/peer",
-		"engine/internal/wire", "ring",
+		"engine/internal/config", "engine/internal/founding", "engine/internal/member",
+		"engine/internal/raft", "engine/internal/replica", "engine/internal/snapshot",
+		"engine/internal/pipeline", "engine/internal/peer", "engine/internal/wire", "ring",
 		"ziplist", "journal", "journal/record", "journal/device", "netio", "internal/simdisk",
 	},
 	// The instrument imports no room, the rooms import the instrument, and no

@@ -17,8 +17,9 @@ import (
 var stepRooms = []string{
 	"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/raft/progress",
 	"engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer",
-	"engine/internal/member", "engine/internal/snapshot", "engine/internal/wire", "ring",
-	"ziplist", "journal/record", "journal", "internal/simdisk",
+	"engine/internal/config", "engine/internal/founding", "engine/internal/member",
+	"engine/internal/snapshot", "engine/internal/wire", "ring", "ziplist",
+	"journal/record", "journal", "internal/simdisk",
 }
 
 // besides lists what is allowed to stand beside the rule, and why.

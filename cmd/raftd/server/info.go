@@ -215,11 +215,26 @@ func raftFields(st *engine.Status) []field {
 		{"raft_pipeline", st.Pipeline},
 		{"raft_threads", st.Threads},
 		{"raft_incarnation", number(st.Incarnation)},
+		{"raft_founded", yesNo(st.Unfounded == "")},
+		{"raft_identity", identity(st)},
+		{"raft_identity_notice", oneField(st.Notice())},
 		{"raft_write_age_ms", number(st.WriteAge.Milliseconds())},
 		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
 		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},
 	}
 	return append(fields, snapshotFields(st)...)
+}
+
+// identity says whether members are known by their data directories, and this one by
+// its own.
+func identity(st *engine.Status) string {
+	switch {
+	case st.Refused:
+		return "refused"
+	case st.Bound:
+		return "bound"
+	}
+	return "unbound"
 }
 
 func infoRaftFields(s *Server, st *engine.Status) []field {

@@ -6,8 +6,8 @@
 // connection has one writer and one reader, and needs no tie-break.
 //
 //	dialer: Peer                               acceptor: Inbox
-//	  │  Hello: version, cluster, from, to,       │
-//	  │  incarnation, advertised, limits          │
+//	  │  Hello: versions, cluster, from, to,      │
+//	  │  directory, incarnation, limits, …        │
 //	  ├──────────────────────────────────────────►│ admitted, or a Refusal
 //	  │  Welcome: the same of its side, grant,    │
 //	  │  why it refuses                           │

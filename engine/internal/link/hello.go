@@ -3,6 +3,7 @@ package link
 import (
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
@@ -14,11 +15,16 @@ const helloMax = 4 << 10
 // message wire.Hello, fields in the order of their numbers, zeros left out:
 //
 //	08 version │ 10 cluster │ 18 from │ 20 to │ 28 incarnation │ 32 n advertised
-//	48 command max │ 50 run max │ 58 features
+//	48 command max │ 50 run max │ 80 01 version min │ 88 01 version max
+//	90 01 features │ 99 01 directory, high 64 bits │ a1 01 low
 //
-// The last three came later: an earlier release leaves them out and skips them.
+// Those from command max on came later: an earlier release leaves them out and
+// skips them.
 type Hello struct {
 	Version     uint32 // of the protocol; wire.Version
+	Versions    Versions
+	Features    uint64         // bits of wire.FeatureDirectories and the like
+	Directory   raft.Directory // of From; zero: an earlier release
 	Cluster     uint64
 	From        uint64 // member that sends it
 	To          uint64 // member that it is meant for
@@ -26,7 +32,22 @@ type Hello struct {
 	Advertised  string // where clients reach From; "" when they do not
 	CommandMax  uint64 // bytes of the longest command that From takes; 0: it does not say
 	RunMax      uint64 // bytes of records in one append that From can write; 0: the same
-	Features    uint64 // what From knows beside the version: bit 0, wire.Snapshots
+}
+
+// Versions are those of the protocol that a member speaks; zero: Hello.Version alone.
+type Versions struct{ Min, Max uint32 }
+
+// common reports whether two members speak a version in common.
+func (h *Hello) common(o *Hello) bool {
+	a, b := h.versions(), o.versions()
+	return a.Min <= b.Max && b.Min <= a.Max
+}
+
+func (h *Hello) versions() Versions {
+	if h.Versions == (Versions{}) {
+		return Versions{h.Version, h.Version}
+	}
+	return h.Versions
 }
 
 // Welcome answers a Hello: the acceptor's side of it, and whether it takes the
@@ -42,7 +63,8 @@ type Welcome struct {
 func (h *Hello) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Hello{Version: h.Version, Cluster: h.Cluster, From: h.From, To: h.To,
 		Incarnation: h.Incarnation, Advertised: h.Advertised, CommandMax: h.CommandMax,
-		RunMax: h.RunMax, Features: h.Features})
+		RunMax: h.RunMax, VersionMin: h.Versions.Min, VersionMax: h.Versions.Max,
+		Features: h.Features, DirectoryHigh: h.Directory[0], DirectoryLow: h.Directory[1]})
 }
 
 // decodeHello copies what it keeps of b.
@@ -53,13 +75,16 @@ func decodeHello(b []byte) (Hello, error) {
 	}
 	return Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
-		RunMax: m.RunMax, Features: m.Features}, nil
+		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
+		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}}, nil
 }
 
 func (w *Welcome) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Welcome{Version: w.Version, Cluster: w.Cluster, From: w.From,
 		To: w.To, Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant,
-		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax, Features: w.Features})
+		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax,
+		VersionMin: w.Versions.Min, VersionMax: w.Versions.Max, Features: w.Features,
+		DirectoryHigh: w.Directory[0], DirectoryLow: w.Directory[1]})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -70,6 +95,7 @@ func decodeWelcome(b []byte) (Welcome, error) {
 	}
 	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
-		RunMax: m.RunMax, Features: m.Features}
+		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
+		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}}
 	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused}, nil
 }

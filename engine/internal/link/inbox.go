@@ -120,7 +120,7 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 	}
 	own := t.hello(h.From)
 	switch {
-	case h.Version != own.Version:
+	case !h.common(&own):
 		return refuse(OtherVersion)
 	case h.Cluster != own.Cluster:
 		return refuse(OtherCluster)
@@ -135,7 +135,7 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 	switch {
 	case p == nil:
 		return refuse(NotMember)
-	case h.Incarnation < p.newest:
+	case h.Directory == p.directory && h.Incarnation < p.newest:
 		return refuse(Outdated)
 	}
 	if unfit := p.notice; h.RunMax < uint64(unfit.Bytes) {
@@ -146,12 +146,12 @@ func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
 	if p.inbox != nil {
 		p.inbox.close(fmt.Errorf("link: member %d connected again", p.id))
 	}
-	in.peer, in.source = p, replica.NewSource(p.id, ring.NewBytes(t.inboxBytes()))
-	p.inbox, p.newest = in, h.Incarnation
+	in.peer, in.source = p, replica.NewSource(p.id, h.Directory, ring.NewBytes(t.inboxBytes()))
+	p.inbox, p.directory, p.newest = in, h.Directory, h.Incarnation
 	return nil
 }
 
-// forget drops a closed inbox. The incarnation that it proved is kept.
+// forget drops a closed inbox. The directory and incarnation that it proved are kept.
 func (t *Peers) forget(in *Inbox) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

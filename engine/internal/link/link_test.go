@@ -13,6 +13,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/ring"
@@ -57,6 +58,25 @@ func TestHelloAndWelcomeBytes(t *testing.T) {
 	if back, err := decodeWelcome(b); err != nil || back != w {
 		t.Fatalf("%+v %v", back, err)
 	}
+	h.Versions, h.Features = Versions{2, 3}, 1
+	h.Directory = raft.Directory{0x0102030405060708, 9}
+	w.Hello = h
+	identity := []byte{0x80, 1, 2, 0x88, 1, 3, 0x90, 1, 1, 0x99, 1, 8, 7, 6, 5, 4, 3, 2, 1,
+		0xa1, 1, 9, 0, 0, 0, 0, 0, 0, 0}
+	b, err = h.encode()
+	if err != nil || !bytes.Equal(b, append(append(six, limits...), identity...)) {
+		t.Fatalf("%x %v", b, err)
+	}
+	if back, err := decodeHello(b); err != nil || back != h {
+		t.Fatalf("%+v %v", back, err)
+	}
+	b, err = w.encode()
+	if err != nil || !bytes.HasSuffix(b, identity) {
+		t.Fatalf("%x %v", b, err)
+	}
+	if back, err := decodeWelcome(b); err != nil || back != w {
+		t.Fatalf("%+v %v", back, err)
+	}
 	if _, err := decodeHello([]byte{0xff}); err == nil {
 		t.Fatal("a hello of rubbish")
 	}
@@ -73,8 +93,8 @@ func TestMembersConnect(t *testing.T) {
 				toTwo.Advertised())
 		}
 		if c, grant := toTwo.State(); c == 0 || grant != GrantBytes(1<<10) ||
-			toTwo.Incarnation() != 5 {
-			t.Errorf("connection %d, grant %d, incarnation %d", c, grant, toTwo.Incarnation())
+			toTwo.Session().Incarnation != 5 {
+			t.Errorf("connection %d, grant %d, session %+v", c, grant, toTwo.Session())
 		}
 		if !slices.Equal(one.peers.All(), []*Peer{toTwo}) || one.peers.Find(2) != toTwo ||
 			one.peers.Find(1) != nil {
@@ -461,5 +481,49 @@ func TestWrongAddress(t *testing.T) {
 	one.awaitLine("looking for member 2, this is member 3: check the addresses of the members")
 	if _, _, err := net.SplitHostPort(p.Address()); err != nil || p.Connected() {
 		t.Error("connected to another member")
+	}
+}
+
+// Members connect whose versions overlap. One of an earlier release says one version
+// alone.
+func TestVersions(t *testing.T) {
+	own := Hello{Version: 2, Versions: Versions{2, 3}}
+	for _, x := range []struct {
+		other  Hello
+		common bool
+	}{
+		{Hello{Version: 2}, true},
+		{Hello{Version: 1}, false},
+		{Hello{Version: 4}, false},
+		{Hello{Version: 2, Versions: Versions{3, 5}}, true},
+		{Hello{Version: 2, Versions: Versions{1, 2}}, true},
+		{Hello{Version: 2, Versions: Versions{4, 5}}, false},
+	} {
+		if own.common(&x.other) != x.common || x.other.common(&own) != x.common {
+			t.Errorf("%+v with %+v", own, x.other)
+		}
+	}
+}
+
+// Another directory of a member is another member to whoever counts its starts: its
+// incarnations begin anew. What it sends is told apart by that.
+func TestAnotherDirectory(t *testing.T) {
+	r := newRig(t, 1, false, make(bell, 1))
+	r.peers.Add(2, "127.0.0.1:1")
+	h := helloFrom2()
+	h.Directory = raft.Directory{1, 2}
+	call(t, r).greet(h)
+	h.Directory, h.Incarnation = raft.Directory{3, 4}, 1
+	if w := call(t, r).greet(h); w.Refused != "" {
+		t.Fatal(w.Refused)
+	}
+	h.Incarnation = 0
+	if w := call(t, r).greet(h); w.Refused == "" {
+		t.Fatal("an earlier incarnation of it is taken")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.sources); n != 2 {
+		t.Fatal(n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
 )
@@ -30,18 +31,19 @@ type Peer struct {
 	address string
 	loop    *netio.Loop // set before the first dial
 
-	connection  atomic.Uint64 // changes with every welcome, 0 while down
-	grant       atomic.Int64
-	incarnation atomic.Uint64          // the member's, of its newest welcome
-	said        atomic.Pointer[said]   // of itself; nil before it said anything
-	complaint   atomic.Pointer[string] // why it refused this member last; nil: never
-	ended       atomic.Bool            // closed for ever, whatever the loop still stores
+	connection atomic.Uint64 // changes with every welcome, 0 while down
+	grant      atomic.Int64
+	session    atomic.Pointer[peer.Session] // of its newest welcome; nil: none came
+	said       atomic.Pointer[said]         // of itself; nil before it said anything
+	complaint  atomic.Pointer[string]       // why it refused this member last; nil: never
+	ended      atomic.Bool                  // closed for ever, whatever the loop still stores
 
 	// Guarded by peers.mu.
-	dialer *netio.Link
-	inbox  *Inbox     // nil while the member has no connection to here
-	newest uint64     // incarnation of the newest hello that was admitted
-	notice peer.Unfit // what its next hello is refused for; none: the zero value
+	dialer    *netio.Link
+	inbox     *Inbox         // nil while the member has no connection to here
+	directory raft.Directory // of the newest hello that was admitted
+	newest    uint64         // and its incarnation
+	notice    peer.Unfit     // what its next hello is refused for; none: the zero value
 
 	// The loop's.
 	conn    *netio.Conn // nil while down
@@ -134,8 +136,13 @@ func (p *Peer) State() (connection uint64, grant int) {
 	return p.connection.Load(), int(p.grant.Load())
 }
 
-// Incarnation implements peer.Link.
-func (p *Peer) Incarnation() uint64 { return p.incarnation.Load() }
+// Session implements peer.Link.
+func (p *Peer) Session() peer.Session {
+	if s := p.session.Load(); s != nil {
+		return *s
+	}
+	return peer.Session{}
+}
 
 // Send implements peer.Link; polling goroutine.
 func (p *Peer) Send(front, records []byte) {
@@ -238,7 +245,7 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	case w.Refused != "":
 		p.tellRefused(w.Refused)
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
-	case w.Version != own.Version || w.Cluster != own.Cluster || w.From != own.To:
+	case !w.common(&own) || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
 	}
 	p.waiting.Stop()
@@ -246,7 +253,7 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned
 	p.note(&w.Hello)
 	p.grant.Store(int64(min(w.Grant, uint64(GrantBytes(p.peers.cfg.Longest)))))
-	p.incarnation.Store(w.Incarnation)
+	p.session.Store(&peer.Session{Directory: w.Directory, Incarnation: w.Incarnation})
 	p.connection.Store(c.ID() + 1)
 	if p.ended.Load() { // between the dial and now; the connection is about to be closed
 		p.connection.Store(0)
@@ -280,7 +287,7 @@ func (p *Peer) lost(_ *netio.Conn, err error) {
 func (p *Peer) note(h *Hello) {
 	of := func(n uint64) int { return int(min(n, math.MaxInt32)) }
 	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax),
-		Snapshots: h.Features&wire.Snapshots != 0}}
+		Snapshots: h.Features&wire.FeatureSnapshots != 0}}
 	before := p.said.Swap(&now)
 	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
 		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+

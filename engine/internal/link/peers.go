@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/peer"
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
@@ -31,10 +32,11 @@ func (t *Peers) inboxBytes() int {
 type Config struct {
 	Self        uint64 // this member's id
 	Cluster     uint64
-	Incarnation uint64      // of this member
-	Advertised  string      // where clients reach this member; "" when they do not
-	Longest     int         // bytes of the longest command that is in the log or may come
-	Limits      peer.Limits // what this member tells of itself
+	Directory   raft.Directory // of this member
+	Incarnation uint64         // of this member
+	Advertised  string         // where clients reach this member; "" when they do not
+	Longest     int            // bytes of the longest command that is in the log or may come
+	Limits      peer.Limits    // what this member tells of itself
 
 	// Across says that the polling goroutine is not the loop of Start: frames
 	// are copied into a ring, which Drain writes out in the loop. Otherwise Send
@@ -178,11 +180,13 @@ func (t *Peers) Memory() int64 { return int64(len(t.All()) * t.inboxBytes()) }
 
 // hello is what this member says of itself to another.
 func (t *Peers) hello(to uint64) Hello {
-	h := Hello{Version: wire.Version, Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to,
-		Incarnation: t.cfg.Incarnation, Advertised: t.cfg.Advertised,
-		CommandMax: uint64(t.cfg.Limits.Command), RunMax: uint64(t.cfg.Limits.Run)}
+	h := Hello{Version: wire.Version, Versions: Versions{wire.VersionMin, wire.VersionMax},
+		Features: wire.FeatureDirectories, Directory: t.cfg.Directory,
+		Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to, Incarnation: t.cfg.Incarnation,
+		Advertised: t.cfg.Advertised, CommandMax: uint64(t.cfg.Limits.Command),
+		RunMax: uint64(t.cfg.Limits.Run)}
 	if t.cfg.Limits.Snapshots {
-		h.Features |= wire.Snapshots
+		h.Features |= wire.FeatureSnapshots
 	}
 	return h
 }

@@ -13,7 +13,7 @@ type Reason uint8
 // Reasons, in the order in which they are looked for.
 const (
 	_            Reason = iota
-	OtherVersion        // it uses another version of the protocol
+	OtherVersion        // it speaks no version of the protocol that is spoken here
 	OtherCluster        // it belongs to another cluster
 	OtherMember         // it looks for another member
 	OwnID               // it has this member's id
@@ -39,11 +39,20 @@ func Larger(member uint64, bytes int) string {
 		"the same on every member", member, bytes)
 }
 
+// String is the versions in words.
+func (v Versions) String() string {
+	if v.Min == v.Max {
+		return fmt.Sprintf("%d", v.Min)
+	}
+	return fmt.Sprintf("%d to %d", v.Min, v.Max)
+}
+
 func (r *Refusal) Error() string {
 	h := &r.Hello
 	switch r.Reason {
 	case OtherVersion:
-		return fmt.Sprintf("protocol version %d, this member speaks %d", h.Version, wire.Version)
+		return fmt.Sprintf("protocol version %s, this member speaks %s", h.versions(),
+			Versions{wire.VersionMin, wire.VersionMax})
 	case OtherCluster:
 		return fmt.Sprintf("cluster %016x, this member belongs to %016x: "+
 			"were both given the same members?", h.Cluster, r.Cluster)

@@ -43,6 +43,10 @@ const (
 	NotBehind      // it does again, after Age
 	MemberUnfit    // Unfit is an entry of this leader's log that Member cannot take
 	MemberFits     // no longer
+	Unfounded      // nothing is founded here yet: Err says what it waits for
+	Founded        // the cluster is founded, and this member knows it
+	Binding        // this leader binds all voters to the directories that they have
+	NotThis        // another data directory is known as this member: Err
 	SnapshotTaken  // of the entries up to Have, in Age
 	SnapshotFailed // Err; it is tried again, and said once
 

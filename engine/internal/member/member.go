@@ -38,12 +38,13 @@ const heartbeatTicks = 2
 // polling goroutine unless they say otherwise.
 type Config struct {
 	ID uint64
-	// Members is the configuration to begin with: as of the snapshot, or of the founders.
-	// Newer ones of the log follow it by themselves.
-	Members raft.Configuration
-	Seed    uint64 // of the election timeouts
-	Times   Times
-	Sizes   Sizes
+	// Members is the configuration to begin with: as of the snapshot, or of a log that does
+	// not say; of no voters before a founding. Newer ones of the log follow by themselves.
+	Members  raft.Configuration
+	Founding        // how a cluster comes to its first configuration
+	Seed     uint64 // of the election timeouts
+	Times    Times
+	Sizes    Sizes
 
 	Journal *journal.Journal
 	Store   ziplist.Config
@@ -120,6 +121,8 @@ type Member struct {
 	now       int64  // of the last After
 	looked    int64  // when it looked after the others last
 	bound     bound
+	birth     birth
+	directory raft.Directory // the own one
 
 	maintained int64 // tick of the last maintenance
 	probation  bool
@@ -132,8 +135,8 @@ type otherMember struct {
 	care care
 }
 
-// Build assembles a member over what its journal recovered. A fresh journal
-// needs Bootstrap before the first poll.
+// Build assembles a member over what its journal recovered. Configurations of the log
+// are in force as far as there are any.
 func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	m := &Member{cfg: cfg, tick: cfg.Times.Tick(), bound: bound{bytes: cfg.Sizes.CommandMax}}
 	if m.sendings.dir = unpaced(cfg.Snapshots.Dir); cfg.Snapshots.Receive == nil {
@@ -149,6 +152,7 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	if err := m.configure(core, rec); err != nil {
 		return nil, err
 	}
+	m.directory = o.Directory
 	m.core, m.probation = core, core.Probation()
 	m.store = ziplist.New(cfg.Store, first)
 	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
@@ -164,8 +168,8 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
 		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
 		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
-		OnSnapshot: m.onSnapshot,
-		Timing:     cfg.Timing, Clock: cfg.Clock}, rec.Last)
+		OnSnapshot: m.onSnapshot, OnFounding: m.hearFounder,
+		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil
 }
 
@@ -208,23 +212,25 @@ func (m *Member) Disconnect(id uint64) {
 }
 
 func (m *Member) others() []uint64 {
-	c := m.cfg.Members
-	all := slices.Concat(c.Voters, c.Outgoing, c.Learners)
+	c := m.core.Config()
+	all := slices.Concat(c.Voters, c.Outgoing, c.Learners, m.cfg.Founders)
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(id uint64) bool { return id == m.cfg.ID })
 }
 
-// Bootstrap appends the first entry of a fresh log, the configuration that
-// the cluster starts with. This member must not send anything before the entry is
-// durable: if it crashes before that, no cluster was founded.
-func (m *Member) Bootstrap(configuration []byte) { m.replica.Bootstrap(configuration) }
-
-// Begin lets the only voter of a cluster lead at once: there is nobody to wait
-// for.
-func (m *Member) Begin() {
-	if c := m.cfg.Members; slices.Equal(c.Voters, []uint64{m.cfg.ID}) && len(c.Outgoing) == 0 {
+// Begin founds a cluster of one, and lets the only voter of a cluster lead at once:
+// there is nobody to wait for. A cluster of one must not answer anything before its
+// first entry is durable.
+func (m *Member) Begin(now int64) error {
+	if m.birth.due = true; len(m.others()) == 0 {
+		if err := m.found(now); err != nil {
+			return err
+		}
+	}
+	if c := m.core.Config(); slices.Equal(c.Voters, []uint64{m.cfg.ID}) && len(c.Outgoing) == 0 {
 		m.replica.Campaign()
 	}
+	return nil
 }
 
 // Poll does everything that can be done at time now, in ns of a monotonic
@@ -262,10 +268,11 @@ func (m *Member) After(now int64) error {
 	if t := now / int64(m.tick); t != m.maintained {
 		m.maintained = t
 		m.maintain(now)
+		m.birth.due = true
 	}
 	m.transfers.poll(m, now)
 	m.exchange(now)
-	return nil
+	return m.found(now)
 }
 
 // maintain checks once per tick what changes rarely, and reports it.

@@ -51,7 +51,9 @@ func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{ID: 1, Members: members, Seed: 1,
+	cfg := Config{ID: 1, Seed: 1,
+		Founding: Founding{Founders: slices.Concat(members.Voters, members.Outgoing,
+			members.Learners)},
 		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: rigElection},
 		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20},
 		Machine: echo{},
@@ -60,7 +62,7 @@ func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) 
 		Link:    func(id uint64) Link { return &rigLink{g: g, id: id} },
 		OnRole:  func(raft.Role, uint64, uint64) {},
 		OnConfig: func(uint64, []byte) (raft.Configuration, error) {
-			return raft.Configuration{}, nil
+			return members, nil
 		},
 		OnEvent: func(e Event) { g.events, g.last = append(g.events, e.Kind), e },
 		Timing:  noTiming{}, Clock: func() int64 { return g.now }}
@@ -68,7 +70,9 @@ func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) 
 	if g.Member, err = Build(cfg, rec); err != nil {
 		t.Fatal(err)
 	}
-	g.Bootstrap([]byte("configuration"))
+	if err := g.Replica().Bootstrap([]byte("configuration")); err != nil {
+		t.Fatal(err)
+	}
 	g.run(rigHeartbeat)
 	return g
 }
@@ -134,7 +138,7 @@ type rigLink struct {
 
 func (l *rigLink) Send(front, records []byte) { l.sent++ }
 func (l *rigLink) Flush()                     {}
-func (l *rigLink) Incarnation() uint64        { return 1 }
+func (l *rigLink) Session() peer.Session      { return peer.Session{Incarnation: 1} }
 func (l *rigLink) Limits() peer.Limits        { return peer.Limits{} }
 func (l *rigLink) Err() error                 { return l.g.why }
 func (l *rigLink) State() (uint64, int) {
@@ -171,7 +175,9 @@ var errPending = errors.New("no answer")
 // when the learner is the only member that is connected.
 func TestLeadershipGoesToVotersOnly(t *testing.T) {
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1}, Learners: []uint64{2}})
-	g.Begin()
+	if err := g.Begin(g.now); err != nil {
+		t.Fatal(err)
+	}
 	g.run(rigElection)
 	if role, _, _ := g.Replica().Role(); role != raft.Leader {
 		t.Fatalf("the only voter is %v", role)
@@ -361,7 +367,9 @@ func TestAReadKeepsNothingItHandedOver(t *testing.T) {
 func TestMembersComeAndGoWhileItRuns(t *testing.T) {
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1}, Learners: []uint64{2}})
 	g.up[2] = true
-	g.Begin()
+	if err := g.Begin(g.now); err != nil {
+		t.Fatal(err)
+	}
 	g.run(rigElection)
 	first := g.Link(2).(*rigLink)
 	if first.sent == 0 {

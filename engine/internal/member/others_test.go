@@ -14,7 +14,9 @@ func ledRig(t *testing.T) *rig {
 	t.Helper()
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1}, Learners: []uint64{2}})
 	g.why = errors.New("connection refused")
-	g.Begin()
+	if err := g.Begin(g.now); err != nil {
+		t.Fatal(err)
+	}
 	g.run(rigElection)
 	if role, _, _ := g.Replica().Role(); role != raft.Leader {
 		t.Fatal("it does not lead")

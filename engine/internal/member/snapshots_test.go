@@ -42,7 +42,9 @@ func snapRig(t *testing.T) (*rig, *viewer) {
 		c.Snapshots = Snapshots{After: -1, Wall: func() int64 { return 7 },
 			Dir: &snapshot.Dir{FS: device.NewMemory(), Cluster: 7, Buffered: true}}
 	})
-	g.Begin()
+	if err := g.Begin(g.now); err != nil {
+		t.Fatal(err)
+	}
 	for g.Apply().Applied().Load() < 2 { // the founding entry and the no-op
 		g.run(rigHeartbeat)
 		g.work()

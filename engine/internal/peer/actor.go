@@ -35,11 +35,18 @@ type Link interface {
 	// State returns a number that changes with every new connection, 0 while
 	// there is none, and the bytes of append frames the member can take.
 	State() (connection uint64, grant int)
-	// Incarnation is the member's, as it said when the connection was made: it
-	// grows with every start.
-	Incarnation() uint64
+	// Session is who the member is, as it said when the connection was made last;
+	// zero before the first.
+	Session() Session
 	// Limits is what the member said that it can take, when it connected last.
 	Limits() Limits
+}
+
+// Session is one life of one data directory of a member: the incarnation grows with
+// each start of the directory, and an earlier release does not say which that is.
+type Session struct {
+	Directory   raft.Directory
+	Incarnation uint64
 }
 
 // Limits is what a member can take. Members may be configured differently, or be of
@@ -107,9 +114,9 @@ func (u Unfit) Error() string {
 
 // session is what the link last said of the member.
 type session struct {
-	connection  uint64
-	incarnation uint64
-	restarted   bool // it was started again: what it acknowledged may be lost
+	connection uint64
+	of         Session
+	restarted  bool // it was started again, or is another: what it acknowledged may be lost
 }
 
 type counts struct{ bytes, entries, restarts uint64 }
@@ -170,6 +177,11 @@ func (a *Actor) Compacted() bool {
 	return c
 }
 
+// Hears reports whether what a member acknowledges in the name of a directory is about
+// what this actor has sent: its connection leads to that directory. A connection from
+// the directory before may be read yet.
+func (a *Actor) Hears(d raft.Directory) bool { return a.session.of.Directory == d }
+
 // Stop ends replication: this replica no longer leads.
 func (a *Actor) Stop() { a.reset() }
 
@@ -217,8 +229,8 @@ func (a *Actor) Poll(limit, commit uint64, now int64) (sent int) {
 		}
 		a.session.connection, a.unfit = connection, Unfit{}
 		a.rewind(now)
-		if i := a.cfg.Link.Incarnation(); i != a.session.incarnation {
-			a.session.restarted, a.session.incarnation = a.session.incarnation != 0, i
+		if s := a.cfg.Link.Session(); s != a.session.of {
+			a.session.restarted, a.session.of = a.session.of != Session{}, s
 		}
 	}
 	if a.session.restarted {

@@ -17,10 +17,11 @@ type wireLink struct {
 	connection uint64
 	limits     Limits
 	sent       []raft.Message
+	directory  raft.Directory
 }
 
-func (l *wireLink) Incarnation() uint64 { return 1 }
-func (l *wireLink) Limits() Limits      { return l.limits }
+func (l *wireLink) Session() Session { return Session{l.directory, 1} }
+func (l *wireLink) Limits() Limits   { return l.limits }
 
 func (l *wireLink) State() (uint64, int) { return l.connection, 1 << 20 }
 func (l *wireLink) Flush()               {}
@@ -269,5 +270,27 @@ func TestAnUnfitEntryIsReadOnce(t *testing.T) {
 	l.connection, l.limits.Run = 2, 1<<10
 	if a.Poll(8, 3, 100); len(l.sent) != 1 {
 		t.Error("it is not sent to a member that takes it")
+	}
+}
+
+// Another directory of a member is another member: what the one before acknowledged is
+// asked anew, also when both count their starts alike, and what it still says in the old
+// one's name is not about what was sent.
+func TestAnotherDirectory(t *testing.T) {
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)
+	l := &wireLink{connection: 1, directory: raft.Directory{1, 2}}
+	a := New(Config{Self: 1, Member: 2, Link: l, Store: store, Terms: oneTerm{}, Retry: 10})
+	a.Direct(1, progress.Probe, 1, 0, 1)
+	a.Poll(0, 0, 1)
+	if a.Restarted() || len(l.sent) != 1 || !a.Hears(l.directory) {
+		t.Fatal("the first directory", l.sent)
+	}
+	l.connection, l.directory = 2, raft.Directory{3, 4}
+	a.Poll(0, 0, 2)
+	if len(l.sent) != 1 || !a.Restarted() || a.Restarted() {
+		t.Error("it is fed as the directory before")
+	}
+	if a.Hears(raft.Directory{1, 2}) || !a.Hears(l.directory) {
+		t.Error("the directory before is heard")
 	}
 }

@@ -74,6 +74,32 @@ func (c *Core) PutConfig(conf Configuration) {
 	c.trimConfigs()
 }
 
+// Found appends the first entry of an empty log, the configuration that a cluster is born with, in
+// force at once. It is of term 1 whatever the present term is: with the same configuration it is
+// the same entry at all founders, who need no leader for it. The caller must know that all of them
+// found the same cluster.
+func (c *Core) Found(conf Configuration, e *Effects) error {
+	conf = conf.clone()
+	conf.Index = 1
+	if err := conf.valid(); err != nil {
+		return err
+	}
+	if len(conf.Voters) == 0 || len(conf.Outgoing) > 0 {
+		return ErrBadChange
+	}
+	if c.log.first != 1 || c.log.last > 0 || c.n > 0 || c.role != Follower {
+		return ErrFounded
+	}
+	c.hard.Term = max(c.hard.Term, 1)
+	f := e.add(Mutate)
+	f.Hard, f.Source, f.First, f.Count, f.EntryTerm = c.hard, Config, 1, 1, 1
+	c.log.append(1, 1)
+	c.configs = append(c.configs, conf)
+	c.seat()
+	c.election.elapsed = 0 // nobody could lead so far
+	return nil
+}
+
 // Change appends a configuration, in force at once; its Index is set here. One at a time, and not
 // before an entry of the leader's own term is committed (else two disjoint majorities may form).
 // Voters change by going through a joint configuration: first Outgoing = the present voters, then,

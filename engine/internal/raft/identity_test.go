@@ -220,3 +220,50 @@ func TestALeaderBindsItsOwnDirectory(t *testing.T) {
 		}
 	}
 }
+
+// What is founded is entry 1 of term 1, whatever term the replica has heard of, and in force at
+// once. Before that it neither campaigns nor votes.
+func TestFound(t *testing.T) {
+	conf := Configuration{Voters: []uint64{1, 2, 3}, Bound: []Binding{{1, theirs}, {2, ours}}}
+	for _, term := range []uint64{0, 5} {
+		c, err := New(Options{ID: 2, Directory: ours, Hard: Hard{Term: term}, First: 1,
+			HeartbeatTicks: 1, ElectionTicks: 10, Seed: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &Effects{}
+		for range 50 {
+			c.Tick(1, e)
+		}
+		c.Step(&Message{Type: Vote, From: 1, To: 2, Term: term + 1, PrevIndex: 1, PrevTerm: 1}, e)
+		for i := range e.List {
+			if m := &e.List[i]; m.Kind == RoleChange && m.Role != Follower ||
+				m.Kind == Send && m.Message.Type == VoteAck && !m.Message.Reject {
+				t.Fatalf("without a configuration: %v", m)
+			}
+		}
+		e.Reset()
+		term = c.Hard().Term
+		if err := c.Found(Configuration{}, e); !errors.Is(err, ErrBadChange) {
+			t.Error(err)
+		}
+		if err := c.Found(Configuration{Voters: []uint64{1, 1}}, e); err == nil {
+			t.Error("a member twice")
+		}
+		if err := c.Found(conf, e); err != nil || len(e.List) != 1 {
+			t.Fatal(err, e.List)
+		}
+		m := e.List[0]
+		if m.Kind != Mutate || m.First != 1 || m.Count != 1 || m.EntryTerm != 1 ||
+			m.Source != Config || m.Hard.Term != max(1, term) {
+			t.Errorf("%+v", m)
+		}
+		if f := c.Config(); f.Index != 1 || f.DirectoryOf(1) != theirs || c.Last() != 1 ||
+			c.LastTerm() != 1 || c.Refused() {
+			t.Error(c.Dump())
+		}
+		if err := c.Found(conf, e); !errors.Is(err, ErrFounded) {
+			t.Error("twice: ", err)
+		}
+	}
+}

@@ -42,6 +42,7 @@ var (
 	ErrTransferring = errors.New("raft: leadership is being transferred")
 	ErrPending      = errors.New("raft: an earlier change or the leader's no-op is not committed")
 	ErrBadChange    = errors.New("raft: the configurations' quorums might not meet")
+	ErrFounded      = errors.New("raft: the replica has a log or a configuration already")
 	ErrBadSnapshot  = errors.New("raft: not a snapshot")
 )
 

@@ -45,11 +45,11 @@ func (thinFile) WriteAt([]byte, int64) error { return nil }
 // nowhere is a link that takes everything.
 type nowhere struct{}
 
-func (nowhere) State() (uint64, int) { return 1, 1 << 20 }
-func (nowhere) Incarnation() uint64  { return 1 }
-func (nowhere) Limits() peer.Limits  { return peer.Limits{} }
-func (nowhere) Send(_, _ []byte)     {}
-func (nowhere) Flush()               {}
+func (nowhere) State() (uint64, int)  { return 1, 1 << 20 }
+func (nowhere) Session() peer.Session { return peer.Session{Incarnation: 1} }
+func (nowhere) Limits() peer.Limits   { return peer.Limits{} }
+func (nowhere) Send(_, _ []byte)      {}
+func (nowhere) Flush()                {}
 
 // rounds is member 1 of three whose disk and links are free, so that what is
 // left is the pipeline itself.
@@ -99,7 +99,7 @@ func newRounds(tb testing.TB) *rounds {
 		Apply: pipeline.NewApply(store, blank{}, table, nobody{}, nobody{}), Fused: true,
 		Slots: 256, Tick: rigTick, ElectionTicks: 10, Timing: nobody{},
 		Clock: func() int64 { return g.now }}, 0)
-	g.in = NewSource(2, ring.NewBytes(1<<16))
+	g.in = NewSource(2, raft.Directory{}, ring.NewBytes(1<<16))
 	g.r.AddSource(g.in)
 	return g
 }

@@ -44,12 +44,17 @@ func (r *Replica) takeFrames() (n int) {
 // that does not fit its own header goes any further.
 func (r *Replica) step(s *Source, off uint64, rec []byte) {
 	m := &r.sources.message
-	run, err := wire.Parse(rec, m)
 	r.stats.Frames++
+	if r.cfg.OnFounding != nil && wire.IsFounding(rec) {
+		r.cfg.OnFounding(s.member, s.directory, rec)
+		return
+	}
+	run, err := wire.Parse(rec, m)
 	if err == wire.ErrSnapshot {
 		r.takeSnapshot(s, rec)
 		return
 	}
+	m.Directory = s.directory // no frame says whom it comes from
 	if err != nil || m.From != s.member || m.To != r.cfg.ID {
 		r.stats.BadFrames++
 		return
@@ -69,6 +74,9 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 	if m.Type == raft.AppendAck && !m.Reject && m.Term == r.lead.term &&
 		r.lead.role == raft.Leader {
 		if a := r.actor(m.From); a != nil {
+			if !a.Hears(s.directory) {
+				return
+			}
 			a.Ack(m.Match, r.clock.now)
 		}
 	}

@@ -6,15 +6,11 @@ import (
 )
 
 // Recovered completes the core's options by what the journal found, and
-// returns the index at which the entry store goes on. A fresh journal is about
-// to hold the founding entry: see Found.
+// returns the index at which the entry store goes on. The configurations of the log
+// follow by PutConfig.
 func Recovered(o *raft.Options, rec *journal.Recovery) (first uint64) {
 	o.Probation = rec.Probation || rec.Damaged
-	if rec.Fresh {
-		o.First, o.Hard, o.Last = 1, raft.Hard{Term: 1}, 1
-		o.Runs = []raft.TermRun{{First: 1, Term: 1}}
-		return 1
-	}
+	o.Directory = rec.Directory
 	o.Hard = raft.Hard{Term: rec.Hard.Term, Vote: rec.Hard.Vote}
 	o.Last, o.Commit = rec.Last, min(rec.Commit, rec.Last)
 	for _, r := range rec.Runs {

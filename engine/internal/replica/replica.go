@@ -46,7 +46,10 @@ type Config struct {
 	ElectionTicks int
 	// OnRole is called after every change of role, leader or term.
 	OnRole func(role raft.Role, leader, term uint64)
-	// OnConfig decodes a configuration entry that a leader sent.
+	// OnFounding is called with a frame between founders, whose bytes are not kept; nil:
+	// there is nothing to be founded.
+	OnFounding func(member uint64, directory raft.Directory, frame []byte)
+	// OnConfig decodes a configuration entry that a leader sent, or that is founded.
 	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
 	// OnSnapshot takes a frame of the transfer of a snapshot, of the member that it names;
 	// f and its data are valid during the call only. Nil: there are no transfers.

@@ -35,10 +35,10 @@ type recorder struct {
 	sent       []raft.Message
 }
 
-func (l *recorder) State() (uint64, int) { return l.connection, 1 << 20 }
-func (l *recorder) Incarnation() uint64  { return 1 }
-func (l *recorder) Limits() peer.Limits  { return l.limits }
-func (l *recorder) Flush()               {}
+func (l *recorder) State() (uint64, int)  { return l.connection, 1 << 20 }
+func (l *recorder) Session() peer.Session { return peer.Session{Incarnation: 1} }
+func (l *recorder) Limits() peer.Limits   { return l.limits }
+func (l *recorder) Flush()                {}
 func (l *recorder) Send(front, records []byte) {
 	var m raft.Message
 	if _, err := wire.Parse(append(append([]byte(nil), front...), records...), &m); err != nil {
@@ -105,7 +105,7 @@ func newRig(t *testing.T, slots int) *rig {
 		Slots: slots, Tick: rigTick, ElectionTicks: 10, Timing: nobody{},
 		Clock: func() int64 { return g.now }}, 0)
 	for id := uint64(2); id <= 3; id++ {
-		g.in[id] = NewSource(id, ring.NewBytes(1<<16))
+		g.in[id] = NewSource(id, raft.Directory{}, ring.NewBytes(1<<16))
 		g.r.AddSource(g.in[id])
 	}
 	g.turn()

@@ -4,18 +4,32 @@ import (
 	"errors"
 
 	"github.com/ringraft/ringraft/engine/internal/raft"
-	"github.com/ringraft/ringraft/journal"
 )
 
-// Bootstrap appends the founding configuration as the first entry of a fresh log.
-// The core must have been built with that entry in place: last index 1, term 1.
-func (r *Replica) Bootstrap(data []byte) {
-	r.durable, r.stored = newLine(0), newLine(0)
-	r.gate.hard = journal.Hard{}
-	r.out.call(input{config: data}, func(e *raft.Effects) {
-		e.List = append(e.List, raft.Effect{Kind: raft.Mutate, Hard: r.core.Hard(), First: 1,
-			Count: 1, EntryTerm: 1, Source: raft.Config})
-	})
+// Bootstrap appends the configuration that the cluster is born with, the first entry of
+// an empty log. Errors are ErrBusy and the core's. Poll's goroutine only, or before
+// polling starts.
+func (r *Replica) Bootstrap(data []byte) error {
+	c, err := r.cfg.OnConfig(1, data)
+	if err != nil {
+		return err
+	}
+	err = ErrBusy
+	r.out.call(input{config: data}, func(e *raft.Effects) { err = r.core.Found(c, e) })
+	r.lead.term = r.core.Hard().Term
+	return err
+}
+
+// Change appends a configuration, which must be one that may follow the one in force.
+// Errors are ErrBusy and the core's. Poll's goroutine only.
+func (r *Replica) Change(data []byte) error {
+	c, err := r.cfg.OnConfig(0, data)
+	if err != nil {
+		return err
+	}
+	err = ErrBusy
+	r.out.call(input{config: data}, func(e *raft.Effects) { err = r.core.Change(c, e) })
+	return err
 }
 
 // ErrBusy: effects still wait for free slots; ask again.

@@ -14,15 +14,19 @@ import (
 // Source is the frame ring of one member's link, in. The connection's loop
 // writes verified frames into Ring; Close marks that no more will come.
 type Source struct {
-	Ring   *ring.Bytes
-	member uint64
-	id     uint16
-	mark   mark
-	closed atomic.Bool
+	Ring      *ring.Bytes
+	member    uint64
+	directory raft.Directory // that the connection proved
+	id        uint16
+	mark      mark
+	closed    atomic.Bool
 }
 
-// NewSource returns a source for frames from member.
-func NewSource(member uint64, r *ring.Bytes) *Source { return &Source{Ring: r, member: member} }
+// NewSource returns a source for frames from a member whose connection proved that
+// directory, zero when it did not say.
+func NewSource(member uint64, directory raft.Directory, r *ring.Bytes) *Source {
+	return &Source{Ring: r, member: member, directory: directory}
+}
 
 // Close may be called from any goroutine; frames already in the ring are
 // still taken.

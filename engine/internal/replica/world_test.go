@@ -117,9 +117,11 @@ type wireTap struct {
 }
 
 func (l *wireTap) State() (uint64, int) { return l.connection, 1 << 20 }
-func (l *wireTap) Incarnation() uint64  { return l.incarnation }
-func (l *wireTap) Limits() peer.Limits  { return peer.Limits{} }
-func (l *wireTap) Flush()               {}
+func (l *wireTap) Session() peer.Session {
+	return peer.Session{Incarnation: l.incarnation}
+}
+func (l *wireTap) Limits() peer.Limits { return peer.Limits{} }
+func (l *wireTap) Flush()              {}
 func (l *wireTap) Send(front, records []byte) {
 	var m raft.Message
 	if _, err := wire.Parse(append(append([]byte(nil), front...), records...), &m); err != nil {
@@ -196,6 +198,9 @@ func (w *world) start() {
 	conf, err := decode(1, voters)
 	w.must(err)
 	rec := w.open(voters)
+	if rec.Fresh {
+		conf = raft.Configuration{}
+	}
 	o := raft.Options{ID: 1, Config: conf, HeartbeatTicks: 2, ElectionTicks: 10, Seed: 1}
 	first := Recovered(&o, rec)
 	w.core, err = raft.New(o)
@@ -205,7 +210,7 @@ func (w *world) start() {
 	w.round = 0
 	w.shown, w.durable, w.durableTo, w.commit = 0, 0, rec.Last, w.core.Commit()
 	if rec.Fresh {
-		w.r.Bootstrap(voters)
+		w.must(w.r.Bootstrap(voters))
 	}
 }
 
@@ -249,7 +254,7 @@ func (w *world) connectAll(store *ziplist.Store, last uint64) {
 	}
 	w.r = New(cfg, last)
 	for id := uint64(2); id <= uint64(w.members); id++ {
-		w.in[id] = NewSource(id, ring.NewBytes(1<<16))
+		w.in[id] = NewSource(id, raft.Directory{}, ring.NewBytes(1<<16))
 		w.r.AddSource(w.in[id])
 	}
 }

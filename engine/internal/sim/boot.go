@@ -1,8 +1,12 @@
 package sim
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
+	"github.com/ringraft/ringraft/engine/internal/founding"
 	"github.com/ringraft/ringraft/engine/internal/member"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -12,13 +16,70 @@ import (
 
 const cluster = 77 // any number, the same for all members
 
-// boot builds the member, as the engine does.
-func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte, from *member.Start) {
-	w, p := h.w, h.w.plan
-	ids := make([]uint64, len(voters))
-	for i := range voters {
-		ids[i] = uint64(voters[i])
+// given is the list that every member starts with.
+func (w *World) given() config.Config {
+	var voters []config.Member
+	for _, h := range w.hosts {
+		voters = append(voters, config.Member{ID: h.id, Address: fmt.Sprint("n", h.id)})
 	}
+	return config.New(cluster, voters)
+}
+
+// nobody is the metadata of a directory whose cluster is not founded yet.
+func nobody() []byte {
+	c := config.Config{Cluster: cluster}
+	return c.Encode()
+}
+
+// founders is what the member needs until its log has a configuration, and the
+// configuration of a log that has lost its own.
+func (h *host) founders(rec *journal.Recovery, from *member.Start) (f member.Founding,
+	first raft.Configuration) {
+	given := h.w.given()
+	known := len(rec.Configs) > 0 || from.Info.Index > 0
+	if from.Info.Index > 0 {
+		c, err := decodeConfig(from.Configuration.Index, from.Configuration.Data)
+		if err != nil {
+			h.w.fail("recovery", "member %d: the configuration of a snapshot: %v", h.id, err)
+		}
+		first = c
+	}
+	if c, err := config.Decode(rec.Metadata); err == nil && !known && !rec.Fresh &&
+		len(c.Voters) > 0 {
+		known, first = true, c.Raft(0)
+	}
+	f.Founder = founding.New(h.id, h.directory, given, h.promise, known)
+	for _, v := range given.Voters {
+		f.Founders = append(f.Founders, v.ID)
+	}
+	f.Promise, f.OnFounded = h.promises, h.founds
+	return f, first
+}
+
+// promises makes a promise durable, at once and whole.
+func (h *host) promises(list []byte) error {
+	h.effect("promise")
+	h.w.judge.promised(h, list)
+	h.promise = slices.Clone(list)
+	h.effect("promise kept")
+	return nil
+}
+
+// founds is told that the member founds; sometimes power goes soon.
+func (h *host) founds(list []byte) {
+	h.w.judge.founded(h, list)
+	if err := h.journal.SetMetadata(list); err != nil {
+		h.w.fail("founding", "member %d: %v", h.id, err)
+	}
+	if h.armed == 0 && h.w.sched.chance(0.1) {
+		h.armed = 1 + h.w.sched.n(4)
+	}
+}
+
+// boot builds the member, as the engine does.
+func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Start) {
+	w, p := h.w, h.w.plan
+	birth, first := h.founders(rec, from)
 	seed := h.rng.next()
 	h.reads, h.clientLanes, h.lanes = [16]*journalRead{}, nil, nil
 	h.limits.Run = j.Largest()
@@ -26,7 +87,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte, fr
 		h.addLane(i)
 	}
 	m, err := member.Build(member.Config{
-		ID: h.id, Members: raft.Configuration{Index: 1, Voters: ids}, Seed: seed,
+		ID: h.id, Members: first, Founding: birth, Seed: seed,
 		Times: member.Times{Heartbeat: time.Duration(p.Heartbeat),
 			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
 		Sizes: member.Sizes{Slots: p.Slots, CommandMax: h.limits.Command,
@@ -41,19 +102,16 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte, fr
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
 		Serial: p.Serial,
-		OnRole: h.onRole, OnConfig: decodeVoters, OnEvent: h.onEvent,
+		OnRole: h.onRole, OnConfig: decodeConfig, OnEvent: h.onEvent,
 		Timing: seams{h}, Clock: h.local,
 	}, rec)
-	if err == nil {
-		err = j.SetMetadata(voters)
-	}
 	if err != nil {
 		w.fail("recovery", "member %d: %v", h.id, err)
 		return
 	}
 	h.up, h.member, h.journal = true, m, j
 	h.core, h.store, h.apply, h.replica = m.Core(), m.Store(), m.Apply(), m.Replica()
-	h.founding, h.crashPlan = rec.Fresh, crashPlan{}
+	h.founding, h.crashPlan = len(h.disk.platter.log) == 0, crashPlan{}
 	h.turnAt, h.busy, h.stalledTo, h.applyStall, h.hold = 0, 0, 0, 0, false
 	h.seenCommit, h.seenApplied = h.core.Commit(), from.Info.Index
 	h.sentUndurable, h.first, h.restored = false, h.core.First(), 0
@@ -67,10 +125,10 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, voters []byte, fr
 		}
 	}
 	j.OnDone(func() { h.wake(0) })
-	if rec.Fresh {
-		m.Bootstrap(voters)
+	if err := m.Begin(h.local()); err != nil {
+		w.fail("founding", "member %d: %v", h.id, err)
+		return
 	}
-	m.Begin()
 	w.at(p.Heartbeat/2, event{kind: evTick, host: h, life: h.life})
 	h.wake(0)
 	w.net.started(h)
@@ -156,10 +214,7 @@ func (h *host) background(task func()) bool {
 	return true
 }
 
-func decodeVoters(index uint64, data []byte) (raft.Configuration, error) {
-	c := raft.Configuration{Index: index}
-	for _, v := range data {
-		c.Voters = append(c.Voters, uint64(v))
-	}
-	return c, nil
+func decodeConfig(index uint64, data []byte) (raft.Configuration, error) {
+	c, err := config.Decode(data)
+	return c.Raft(index), err
 }

@@ -14,7 +14,7 @@ func (w *World) faultForgetful(f *Fault) {
 	for i := range w.hosts {
 		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
 		switch {
-		case !h.up || h.founding || h.suspect || h.probation:
+		case !h.up || h.founding || h.suspect || h.probation || h.emptied:
 			return // one damaged disk is enough
 		case h.core.Role() == raft.Leader:
 			leader = h

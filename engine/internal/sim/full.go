@@ -58,7 +58,7 @@ func (g *filling) again(f func()) { g.w.later(10*ms, f) }
 // whole reports that nothing has happened to any member.
 func (g *filling) whole() bool {
 	for i, h := range g.w.hosts {
-		if !h.up || h.life != g.lives[i] || h.founding || h.suspect || h.probation {
+		if !h.up || h.life != g.lives[i] || h.founding || h.suspect || h.probation || h.emptied {
 			return false
 		}
 	}

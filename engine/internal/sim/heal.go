@@ -50,7 +50,7 @@ func (w *World) heal() {
 func (w *World) leaveDown() {
 	left := w.plan.Down
 	for _, h := range w.hosts {
-		if h.suspect || h.lost != "" || h.probation {
+		if h.suspect || h.lost != "" || h.probation || h.emptied {
 			left--
 		}
 	}
@@ -58,7 +58,7 @@ func (w *World) leaveDown() {
 		if left <= 0 {
 			return
 		}
-		if !h.suspect && h.lost == "" && !h.probation && w.rng.chance(0.5) {
+		if !h.suspect && h.lost == "" && !h.probation && !h.emptied && w.rng.chance(0.5) {
 			h.crash()
 			h.dead = true
 			left--
@@ -170,7 +170,7 @@ func (w *World) converged() (leader uint64, why string) {
 	}
 	for _, h := range w.hosts {
 		switch {
-		case h.dead || h.lost != "":
+		case h.dead || h.lost != "" || h.emptied:
 		case !h.up:
 			return leader, fmt.Sprintf("member %d is down: %s", h.id, h.lost)
 		case h.core.Last() != last || h.core.Commit() != commit ||

@@ -24,6 +24,8 @@ type host struct {
 	disk        *disk
 	connections []*connection // to the others
 	limits      peer.Limits   // of what it takes
+	directory   raft.Directory
+	promise     []byte // on the disk: the founding that the directory has promised
 	localClock
 	health
 
@@ -47,6 +49,8 @@ type health struct {
 	damaged   bool
 	lost      string // what it named as lost, refusing to go on
 	dead      bool   // for good
+	emptied   bool   // its directory is not the one that the cluster was founded with
+	gone      *disk  // the disk with that one
 }
 
 // process is what runs, and is void while it is down. A life is one process.
@@ -54,7 +58,7 @@ type process struct {
 	up       bool
 	life     int
 	restarts int
-	founding bool // it has begun its journal, and its first entry is not durable yet
+	founding bool // its first entry is not durable yet
 
 	member  *member.Member
 	core    *raft.Core       // the member's
@@ -126,6 +130,7 @@ func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
 	h.limits.Command, h.limits.Snapshots = w.plan.command(id), true
 	h.disk = newDisk(w, h, rng.fork(1))
+	h.directory = raft.Directory{id, 1}
 	h.setRate()
 	return h
 }
@@ -151,17 +156,14 @@ func (h *host) start() {
 	}
 	w, p := h.w, h.w.plan
 	h.restarts++
-	voters := make([]byte, p.Members)
-	for i := range voters {
-		voters[i] = byte(i + 1)
-	}
 	promised := h.disk.platter.log // recovery's own seal cuts what it did not find
 	h.disk.platter.opening, h.disk.platter.claim = true, journal.Inspected{}
 	segment := p.segment(h.id)
 	j, rec, err := journal.Open(journal.Config{Dir: fmt.Sprintf("n%d", h.id), Mode: journal.Direct,
 		Identity: journal.Identity{Cluster: cluster, Replica: h.id}, SegmentBytes: segment,
 		GroupBytes: p.GroupBytes, ReadBytes: int(segment / 8), SealAfter: 20 * time.Millisecond,
-		Metadata: voters, Foreground: true, Damaged: true, FS: h.disk, Device: h.disk})
+		Metadata: nobody(), Directory: h.directory, Foreground: true, Damaged: true,
+		FS: h.disk, Device: h.disk})
 	h.disk.platter.log, h.disk.platter.opening = promised, false
 	if err != nil {
 		h.refuse(err)
@@ -187,7 +189,7 @@ func (h *host) start() {
 		h.refuse(err)
 		return
 	}
-	h.boot(j, rec, voters, from)
+	h.boot(j, rec, from)
 }
 
 func (h *host) noteRecovery(rec *journal.Recovery) {
@@ -277,7 +279,7 @@ func (h *host) crash() {
 		h.core.Role(), h.core.Hard().Term, h.core.Last(), len(h.disk.platter.log), h.core.Commit(),
 		h.apply.Applied().Load())
 	h.verifyStore()
-	if h.founding && h.journal.Durable() == 0 {
+	if h.founding && h.core.Last() > 0 {
 		w.hit(CrashAtFounding)
 	}
 	if h.core.First() > h.journal.Snapshot().Index+1 {

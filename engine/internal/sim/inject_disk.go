@@ -55,7 +55,8 @@ func (w *World) mayDamage(h *host) bool {
 	}
 	suspects := 1
 	for _, o := range w.hosts {
-		if o.suspect || o.probation || o.settling || o.lost != "" || o.dead {
+		if o.suspect || o.probation || o.settling || o.lost != "" || o.dead ||
+			o.emptied {
 			suspects++
 		}
 	}

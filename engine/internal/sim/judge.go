@@ -10,12 +10,13 @@ type judge struct {
 	w *World
 
 	// Raft (thesis, figure 3.2).
-	leaders map[uint64]uint64    // term → leader
-	votes   map[[2]uint64]uint64 // member, term → candidate, as sent to others
-	acked   map[[2]uint64]uint64 // member, term → the highest match it acknowledged
-	seen    [][]entry            // index → what any disk ever held there, one per term
-	commit  uint64
-	chosen  []entry // committed, index 1 at 0
+	leaders  map[uint64]uint64         // term → leader
+	votes    map[[2]uint64]uint64      // member, term → candidate, as sent to others
+	promises map[raft.Directory][]byte // directory → the list it has promised
+	acked    map[[2]uint64]uint64      // member, term → the highest match it acknowledged
+	seen     [][]entry                 // index → what any disk ever held there, one per term
+	commit   uint64
+	chosen   []entry // committed, index 1 at 0
 
 	// The state machine: one history for all.
 	digests []digest // by index
@@ -38,7 +39,7 @@ type version64 struct{ index, value uint64 }
 
 func (j *judge) init(w *World) {
 	j.w = w
-	j.leaders = map[uint64]uint64{}
+	j.leaders, j.promises = map[uint64]uint64{}, map[raft.Directory][]byte{}
 	j.votes, j.acked = map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
 	j.ops = make([]operation, 1, operations+operations/2)
 	j.model = make([]uint64, 2*w.plan.Keys)
@@ -230,7 +231,7 @@ func (j *judge) checkQuorum(h *host) {
 
 func (j *judge) onDisks(i, term uint64) (e entry, holders int) {
 	for _, o := range j.w.hosts {
-		if x, ok := o.disk.platter.had(i, term); ok {
+		if x, ok := o.had(i, term); ok {
 			e = x
 			holders++
 		}

@@ -68,6 +68,8 @@ const (
 	DamageFilled
 	Forgot
 	ForgotAll
+	Emptied
+	EmptiedFed
 	StateMended
 	StalledWrite
 	StallHandedOver
@@ -178,6 +180,8 @@ var markerNames = [markers]string{
 	DamageFound:          "damage is found",
 	DamageNamed:          "lost entries are named",
 	DamageFilled:         "a damaged member is whole again",
+	Emptied:              "a directory is emptied",
+	EmptiedFed:           "an emptied directory learns that another one is known",
 	StateMended:          "a rotten copy of the state file is mended",
 	Forgot:               "a decisive vote forgets what it acknowledged",
 	ForgotAll:            "all who know what is committed forget it",

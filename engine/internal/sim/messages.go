@@ -55,7 +55,7 @@ func (j *judge) sent(h *host, m *raft.Message) {
 			}
 		}
 	case raft.HeartbeatAck:
-		if l := w.hosts[m.To-1]; !m.Reject {
+		if l := w.hosts[m.To-1]; !m.Reject && !h.emptied {
 			l.agreed[h.id] = max(l.agreed[h.id], l.began(m.Round))
 		}
 	case raft.AppendAck:
@@ -228,7 +228,7 @@ func (j *judge) trusted(h *host) {
 		}
 		holders := 0
 		for _, o := range j.w.hosts {
-			if _, ok := o.disk.platter.had(i, g.term); ok && o != h {
+			if _, ok := o.had(i, g.term); ok && o != h {
 				holders++
 			}
 		}

@@ -18,11 +18,26 @@ var also = map[string]mutant{
 		"a.settle(&t, from, t.last, Unknown, why)",
 		"o := Unknown\n\t\t\tif why == Superseded {\n\t\t\t\to = NotApplied\n\t\t\t}\n" +
 			"\t\t\ta.settle(&t, from, t.last, o, why)"},
+	"stamped-by-the-sender": {"", "", "engine/internal/raft/identity.go",
+		"d := c.inForce().DirectoryOf(c.id)\n\treturn d != Directory{} && d != c.directory",
+		"return false"},
 	"lapse-ignored": {"", "", "engine/internal/replica/actors.go",
 		"if !r.out.pending() && a.Restarted() {", "if a.Restarted(); false {"},
 }
 
 var mutants = []mutant{
+	{"directory-not-checked", "seen: an emptied directory and one that was away serve nil",
+		"engine/internal/raft/identity.go",
+		"if !found {\n\t\treturn Directory{}\n\t}\n\treturn f.Bound[i].Directory",
+		"_, _ = i, found\n\treturn Directory{}"},
+	{"stamped-by-the-sender", "a frame says whom it comes from, and is believed",
+		"engine/internal/replica/frames.go",
+		"m.Directory = s.directory // no frame",
+		"now := r.core.Config()\n\tm.Directory = now.DirectoryOf(m.From) // no frame"},
+	{"founded-without-unanimity", "an emptied founder is counted before it is known to be another",
+		"engine/internal/founding/founding.go",
+		"o == nil || o.directory != v.Directory || !bytes.Equal(o.said.Promised, f.promised)",
+		"o == nil || o.directory != v.Directory"},
 	// The core.
 	{"commit-by-counting", "Raft, figure 8; LogCabin 44", "engine/internal/raft/leading.go",
 		"if index <= c.commit || index < c.leading.termStart {", "if index <= c.commit {"},

@@ -35,6 +35,7 @@ type frame struct {
 	connection *connection
 	flipped    bool
 	sent       uint64
+	directory  raft.Directory // that sent it
 }
 
 // connection carries frames from one member to another: the actor's peer.Link.
@@ -109,7 +110,7 @@ func (c *connection) dial(delay int64) {
 func (c *connection) connect() {
 	t := &c.w.net
 	c.dialing = false
-	if c.number != 0 || !c.from.up || !c.to.up || c.from.founding || c.to.founding {
+	if c.number != 0 || !c.from.up || !c.to.up {
 		return // a member that starts dials again
 	}
 	a, b := c.from.id, c.to.id
@@ -125,7 +126,7 @@ func (c *connection) connect() {
 	c.number, c.last, c.arrived, c.sent = t.made, 0, 0, 0
 	inbox := c.w.plan.Inbox
 	c.grant = inbox / 4
-	c.source = replica.NewSource(a, ring.NewBytes(inbox))
+	c.source = replica.NewSource(a, c.from.directory, ring.NewBytes(inbox))
 	c.frames = netio.Frames{Sink: c.source.Ring, FrameMax: inbox / 2}
 	if _, err := c.frames.Data(nil, t.hello); err != nil {
 		c.w.fail("frames", "hello refused: %v", err)
@@ -150,8 +151,10 @@ func (c *connection) broken() {
 // State implements peer.Link.
 func (c *connection) State() (uint64, int) { return c.number, c.grant }
 
-// Incarnation implements peer.Link.
-func (c *connection) Incarnation() uint64 { return uint64(c.to.restarts) }
+// Session implements peer.Link.
+func (c *connection) Session() peer.Session {
+	return peer.Session{Directory: c.to.directory, Incarnation: uint64(c.to.restarts)}
+}
 
 // Limits implements peer.Link. It does not forget while the member is down, nor
 // when this one starts anew: a cluster whose voters have never met may take what
@@ -222,12 +225,15 @@ func (c *connection) transmit(q *queued) {
 		w.fail("frames", "a member sends what it cannot read: %v", err)
 		return
 	}
-	w.judge.sent(c.from, &m)
+	founds := wire.IsFounding(f.buf[netio.FrameHeaderSize:])
+	if !founds {
+		w.judge.sent(c.from, &m)
+	}
 	if m.Type == raft.TimeoutNow {
 		w.judge.handsOver(c, &m, q.last)
 	}
 	w.trace = mix(w.trace, uint64(m.Type)<<56^m.Term<<40^m.PrevIndex<<8^m.Match)
-	if w.out != nil && m.Type != raft.Heartbeat && m.Type != raft.HeartbeatAck {
+	if w.out != nil && !founds && m.Type != raft.Heartbeat && m.Type != raft.HeartbeatAck {
 		w.logf("n%d → n%d  %v", c.from.id, c.to.id, &m)
 	}
 	c.pass(f, m.Type)
@@ -236,7 +242,7 @@ func (c *connection) transmit(q *queued) {
 // pass numbers a frame and lets it go.
 func (c *connection) pass(f *frame, kind raft.MessageType) {
 	c.sent++
-	f.number, f.connection, f.sent = c.number, c, c.sent
+	f.number, f.connection, f.sent, f.directory = c.number, c, c.sent, c.from.directory
 	c.w.net.keepOld(f, kind)
 	c.route(f)
 }
@@ -279,6 +285,7 @@ func (c *connection) route(f *frame) {
 	} else if !w.healed && !f.flipped && t.rng.chance(w.plan.Repeat) {
 		g := t.frame()
 		g.buf, g.number, g.connection, g.sent = append(g.buf[:0], f.buf...), f.number, c, f.sent
+		g.directory = f.directory
 		w.hit(FrameRepeated)
 		w.push(event{at: w.now + t.transmitDelay(a, b), kind: evFrame, connection: c, frame: g})
 	}
@@ -289,7 +296,8 @@ func (c *connection) route(f *frame) {
 // or incarnation is current then.
 func (c *connection) echo(f *frame) {
 	w := c.w
-	g := &frame{buf: append([]byte(nil), f.buf...), number: f.number, connection: c}
+	g := &frame{buf: append([]byte(nil), f.buf...), number: f.number, connection: c,
+		directory: f.directory}
 	w.later(w.net.rng.between(20*ms, 8*sec), func() {
 		if c.to.up && c.number != 0 && c.to.paused <= w.now && !w.healed {
 			if g.number != c.number {
@@ -313,7 +321,8 @@ func (t *network) keepOld(f *frame, kind raft.MessageType) {
 	if t.rng.n(rare) != 0 {
 		return
 	}
-	g := &frame{buf: append([]byte(nil), f.buf...), number: f.number, connection: f.connection}
+	g := &frame{buf: append([]byte(nil), f.buf...), number: f.number, connection: f.connection,
+		directory: f.directory}
 	if len(t.old) < oldFrames {
 		t.old = append(t.old, g)
 	} else {
@@ -347,8 +356,8 @@ func (c *connection) arrive(f *frame) {
 
 func (c *connection) give(f *frame) {
 	w := c.w
-	if f.flipped && w.calm > 0 {
-		return
+	if f.flipped && w.calm > 0 || f.directory != c.from.directory {
+		return // a connection ends with the directory behind it
 	}
 	if !f.flipped {
 		c.to.heard[c.from.id] = w.now

@@ -32,7 +32,7 @@ func (w *World) faultOldRead(f *Fault) {
 	for i := range w.hosts {
 		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
 		switch {
-		case !h.up || h.founding || h.probation:
+		case !h.up || h.founding || h.probation || h.emptied:
 			return
 		case h.core.Role() == raft.Leader:
 			g.leader = h

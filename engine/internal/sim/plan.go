@@ -167,6 +167,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawForgetful()
 	p.drawOldRead()
 	p.drawUnserved()
+	p.drawEmptied()
 	p.drawSmall()
 	p.drawFull()
 	p.drawSnapshots()
@@ -257,6 +258,19 @@ func (p *Plan) drawUnserved() {
 	for range 1 + r.n(4) {
 		p.insert(Fault{At: r.between(1*sec, p.Duration-5*sec), Kind: Unserved,
 			Member: r.n(p.Members) + 1, Span: r.between(10*ms, 3*sec), X: r.next()})
+	}
+}
+
+// drawEmptied adds, to some plans, one directory that is lost, and an empty one that
+// comes in its place.
+func (p *Plan) drawEmptied() {
+	r := random{mix(p.Seed, 0xe3971ed)}
+	if p.Members < 3 || p.Mode != Atlas || !r.chance(0.3) {
+		return
+	}
+	for range 3 { // whichever finds all well
+		p.insert(Fault{At: r.between(2*sec, p.Duration-15*sec), Kind: EmptiedDirectory,
+			Member: r.n(p.Members) + 1, Span: r.between(50*ms, 2*sec), X: r.next()})
 	}
 }
 

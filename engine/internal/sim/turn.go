@@ -46,16 +46,11 @@ func (h *host) turn() {
 		h.wake(until - w.now)
 		return
 	}
-	if h.armed > 0 || h.armedRole > 0 || h.armedQueue > 0 {
-		if h.cut(h.work) {
-			return
+	h.cut(func() {
+		if h.work(); h.up {
+			h.after()
 		}
-	} else {
-		h.work()
-	}
-	if h.up {
-		h.after()
-	}
+	})
 }
 
 // cut reports that power went in what the process does: it is down then.
@@ -116,10 +111,10 @@ func (h *host) after() {
 		h.stop(err)
 		return
 	}
-	if h.founding && h.journal.Durable() > 0 {
-		h.founding = false
-		w.net.started(h)
+	if h.emptied && h.core.Refused() {
+		w.hit(EmptiedFed)
 	}
+	h.founding = h.founding && h.replica.DurableIndex() == 0
 	if h.probation && !h.core.Probation() {
 		w.judge.trusted(h)
 		h.probation, h.suspect, h.settling = false, false, true

@@ -10,9 +10,22 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
-// Version is the protocol version that a Hello carries; replicas of another
-// version are refused.
-const Version = 2
+// Version is the protocol version that a Hello carries, for releases that know of
+// one alone. VersionMin and VersionMax are the versions that this one speaks; two
+// replicas without a common one refuse each other.
+const (
+	Version    = 2
+	VersionMin = 2
+	VersionMax = 2
+)
+
+// Bits of Hello.features.
+const (
+	// The sender tells the id of its data directory, and takes part in foundings.
+	FeatureDirectories = 1 << 0
+	// The sender knows the frames of snapshots; nobody else is sent one.
+	FeatureSnapshots = 1 << 1
+)
 
 // FrontMax bounds the bytes that AppendFront writes.
 const FrontMax = 17*11 + 16

@@ -9,10 +9,6 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
-// Snapshots is the feature bit of a member that knows the frames of snapshots. Nobody
-// else is sent one.
-const Snapshots = 1 << 0
-
 // SnapshotKind says what a frame of a transfer is.
 type SnapshotKind uint8
 

@@ -54,8 +54,10 @@ type Frame struct {
 	SnapshotOffer  *SnapshotOffer  `protobuf:"bytes,19,opt,name=snapshot_offer,json=snapshotOffer,proto3" json:"snapshot_offer,omitempty"`
 	SnapshotChunk  *SnapshotChunk  `protobuf:"bytes,20,opt,name=snapshot_chunk,json=snapshotChunk,proto3" json:"snapshot_chunk,omitempty"`
 	SnapshotAnswer *SnapshotAnswer `protobuf:"bytes,21,opt,name=snapshot_answer,json=snapshotAnswer,proto3" json:"snapshot_answer,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Alone in its frame.
+	Founding      *Founding `protobuf:"bytes,40,opt,name=founding,proto3" json:"founding,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
@@ -231,6 +233,13 @@ func (x *Frame) GetSnapshotChunk() *SnapshotChunk {
 func (x *Frame) GetSnapshotAnswer() *SnapshotAnswer {
 	if x != nil {
 		return x.SnapshotAnswer
+	}
+	return nil
+}
+
+func (x *Frame) GetFounding() *Founding {
+	if x != nil {
+		return x.Founding
 	}
 	return nil
 }
@@ -516,8 +525,14 @@ type Hello struct {
 	CommandMax uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
 	// Bytes of records of one append that the sender can write to its journal.
 	RunMax uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
-	// What the sender knows beside the version: bit 0, the frames of snapshots.
-	Features      uint64 `protobuf:"varint,11,opt,name=features,proto3" json:"features,omitempty"`
+	// The versions that the sender speaks; 0: only the one above.
+	VersionMin uint32 `protobuf:"varint,16,opt,name=version_min,json=versionMin,proto3" json:"version_min,omitempty"`
+	VersionMax uint32 `protobuf:"varint,17,opt,name=version_max,json=versionMax,proto3" json:"version_max,omitempty"`
+	// What the sender can do beyond its version, one bit each.
+	Features uint64 `protobuf:"varint,18,opt,name=features,proto3" json:"features,omitempty"`
+	// The id of the sender's data directory; 0, 0: an earlier release.
+	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
+	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,9 +623,37 @@ func (x *Hello) GetRunMax() uint64 {
 	return 0
 }
 
+func (x *Hello) GetVersionMin() uint32 {
+	if x != nil {
+		return x.VersionMin
+	}
+	return 0
+}
+
+func (x *Hello) GetVersionMax() uint32 {
+	if x != nil {
+		return x.VersionMax
+	}
+	return 0
+}
+
 func (x *Hello) GetFeatures() uint64 {
 	if x != nil {
 		return x.Features
+	}
+	return 0
+}
+
+func (x *Hello) GetDirectoryHigh() uint64 {
+	if x != nil {
+		return x.DirectoryHigh
+	}
+	return 0
+}
+
+func (x *Hello) GetDirectoryLow() uint64 {
+	if x != nil {
+		return x.DirectoryLow
 	}
 	return 0
 }
@@ -629,7 +672,11 @@ type Welcome struct {
 	Refused       string `protobuf:"bytes,8,opt,name=refused,proto3" json:"refused,omitempty"`
 	CommandMax    uint64 `protobuf:"varint,9,opt,name=command_max,json=commandMax,proto3" json:"command_max,omitempty"`
 	RunMax        uint64 `protobuf:"varint,10,opt,name=run_max,json=runMax,proto3" json:"run_max,omitempty"`
-	Features      uint64 `protobuf:"varint,11,opt,name=features,proto3" json:"features,omitempty"`
+	VersionMin    uint32 `protobuf:"varint,16,opt,name=version_min,json=versionMin,proto3" json:"version_min,omitempty"`
+	VersionMax    uint32 `protobuf:"varint,17,opt,name=version_max,json=versionMax,proto3" json:"version_max,omitempty"`
+	Features      uint64 `protobuf:"varint,18,opt,name=features,proto3" json:"features,omitempty"`
+	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
+	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -734,6 +781,20 @@ func (x *Welcome) GetRunMax() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetVersionMin() uint32 {
+	if x != nil {
+		return x.VersionMin
+	}
+	return 0
+}
+
+func (x *Welcome) GetVersionMax() uint32 {
+	if x != nil {
+		return x.VersionMax
+	}
+	return 0
+}
+
 func (x *Welcome) GetFeatures() uint64 {
 	if x != nil {
 		return x.Features
@@ -741,11 +802,28 @@ func (x *Welcome) GetFeatures() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetDirectoryHigh() uint64 {
+	if x != nil {
+		return x.DirectoryHigh
+	}
+	return 0
+}
+
+func (x *Welcome) GetDirectoryLow() uint64 {
+	if x != nil {
+		return x.DirectoryLow
+	}
+	return 0
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The id of the data directory that speaks for it; 0, 0: any.
+	DirectoryHigh uint64 `protobuf:"fixed64,16,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
+	DirectoryLow  uint64 `protobuf:"fixed64,17,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -792,6 +870,20 @@ func (x *Member) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *Member) GetDirectoryHigh() uint64 {
+	if x != nil {
+		return x.DirectoryHigh
+	}
+	return 0
+}
+
+func (x *Member) GetDirectoryLow() uint64 {
+	if x != nil {
+		return x.DirectoryLow
+	}
+	return 0
 }
 
 // Membership is the data of a configuration entry: who votes, where they are.
@@ -855,12 +947,86 @@ func (x *Membership) GetLearners() []*Member {
 	return nil
 }
 
+// Founding is what a founder tells the others, in a frame of its own that has
+// no other field of Frame: see internal/founding.
+type Founding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A Membership without directories: the founders that the sender was given.
+	Given []byte `protobuf:"bytes,1,opt,name=given,proto3" json:"given,omitempty"`
+	// A Membership: the list that the sender has promised; empty: none yet.
+	Promised []byte `protobuf:"bytes,2,opt,name=promised,proto3" json:"promised,omitempty"`
+	// The sender's log has a configuration.
+	Founded bool `protobuf:"varint,3,opt,name=founded,proto3" json:"founded,omitempty"`
+	// A Membership: the configuration in force, if it binds members; of who is founded.
+	Known         []byte `protobuf:"bytes,4,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Founding) Reset() {
+	*x = Founding{}
+	mi := &file_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Founding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Founding) ProtoMessage() {}
+
+func (x *Founding) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Founding.ProtoReflect.Descriptor instead.
+func (*Founding) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Founding) GetGiven() []byte {
+	if x != nil {
+		return x.Given
+	}
+	return nil
+}
+
+func (x *Founding) GetPromised() []byte {
+	if x != nil {
+		return x.Promised
+	}
+	return nil
+}
+
+func (x *Founding) GetFounded() bool {
+	if x != nil {
+		return x.Founded
+	}
+	return false
+}
+
+func (x *Founding) GetKnown() []byte {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
 var File_wire_proto protoreflect.FileDescriptor
 
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\"\x94\x05\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\xcc\x05\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -887,7 +1053,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x04full\x18\x12 \x01(\bR\x04full\x12F\n" +
 	"\x0esnapshot_offer\x18\x13 \x01(\v2\x1f.ringraft.wire.v1.SnapshotOfferR\rsnapshotOffer\x12F\n" +
 	"\x0esnapshot_chunk\x18\x14 \x01(\v2\x1f.ringraft.wire.v1.SnapshotChunkR\rsnapshotChunk\x12I\n" +
-	"\x0fsnapshot_answer\x18\x15 \x01(\v2 .ringraft.wire.v1.SnapshotAnswerR\x0esnapshotAnswer\"\x99\x01\n" +
+	"\x0fsnapshot_answer\x18\x15 \x01(\v2 .ringraft.wire.v1.SnapshotAnswerR\x0esnapshotAnswer\x126\n" +
+	"\bfounding\x18( \x01(\v2\x1a.ringraft.wire.v1.FoundingR\bfounding\"\x99\x01\n" +
 	"\rSnapshotOffer\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
@@ -909,7 +1076,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
-	"\arefused\x18\a \x01(\tR\arefused\"\xf7\x01\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\x85\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -922,8 +1089,14 @@ const file_wire_proto_rawDesc = "" +
 	"\vcommand_max\x18\t \x01(\x04R\n" +
 	"commandMax\x12\x17\n" +
 	"\arun_max\x18\n" +
-	" \x01(\x04R\x06runMax\x12\x1a\n" +
-	"\bfeatures\x18\v \x01(\x04R\bfeatures\"\xa9\x02\n" +
+	" \x01(\x04R\x06runMax\x12\x1f\n" +
+	"\vversion_min\x18\x10 \x01(\rR\n" +
+	"versionMin\x12\x1f\n" +
+	"\vversion_max\x18\x11 \x01(\rR\n" +
+	"versionMax\x12\x1a\n" +
+	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
+	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"\xb7\x03\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -938,16 +1111,29 @@ const file_wire_proto_rawDesc = "" +
 	"\vcommand_max\x18\t \x01(\x04R\n" +
 	"commandMax\x12\x17\n" +
 	"\arun_max\x18\n" +
-	" \x01(\x04R\x06runMax\x12\x1a\n" +
-	"\bfeatures\x18\v \x01(\x04R\bfeatures\"2\n" +
+	" \x01(\x04R\x06runMax\x12\x1f\n" +
+	"\vversion_min\x18\x10 \x01(\rR\n" +
+	"versionMin\x12\x1f\n" +
+	"\vversion_max\x18\x11 \x01(\rR\n" +
+	"versionMax\x12\x1a\n" +
+	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
+	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"~\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\x8e\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12%\n" +
+	"\x0edirectory_high\x18\x10 \x01(\x06R\rdirectoryHigh\x12#\n" +
+	"\rdirectory_low\x18\x11 \x01(\x06R\fdirectoryLow\"\x8e\x01\n" +
 	"\n" +
 	"Membership\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x04R\acluster\x120\n" +
 	"\x06voters\x18\x02 \x03(\v2\x18.ringraft.wire.v1.MemberR\x06voters\x124\n" +
-	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearnersB3Z1github.com/ringraft/ringraft/engine/internal/wireb\x06proto3"
+	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearners\"l\n" +
+	"\bFounding\x12\x14\n" +
+	"\x05given\x18\x01 \x01(\fR\x05given\x12\x1a\n" +
+	"\bpromised\x18\x02 \x01(\fR\bpromised\x12\x18\n" +
+	"\afounded\x18\x03 \x01(\bR\afounded\x12\x14\n" +
+	"\x05known\x18\x04 \x01(\fR\x05knownB3Z1github.com/ringraft/ringraft/engine/internal/wireb\x06proto3"
 
 var (
 	file_wire_proto_rawDescOnce sync.Once
@@ -961,7 +1147,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_wire_proto_goTypes = []any{
 	(*Frame)(nil),          // 0: ringraft.wire.v1.Frame
 	(*SnapshotOffer)(nil),  // 1: ringraft.wire.v1.SnapshotOffer
@@ -971,18 +1157,20 @@ var file_wire_proto_goTypes = []any{
 	(*Welcome)(nil),        // 5: ringraft.wire.v1.Welcome
 	(*Member)(nil),         // 6: ringraft.wire.v1.Member
 	(*Membership)(nil),     // 7: ringraft.wire.v1.Membership
+	(*Founding)(nil),       // 8: ringraft.wire.v1.Founding
 }
 var file_wire_proto_depIdxs = []int32{
 	1, // 0: ringraft.wire.v1.Frame.snapshot_offer:type_name -> ringraft.wire.v1.SnapshotOffer
 	2, // 1: ringraft.wire.v1.Frame.snapshot_chunk:type_name -> ringraft.wire.v1.SnapshotChunk
 	3, // 2: ringraft.wire.v1.Frame.snapshot_answer:type_name -> ringraft.wire.v1.SnapshotAnswer
-	6, // 3: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
-	6, // 4: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8, // 3: ringraft.wire.v1.Frame.founding:type_name -> ringraft.wire.v1.Founding
+	6, // 4: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
+	6, // 5: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -996,7 +1184,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
