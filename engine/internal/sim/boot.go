@@ -157,7 +157,9 @@ func (h *host) onEvent(e member.Event) {
 		h.w.hit(SnapshotSent)
 	case member.SnapshotInstalled:
 		h.w.hit(SnapshotRestored)
-		h.restored = e.Have
+		if h.restored = e.Have; !h.w.healed && h.rng.chance(0.1) {
+			h.armed = 1 + h.rng.n(3)
+		}
 	case member.SnapshotRefused:
 		h.w.hit(SnapshotRefused)
 	case member.SteppedDown:

@@ -42,7 +42,7 @@ func (p *Plan) drawSnapshots() {
 	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool {
 		return slices.Contains(damages, f.Kind)
 	})
-	for range r.n(8) {
+	for range 4 + r.n(8) { // also for those that are gone
 		p.insert(Fault{At: r.between(1*sec, p.Duration-sec), Kind: AskSnapshot,
 			Member: r.n(p.Members) + 1, X: r.next()})
 	}
