@@ -221,7 +221,9 @@ func (l *worldLink) State() (uint64, int) {
 	}
 	return l.connection, 1 << 20
 }
-func (l *worldLink) Incarnation() uint64 { return l.to.life }
+func (l *worldLink) Session() peer.Session {
+	return peer.Session{Incarnation: l.to.life}
+}
 func (l *worldLink) Limits() peer.Limits {
 	if l.to.journal == nil {
 		return peer.Limits{}
@@ -374,9 +376,14 @@ func (n *node) start() {
 	if from.Skipped != nil {
 		w.t.Fatalf("member %d: %v", n.id, from.Skipped)
 	}
+	founders := conf.Voters
+	if from.Info.Index == 0 {
+		conf = raft.Configuration{} // the log says, or nobody yet
+	}
 	n.Member, err = Build(Config{ID: n.id, Members: conf, Seed: w.rng.Uint64(),
-		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: time.Second},
-		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 16,
+		Founding: Founding{Founders: founders},
+		Times:    Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: time.Second},
+		Sizes:    Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 16,
 			ChunkBytes: 16 << 10}, Machine: n.machine,
 		Lanes:     func() []*pipeline.Lane { return n.lanes },
 		Start:     func(j Job) { n.jobs = append(n.jobs, j) },
@@ -393,7 +400,7 @@ func (n *node) start() {
 		w.seen["started from one"]++
 	}
 	if n.up = true; rec.Fresh {
-		n.Bootstrap(worldConfig)
+		w.must(n.Replica().Bootstrap(worldConfig))
 		for j.Durable() == 0 {
 			w.now += int64(time.Millisecond)
 			n.Poll(w.now)
@@ -445,7 +452,7 @@ func (w *world) join(a, b *node) {
 	w.connections++
 	l := a.links[b.id]
 	l.connection = w.connections
-	s := replica.NewSource(a.id, ring.NewBytes(2<<20))
+	s := replica.NewSource(a.id, raft.Directory{}, ring.NewBytes(2<<20))
 	b.inboxes()[a.id] = s
 	b.Replica().AddSource(s)
 }
