@@ -300,16 +300,6 @@ var mutants = []mutant{
 		"s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()",
 		"s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()\n" +
 			"\ts.job.asking, s.asking = slices.Concat(s.job.asking, s.asking), nil"},
-	{"refused-in-an-earlier-term",
-		"found here: who says that a term is over is taken for one that lacks the whole log",
-		"engine/internal/raft/step.go",
-		"c.sendGated(e, AppendAck, m.From).Reject = true\n\tcase Heartbeat:",
-		"r := c.sendGated(e, AppendAck, m.From)\n\t\tr.Reject, r.PrevIndex = true, m.PrevIndex\n" +
-			"\tcase Heartbeat:"},
-	{"acknowledged-is-sent-again",
-		"found here: an actor stands where the log was, and never goes on",
-		"engine/internal/peer/actor.go",
-		"if a.mode == progress.Stream && a.next <= match {", "if false {"},
 
 	// Snapshots of other members.
 	{"restore-acked-before-its-mark", "a crash brings the old log back, which is counted as new",
