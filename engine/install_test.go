@@ -64,12 +64,12 @@ type trio struct {
 	sms     [3]*wide
 }
 
-func newTrio(t *testing.T, first int, threads Threads, padding int) *trio {
+func newTrio(t *testing.T, threads Threads, padding int) *trio {
 	c := &trio{t: t, dir: t.TempDir(), threads: threads, padding: padding}
 	for i, a := range ports(t, 3) {
 		c.members = append(c.members, Member{ID: uint64(i + 1), Address: a})
 	}
-	for i := range first {
+	for i := range 3 {
 		c.start(i)
 	}
 	t.Cleanup(func() {
@@ -155,19 +155,16 @@ func (c *trio) equal() {
 }
 
 // A member that lacks what nobody's log has any more gets a snapshot: with an old log, and
-// with an empty directory. It goes on from it, also after another start.
+// with hardly any. It goes on from it, also after another start.
 func TestAMemberFarBehindGetsASnapshot(t *testing.T) {
 	for _, threads := range []Threads{Fused, Threaded} {
-		for _, first := range []int{2, 3} {
-			t.Run(fmt.Sprintf("%v, %d at first", threads, first), func(t *testing.T) {
-				c := newTrio(t, first, threads, 1<<20)
-				c.write(50)
-				had := uint64(0)
-				if first == 3 {
-					c.equal()
-					had = c.engines[2].Status().Applied
-					c.stop(2)
-				}
+		for _, before := range []int{1, 50} {
+			t.Run(fmt.Sprintf("%v, %d before", threads, before), func(t *testing.T) {
+				c := newTrio(t, threads, 1<<20)
+				c.write(before)
+				c.equal()
+				had := c.engines[2].Status().Applied
+				c.stop(2)
 				c.write(500)
 				c.compacted(had + 1)
 				c.start(2)
@@ -189,7 +186,7 @@ func TestAMemberFarBehindGetsASnapshot(t *testing.T) {
 
 // The receiver stops in the middle and is started again: what has come is not sent again.
 func TestAReceiverThatWasStoppedGoesOn(t *testing.T) {
-	c := newTrio(t, 3, Fused, 24<<20)
+	c := newTrio(t, Fused, 24<<20)
 	c.write(10)
 	c.equal()
 	had := c.engines[2].Status().Applied

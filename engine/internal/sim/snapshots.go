@@ -30,7 +30,8 @@ var damages = []FaultKind{RotLast, Rot, LostWrite, Misdirected, RolledBack, Forg
 	DiskReadError}
 
 // drawSnapshots makes, of half of the plans, ones in which members take snapshots. It
-// draws for itself, as the others do, and takes the faults away that cannot be with them.
+// draws for itself, as the others do, and others take the places of the faults that cannot
+// be with them.
 func (p *Plan) drawSnapshots() {
 	r := random{mix(p.Seed, 0x5a4b)}
 	if !r.chance(0.5) {
@@ -39,10 +40,15 @@ func (p *Plan) drawSnapshots() {
 	p.Snapshots = true
 	p.After = pick(&r, -1, int64(16<<10), 64<<10, 256<<10)
 	p.Margin = pick(&r, 0, 0, int64(32<<10), 256<<10)
-	p.Faults = slices.DeleteFunc(p.Faults, func(f Fault) bool {
-		return slices.Contains(damages, f.Kind)
-	})
-	for range 4 + r.n(8) { // also for those that are gone
+	for i := range p.Faults {
+		f := &p.Faults[i]
+		for slices.Contains(damages, f.Kind) {
+			if k := FaultKind(r.n(int(faultKinds))); faults[k].fits(p) {
+				f.Kind = k
+			}
+		}
+	}
+	for range 4 + r.n(4) {
 		p.insert(Fault{At: r.between(1*sec, p.Duration-sec), Kind: AskSnapshot,
 			Member: r.n(p.Members) + 1, X: r.next()})
 	}
