@@ -12,8 +12,6 @@ import (
 	"github.com/ringraft/ringraft/journal"
 )
 
-func memory(b *Builder) { b.Journal(journal.Memory) }
-
 // After Ready nobody has to try twice: the leader applies and reads, and a follower
 // names it.
 func TestReady(t *testing.T) {
