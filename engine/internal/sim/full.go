@@ -93,6 +93,8 @@ func (g *filling) one() {
 		g.all()
 		return
 	case g.leader.fullAt == 0:
+	case !g.followed(): // a member that is far behind takes its time
+		g.since = 0
 	case g.since == 0:
 		g.since = w.now
 	case w.now-g.since > g.patience:
@@ -101,6 +103,17 @@ func (g *filling) one() {
 		return
 	}
 	g.again(g.one)
+}
+
+// followed reports that the leader knows a member with room that has all of its log.
+func (g *filling) followed() bool {
+	for _, h := range g.w.hosts {
+		p, _ := g.leader.core.Member(h.id)
+		if h != g.leader && h.fullAt == 0 && p.Match >= g.leader.core.Last() {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *filling) all() {
