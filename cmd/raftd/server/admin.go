@@ -270,11 +270,12 @@ func (d *command) categories() (list []string) {
 	is("read", data && d.class != write)
 	is("write", d.class == write)
 	is("string", d.group == "string")
-	is("admin", flag("admin"))
+	admin := flag("admin") || d.name == "lastsave" // which lacks the flag
+	is("admin", admin)
 	is("fast", flag("fast"))
 	is("slow", !flag("fast"))
 	flushes := d.group == "server" && d.class == write
-	is("dangerous", flag("admin") || flushes || d.name == "info")
+	is("dangerous", admin || flushes || d.name == "info")
 	is("connection", (d.group == "connection" || d.group == "cluster") && d.subs == nil ||
 		d.name == "command" || d.name == "wait")
 	return list

@@ -236,8 +236,8 @@ var ownReplies = []struct {
 			"~3\r\n+@read\r\n+@string\r\n+@fast\r\n~0\r\n~0\r\n~0\r\n"},
 		"no tips, no key specifications"},
 	{reply{"COMMAND LIST FILTERBY ACLCAT dangerous",
-		"*10\r\n$6\r\nbgsave\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n" +
-			"$11\r\nraft.digest\r\n$10\r\nraft.proxy\r\n$13\r\nraft.snapshot\r\n…", ""},
+		"*11\r\n$6\r\nbgsave\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n$8\r\n" +
+			"lastsave\r\n$11\r\nraft.digest\r\n$10\r\nraft.proxy\r\n$13\r\nraft.snapshot\r\n…", ""},
 		"there are fewer, and some of its own"},
 	{reply{"COMMAND DOCS get", "*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n…",
 		"%1\r\n$3\r\nget\r\n%3\r\n$7\r\nsummary\r\n…"}, "neither complexity nor arguments"},
