@@ -546,15 +546,11 @@ func TestTransfersAtOnce(t *testing.T) {
 		})
 	}
 	var done atomic.Int64
-	want := int64(30)
-	if testing.Short() {
-		want = 6 // the race detector leaves little time between proposals
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for i := range 9 {
 		wg.Go(func() {
-			for done.Load() < want {
+			for done.Load() < 30 {
 				err := c.engines[i%3].Transfer(ctx, uint64(i/3+1))
 				if err == nil {
 					done.Add(1)

@@ -4,7 +4,7 @@ import "time"
 
 // Clients that pipeline fill the lane, and the commands of a client that waits for each of its
 // answers would stand behind hundreds of theirs. While there are such clients, those that pipeline
-// share a window that is small: large enough to keep the journal busy, so that they lose little.
+// share a window that is small, and still large enough for one group of the journal.
 
 const (
 	// bulkMin is how many pending replies make a connection one that pipelines, for bulkTime.
