@@ -137,6 +137,9 @@ func TestReplicasTakeSnapshots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, e := range c.engines {
+		if err := e.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if s, err := e.Snapshot(t.Context()); err != nil || s.Index == 0 {
 			t.Errorf("replica %d: %+v, %v", i+1, s, err)
 		}
