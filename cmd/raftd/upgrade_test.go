@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,6 +120,7 @@ func (r *rolling) back(i int) {
 	t, p := r.t, r.ps[i]
 	t.Helper()
 	p.terminate(t)
+	before := journalOf(t, p)
 	now := p.args
 	p.program, p.args = earlierRaftd, now[:len(now)-2]
 	p.start(t)
@@ -129,10 +132,33 @@ func (r *rolling) back(i int) {
 	if b, err := os.ReadFile(p.log.Name()); err != nil || !strings.Contains(string(b), words) {
 		t.Errorf("it does not say %q: %v", words, err)
 	}
+	if !maps.Equal(journalOf(t, p), before) {
+		t.Error("the earlier release has changed the journal")
+	}
 	p.program, p.args = "", now
 	p.start(t)
 	r.progress(100)
 	r.caughtUp(i)
+}
+
+// journalOf are the files of a member's journal.
+func journalOf(t *testing.T, p *process) map[string]string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(flagOfProcess(p, "--data"), "journal", "*"))
+	if err != nil || len(names) < 3 {
+		t.Fatal(names, err)
+	}
+	all := map[string]string{}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(name) != "lock" { // it names the process that had it last
+			all[name] = string(b)
+		}
+	}
+	return all
 }
 
 // TestUpgradeLeaderFirst upgrades whoever leads, until nobody of the earlier release is
