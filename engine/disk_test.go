@@ -14,9 +14,7 @@ func TestDiskIsBounded(t *testing.T) {
 	most, used := int64(0), int64(0)
 	for range pieces {
 		propose(t, e, commands, size)
-		untilStatus(t, e, func(s *Status) bool { // what is written meanwhile comes on top
-			return !s.Snapshot.Underway && s.Snapshot.LogBytes < after
-		})
+		untilNoneIsDue(t, e, after)
 		total, parts, bounded := e.Disk()
 		if !bounded || len(parts) != 3 {
 			t.Fatal(total, parts, bounded)
