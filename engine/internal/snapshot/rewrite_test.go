@@ -106,7 +106,8 @@ func TestReadAt(t *testing.T) {
 			}
 		}
 		if !bytes.Equal(got, want) || paced != len(want) {
-			t.Errorf("in steps of %d: %d bytes of %d, %d at a pace", size, len(got), len(want), paced)
+			t.Errorf("in steps of %d: %d bytes of %d, %d at a pace", size, len(got), len(want),
+				paced)
 		}
 	}
 	if n, err := r.ReadAt(make([]byte, block), info.Bytes+block); n != 0 || err != io.EOF {
