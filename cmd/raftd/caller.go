@@ -23,7 +23,7 @@ type caller struct {
 	parser  resp.ReplyParser
 }
 
-// callMax is the longest string that a member may answer with.
+// callMax is the longest reply that is read.
 const callMax = 4 << 20
 
 // dialMember connects to a member; ctx bounds all that is asked.
@@ -75,6 +75,9 @@ func (c *caller) read() (r resp.Reply, err error) {
 	for {
 		if n, err := c.parser.Parse(c.buf, &r); n > 0 || err != nil {
 			return r, err
+		}
+		if len(c.buf) > callMax {
+			return r, errors.New("the reply does not end")
 		}
 		c.buf = slices.Grow(c.buf, max(4096, c.parser.Need()))
 		n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])

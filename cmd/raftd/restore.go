@@ -77,6 +77,9 @@ on the command line.`,
 				OldCluster: fmt.Sprintf("%016x", r.FromCluster),
 				Cluster:    fmt.Sprintf("%016x", r.Cluster), Data: o.Dir, ID: o.ID, Peer: o.Address,
 				Next: fmt.Sprintf("raftd --id %d --data %s --peer %s", o.ID, o.Dir, o.Address)}
+			if o.Journal != journal.Direct {
+				done.Next += " --journal " + mode
+			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(&done)
 			}

@@ -193,6 +193,11 @@ func TestRestoreRefusals(t *testing.T) {
 	}
 	files := t.TempDir()
 	good := filepath.Join(files, "good")
+	for _, name := range []string{good, good + ".part"} { // of an earlier one, that was killed
+		if err := os.WriteFile(name, make([]byte, 1<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b := takeTo(t, &process{client: d.plan.client}, good)
 	bytes, err := os.ReadFile(good)
 	if err != nil {
@@ -289,6 +294,8 @@ func TestTakeRefusals(t *testing.T) {
 			"$0\r\n\r\n")}},
 		{"sent what is no snapshot", 3, []string{"--addr", answers(t, "+OK\r\n", said,
 			fmt.Sprintf("$8192\r\n%s\r\n", make([]byte, 8192)))}},
+		{"does not end", 1, []string{"--addr", answers(t, "*9000000\r\n"+
+			strings.Repeat("$1\r\nx\r\n", 800000))}},
 		{"says: ERR no", 1, []string{"--addr", answers(t, "-ERR no\r\n")}},
 	} {
 		out, errs, status := raftdTool(t, append([]string{"snapshot", "take", "--to", to},

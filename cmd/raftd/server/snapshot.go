@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -144,7 +145,7 @@ func snapshotFields(st *engine.Status) []field {
 		{"raft_snapshot_term", number(s.Term)},
 		{"raft_snapshot_bytes", number(s.Bytes)},
 		{"raft_snapshot_digest", digestText(s)},
-		{"raft_snapshot_file", oneField(s.File)},
+		{"raft_snapshot_file", oneField(absolute(s.File))},
 		{"raft_snapshot_age_seconds", number(age)},
 		{"raft_snapshot_last_ms", number(s.Took.Milliseconds())},
 		{"raft_snapshots_taken", number(s.Count)},
@@ -160,6 +161,14 @@ func digestText(s *engine.SnapshotStatus) string {
 		return ""
 	}
 	return fmt.Sprintf("%016x", s.Digest)
+}
+
+// absolute is a file's whole path, as far as it is known.
+func absolute(file string) string {
+	if path, err := filepath.Abs(file); err == nil && file != "" {
+		return path
+	}
+	return file
 }
 
 // saveFields are of INFO persistence, as Redis names them.
