@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ringraft/ringraft/cmd/raftd/server"
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
 )
@@ -90,7 +91,8 @@ func (t *taken) print(w io.Writer) error {
 	return p.err
 }
 
-// take has a member take a snapshot, and copies it if there is somewhere to copy it to.
+// take has a member take a snapshot, and copies it if there is somewhere to copy it to. When
+// a newer one has taken its place before it could be copied, it begins anew.
 func take(ctx context.Context, addr, to string, p *progress) (*taken, error) {
 	c, err := dialMember(ctx, addr)
 	if err != nil {
@@ -98,8 +100,24 @@ func take(ctx context.Context, addr, to string, p *progress) (*taken, error) {
 	}
 	defer c.close()
 	began := time.Now()
+	for {
+		t, err := c.take(ctx, to, p)
+		var no *refusal
+		if errors.As(err, &no) && strings.Contains(no.text, server.SnapshotGone) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Seconds = time.Since(began).Seconds()
+		return t, nil
+	}
+}
+
+// take is one attempt.
+func (c *caller) take(ctx context.Context, to string, p *progress) (*taken, error) {
 	end := p.waits("taking a snapshot")
-	_, err = c.patiently(ctx, "RAFT.SNAPSHOT", "TAKE")
+	_, err := c.patiently(ctx, "RAFT.SNAPSHOT", "TAKE")
 	end()
 	if err != nil {
 		return nil, err
@@ -108,14 +126,13 @@ func take(ctx context.Context, addr, to string, p *progress) (*taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := readTaken(addr, r)
+	t, err := readTaken(c.address, r)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, err)
+		return nil, fmt.Errorf("%s: %w", c.address, err)
 	}
 	if to != "" {
 		err = t.copy(ctx, c, to, p)
 	}
-	t.Seconds = time.Since(began).Seconds()
 	return t, err
 }
 

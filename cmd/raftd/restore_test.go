@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/ringraft/ringraft/cmd/raftd/server"
 )
 
 // raftdTool runs raftd as a process, to its end.
@@ -101,7 +104,7 @@ func TestBackupAndRestore(t *testing.T) {
 	r := newTurning(t, 2<<20, "--snapshot-after", "16777216")
 	sets(t, r.ps[0], 0, 500)
 	r.load()
-	r.more(1)
+	await(t, "load", func() bool { return r.info(1, "raft_last_applied_index") > 1500 })
 	files := t.TempDir()
 	under, rest := filepath.Join(files, "under"), filepath.Join(files, "rest")
 	first := takeTo(t, r.ps[1], under)
@@ -247,6 +250,57 @@ func TestRestoreRefusals(t *testing.T) {
 	}
 }
 
+// A process that is killed while it restores leaves a directory from which no member starts.
+func TestRestoreKilled(t *testing.T) {
+	d := member(t, t.TempDir())
+	noise := make([]byte, 1<<20)
+	rng := rand.NewChaCha8([32]byte{1})
+	for i := range 24 {
+		_, _ = rng.Read(noise) // never fails
+		if err := client(t, d, 2).Set(t.Context(), fmt.Sprint(i), noise, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "backup")
+	takeTo(t, &process{client: d.plan.client}, file)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		dir := filepath.Join(t.TempDir(), "new")
+		p := &process{log: log, args: []string{"snapshot", "restore", file, "--data", dir, "--peer",
+			"127.0.0.1:7380"}}
+		p.start(t)
+		marker := filepath.Join(dir, "restoring")
+		await(t, "a restoration", func() bool {
+			_, err := os.Stat(marker)
+			_, whole := os.Stat(filepath.Join(dir, "journal", "state"))
+			return err == nil || whole == nil
+		})
+		p.kill()
+		if _, err := os.Stat(marker); err != nil {
+			continue // it was quicker
+		}
+		for _, args := range [][]string{{"--data", dir, "--http", "", "--client", freeAddress(t),
+			"--peer", freeAddress(t)}, p.args} {
+			out, errs, status := raftdTool(t, args...)
+			if status != 1 || !strings.Contains(errs, "did not end: remove the directory") ||
+				strings.Count(errs, "\n") != 1 {
+				t.Errorf("%v: status %d: %s%s", args, status, out, errs)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if out, errs, status := raftdTool(t, p.args...); status != 0 {
+			t.Errorf("status %d: %s%s", status, out, errs)
+		}
+		return
+	}
+	t.Error("it was never killed in the middle")
+}
+
 // A disk that is full gives nothing, takes nothing, and has all of its room again.
 func TestBackupAndRestoreOnAFullDisk(t *testing.T) {
 	d := member(t, t.TempDir())
@@ -296,6 +350,9 @@ func TestTakeRefusals(t *testing.T) {
 			fmt.Sprintf("$8192\r\n%s\r\n", make([]byte, 8192)))}},
 		{"does not end", 1, []string{"--addr", answers(t, "*9000000\r\n"+
 			strings.Repeat("$1\r\nx\r\n", 800000))}},
+		{"sent what is no snapshot", 3, []string{"--addr", answers(t, "+OK\r\n", said,
+			"-ERR "+server.SnapshotGone+"\r\n", "+OK\r\n", said,
+			fmt.Sprintf("$8192\r\n%s\r\n", make([]byte, 8192)))}},
 		{"says: ERR no", 1, []string{"--addr", answers(t, "-ERR no\r\n")}},
 	} {
 		out, errs, status := raftdTool(t, append([]string{"snapshot", "take", "--to", to},

@@ -29,6 +29,10 @@ const (
 	// how long it does in all; then it can be opened again as long as it is the newest.
 	exportIdle = 30 * time.Second
 	exportMax  = time.Hour
+
+	// FetchBytes is the most memory that this takes beside the output of a connection: the
+	// newest piece, and what is read ahead.
+	FetchBytes = pieceMax + 512<<10
 )
 
 // snapshotFile is an open snapshot: see engine.SnapshotReader.
@@ -50,6 +54,9 @@ type export struct {
 	since, used time.Time
 	idle        *time.Timer // closes it
 }
+
+// SnapshotGone is what a client is told that asks for an older snapshot than the newest.
+const SnapshotGone = "this member has no snapshot of that entry any more"
 
 var errExporting = errors.New("another snapshot is being fetched from this member")
 
@@ -103,8 +110,11 @@ func (f *front) fetched(c *conn, place uint64, err error) {
 // fetchFault words why there is no piece.
 func fetchFault(err error) string {
 	why := oneLine(strings.TrimPrefix(err.Error(), "ringraft: "))
-	if errors.Is(err, errExporting) {
+	switch {
+	case errors.Is(err, errExporting):
 		return "TRYAGAIN " + why
+	case errors.Is(err, engine.ErrSnapshotGone):
+		return "ERR " + SnapshotGone
 	}
 	return "ERR " + why
 }

@@ -91,8 +91,7 @@ func TestFetchRefuses(t *testing.T) {
 		expect(t, bad, w.take(), "-ERR syntax error\r\n")
 	}
 	r.send(c, fetchAt(8, 0))
-	expect(t, "another entry", w.take(),
-		"-ERR this member has no snapshot of that entry any more\r\n")
+	expect(t, "another entry", w.take(), "-ERR "+SnapshotGone+"\r\n")
 	r.send(c, fetchAt(9, 0))
 	w.take()
 	r.send(c, fetchAt(10, 0))
@@ -148,8 +147,7 @@ func TestFetchedFilesAreClosed(t *testing.T) {
 	x.since = x.since.Add(-2 * exportMax)
 	f.index = 10
 	r.send(c, fetchAt(9, 0))
-	expect(t, "an older one", w.take(),
-		"-ERR this member has no snapshot of that entry any more\r\n")
+	expect(t, "an older one", w.take(), "-ERR "+SnapshotGone+"\r\n")
 	if f.closed != 2 || x.file != nil {
 		t.Errorf("it is closed %d times", f.closed)
 	}
