@@ -86,6 +86,7 @@ func RestoreSnapshot(ctx context.Context, file string, o RestoreOptions) (Restor
 	}
 	r := to.restoration(ctx, from, &o)
 	if err := r.run(); err != nil {
+		err = device.AsShortage("engine: the directory cannot be written", err)
 		return Restored{}, fmt.Errorf("restoring %s: %w", file, errors.Join(err, to.undo()))
 	}
 	if err := to.unlock(); err != nil {
@@ -303,7 +304,7 @@ func (r *restoration) run() error {
 		err = errors.Join(marker.Close(), r.to.root.SyncDir())
 	}
 	if err != nil {
-		return device.AsShortage("engine: the directory cannot be written", err)
+		return err
 	}
 	i, err := r.snapshot()
 	if err == nil {

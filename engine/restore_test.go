@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/ringraft/ringraft/engine/internal/config"
@@ -351,6 +352,59 @@ func (s *site) found(t *testing.T, r *restoration, when string) string {
 	return "complete"
 }
 
+// newSite is three empty disks, and what is to be restored there.
+func newSite(t *testing.T, from *snapshot.Reader) (*site, *restoration) {
+	s := &site{simdisk.New(), simdisk.New(), simdisk.New()}
+	to := &target{dir: "new", root: s.root, journal: s.journal, snapshots: s.snapshots}
+	o := RestoreOptions{Dir: "new", ID: 7, Address: "127.0.0.1:7", SegmentBytes: 64 << 10}
+	r := to.restoration(t.Context(), from, &o)
+	r.journal.Foreground, r.journal.Device = true, simdisk.NewDevice(simdisk.Immediate{})
+	return s, r
+}
+
+// Whatever fails is told, and leaves no directory that looks complete; but for the last
+// step, when the marker may come back.
+func TestErrorsWhileRestoring(t *testing.T) {
+	file, _, _, _ := backup(t)
+	from, err := openSnapshotFile(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	for _, broken := range []error{syscall.EIO, syscall.ENOSPC} {
+		for k := 1; ; k++ {
+			s, r := newSite(t, from)
+			n, last := 0, ""
+			for _, disk := range s.disks() {
+				disk.SetBefore(func(op *simdisk.Op) error {
+					if n++; n == k {
+						last = fmt.Sprint(op.Kind, " of ", op.Name)
+						return broken
+					}
+					return nil
+				})
+			}
+			err := r.run()
+			for _, disk := range s.disks() {
+				disk.SetBefore(nil)
+			}
+			if n < k {
+				if err != nil || k < 40 || s.found(t, r, "the end") != "complete" {
+					t.Errorf("%d operations, %v", n, err)
+				}
+				break // nothing failed
+			}
+			is, synced := s.found(t, r, last), last == "sync of the directory of "
+			if err == nil && broken == syscall.ENOSPC && is == "complete" {
+				continue // the journal has no room for its second segment, and needs none yet
+			}
+			if !errors.Is(err, broken) || is == "complete" && !synced {
+				t.Errorf("operation %d, %s: it is %s, %v", k, last, is, err)
+			}
+		}
+	}
+}
+
 // When power goes while a snapshot is restored, the directory is as empty as before, says
 // that it is unfinished, or is complete; and complete once the call has returned.
 func TestCrashWhileRestoring(t *testing.T) {
@@ -360,11 +414,7 @@ func TestCrashWhileRestoring(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer from.Close()
-	s := &site{simdisk.New(), simdisk.New(), simdisk.New()}
-	to := &target{dir: "new", root: s.root, journal: s.journal, snapshots: s.snapshots}
-	o := RestoreOptions{Dir: "new", ID: 7, Address: "127.0.0.1:7", SegmentBytes: 64 << 10}
-	r := to.restoration(t.Context(), from, &o)
-	r.journal.Foreground, r.journal.Device = true, simdisk.NewDevice(simdisk.Immediate{})
+	s, r := newSite(t, from)
 	ops, seen := 0, map[string]int{}
 	crash := func(when string) (last string) {
 		for i, left := range s.crashes() {
