@@ -28,9 +28,10 @@ func (c *Core) drawTimeout() {
 // promotable reports whether the replica may campaign: it is a voter, or it was one before a
 // configuration that is not known to be committed. Such a member may hold the only log that can
 // win, so it campaigns, without its own vote (thesis 4.2.2). Nobody campaigns while its disk hangs,
-// in a term that nobody may have, or for an id that another directory is known by.
+// in a term that nobody may have, for an id that another directory is known by, or when it was told
+// that it is a member no more.
 func (c *Core) promotable() bool {
-	if c.stalled || c.hard.Term+1 >= NumberMax || c.Refused() {
+	if c.stalled || c.hard.Term+1 >= NumberMax || c.Refused() || c.Dismissed() {
 		return false
 	}
 	for i := len(c.configs) - 1; i >= 0; i-- {
