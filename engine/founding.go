@@ -145,9 +145,3 @@ func (e *Engine) founded(list []byte) {
 		e.fail(err)
 	}
 }
-
-// bind is the configuration in force, bound to the given directories.
-func (e *Engine) bind(of func(id uint64) raft.Directory) []byte {
-	c := e.membership.Bind(of)
-	return c.Encode()
-}

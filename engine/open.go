@@ -186,11 +186,12 @@ func (e *Engine) assemble() error {
 	}
 	m, err := member.Build(member.Config{
 		ID: e.b.id, Members: first, Founding: member.Founding{Founder: e.founder,
-			Founders: e.founders(), Promise: e.promise, OnFounded: e.founded,
-			Bind: e.bind},
+			Founders: e.membership.Members(), Promise: e.promise, OnFounded: e.founded,
+			Bind: true},
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
-		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all, Link: e.newLink,
+		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all,
+		Link: e.newLink, Unlink: e.peers.Remove,
 		Snapshots: e.snapshots(), From: e.from,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
@@ -221,17 +222,9 @@ func (e *Engine) firstConfiguration() (raft.Configuration, error) {
 	return e.membership.Raft(0), nil
 }
 
-func (e *Engine) founders() (all []uint64) {
-	for _, v := range e.membership.Voters {
-		all = append(all, v.ID)
-	}
-	return all
-}
-
 // newLink makes the link to one of the other members.
-func (e *Engine) newLink(id uint64) member.Link {
-	m, _ := e.membership.Find(id)
-	return e.peers.Add(id, m.Address)
+func (e *Engine) newLink(id uint64, address string) member.Link {
+	return e.peers.Add(id, address)
 }
 
 // startJob runs a job of the member's on a goroutine of its own.

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -20,7 +19,7 @@ const cluster = 77 // any number, the same for all members
 func (w *World) given() config.Config {
 	var voters []config.Member
 	for _, h := range w.hosts {
-		voters = append(voters, config.Member{ID: h.id, Address: fmt.Sprint("n", h.id)})
+		voters = append(voters, config.Member{ID: h.id, Address: h.address})
 	}
 	return config.New(cluster, voters)
 }
@@ -49,9 +48,7 @@ func (h *host) founders(rec *journal.Recovery, from *member.Start) (f member.Fou
 		known, first = true, c.Raft(0)
 	}
 	f.Founder = founding.New(h.id, h.directory, given, h.promise, known)
-	for _, v := range given.Voters {
-		f.Founders = append(f.Founders, v.ID)
-	}
+	f.Founders = given.Voters
 	f.Promise, f.OnFounded = h.promises, h.founds
 	return f, first
 }
@@ -97,7 +94,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 			h.seam()
 			return h.lanes
 		},
-		Link: h.linkTo, Start: h.startJob,
+		Link: h.linkTo, Unlink: h.unlink, Start: h.startJob,
 		Snapshots: h.snapshots(), From: *from,
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
@@ -134,14 +131,32 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	w.net.started(h)
 }
 
-// linkTo is the connection to another member; connections outlive the process.
-func (h *host) linkTo(id uint64) member.Link {
+// connectionTo is the connection to another host; connections outlive the process.
+func (h *host) connectionTo(id uint64) *connection {
 	for _, c := range h.connections {
 		if c.to.id == id {
 			return c
 		}
 	}
 	return nil
+}
+
+// linkTo lets the connection to another member be dialed at an address.
+func (h *host) linkTo(id uint64, address string) member.Link {
+	c := h.connectionTo(id)
+	c.linked, c.address = true, address
+	if h.up {
+		c.dial(0)
+	}
+	return c
+}
+
+// unlink ends the connection to another one for good.
+func (h *host) unlink(id uint64) {
+	c := h.connectionTo(id)
+	c.linked = false
+	c.broken()
+	c.queue = c.queue[:0]
 }
 
 // onEvent takes the events that an operator would see.

@@ -25,6 +25,7 @@ type host struct {
 	connections []*connection // to the others
 	limits      peer.Limits   // of what it takes
 	directory   raft.Directory
+	address     string // where the others reach it
 	promise     []byte // on the disk: the founding that the directory has promised
 	localClock
 	health
@@ -130,7 +131,7 @@ func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
 	h.limits.Command, h.limits.Snapshots = w.plan.command(id), true
 	h.disk = newDisk(w, h, rng.fork(1))
-	h.directory = raft.Directory{id, 1}
+	h.directory, h.address = raft.Directory{id, 1}, fmt.Sprint("n", id)
 	h.setRate()
 	return h
 }
