@@ -533,6 +533,8 @@ type Hello struct {
 	// The id of the sender's data directory; 0, 0: an earlier release.
 	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
+	// Where other members reach the sender; empty: an earlier release.
+	Address       string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -658,6 +660,13 @@ func (x *Hello) GetDirectoryLow() uint64 {
 	return 0
 }
 
+func (x *Hello) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -677,6 +686,10 @@ type Welcome struct {
 	Features      uint64 `protobuf:"varint,18,opt,name=features,proto3" json:"features,omitempty"`
 	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
+	Address       string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
+	// A Membership: the configuration that the sender follows, for a Hello of cluster 0,
+	// which asks.
+	Configuration []byte `protobuf:"bytes,22,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -814,6 +827,20 @@ func (x *Welcome) GetDirectoryLow() uint64 {
 		return x.DirectoryLow
 	}
 	return 0
+}
+
+func (x *Welcome) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Welcome) GetConfiguration() []byte {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
 }
 
 // Member is one replica of a configuration entry.
@@ -1104,7 +1131,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
-	"\arefused\x18\a \x01(\tR\arefused\"\x85\x03\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\x9f\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1124,7 +1151,8 @@ const file_wire_proto_rawDesc = "" +
 	"versionMax\x12\x1a\n" +
 	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
 	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
-	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"\xb7\x03\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\x12\x18\n" +
+	"\aaddress\x18\x15 \x01(\tR\aaddress\"\xf7\x03\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1146,7 +1174,9 @@ const file_wire_proto_rawDesc = "" +
 	"versionMax\x12\x1a\n" +
 	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
 	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
-	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"\xb2\x01\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\x12\x18\n" +
+	"\aaddress\x18\x15 \x01(\tR\aaddress\x12$\n" +
+	"\rconfiguration\x18\x16 \x01(\fR\rconfiguration\"\xb2\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
