@@ -80,7 +80,6 @@ type Change struct {
 type catching struct {
 	since  int64  // of the round; 0: none
 	target uint64 // where the log ended then
-	beat   uint64 // the newest heartbeat round that the learner had answered then
 	rounds int
 	match  uint64 // of the learner, when it last moved
 	sent   int64  // of a snapshot
@@ -508,8 +507,9 @@ func (m *Member) majorities(conf *config.Config) error {
 
 // caughtUp reports that a learner has the log but for what came within an election
 // timeout: it has on its disk what the leader's log held when a round began that took no
-// longer, and has answered a heartbeat since, by which it does not say that it has lost
-// what it had acknowledged.
+// longer, and has answered a heartbeat of this leadership since it was started, by which
+// it does not say that it has lost what it had acknowledged. An idle leader begins no new
+// round of heartbeats.
 func (x *Change) caughtUp(m *Member, now int64) (bool, error) {
 	c, id := &x.catching, x.with.ID
 	p, _ := m.core.Member(id)
@@ -518,7 +518,7 @@ func (x *Change) caughtUp(m *Member, now int64) (bool, error) {
 		c.match, c.sent, c.moved = p.Match, sent, now
 	}
 	if c.since == 0 {
-		c.begin(m, &p, now)
+		c.begin(m, now)
 	}
 	switch {
 	case now-c.moved >= int64(catchingMax):
@@ -531,18 +531,18 @@ func (x *Change) caughtUp(m *Member, now int64) (bool, error) {
 	if c.rounds++; c.rounds >= roundsMax {
 		return false, x.behind(m, &p, "it is slower than what is written")
 	}
-	c.begin(m, &p, now)
+	c.begin(m, now)
 	return false, nil
 }
 
-func (c *catching) begin(m *Member, p *progress.Progress, now int64) {
-	c.since, c.target, c.beat, c.moved = now, m.core.Last(), p.Round, now
+func (c *catching) begin(m *Member, now int64) {
+	c.since, c.target, c.moved = now, m.core.Last(), now
 }
 
 // over reports that the learner has the log up to where it ended when the round began.
 func (c *catching) over(m *Member, p *progress.Progress, id uint64) bool {
 	return m.connected(id) && p.Mode == progress.Stream && p.Match >= max(c.target, p.Doubted) &&
-		p.Round > c.beat
+		p.Round > 0
 }
 
 func (x *Change) behind(m *Member, p *progress.Progress, why string) error {
