@@ -35,8 +35,13 @@ import (
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
-	membership config.Config
-	founder    *founding.Founder
+	membership config.Config                 // that it was started with
+	followed   atomic.Pointer[config.Config] // that is in force now
+	noted      *config.Config                // the newest that the metadata say; polling goroutine
+	joins      bool                          // the directory was in no configuration at the start
+	home       string                        // where members reach this one, by the list that it was started with
+	found      []config.Member               // of the cluster that it joins, as a member said
+	founder    *founding.Founder             // nil: it joins
 	recovery   journal.Recovery
 	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time
@@ -56,6 +61,7 @@ type Engine struct {
 	ticker   ticker
 
 	status    atomic.Pointer[Status]
+	members   atomic.Pointer[Membership]
 	futures   *futures
 	readiness readiness
 	lifecycle lifecycle
@@ -75,7 +81,7 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 	e.lifecycle.done, e.ticker.stop = make(chan struct{}), make(chan struct{})
 	e.timing = newTiming(e.clock)
 	e.lanes.table.Store(&[]*pipeline.Lane{})
-	if err := e.open(); err != nil {
+	if err := e.open(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.assemble(); err != nil {

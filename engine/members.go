@@ -15,23 +15,31 @@ import (
 type Member struct {
 	ID      uint64 // not 0
 	Address string // host and port, where the other members reach it
+	// Priority draws leadership: a voter of higher priority takes it over when it can. It is
+	// a number like another, and 0 by default.
+	Priority int
 }
 
 // configOf is the configuration of members that no directory speaks for yet.
 func configOf(cluster uint64, members []Member) config.Config {
 	var voters []config.Member
 	for _, m := range members {
-		voters = append(voters, config.Member{ID: m.ID, Address: m.Address})
+		voters = append(voters, config.Member{ID: m.ID, Address: m.Address,
+			Priority: m.Priority})
 	}
 	return config.New(cluster, voters)
 }
 
 // membersOf is a configuration's members.
 func membersOf(c *config.Config) (all []Member) {
-	for _, v := range c.Voters {
-		all = append(all, Member{ID: v.ID, Address: v.Address})
+	for _, m := range c.Members() {
+		all = append(all, memberOf(&m))
 	}
 	return all
+}
+
+func memberOf(m *config.Member) Member {
+	return Member{ID: m.ID, Address: m.Address, Priority: m.Priority}
 }
 
 // votersMax is how many voters a cluster may have.

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ringraft/ringraft/engine/internal/config"
+	"github.com/ringraft/ringraft/engine/internal/member"
+)
+
+// metadataMax is how many bytes the journal's metadata may have.
+const metadataMax = 2 << 10
+
+// follow takes over the configuration in force when it is another one; polling goroutine,
+// once per tick and when the role changes.
+func (e *Engine) follow() {
+	core := e.member.Core()
+	conf := core.Config()
+	c := config.Of(&conf)
+	if c == nil {
+		return // none yet
+	}
+	if c != e.followed.Load() {
+		e.followed.Store(c)
+		for _, m := range c.Members() {
+			e.peers.Confirm(m.ID)
+		}
+		e.log.Info("members", "index", conf.Index, "members", inWords(c))
+	}
+	if c != e.noted && conf.Index <= core.Commit() {
+		e.noted = c
+		e.note(c)
+	}
+}
+
+// inWords lists the members of a configuration for the log.
+func inWords(c *config.Config) string {
+	var all []string
+	for _, m := range c.Members() {
+		s := fmt.Sprintf("%d=%s", m.ID, m.Address)
+		if k := kindOf(c, m.ID); k != Voter {
+			s += " (" + k.String() + ")"
+		}
+		all = append(all, s)
+	}
+	return strings.Join(all, ", ")
+}
+
+// note writes a committed configuration into the journal's metadata, for tools.
+func (e *Engine) note(c *config.Config) {
+	b := c.Encode()
+	if len(b) > metadataMax {
+		return // they say what they said before
+	}
+	if err := e.journal.SetMetadata(b); err != nil {
+		e.fail(err)
+	}
+}
+
+// listed is who is to be shown as members: of the configuration in force, and before the
+// cluster is founded those that this member was given.
+func (e *Engine) listed() *config.Config {
+	if c := e.followed.Load(); c != nil {
+		return c
+	}
+	if e.joins {
+		return &config.Config{Cluster: e.membership.Cluster}
+	}
+	return &e.membership
+}
+
+// configuration is the one in force, for who asks which cluster this is; nil: there is
+// none. Any goroutine.
+func (e *Engine) configuration() []byte {
+	if c := e.followed.Load(); c != nil {
+		return c.Encode()
+	}
+	return nil
+}
+
+// ownAddress is where the other members reach this one: where it was told to listen if
+// that says so, else where the configuration has it, or had it. Any goroutine.
+func (e *Engine) ownAddress() string {
+	if host, port, err := splitAddress(e.b.listen); err == nil && dialable(host, port) == nil {
+		return e.b.listen
+	}
+	if c := e.followed.Load(); c != nil {
+		if m, ok := c.Find(e.b.id); ok {
+			return m.Address
+		}
+	}
+	return e.home
+}
+
+// introduce tells the member of who has connected; in the connection's loop.
+func (e *Engine) introduce(id uint64, address string) {
+	e.member.Introduce(id, address)
+	e.run.wake()
+}
+
+// newLink makes the link to one of the other members.
+func (e *Engine) newLink(id uint64, address string) member.Link {
+	return e.peers.Add(id, address)
+}

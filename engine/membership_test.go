@@ -1,0 +1,382 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringraft/ringraft/engine/internal/member"
+	"github.com/ringraft/ringraft/journal"
+)
+
+// changing is a cluster whose members change.
+func changing(t *testing.T, n int, tune func(*Builder)) *cluster {
+	t.Helper()
+	return newCluster(t, n, func(b *Builder) {
+		b.Journal(journal.BufferedDsync)
+		if tune != nil {
+			tune(b)
+		}
+	})
+}
+
+// join starts a server with an empty directory that joins, and returns who it is.
+func (c *cluster) join() Member {
+	c.t.Helper()
+	i := len(c.engines)
+	m := at(uint64(i+1), ports(c.t, 1)[0])
+	c.joined = append(c.joined, m)
+	c.engines, c.sms = append(c.engines, nil), append(c.sms, nil)
+	c.start(i)
+	return m
+}
+
+// change asks whoever leads for a change, until it is done or refused for another reason
+// than that.
+func (c *cluster) change(f func(ctx context.Context, e *Engine) error) error {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	for {
+		err := f(ctx, c.engines[c.leader()])
+		if !errors.Is(err, ErrNotLeader) && !errors.Is(err, ErrChanging) {
+			return err
+		}
+	}
+}
+
+func (c *cluster) mustChange(what string, f func(ctx context.Context, e *Engine) error) {
+	c.t.Helper()
+	if err := c.change(f); err != nil {
+		c.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (c *cluster) addMember(m Member, kind MemberKind) {
+	c.t.Helper()
+	c.mustChange("adding", func(ctx context.Context, e *Engine) error {
+		return e.AddMember(ctx, m, kind)
+	})
+}
+
+func (c *cluster) removeMember(id uint64) {
+	c.t.Helper()
+	c.mustChange("removing", func(ctx context.Context, e *Engine) error {
+		return e.RemoveMember(ctx, id)
+	})
+}
+
+// kinds is a membership in short: "1 voter, 4 learner".
+func kinds(m *Membership) string {
+	var all []string
+	for _, i := range m.Members {
+		all = append(all, fmt.Sprintf("%d %v", i.ID, i.Kind))
+	}
+	return strings.Join(all, ", ")
+}
+
+// agree waits until all that run, but those named, know the members to be these.
+func (c *cluster) agree(want string, but ...uint64) {
+	c.t.Helper()
+	for i, e := range c.engines {
+		if e == nil || len(but) > 0 && but[0] == uint64(i+1) {
+			continue
+		}
+		last := ""
+		until(c.t, "members of "+want, func() bool {
+			m := e.Membership()
+			if now := fmt.Sprint(i+1, ": ", kinds(&m), m.Committed); now != last {
+				last = now
+				c.t.Log(now)
+			}
+			return m.Committed && kinds(&m) == want
+		})
+	}
+}
+
+// A server joins, is fed as a learner and becomes a voter; a follower goes, and then the
+// leader.
+func TestMembersComeAndGo(t *testing.T) {
+	for _, th := range []Threads{Fused, Threaded} {
+		t.Run(th.String(), func(t *testing.T) {
+			c := changing(t, 3, func(b *Builder) { b.Threads(th) })
+			c.add(1)
+			four := c.join()
+			until(t, "it to wait", func() bool { return c.engines[3].Status().Joining })
+			s := c.engines[3].Status()
+			if s.Cluster != c.engines[0].Status().Cluster || s.Members[0].Kind != Outside ||
+				!strings.Contains(s.Notice(), "raftd member add 4="+four.Address) {
+				t.Errorf("%+v", s)
+			}
+			c.addMember(four, Learner)
+			c.agree("1 voter, 2 voter, 3 voter, 4 learner")
+			c.add(2)
+			until(t, "the learner to have it", func() bool { sum, _ := c.sms[3].state(); return sum == 3 })
+			if s := c.engines[3].Status(); s.Joining || s.Notice() != "" || s.Members[0].Kind != Learner {
+				t.Errorf("%+v", s)
+			}
+			c.mustChange("promoting", func(ctx context.Context, e *Engine) error {
+				return e.PromoteMember(ctx, 4)
+			})
+			c.agree("1 voter, 2 voter, 3 voter, 4 voter")
+			follower := uint64((c.leader()+1)%3 + 1)
+			c.removeMember(follower)
+			e := c.engines[follower-1]
+			until(t, "the removed to say so", func() bool {
+				s := e.Status()
+				return s.Removed && strings.Contains(s.Notice(), "was removed from the cluster")
+			})
+			c.add(3)
+			c.stop(int(follower - 1))
+			leader := uint64(c.leader() + 1)
+			c.removeMember(leader)
+			until(t, "another leader", func() bool { return uint64(c.leader()+1) != leader })
+			c.stop(int(leader - 1))
+			if sum := c.add(4); sum != 10 {
+				t.Errorf("a sum of %d", sum)
+			}
+			for i, e := range c.engines {
+				if e == nil {
+					continue
+				}
+				until(t, "two voters", func() bool { m := e.Membership(); return len(m.Members) == 2 })
+				until(t, "everything", func() bool { sum, _ := c.sms[i].state(); return sum == 10 })
+				if s := e.Status(); len(s.Members) != 2 || !s.Bound || s.Notice() != "" {
+					t.Errorf("%+v", s)
+				}
+			}
+		})
+	}
+}
+
+// A member is replaced by one of another id, running or not.
+func TestAMemberIsReplacedByAnother(t *testing.T) {
+	c := changing(t, 3, nil)
+	c.add(1)
+	old := uint64((c.leader()+1)%3 + 1)
+	c.stop(int(old - 1))
+	four := c.join()
+	c.mustChange("replacing", func(ctx context.Context, e *Engine) error {
+		return e.ReplaceMember(ctx, old, four)
+	})
+	c.add(2)
+	until(t, "it to have everything", func() bool { sum, _ := c.sms[3].state(); return sum == 3 })
+	m := c.engines[3].Membership()
+	if len(m.Members) != 3 || m.Members[2].ID != 4 || m.Members[2].Kind != Voter {
+		t.Error(kinds(&m))
+	}
+}
+
+// A member whose directory was emptied is refused, until it is replaced by itself.
+func TestAnEmptiedDirectoryIsReplaced(t *testing.T) {
+	c := changing(t, 3, nil)
+	c.add(1)
+	old := (c.leader() + 1) % 3
+	id := uint64(old + 1)
+	c.stop(old)
+	if err := os.RemoveAll(filepath.Join(c.dir, fmt.Sprint(id))); err != nil {
+		t.Fatal(err)
+	}
+	c.start(old)
+	until(t, "the refusal", func() bool { return c.engines[old].Status().Refused })
+	c.mustChange("replacing", func(ctx context.Context, e *Engine) error {
+		return e.ReplaceMember(ctx, id, c.members[old])
+	})
+	c.agree("1 voter, 2 voter, 3 voter")
+	c.add(2)
+	until(t, "it to have everything", func() bool { sum, _ := c.sms[old].state(); return sum == 3 })
+	if s := c.engines[old].Status(); s.Refused || s.Notice() != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A member that was started again elsewhere is found there, and the configuration follows.
+func TestAMemberMoves(t *testing.T) {
+	c := changing(t, 3, nil)
+	c.add(1)
+	moves := (c.leader() + 1) % 3
+	c.stop(moves)
+	moved := at(uint64(moves+1), ports(t, 1)[0])
+	before := c.tune
+	c.tune = func(b *Builder) {
+		before(b)
+		b.Members().Listen(moved.Address)
+	}
+	c.start(moves)
+	c.mustChange("moving", func(ctx context.Context, e *Engine) error {
+		return e.UpdateMember(ctx, moved)
+	})
+	c.add(2)
+	until(t, "it to have everything", func() bool { sum, _ := c.sms[moves].state(); return sum == 3 })
+	for _, e := range c.engines {
+		until(t, "the address", func() bool { return seen(e, moved.ID).Address == moved.Address })
+	}
+	c.tune = func(b *Builder) { before(b); b.Members() }
+	c.stop(moves)
+	c.start(moves) // it listens where its directory says
+	c.add(3)
+	until(t, "it to have everything", func() bool { sum, _ := c.sms[moves].state(); return sum == 6 })
+}
+
+// What does not answer is not added, and nothing is written for it.
+func TestAWrongAddressIsRefused(t *testing.T) {
+	c := changing(t, 3, nil)
+	c.add(1)
+	e := c.engines[c.leader()]
+	const before = 3 // who is in it, the leader's first entry, and the command
+	until(t, "three entries", func() bool { return e.Status().Last == before })
+	var failed *MemberError
+	err := c.change(func(ctx context.Context, e *Engine) error {
+		return e.AddMember(ctx, at(4, ports(t, 1)[0]), Voter)
+	})
+	if !errors.Is(err, ErrMembership) || !errors.Is(err, ErrNotConnected) ||
+		!errors.As(err, &failed) || failed.ID != 4 {
+		t.Error(err)
+	}
+	if s := e.Status(); s.Last != before || len(s.Members) != 3 {
+		t.Errorf("%d entries, not %d; %d members", s.Last, before, len(s.Members))
+	}
+	for what, err := range map[string]error{
+		"an id of a member": c.change(func(ctx context.Context, e *Engine) error {
+			return e.AddMember(ctx, c.members[1], Learner)
+		}),
+		"removing nobody": c.change(func(ctx context.Context, e *Engine) error {
+			return e.RemoveMember(ctx, 9)
+		}),
+	} {
+		if !errors.Is(err, ErrMembership) || !errors.Is(err, ErrMember) &&
+			!errors.Is(err, ErrNotMember) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if s := e.Status(); s.Last != before {
+		t.Errorf("%d entries, not %d", s.Last, before)
+	}
+}
+
+// What cannot be a member is refused before anything is asked.
+func TestChangesAreChecked(t *testing.T) {
+	e := mustAlone(t, t.TempDir(), &counter{}, nil)
+	ctx := context.Background()
+	var bad *ConfigError
+	for _, m := range []Member{{}, {ID: 4}, {ID: 4, Address: "nowhere"},
+		{ID: 4, Address: ":7380"}, {ID: 4, Address: "0.0.0.0:7380"}, {Address: "10.0.0.1:7380"}} {
+		for _, err := range []error{e.AddMember(ctx, m, Voter), e.ReplaceMember(ctx, 1, m),
+			e.UpdateMember(ctx, m)} {
+			if !errors.As(err, &bad) || bad.Option != "Member" {
+				t.Errorf("%+v: %v", m, err)
+			}
+		}
+	}
+	if err := e.AddMember(ctx, at(4, "10.0.0.1:7380"), Leaving); !errors.As(err, &bad) {
+		t.Error(err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := e.RemoveMember(over, 1); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := e.RemoveMember(ctx, 1); !errors.Is(err, ErrLastVoter) {
+		t.Error(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.RemoveMember(ctx, 1); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// A change is reported in one line that names the member, and is both ErrMembership and
+// its cause.
+func TestMemberErrorsAreNamed(t *testing.T) {
+	err := new(Engine).changeError(4, fmt.Errorf("%w: at entry 7", ErrBehind))
+	const says = "ringraft: the members were not changed as asked: member 4: " +
+		"it did not catch up with the log: at entry 7"
+	if !errors.Is(err, ErrMembership) || !errors.Is(err, ErrBehind) || err.Error() != says {
+		t.Error(err)
+	}
+	if err := new(Engine).changeError(4, nil); err != nil {
+		t.Error(err)
+	}
+	if err := new(Engine).changeError(4, member.ErrClosed); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// All are stopped after changes: the members are those of the log, and a removed one says
+// that it is none, and disturbs nobody.
+func TestMembersAreThoseOfTheLog(t *testing.T) {
+	c := changing(t, 3, nil)
+	c.add(1)
+	four := c.join()
+	c.addMember(four, Voter)
+	removed := (c.leader() + 1) % 3
+	c.removeMember(uint64(removed + 1))
+	c.stop(removed)
+	for i := range c.engines {
+		c.stop(i)
+	}
+	for i := range c.engines {
+		if i != removed {
+			c.start(i)
+		}
+	}
+	if sum := c.add(2); sum != 3 {
+		t.Errorf("a sum of %d", sum)
+	}
+	for i, e := range c.engines {
+		if i == removed {
+			continue
+		}
+		until(t, "three voters", func() bool { m := e.Membership(); return len(m.Members) == 3 })
+		if seen(e, uint64(removed+1)).ID != 0 {
+			t.Errorf("member %d knows the removed one", i+1)
+		}
+	}
+	leader := c.leader()
+	term := c.engines[leader].Status().Term
+	c.start(removed)
+	until(t, "the removed to say so", func() bool { return c.engines[removed].Status().Removed })
+	c.add(3)
+	if s := c.engines[leader].Status(); s.Term != term || s.Role != Leader {
+		t.Errorf("%v in term %d, which was %d", s.Role, s.Term, term)
+	}
+	if s := c.engines[removed].Status(); s.Role != Follower || s.Notice() == "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A server that is never added says what it waits for, founds nothing, and goes on waiting
+// after a restart without Join.
+func TestWhoIsNotAddedWaits(t *testing.T) {
+	c := changing(t, 1, nil)
+	c.add(1)
+	two := c.join()
+	before := c.tune
+	for range 2 {
+		e := c.engines[1]
+		until(t, "it to be connected", func() bool { return e.Status().Joining })
+		if s := e.Status(); s.Last != 0 || s.Term != 0 || s.Role != Follower ||
+			s.Cluster != c.engines[0].Status().Cluster ||
+			!strings.Contains(s.Notice(), "raftd member add 2="+two.Address) {
+			t.Errorf("%+v", s)
+		}
+		c.stop(1)
+		c.tune = func(b *Builder) { before(b); b.Join().Listen("") }
+		c.start(1)
+	}
+	c.addMember(two, Voter)
+	c.agree("1 voter, 2 voter")
+	c.add(2)
+	until(t, "everything", func() bool { sum, _ := c.sms[1].state(); return sum == 3 })
+	c.stop(1)
+	c.start(1)
+	c.add(3)
+	until(t, "everything", func() bool { sum, _ := c.sms[1].state(); return sum == 6 })
+}
