@@ -27,6 +27,12 @@ const (
 	// giveWayMax for how long, at each of its writes.
 	giveWay    = 5 * time.Millisecond
 	giveWayMax = 100 * time.Millisecond
+	// snapshotRest is how many times as long as it has worked for a piece of a snapshot the job
+	// that takes it rests, while commands are applied: it has a fifth of one processor then, and
+	// commands have the rest. workMax bounds what is taken for work: more is time in which others
+	// had the processor.
+	snapshotRest = 4
+	workMax      = 10 * time.Millisecond
 )
 
 // ErrNoSnapshots: the state machine is no Snapshotter, or the journal is in memory.
@@ -134,7 +140,7 @@ func (e *Engine) restore(cluster uint64) (err error) {
 	switch {
 	case e.b.mode == journal.Memory:
 	case can:
-		e.files = &snapshot.Dir{FS: e.b.files, Cluster: cluster, Pace: e.newPace(),
+		e.files = &snapshot.Dir{FS: e.b.files, Cluster: cluster, Pace: e.newPace(snapshotRest),
 			Buffered: e.b.mode != journal.Direct && e.b.mode != journal.DirectFdatasync}
 		if e.files.FS == nil {
 			if e.files.FS, err = device.OpenDir(SnapshotDir(e.b.dir)); err != nil {
@@ -193,35 +199,63 @@ func (e *Engine) snapshots() member.Snapshots {
 		Wall: func() int64 { return time.Now().UnixNano() }}
 	if e.files != nil {
 		receive := *e.files
-		receive.Pace = e.newPace()
+		receive.Pace = e.newPace(0)
 		s.Receive = &receive
 	}
 	return s
 }
 
-// newPace is the pace of snapshots: so many bytes in a second, and after the journal's
-// own write. What a snapshot takes is given back when the journal needs it.
-func (e *Engine) newPace() func(bytes int) error {
-	var next time.Time // when the next write may begin
+// newPace is the pace of a job that writes snapshots. What a snapshot takes is given back
+// when the journal needs it.
+func (e *Engine) newPace(rest int) func(bytes int) error {
+	p := pace{rest: rest}
 	return func(bytes int) error {
-		now := time.Now()
-		if next.Before(now) {
-			next = now
+		err := e.afterJournal(p.next(time.Now(), bytes, e.member.Apply().Applied().Load()))
+		p.resumed = time.Now()
+		return err
+	}
+}
+
+// pace says when a job may go on that writes a snapshot: so many bytes in a second, and
+// while commands are applied only after a rest that is so many times as long as the work
+// before it.
+type pace struct {
+	rest    int
+	free    time.Time // when the rate allows the next write
+	resumed time.Time // when the work began that is over now
+	applied uint64    // then
+}
+
+// next is when work may begin again after a piece of so many bytes, which ended now.
+func (p *pace) next(now time.Time, bytes int, applied uint64) time.Time {
+	if p.free.Before(now) {
+		p.free = now
+	}
+	p.free = p.free.Add(time.Duration(bytes) * time.Second / snapshotRate)
+	next := p.free
+	if applied != p.applied {
+		p.applied = applied
+		rested := now.Add(time.Duration(p.rest) * min(now.Sub(p.resumed), workMax))
+		if next.Before(rested) {
+			next = rested
 		}
-		next = next.Add(time.Duration(bytes) * time.Second / snapshotRate)
-		late := next.Add(giveWayMax)
-		for {
-			if err := e.journal.Space(); err != nil {
-				return err
-			}
-			now = time.Now()
-			free := e.journal.WriteAge(e.clock()) < giveWay || now.After(late)
-			if free && !now.Before(next) {
-				return nil
-			}
-			if !e.pause(max(time.Millisecond, next.Sub(now))) {
-				return ErrClosed
-			}
+	}
+	return next
+}
+
+// afterJournal waits until next, and for the journal's own write.
+func (e *Engine) afterJournal(next time.Time) error {
+	for late := next.Add(giveWayMax); ; {
+		if err := e.journal.Space(); err != nil {
+			return err
+		}
+		now := time.Now()
+		free := e.journal.WriteAge(e.clock()) < giveWay || now.After(late)
+		if free && !now.Before(next) {
+			return nil
+		}
+		if !e.pause(max(time.Millisecond, next.Sub(now))) {
+			return ErrClosed
 		}
 	}
 }

@@ -167,6 +167,8 @@ var (
 	descSnapBytes = desc("snapshot_bytes", "Size of the newest snapshot's file.")
 	descSnapAge   = desc("snapshot_age_seconds", "Age of the newest snapshot; 0 for none.")
 	descSnapTook  = desc("snapshot_seconds", "How long the newest snapshot took, since the start.")
+	descSnapWait  = desc("snapshot_wait_seconds",
+		"Longest that commands waited for the writer of the newest snapshot.")
 	descSnapRuns  = desc("snapshot_in_progress", "1 while a snapshot is taken.")
 	descSnapFails = desc("snapshot_failed", "1 when the last attempt to take one failed.")
 	descSnapTaken = desc("snapshots_total", "Snapshots taken.")
@@ -195,8 +197,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
-		descNoSpace, descSnapIndex, descSnapBytes, descSnapAge, descSnapTook, descSnapRuns,
-		descSnapFails, descSnapTaken, descSnapLog, descFirst, descJournal, descStage, descKeys,
+		descNoSpace, descSnapIndex, descSnapBytes, descSnapAge, descSnapTook, descSnapWait,
+		descSnapRuns, descSnapFails, descSnapTaken, descSnapLog, descFirst, descJournal,
+		descStage, descKeys,
 		descMemory, descBacklog, descRetained,
 		descOverload, descClients, descAccepted, descRejected,
 		descCommands, descRefused, descForwarded} {
@@ -248,6 +251,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descMemory, float64(c.d.machine.Memory()))
 	gauge(descBacklog, float64(c.d.server.ClientBytes()))
 	gauge(descRetained, float64(c.d.machine.Retained()))
+	gauge(descSnapWait, c.d.machine.ViewWait().Seconds())
 	count(descOverload, c.d.server.Overloads())
 	now, all := c.d.server.Connections()
 	gauge(descClients, float64(now))

@@ -46,6 +46,20 @@ func (d *daemon) memoryLine() string {
 		size(total), size(int64(d.plan.maxValue)))
 }
 
+// diskLine says what the data directory takes at most.
+func (d *daemon) diskLine() string {
+	total, parts, bounded := d.engine.Disk()
+	if !bounded {
+		return "the log grows without end, for no snapshot lets it go"
+	}
+	var sum []string
+	for _, p := range parts {
+		sum = append(sum, p.Name+" "+size(p.Bytes))
+	}
+	return fmt.Sprintf("%s = at most %s while snapshots do not grow, beside what is written "+
+		"while one is taken", strings.Join(sum, " + "), size(total))
+}
+
 // keepMemoryLimit tells the Go runtime what memoryLine promises, or less: what is in use now. It
 // ends with the engine. A limit from the environment stays.
 func (d *daemon) keepMemoryLimit() {

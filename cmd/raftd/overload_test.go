@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,9 @@ import (
 // is the full size; the ordinary run is a small one that judges what does not
 // depend on the machine.
 var fullOverload = os.Getenv("RINGRAFT_OVERLOAD") != ""
+
+// servers is how many startProcesses starts.
+const servers = 3
 
 // crowd says how many clients of each kind there are, and for how long.
 type crowd struct {
@@ -58,6 +62,10 @@ var errOutside = errors.New("not connected")
 // outside is the program that a test starts to have clients in a process of
 // their own; it returns the exit status.
 func outside(load string) int {
+	if load == "busy" {
+		for { // until it is killed
+		}
+	}
 	// Such clients are on other machines as a rule: they do not take the servers' processors.
 	err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
 	if rest, ok := strings.CutPrefix(load, "idle "); ok {
@@ -315,6 +323,10 @@ func TestOverload(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := goodClient(t, ps[lead], quiet)
+	besideBusy := before
+	if fullOverload {
+		busy(t, func() { besideBusy = goodClient(t, ps[lead], quiet) })
+	}
 	rss := make([]int, len(ps))
 	for i, p := range ps {
 		// The mark of the most memory begins anew: only root may.
@@ -372,8 +384,40 @@ func TestOverload(t *testing.T) {
 	if now := ps[lead].ask(t, "raft", "raft_current_term"); now != term {
 		t.Errorf("term %s, was %s: leadership moved", now, term)
 	}
-	if fullOverload && p99(during) > 3*p99(before) {
-		t.Errorf("the good client's p99 is %v under overload, %v before: more than three times",
-			p99(during), p99(before))
+	if fullOverload {
+		judgeLatency(t, p99(before), p99(besideBusy), p99(during))
 	}
+}
+
+// judgeLatency holds the good client's latency under overload against the one before. When
+// the machine has fewer processors than there are busy processes, a client waits for one of
+// them whatever the servers do: then as long as beside other busy processes it may wait.
+func judgeLatency(t *testing.T, before, besideBusy, during time.Duration) {
+	t.Helper()
+	switch {
+	case during <= 3*before:
+	case runtime.NumCPU() <= servers && during <= besideBusy*3/2:
+		t.Logf("p99 %v is more than three times %v, as it is for want of processors: %d for %d "+
+			"busy servers; beside busy processes that have nothing to do with them it is %v",
+			during, before, runtime.NumCPU(), servers, besideBusy)
+	default:
+		t.Errorf("the good client's p99 is %v under overload, %v before: more than three times; "+
+			"%v beside busy processes", during, before, besideBusy)
+	}
+}
+
+// busy keeps as many processes busy as there are servers while f runs.
+func busy(t *testing.T, f func()) {
+	t.Helper()
+	for range servers {
+		cmd := outsideClients(t, "busy")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Kill() // it has nothing to say
+			_ = cmd.Wait()
+		}()
+	}
+	f()
 }

@@ -46,7 +46,7 @@ const replyApart = 64 << 10
 const integerRoom = 20
 
 // Machine is the replicated state. Apply, Read and Snapshot are called by one goroutine, as
-// engine.Snapshotter says; Keys, Memory and ViewMemory may be called by any.
+// engine.Snapshotter says; Keys, Memory, ViewMemory and ViewWait may be called by any.
 type Machine struct {
 	pairs   pairs
 	applied uint64 // index of the newest command applied; no-ops of the engine do not count
@@ -58,6 +58,7 @@ type Machine struct {
 
 	view       atomic.Pointer[View] // the one that is not closed
 	viewBudget atomic.Int64
+	viewWait   atomic.Int64 // ns; see ViewWait
 }
 
 var _ engine.Snapshotter = (*Machine)(nil)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ringraft/ringraft/engine"
 )
@@ -97,8 +98,13 @@ func (m *Machine) Snapshot() (engine.View, error) {
 		return nil, ErrViewOpen
 	}
 	m.pairs.number, m.pairs.view = next, v
+	m.viewWait.Store(0)
 	return v, nil
 }
+
+// ViewWait is the longest time that a call of Apply or Read has waited for the newest view to let
+// go of the state; 0 before there was one. Any goroutine may call it.
+func (m *Machine) ViewWait() time.Duration { return time.Duration(m.viewWait.Load()) }
 
 // SetViewBudget sets the most memory in bytes that a view may take. Any goroutine may call it.
 func (m *Machine) SetViewBudget(bytes int64) { m.viewBudget.Store(bytes) }
@@ -121,13 +127,25 @@ func (m *Machine) lockView() *View {
 		return nil
 	}
 	v.wants.Store(true)
+	if v.mu.TryLock() {
+		return m.locked(v)
+	}
+	began := time.Now()
+	v.lockSoon()
+	if wait := int64(time.Since(began)); wait > m.viewWait.Load() {
+		m.viewWait.Store(wait)
+	}
+	return m.locked(v)
+}
+
+// lockSoon takes the lock for commands.
+func (v *View) lockSoon() {
 	for range commandAsks {
 		if v.mu.TryLock() {
-			return m.locked(v)
+			return
 		}
 	}
 	v.mu.Lock()
-	return m.locked(v)
 }
 
 func (m *Machine) locked(v *View) *View {
