@@ -17,6 +17,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.transfer.Store(&transfer)
 		snapshot := env.Engine.Snapshot
 		s.snapshot.Store(&snapshot)
+		var members memberEngine = env.Engine
+		s.members.Store(&members)
 		commandMax := env.Engine.CommandMax
 		s.commandMax.Store(&commandMax)
 		refused := env.Engine.Refused

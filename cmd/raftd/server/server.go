@@ -59,6 +59,8 @@ type Server struct {
 	transferring atomic.Bool
 	snapshot     atomic.Pointer[func(ctx context.Context) (engine.SnapshotInfo, error)]
 	snapshotting atomic.Bool
+	members      atomic.Pointer[memberEngine]
+	changing     atomic.Bool
 	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
 	httpRefused  sync.Once                  // to log it once
 
