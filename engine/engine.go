@@ -36,12 +36,12 @@ type Engine struct {
 	b          Builder
 	log        *slog.Logger
 	membership config.Config                 // that it was started with
-	followed   atomic.Pointer[config.Config] // that is in force now
-	noted      *config.Config                // the newest that the metadata say; polling goroutine
-	joins      bool                          // the directory was in no configuration at the start
-	home       string                        // where members reach this one, by the list that it was started with
-	found      []config.Member               // of the cluster that it joins, as a member said
+	home       string                        // where the members reach this one, by that
+	joins      bool                          // at the start it was in no configuration
+	found      []config.Member               // of the cluster that it joins, as one of them said
 	founder    *founding.Founder             // nil: it joins
+	followed   atomic.Pointer[config.Config] // that is in force now; nil: none
+	noted      *config.Config                // the newest that metadata say; polling goroutine
 	recovery   journal.Recovery
 	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time

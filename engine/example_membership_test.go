@@ -72,8 +72,11 @@ func ExampleEngine_AddMember() {
 		return e.AddMember(ctx, four, engine.Voter)
 	})
 	fmt.Println("added:", err)
+	var now engine.Membership
 	err = onLeader(ctx, members, 2, func(e *engine.Engine) error {
-		return e.RemoveMember(ctx, 1)
+		err := e.RemoveMember(ctx, 1)
+		now = e.Membership()
+		return err
 	})
 	fmt.Println("removed:", err)
 
@@ -82,7 +85,7 @@ func ExampleEngine_AddMember() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%s\n", line)
-	for _, m := range members[4].Membership().Members {
+	for _, m := range now.Members {
 		fmt.Println(m.ID, m.Kind)
 	}
 	// Output:

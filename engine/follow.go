@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -27,8 +28,7 @@ func (e *Engine) follow() {
 		}
 		e.log.Info("members", "index", conf.Index, "members", inWords(c))
 	}
-	if c != e.noted && conf.Index <= core.Commit() {
-		e.noted = c
+	if conf.Index <= core.Commit() {
 		e.note(c)
 	}
 }
@@ -46,12 +46,18 @@ func inWords(c *config.Config) string {
 	return strings.Join(all, ", ")
 }
 
-// note writes a committed configuration into the journal's metadata, for tools.
+// note writes a committed configuration into the journal's metadata, for tools; polling
+// goroutine.
 func (e *Engine) note(c *config.Config) {
+	if c == e.noted {
+		return
+	}
+	e.noted = c
 	b := c.Encode()
-	if len(b) > metadataMax {
+	if len(b) > metadataMax || bytes.Equal(b, e.recovery.Metadata) {
 		return // they say what they said before
 	}
+	e.recovery.Metadata = b
 	if err := e.journal.SetMetadata(b); err != nil {
 		e.fail(err)
 	}

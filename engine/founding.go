@@ -141,6 +141,7 @@ func (e *Engine) promised() ([]byte, error) {
 
 // founded is told the list of a founding, in the polling goroutine.
 func (e *Engine) founded(list []byte) {
+	e.recovery.Metadata = list
 	if err := e.journal.SetMetadata(list); err != nil {
 		e.fail(err)
 	}

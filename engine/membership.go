@@ -62,9 +62,11 @@ type Membership struct {
 type MemberInfo struct {
 	Member
 	Kind      MemberKind
-	Bound     bool   // it is known by its data directory: another one in its place is refused
-	Connected bool   // this member has a connection to it, or is it
-	Match     uint64 // on a leader: up to where it has the log on its disk; of this member itself, always
+	Bound     bool // it is known by its data directory: another one in its place is refused
+	Connected bool // this member has a connection to it, or is it
+	// Match is up to where it has the log on its disk: as a leader knows of others, and any
+	// member of itself; else 0.
+	Match uint64
 }
 
 // Membership returns who belongs to the cluster. It is renewed as Status is. It costs
@@ -143,7 +145,8 @@ func (e *MemberError) Unwrap() error { return e.Cause }
 // configuration in which majorities of the old voters and of the new ones decide.
 //
 // This and the other changes are made on the leader, one at a time, and return nil when
-// the last configuration of the change is committed. Errors are a *MemberError with its
+// the last configuration of the change is committed, which Membership returns by then.
+// Errors are a *MemberError with its
 // cause; a *ConfigError when the member given cannot be one; an *Error with
 // ReasonNotLeader, which says who leads; ErrClosed; or ctx's error, after which the change
 // may still come about, unless ctx was over before the call. They must not be called where
@@ -207,7 +210,10 @@ func (e *Engine) change(ctx context.Context, kind member.ChangeKind, old uint64,
 	}
 	answer := make(chan error, 1)
 	with := config.Member{ID: m.ID, Address: m.Address, Priority: m.Priority}
-	done := func(_ uint64, err error) { answer <- e.changeError(m.ID, err) }
+	done := func(_ uint64, err error) { // in the polling goroutine
+		e.publishStatus()
+		answer <- e.changeError(m.ID, err)
+	}
 	c := member.NewChange(kind, with, done)
 	if kind == member.Replace {
 		c = member.NewReplacement(old, with, done)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,15 @@ func (c *cluster) removeMember(id uint64) {
 	})
 }
 
+// has waits until a member has applied what sums up to n.
+func (c *cluster) has(i int, n uint64) {
+	c.t.Helper()
+	until(c.t, fmt.Sprintf("a sum of %d at member %d", n, i+1), func() bool {
+		sum, _ := c.sms[i].state()
+		return sum == n
+	})
+}
+
 // kinds is a membership in short: "1 voter, 4 learner".
 func kinds(m *Membership) string {
 	var all []string
@@ -80,20 +90,15 @@ func kinds(m *Membership) string {
 	return strings.Join(all, ", ")
 }
 
-// agree waits until all that run, but those named, know the members to be these.
-func (c *cluster) agree(want string, but ...uint64) {
+// agree waits until all that run know the members to be these.
+func (c *cluster) agree(want string) {
 	c.t.Helper()
-	for i, e := range c.engines {
-		if e == nil || len(but) > 0 && but[0] == uint64(i+1) {
+	for _, e := range c.engines {
+		if e == nil {
 			continue
 		}
-		last := ""
 		until(c.t, "members of "+want, func() bool {
 			m := e.Membership()
-			if now := fmt.Sprint(i+1, ": ", kinds(&m), m.Committed); now != last {
-				last = now
-				c.t.Log(now)
-			}
 			return m.Committed && kinds(&m) == want
 		})
 	}
@@ -116,8 +121,9 @@ func TestMembersComeAndGo(t *testing.T) {
 			c.addMember(four, Learner)
 			c.agree("1 voter, 2 voter, 3 voter, 4 learner")
 			c.add(2)
-			until(t, "the learner to have it", func() bool { sum, _ := c.sms[3].state(); return sum == 3 })
-			if s := c.engines[3].Status(); s.Joining || s.Notice() != "" || s.Members[0].Kind != Learner {
+			c.has(3, 3)
+			s = c.engines[3].Status()
+			if s.Joining || s.Notice() != "" || s.Members[0].Kind != Learner {
 				t.Errorf("%+v", s)
 			}
 			c.mustChange("promoting", func(ctx context.Context, e *Engine) error {
@@ -144,11 +150,11 @@ func TestMembersComeAndGo(t *testing.T) {
 				if e == nil {
 					continue
 				}
-				until(t, "two voters", func() bool { m := e.Membership(); return len(m.Members) == 2 })
-				until(t, "everything", func() bool { sum, _ := c.sms[i].state(); return sum == 10 })
-				if s := e.Status(); len(s.Members) != 2 || !s.Bound || s.Notice() != "" {
-					t.Errorf("%+v", s)
-				}
+				until(t, "two voters", func() bool {
+					s := e.Status()
+					return len(s.Members) == 2 && s.Bound && s.Notice() == ""
+				})
+				c.has(i, 10)
 			}
 		})
 	}
@@ -165,7 +171,7 @@ func TestAMemberIsReplacedByAnother(t *testing.T) {
 		return e.ReplaceMember(ctx, old, four)
 	})
 	c.add(2)
-	until(t, "it to have everything", func() bool { sum, _ := c.sms[3].state(); return sum == 3 })
+	c.has(3, 3)
 	m := c.engines[3].Membership()
 	if len(m.Members) != 3 || m.Members[2].ID != 4 || m.Members[2].Kind != Voter {
 		t.Error(kinds(&m))
@@ -189,7 +195,7 @@ func TestAnEmptiedDirectoryIsReplaced(t *testing.T) {
 	})
 	c.agree("1 voter, 2 voter, 3 voter")
 	c.add(2)
-	until(t, "it to have everything", func() bool { sum, _ := c.sms[old].state(); return sum == 3 })
+	c.has(old, 3)
 	if s := c.engines[old].Status(); s.Refused || s.Notice() != "" {
 		t.Errorf("%+v", s)
 	}
@@ -212,7 +218,7 @@ func TestAMemberMoves(t *testing.T) {
 		return e.UpdateMember(ctx, moved)
 	})
 	c.add(2)
-	until(t, "it to have everything", func() bool { sum, _ := c.sms[moves].state(); return sum == 3 })
+	c.has(moves, 3)
 	for _, e := range c.engines {
 		until(t, "the address", func() bool { return seen(e, moved.ID).Address == moved.Address })
 	}
@@ -220,7 +226,7 @@ func TestAMemberMoves(t *testing.T) {
 	c.stop(moves)
 	c.start(moves) // it listens where its directory says
 	c.add(3)
-	until(t, "it to have everything", func() bool { sum, _ := c.sms[moves].state(); return sum == 6 })
+	c.has(moves, 6)
 }
 
 // What does not answer is not added, and nothing is written for it.
@@ -374,9 +380,72 @@ func TestWhoIsNotAddedWaits(t *testing.T) {
 	c.addMember(two, Voter)
 	c.agree("1 voter, 2 voter")
 	c.add(2)
-	until(t, "everything", func() bool { sum, _ := c.sms[1].state(); return sum == 3 })
+	c.has(1, 3)
 	c.stop(1)
 	c.start(1)
 	c.add(3)
-	until(t, "everything", func() bool { sum, _ := c.sms[1].state(); return sum == 6 })
+	c.has(1, 6)
+}
+
+// A fourth member joins when the beginning of the log is gone, and catches up by a
+// snapshot.
+func TestWhoJoinsGetsASnapshot(t *testing.T) {
+	for _, th := range []Threads{Fused, Threaded} {
+		t.Run(th.String(), func(t *testing.T) {
+			c := newTrio(t, th, 1<<20)
+			c.write(100)
+			c.compacted(10)
+			leader := slices.IndexFunc(c.engines[:], func(e *Engine) bool {
+				return e.Status().Role == Leader
+			})
+			if leader < 0 {
+				t.Fatal("nobody leads")
+			}
+			sm, four := &wide{padding: 1 << 20}, at(4, ports(t, 1)[0])
+			joined := mustAlone(t, t.TempDir(), sm, func(b *Builder) {
+				b.ID(4).Threads(th).Join(c.members[leader].Address).Listen(four.Address)
+			})
+			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+			defer cancel()
+			if err := c.engines[leader].AddMember(ctx, four, Voter); err != nil {
+				t.Fatal(err)
+			}
+			c.write(1)
+			untilStatus(t, joined, func(s *Status) bool {
+				sm.mu.Lock()
+				defer sm.mu.Unlock()
+				return sm.count == 101 && s.Snapshot.LogFirst > 1 && !s.Joining
+			})
+			if m := joined.Membership(); len(m.Members) != 4 {
+				t.Error(kinds(&m))
+			}
+		})
+	}
+}
+
+// A list that is not what the directory says is no mistake when the members have changed
+// since the cluster was founded.
+func TestTheMembersHaveChanged(t *testing.T) {
+	c := changing(t, 3, nil)
+	moved := c.members[1]
+	moved.Priority = -1
+	c.mustChange("updating", func(ctx context.Context, e *Engine) error {
+		return e.UpdateMember(ctx, moved)
+	})
+	c.agree("1 voter, 2 voter, 3 voter")
+	for i := range c.engines {
+		until(t, "it to be durable", func() bool {
+			s := c.engines[i].Status()
+			return s.Durable >= c.engines[i].Membership().Index
+		})
+		c.stop(i)
+	}
+	var log notes
+	before := c.tune
+	c.tune = func(b *Builder) { before(b); b.Logger(log.logger()) }
+	c.start(0)
+	if log.count("level=INFO", "the members have changed since", "Priority:-1") != 1 ||
+		log.count("level=WARN") != 0 {
+		t.Errorf("%q", log.lines)
+	}
 }

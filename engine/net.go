@@ -41,8 +41,8 @@ func (e *Engine) listen(ctx context.Context) error {
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}
-	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: cmp.Or(e.b.listen, e.home), Accept: e.peers.Accept,
-		Max: peerConnections, Urgent: true})
+	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: cmp.Or(e.b.listen, e.home),
+		Accept: e.peers.Accept, Max: peerConnections, Urgent: true})
 	e.services.fronts = make([]*acceptors, len(e.b.services))
 	for i, s := range e.b.services {
 		f := &acceptors{}

@@ -328,9 +328,43 @@ func TestAskSomebodyElse(t *testing.T) {
 	}
 	damaged := netio.AppendFrame(nil, 0, answer)
 	damaged[netio.FrameHeaderSize]++
-	if _, err := ask(reply{bytes.NewReader(damaged)}, Hello{Version: 1}); !errors.Is(err, netio.ErrFrameChecksum) {
+	_, err = ask(reply{bytes.NewReader(damaged)}, Hello{Version: 1})
+	if !errors.Is(err, netio.ErrFrameChecksum) {
 		t.Error(err)
 	}
+}
+
+// What is read as a hello or a welcome is what is written of it.
+func FuzzGreetings(f *testing.F) {
+	h := at(helloFrom2(), 4, "127.0.0.1:1")
+	w := Welcome{Hello: h, Grant: 5, Refused: "no", Configuration: []byte{8, 7}}
+	for _, encode := range []func() ([]byte, error){h.encode, w.encode} {
+		b, err := encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, err := decodeHello(b); err == nil {
+			again, err := h.encode()
+			if back, err2 := decodeHello(again); err != nil || err2 != nil || back != h {
+				t.Fatal(err, err2, back, h)
+			}
+		}
+		if w, err := decodeWelcome(b); err == nil {
+			again, err := w.encode()
+			back, err2 := decodeWelcome(again)
+			if err != nil || err2 != nil || back.Hello != w.Hello || back.Grant != w.Grant ||
+				back.Refused != w.Refused || !bytes.Equal(back.Configuration, w.Configuration) {
+				t.Fatal(err, err2, back, w)
+			}
+		}
+		if _, err := ask(reply{bytes.NewReader(b)}, Hello{Version: 1}); err == nil &&
+			len(b) <= netio.FrameHeaderSize {
+			t.Fatal("an answer of nothing")
+		}
+	})
 }
 
 // reply is a connection that has one answer to all.

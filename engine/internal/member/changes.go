@@ -425,8 +425,9 @@ func (x *Change) answers(m *Member, now int64) (raft.Directory, error) {
 	case o == nil:
 		m.connect(id, x.with.Address, now).named = true
 	case x.with.Address != "" && o.address != x.with.Address:
-		o.next = x.with.Address
-		m.moveLinks(now)
+		if o.next = x.with.Address; !m.connected(id) {
+			m.moveLinks(now)
+		}
 	}
 	if d := m.directoryOf(id); d != (raft.Directory{}) {
 		return d, nil

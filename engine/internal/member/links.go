@@ -22,7 +22,9 @@ import (
 // they are none, several times, for frames are lost. Then the link to one that parts is
 // dropped; a guest's stays as long as it leads to a connection.
 //
-// An address is a hint. While a link leads to a connection, its address is left alone.
+// An address is a hint. While a link leads to a connection, its address is left alone. When
+// it leads to none for a while, it is dialed where the other one said last that it is, then
+// where the configuration says, and so on.
 
 const (
 	// guestsMax bounds the links to guests.
@@ -33,6 +35,9 @@ const (
 
 	// toldTimes is how often one that is no member is told so, once in a heartbeat interval.
 	toldTimes = 10
+
+	// dialedFor is how long an address is tried that leads nowhere while there is another.
+	dialedFor = 3 * time.Second
 )
 
 // otherMember is the way to one of the others.
@@ -44,7 +49,9 @@ type otherMember struct {
 
 	named      bool   // by a configuration; it is not a guest any more
 	introduced bool   // as a guest
-	next       string // another address, for the time when there is no connection; "": none
+	listed     string // its address in the newest configuration that names it; "": none
+	said       string // as it was introduced last; "": not
+	next       string // the one to try as soon as there is no connection; "": none
 	connection uint64 // when it was told last that it is no member
 	told       int    // how often, on that connection
 	toldAt     int64
@@ -90,12 +97,13 @@ func (m *Member) greet(now int64) {
 	}
 	for _, s := range arrived {
 		if o := m.other(s.ID); o != nil {
-			if s.Address != "" && s.Address != o.address {
-				o.next = s.Address
+			if s.Address != "" {
+				o.said, o.next = s.Address, s.Address
 			}
 		} else if guests < guestsMax {
 			guests++
-			m.connect(s.ID, s.Address, now).introduced = true
+			o = m.connect(s.ID, s.Address, now)
+			o.introduced, o.said = true, s.Address
 		}
 	}
 }
@@ -146,8 +154,8 @@ func (m *Member) followMembers(now int64) {
 		if o == nil {
 			o = m.connect(k.ID, k.Address, now)
 		}
-		if fresh && k.Address != o.address && m.changes.prepares() != k.ID {
-			o.next = k.Address
+		if fresh && m.changes.prepares() != k.ID {
+			o.listed, o.next = k.Address, k.Address
 		}
 		o.named, o.introduced, o.told = true, false, 0
 	}
@@ -164,12 +172,22 @@ type followed struct {
 // moveLinks has links lead to another address, where they lead to no connection.
 func (m *Member) moveLinks(now int64) {
 	for _, o := range slices.Clone(m.links) {
-		if o.next == "" || m.connected(o.id) {
+		if connection, _ := o.link.State(); connection != 0 {
+			continue
+		}
+		to := o.next
+		if to == "" && now-o.seen >= int64(dialedFor) {
+			if to = o.said; to == "" || to == o.address {
+				to = o.listed
+			}
+		}
+		if m.other(o.id).next = ""; to == "" || to == o.address {
 			continue
 		}
 		m.disconnect(o.id)
-		moved := m.connect(o.id, o.next, now)
+		moved := m.connect(o.id, to, now)
 		moved.named, moved.introduced, moved.care = o.named, o.introduced, o.care
+		moved.listed, moved.said = o.listed, o.said
 	}
 }
 

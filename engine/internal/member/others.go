@@ -59,7 +59,9 @@ func (m *Member) lookAfterOthers(now int64) {
 	for i := range m.links {
 		m.links[i].care.reached += lost
 		m.links[i].care.moved += lost
-		m.lookAfter(&m.links[i], now)
+		if m.links[i].named {
+			m.lookAfter(&m.links[i], now)
+		}
 	}
 	m.lookAtOwnLog(now)
 	m.compareLimits()

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 
 const cluster = 77 // any number, the same for all members
 
-// given is the list that every member starts with.
+// given is the list that every founder starts with.
 func (w *World) given() config.Config {
 	var voters []config.Member
-	for _, h := range w.hosts {
-		voters = append(voters, config.Member{ID: h.id, Address: h.address})
+	for _, h := range w.hosts[:w.plan.Members] {
+		voters = append(voters, config.Member{ID: h.id, Address: fmt.Sprint("n", h.id)})
 	}
 	return config.New(cluster, voters)
 }
@@ -47,8 +48,13 @@ func (h *host) founders(rec *journal.Recovery, from *member.Start) (f member.Fou
 		len(c.Voters) > 0 {
 		known, first = true, c.Raft(0)
 	}
+	if f.Founders = given.Voters; h.joins {
+		if conf := &h.w.judge.conf; len(conf.Voters) > 0 {
+			f.Founders = conf.Members() // as whom it was told to join
+		}
+		return f, first
+	}
 	f.Founder = founding.New(h.id, h.directory, given, h.promise, known)
-	f.Founders = given.Voters
 	f.Promise, f.OnFounded = h.promises, h.founds
 	return f, first
 }
@@ -114,7 +120,8 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	h.sentUndurable, h.first, h.restored = false, h.core.First(), 0
 	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
 	h.clock, h.real = 1, w.now
-	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], [16]int64{}, 0, 0
+	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], map[raft.Directory]int64{}, 0, 0
+	h.forces, h.told = h.forces[:0], false
 	for _, o := range w.hosts {
 		h.led[o.id] = lead{}
 		if o != h && o.up && o.core.Role() == raft.Leader {
@@ -170,6 +177,11 @@ func (h *host) onEvent(e member.Event) {
 		h.w.hit(SnapshotFailed)
 	case member.SnapshotSent:
 		h.w.hit(SnapshotSent)
+		if !h.core.Votes(e.Member) {
+			h.w.hit(LearnerGivenSnapshot)
+		}
+	case member.Preferred:
+		h.w.hit(PriorityFollowed)
 	case member.SnapshotInstalled:
 		h.w.hit(SnapshotRestored)
 		if h.restored = e.Have; !h.w.healed && h.rng.chance(0.1) {
@@ -197,6 +209,7 @@ func (h *host) onRole(role raft.Role, leader, term uint64) {
 		h.armed, h.armedRole = h.armedRole, 0
 	}
 	w.judge.campaigns(h, role)
+	w.judge.candidate(h, role, term)
 	was := h.role
 	switch {
 	case role == raft.Leader:
