@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,6 +134,14 @@ func (e *Engine) ask(ctx context.Context, address string) (c config.Config, err 
 func (e *Engine) waiting(cluster uint64) config.Config {
 	return config.Config{Cluster: cluster,
 		Learners: []config.Member{{ID: e.b.id, Address: e.b.listen}}}
+}
+
+// replaces reports whether this member joins with the id of one that the cluster knows
+// with another data directory.
+func (e *Engine) replaces() bool {
+	return slices.ContainsFunc(e.found, func(m config.Member) bool {
+		return m.ID == e.b.id && m.Directory != e.recovery.Directory
+	})
 }
 
 // waits reports whether metadata are those of a directory that joins.

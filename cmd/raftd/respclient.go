@@ -16,7 +16,7 @@ import (
 // refusal is an error reply of a member, without the leading minus sign.
 type refusal string
 
-func (r refusal) Error() string { return string(r) }
+func (r refusal) Error() string { return strings.TrimPrefix(string(r), "ERR ") }
 
 // lostError says that a command was sent and no reply came.
 type lostError struct {

@@ -165,8 +165,12 @@ func (d *daemon) announce(out io.Writer) {
 	}
 	if st.Joining {
 		fmt.Fprintf(out, "raftd member %d joins cluster %016x\n", st.ID, st.Cluster)
-		fmt.Fprintf(out, "  waits     to be added: raftd member add %d=%s --addr HOST:PORT of a "+
-			"member, for clients\n", st.ID, st.Members[0].Address)
+		what, verb := "added", "add"
+		if st.Refused {
+			what, verb = "put in the place of its old data directory", "replace"
+		}
+		fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s --addr HOST:PORT of a "+
+			"member, for clients\n", what, verb, st.ID, st.Members[0].Address)
 	} else {
 		fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
 			nodes)

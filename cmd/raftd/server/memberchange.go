@@ -105,6 +105,8 @@ func (x *memberChange) next(err error) string {
 			"leader? See RAFT.MEMBER LIST for the others", x.id)
 	case errors.Is(err, engine.ErrNotConnected), errors.Is(err, engine.ErrNotMember):
 		return "; see RAFT.MEMBER LIST"
+	case errors.Is(err, engine.ErrMember) && x.verb == "replace" && x.id == x.old:
+		return "; one that leads has to hand leadership over first: RAFT.TRANSFER"
 	case errors.Is(err, engine.ErrMember) && x.verb == "add":
 		return "; to change it: RAFT.MEMBER PROMOTE, DEMOTE, SET or REPLACE"
 	case errors.Is(err, engine.ErrBehind):
