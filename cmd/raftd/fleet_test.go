@@ -156,15 +156,26 @@ func (f *fleet) addresses() string {
 
 // member runs raftd member as a process of its own.
 func (f *fleet) member(args ...string) (status int, says string) {
+	return f.memberWhile(func() {}, args...)
+}
+
+// memberWhile does something else while it runs.
+func (f *fleet) memberWhile(something func(), args ...string) (status int, says string) {
 	args = append([]string{"member"}, args...)
 	cmd := exec.Command(os.Args[0], append(args, "--addr", f.addresses(), "--timeout", "60s")...)
 	cmd.Env = append(os.Environ(), runAsRaftd+"=1")
-	out, err := cmd.CombinedOutput()
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	something()
+	err := cmd.Wait()
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
 		f.t.Error(err)
 	}
-	return cmd.ProcessState.ExitCode(), string(out)
+	return cmd.ProcessState.ExitCode(), out.String()
 }
 
 // change is a change that has to come about.

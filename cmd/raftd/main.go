@@ -6,8 +6,8 @@
 // 2 for a mistake on the command line.
 //
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
-// damage. So do raftd snapshot list and verify, of snapshots. raftd member lists and changes the members
-// of a running cluster; 3 says that it is not known whether they were changed.
+// damage. So do raftd snapshot list and verify, of snapshots. raftd member lists and changes the
+// members of a running cluster; 3 says that it is not known whether they were changed.
 package main
 
 import (

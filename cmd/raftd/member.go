@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 )
 
 // errUnknownChange makes the exit status 3.
@@ -236,8 +235,8 @@ func (o *memberOptions) run(words []string, out io.Writer, progress *os.File) er
 }
 
 func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
 
 // memberRow is a member as RAFT.MEMBER LIST and --json have it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,20 +32,41 @@ const (
 	settledTries = 100
 )
 
-// list asks the first member that knows who the members are, and then the leader.
-func (a *memberAsker) list(ctx context.Context) (t memberTable, err error) {
-	for _, address := range a.addresses {
-		if t, err = listAt(ctx, address); err != nil {
+// list asks the first member that knows who leads, and then the leader. One that knows of
+// no leader, perhaps since it was removed, says whom else to ask.
+func (a *memberAsker) list(ctx context.Context) (memberTable, error) {
+	var without *memberTable
+	var failed error
+	asked := map[string]bool{}
+	for queue := slices.Clone(a.addresses); len(queue) > 0; queue = queue[1:] {
+		address := queue[0]
+		if address == "" || asked[address] {
 			continue
 		}
-		if at := t.leaderAt(); t.Asked != t.Leader && at != "" {
+		asked[address] = true
+		t, err := listAt(ctx, address)
+		at := t.leaderAt()
+		switch {
+		case err != nil:
+			failed = cmp.Or(failed, err)
+		case at != "" && t.Asked == t.Leader:
+			return t, nil
+		case at != "":
 			if leaders, err := listAt(ctx, at); err == nil {
 				t = leaders
 			}
+			return t, nil
+		case without == nil:
+			without = &t
+			for _, m := range t.Members {
+				queue = append(queue, m.Clients)
+			}
 		}
-		return t, nil
 	}
-	return t, fmt.Errorf("no member answers: %w", err)
+	if without != nil {
+		return *without, nil
+	}
+	return memberTable{}, fmt.Errorf("no member answers: %w", failed)
 }
 
 // settled is the list when nothing is under way, if that is soon: members tell it a little

@@ -278,7 +278,8 @@ func explain(err error) string {
 // none does.
 func flagOf(option string) string {
 	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
-		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join", "Journal": "journal",
+		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join",
+		"Journal":  "journal",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",

@@ -280,8 +280,8 @@ func infoRaftFields(s *Server, st *engine.Status) []field {
 		fields = append(fields, field{"raft_node" + number(m.ID), fmt.Sprintf(
 			"id=%d,state=%s,voting=%s,addr=%s,port=%s,client=%s,mode=%s,match=%d,lag=%d,"+
 				"command_max=%d,error=%s",
-			m.ID, state, yesNo(votes(&m)), host, port, m.Advertised, m.Mode, m.Match, m.Lag, m.CommandMax,
-			oneField(m.Error))})
+			m.ID, state, yesNo(votes(&m)), host, port, m.Advertised, m.Mode, m.Match, m.Lag,
+			m.CommandMax, oneField(m.Error))})
 	}
 	for i, text := range s.cfg.Warnings {
 		fields = append(fields, field{"raft_warning_" + strconv.Itoa(i+1), text})

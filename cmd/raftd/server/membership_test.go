@@ -32,8 +32,12 @@ func (c *changer) AddMember(_ context.Context, m engine.Member, kind engine.Memb
 func (c *changer) PromoteMember(_ context.Context, id uint64) error {
 	return c.note("promote %d", id)
 }
-func (c *changer) DemoteMember(_ context.Context, id uint64) error { return c.note("demote %d", id) }
-func (c *changer) RemoveMember(_ context.Context, id uint64) error { return c.note("remove %d", id) }
+func (c *changer) DemoteMember(_ context.Context, id uint64) error {
+	return c.note("demote %d", id)
+}
+func (c *changer) RemoveMember(_ context.Context, id uint64) error {
+	return c.note("remove %d", id)
+}
 func (c *changer) ReplaceMember(_ context.Context, old uint64, with engine.Member) error {
 	return c.note("replace %d %v", old, with)
 }
@@ -137,12 +141,12 @@ func TestWhyMembersWereNotChanged(t *testing.T) {
 		{"REMOVE 4", because(engine.ErrNotConnected, "of the 3 voters 1 are"),
 			"-ERR " + not + "it is not connected: of the 3 voters 1 are; see RAFT.MEMBER LIST"},
 		{"ADD 4 h:4", because(engine.ErrMember, "member 4"),
-			"-ERR " + not + "it is a member already: member 4; to change it: RAFT.MEMBER PROMOTE, " +
-				"DEMOTE, SET or REPLACE"},
+			"-ERR " + not + "it is a member already: member 4; to change it: RAFT.MEMBER " +
+				"PROMOTE, DEMOTE, SET or REPLACE"},
 		{"ADD 4 h:4", because(engine.ErrBehind, "a"), "-ERR " + not + "it did not catch up with " +
 			"the log: a; when it is well, RAFT.MEMBER PROMOTE 4, or REMOVE it"},
-		{"ADD 4 h:4", because(engine.ErrTooMany, "it has 7 voters"), "-ERR " + not + "the cluster " +
-			"would have too many members: it has 7 voters; remove one first, or add a learner"},
+		{"ADD 4 h:4", because(engine.ErrTooMany, "it has 7 voters"), "-ERR " + not + "the " +
+			"cluster would have too many members: it has 7 voters; remove one first, or add a learner"},
 		{"REMOVE 4", because(engine.ErrLastVoter, "4"),
 			"-ERR " + not + "it is the only voter: 4; add another voter first"},
 		{"PROMOTE 4", because(engine.ErrOtherDirectory, "a\r\nb"),
@@ -150,8 +154,8 @@ func TestWhyMembersWereNotChanged(t *testing.T) {
 				"one of member 4? One that lost its directory needs RAFT.MEMBER REPLACE"},
 		{"REMOVE 4", because(engine.ErrChanging, "b"), "-TRYAGAIN " + not +
 			"another change of the members is under way: b"},
-		{"REMOVE 4", because(engine.ErrUnknownOutcome, "c"), "-UNKNOWNRESULT the members may have " +
-			"been changed or not; see RAFT.MEMBER LIST: " + not +
+		{"REMOVE 4", because(engine.ErrUnknownOutcome, "c"), "-UNKNOWNRESULT the members may " +
+			"have been changed or not; see RAFT.MEMBER LIST: " + not +
 			"leadership was lost while the members were changed: c"},
 		{"REMOVE 4", context.DeadlineExceeded, "-UNKNOWNRESULT the members may have been changed " +
 			"or not; see RAFT.MEMBER LIST: context deadline exceeded"},
