@@ -84,18 +84,21 @@ func (e *Engine) configuration() []byte {
 	return nil
 }
 
-// ownAddress is where the other members reach this one: where it was told to listen if
-// that says so, else where the configuration has it, or had it. Any goroutine.
+// ownAddress is where the other members reach this one: where the configuration has it, or
+// the list that it was started with; but where it listens, if whoever dials that does not
+// come out there. Any goroutine.
 func (e *Engine) ownAddress() string {
-	if host, port, err := splitAddress(e.b.listen); err == nil && dialable(host, port) == nil {
-		return e.b.listen
-	}
+	address := e.home
 	if c := e.followed.Load(); c != nil {
 		if m, ok := c.Find(e.b.id); ok {
-			return m.Address
+			address = m.Address
 		}
 	}
-	return e.home
+	host, port, err := splitAddress(e.b.listen)
+	if err == nil && dialable(host, port) == nil && elsewhere(e.b.listen, address) {
+		return e.b.listen
+	}
+	return address
 }
 
 // introduce tells the member of who has connected; in the connection's loop.

@@ -105,7 +105,7 @@ func (e *Engine) adopt(cluster uint64) error {
 	if known {
 		e.compareMembers(&given, index)
 	}
-	if err := e.adoptFounding(&given, known); err != nil {
+	if err := e.adoptFounding(&given, cluster, known); err != nil {
 		return err
 	}
 	if c := &e.membership; known && len(c.Voters) == 1 && c.Votes(e.b.id) && !c.Joint() {
@@ -142,7 +142,7 @@ func (e *Engine) adoptSizes() error {
 
 // adoptFounding takes over how far the founding of the cluster has come, which a
 // directory that joins has no part in.
-func (e *Engine) adoptFounding(given *config.Config, known bool) error {
+func (e *Engine) adoptFounding(given *config.Config, cluster uint64, known bool) error {
 	promised, err := e.promised()
 	if err != nil {
 		return err
@@ -157,6 +157,11 @@ func (e *Engine) adoptFounding(given *config.Config, known bool) error {
 		return nil
 	}
 	switch {
+	case len(e.b.join) == 0 && !known && promised == nil && len(e.b.members) == 0 &&
+		e.membership.Cluster != cluster:
+		return &ConfigError{"Members", fmt.Sprintf("none given, and %s was made for cluster %016x, "+
+			"which is not founded yet, or to join it: give Members or Join as then, or remove the "+
+			"directory, which holds nothing", e.b.dir, cluster)}
 	case len(e.b.join) == 0:
 	case known:
 		e.log.Info("the data directory belongs to a cluster already: nobody is asked for one",
