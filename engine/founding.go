@@ -149,7 +149,6 @@ func (e *Engine) recordMembers(index uint64, data []byte) {
 
 // founded is told the list of a founding, in the polling goroutine.
 func (e *Engine) founded(list []byte) {
-	e.recovery.Metadata = list
 	if err := e.journal.SetMetadata(list); err != nil {
 		e.fail(err)
 	}
