@@ -392,7 +392,7 @@ func TestWhoJoinsGetsASnapshot(t *testing.T) {
 	for _, th := range []Threads{Fused, Threaded} {
 		t.Run(th.String(), func(t *testing.T) {
 			c := newTrio(t, th, 1<<20)
-			c.write(100)
+			c.write(400)
 			c.compacted(10)
 			sm, four := &wide{padding: 1 << 20}, at(4, ports(t, 1)[0])
 			joined := mustAlone(t, t.TempDir(), sm, func(b *Builder) {
@@ -404,7 +404,7 @@ func TestWhoJoinsGetsASnapshot(t *testing.T) {
 			untilStatus(t, joined, func(s *Status) bool {
 				sm.mu.Lock()
 				defer sm.mu.Unlock()
-				return sm.count == 101 && s.Snapshot.LogFirst > 1 && !s.Joining
+				return sm.count == 401 && s.Snapshot.LogFirst > 1 && !s.Joining
 			})
 			if m := joined.Membership(); len(m.Members) != 4 {
 				t.Error(kinds(&m))
