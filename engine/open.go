@@ -196,8 +196,9 @@ func (e *Engine) assemble() error {
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},
-		OnRole: e.roleChanged, OnMembers: e.recordMembers, OnConfig: decodeConfiguration, OnEvent: e.logEvent,
-		Timing: e.timing, Clock: e.clock,
+		OnRole: e.roleChanged, OnMembers: e.recordMembers, OnConfig: decodeConfiguration,
+		OnEvent: e.logEvent,
+		Timing:  e.timing, Clock: e.clock,
 	}, &e.recovery)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
