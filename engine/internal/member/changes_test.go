@@ -95,10 +95,12 @@ func TestAMemberIsAdded(t *testing.T) {
 	if p.times != 0 {
 		t.Fatal("promoted, or not waited for", *p)
 	}
-	if a = g.change(NewChange(Remove, at(2, ""), nil), rigElection); !errors.Is(a.err, ErrChanging) {
+	a = g.change(NewChange(Remove, at(2, ""), nil), rigElection)
+	if !errors.Is(a.err, ErrChanging) {
 		t.Error(a.err)
 	}
-	if g.run(catchingMax); !errors.Is(p.err, ErrBehind) || !strings.Contains(p.err.Error(), "learner") {
+	g.run(catchingMax)
+	if !errors.Is(p.err, ErrBehind) || !strings.Contains(p.err.Error(), "learner") {
 		t.Error(p.err)
 	}
 	g.is("1", "", "2")
@@ -148,11 +150,12 @@ func TestChangesAreRefused(t *testing.T) {
 		}
 	}
 	g := newRig(t, raft.Configuration{Index: 1, Voters: []uint64{1, 2, 3}})
-	if a := g.change(NewChange(Remove, at(2, ""), nil), rigHeartbeat); !errors.Is(a.err, ErrNotLeader) {
+	a := g.change(NewChange(Remove, at(2, ""), nil), rigHeartbeat)
+	if !errors.Is(a.err, ErrNotLeader) {
 		t.Error(a.err)
 	}
 	late := NewChange(Remove, at(2, ""), nil)
-	a := g.change(late, 0)
+	a = g.change(late, 0)
 	if g.Close(false); !errors.Is(a.err, ErrClosed) {
 		t.Error(a.err)
 	}

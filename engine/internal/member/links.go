@@ -73,7 +73,7 @@ func (m *Member) Introduce(id uint64, address string) {
 		return
 	}
 	m.guests.mu.Lock()
-	if len(m.guests.arrived) < guestsMax {
+	if len(m.guests.arrived) < config.MembersMax {
 		m.guests.arrived = append(m.guests.arrived, config.Member{ID: id, Address: address})
 	}
 	m.guests.mu.Unlock()

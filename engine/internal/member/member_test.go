@@ -149,8 +149,8 @@ func (l *rigLink) Flush()                     {}
 func (l *rigLink) Session() peer.Session {
 	return peer.Session{Directory: l.g.directories[l.id], Incarnation: 1}
 }
-func (l *rigLink) Limits() peer.Limits        { return peer.Limits{} }
-func (l *rigLink) Err() error                 { return l.g.why }
+func (l *rigLink) Limits() peer.Limits { return peer.Limits{} }
+func (l *rigLink) Err() error          { return l.g.why }
 func (l *rigLink) State() (uint64, int) {
 	if l.g.up[l.id] {
 		return 1, 1 << 20
