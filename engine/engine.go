@@ -41,7 +41,6 @@ type Engine struct {
 	found      []config.Member               // of the cluster that it joins, as one of them said
 	founder    *founding.Founder             // nil: it joins
 	followed   atomic.Pointer[config.Config] // that is in force now; nil: none
-	noted      *config.Config                // the newest that metadata say; polling goroutine
 	recovery   journal.Recovery
 	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time

@@ -38,39 +38,42 @@ func ExampleEngine_AddMember() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var all []engine.Member
-	for i, a := range addresses {
-		all = append(all, engine.Member{ID: uint64(i + 1), Address: a})
+	var founders []engine.Member
+	for i, a := range addresses[:3] {
+		founders = append(founders, engine.Member{ID: uint64(i + 1), Address: a})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	members := make(map[uint64]*engine.Engine)
-	start := func(b *engine.Builder, id uint64) {
-		e, err := b.ID(id).Journal(journal.Memory).StateMachine(&words{}).Start(ctx)
+	for _, m := range founders {
+		e, err := engine.New().ID(m.ID).Members(founders...).
+			Journal(journal.Memory).StateMachine(&words{}).Start(ctx)
 		if err != nil {
 			log.Fatal(err)
 		}
-		members[id] = e
-	}
-	for _, m := range all[:3] {
-		start(engine.New().Members(all[:3]...), m.ID)
-	}
-	for _, e := range members {
 		defer e.Close()
+		members[m.ID] = e
 	}
 	if _, err := propose(ctx, members, 1, []byte("three")); err != nil {
 		log.Fatal(err)
 	}
 
-	four := all[3]
-	start(engine.New().Join(addresses[:3]...).Listen(four.Address), four.ID)
-	defer members[4].Close()
-	fmt.Println("it waits to be added:", members[4].Status().Joining)
+	four := engine.Member{ID: 4, Address: addresses[3]}
+	e, err := engine.New().ID(four.ID).Join(addresses[:3]...).Listen(four.Address).
+		Journal(journal.Memory).StateMachine(&words{}).Start(ctx)
+
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer e.Close()
+	members[four.ID] = e
+	fmt.Println("it waits to be added:", e.Status().Joining)
 
 	err = onLeader(ctx, members, 1, func(e *engine.Engine) error {
-		return e.AddMember(ctx, four, engine.Voter)
+		return e.AddMember(ctx, four, engine.Voter) // or engine.Learner
 	})
+
 	fmt.Println("added:", err)
 	var now engine.Membership
 	err = onLeader(ctx, members, 2, func(e *engine.Engine) error {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -9,28 +8,19 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/member"
 )
 
-// metadataMax is how many bytes the journal's metadata may have.
-const metadataMax = 2 << 10
-
 // follow takes over the configuration in force when it is another one; polling goroutine,
 // once per tick and when the role changes.
 func (e *Engine) follow() {
-	core := e.member.Core()
-	conf := core.Config()
+	conf := e.member.Core().Config()
 	c := config.Of(&conf)
-	if c == nil {
-		return // none yet
+	if c == nil || c == e.followed.Load() {
+		return
 	}
-	if c != e.followed.Load() {
-		e.followed.Store(c)
-		for _, m := range c.Members() {
-			e.peers.Confirm(m.ID)
-		}
-		e.log.Info("members", "index", conf.Index, "members", inWords(c))
+	e.followed.Store(c)
+	for _, m := range c.Members() {
+		e.peers.Confirm(m.ID)
 	}
-	if conf.Index <= core.Commit() {
-		e.note(c)
-	}
+	e.log.Info("members", "index", conf.Index, "members", inWords(c))
 }
 
 // inWords lists the members of a configuration for the log.
@@ -44,23 +34,6 @@ func inWords(c *config.Config) string {
 		all = append(all, s)
 	}
 	return strings.Join(all, ", ")
-}
-
-// note writes a committed configuration into the journal's metadata, for tools; polling
-// goroutine.
-func (e *Engine) note(c *config.Config) {
-	if c == e.noted {
-		return
-	}
-	e.noted = c
-	b := c.Encode()
-	if len(b) > metadataMax || bytes.Equal(b, e.recovery.Metadata) {
-		return // they say what they said before
-	}
-	e.recovery.Metadata = b
-	if err := e.journal.SetMetadata(b); err != nil {
-		e.fail(err)
-	}
 }
 
 // listed is who is to be shown as members: of the configuration in force, and before the
@@ -84,18 +57,21 @@ func (e *Engine) configuration() []byte {
 	return nil
 }
 
-// ownAddress is where the other members reach this one: where it was told to listen if
-// that says so, else where the configuration has it, or had it. Any goroutine.
+// ownAddress is where the other members reach this one: where the configuration has it, or
+// the list that it was started with; but where it listens, if whoever dials that does not
+// come out there. Any goroutine.
 func (e *Engine) ownAddress() string {
-	if host, port, err := splitAddress(e.b.listen); err == nil && dialable(host, port) == nil {
-		return e.b.listen
-	}
+	address := e.home
 	if c := e.followed.Load(); c != nil {
 		if m, ok := c.Find(e.b.id); ok {
-			return m.Address
+			address = m.Address
 		}
 	}
-	return e.home
+	host, port, err := splitAddress(e.b.listen)
+	if err == nil && dialable(host, port) == nil && elsewhere(e.b.listen, address) {
+		return e.b.listen
+	}
+	return address
 }
 
 // introduce tells the member of who has connected; in the connection's loop.

@@ -97,3 +97,53 @@ func TestAnotherClusterIsNotJoined(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server that ended within its first start has a journal without a word of what it is. It
+// joins all the same, and does not found a cluster of its own.
+func TestAFirstStartThatWasCutShort(t *testing.T) {
+	dir, a := t.TempDir(), ports(t, 2)
+	j, _, err := journal.Open(journal.Config{Dir: dir, Mode: journal.BufferedDsync,
+		Directory: drawDirectory(), Identity: journal.Identity{Cluster: 5, Replica: 4}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := New().ID(4).Dir(dir).Listen(a[0]).StateMachine(&counter{}).Journal(journal.BufferedDsync)
+	var bad *ConfigError
+	if _, err := b.Start(context.Background()); !errors.As(err, &bad) || bad.Option != "Members" {
+		t.Fatal(err)
+	}
+	e, err := b.Join(a[1]).Start(context.Background()) // where nobody is
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := e.Status(); !s.Joining || s.Cluster != 5 || s.Last != 0 || s.Role != Follower {
+		t.Errorf("%+v", s)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member tells the others the address that they know, unless it cannot be reached there.
+func TestTheAddressThatIsTold(t *testing.T) {
+	for _, x := range []struct{ listen, home, configured, told string }{
+		{"", "10.0.0.1:7380", "", "10.0.0.1:7380"},
+		{"0.0.0.0:7380", "10.0.0.1:7380", "", "10.0.0.1:7380"},
+		{"192.168.1.4:7380", "10.0.0.1:7380", "node:7380", "node:7380"}, // translated
+		{"10.0.0.1:7381", "10.0.0.1:7380", "10.0.0.1:7380", "10.0.0.1:7381"},
+		{"0.0.0.0:7381", "10.0.0.1:7380", "10.0.0.1:7380", "10.0.0.1:7380"},
+		{"", "10.0.0.1:7380", "10.0.0.2:7380", "10.0.0.2:7380"},
+	} {
+		e := &Engine{b: Builder{id: 1, listen: x.listen}, home: x.home}
+		if x.configured != "" {
+			c := configOf(5, []Member{at(1, x.configured)})
+			e.followed.Store(&c)
+		}
+		if told := e.ownAddress(); told != x.told {
+			t.Errorf("%+v: %s", x, told)
+		}
+	}
+}

@@ -103,7 +103,7 @@ var ErrMembership = errors.New("ringraft: the members were not changed as asked"
 // return. Nothing was changed, except where it is said otherwise. ErrNotMember and
 // ErrNotConnected are such causes, too.
 var (
-	// ErrMember: there is a member of that id, or at that address.
+	// ErrMember: there is a member of that id, or it is what it was to be already.
 	ErrMember = member.ErrMember
 	// ErrChanging: another change is under way; one is made at a time.
 	ErrChanging = member.ErrChanging
@@ -113,8 +113,8 @@ var (
 	ErrTooMany = member.ErrTooMany
 	// ErrLastVoter: it is the only voter.
 	ErrLastVoter = member.ErrLastVoter
-	// ErrOtherDirectory: at that address another data directory of the member answers than
-	// the one that it is known by: replace it.
+	// ErrOtherDirectory: what answers has not the data directory that it must have: it was
+	// emptied since it was added, or it is a copy of another member's.
 	ErrOtherDirectory = member.ErrOtherDirectory
 	// ErrUnknownOutcome: this member ceased to lead while the change was under way. What
 	// became of it, Membership says, there and on the new leader.
@@ -175,9 +175,9 @@ func (e *Engine) DemoteMember(ctx context.Context, id uint64) error {
 	return e.change(ctx, member.Demote, 0, Member{ID: id})
 }
 
-// RemoveMember removes a member, running or not. A leader that is to remove itself hands
-// leadership over first, and the error says who leads then: ask there again. A member that
-// is removed and runs says so by Status.Removed. AddMember says what else there is to know.
+// RemoveMember removes a member, running or not. A leader may remove itself: it leads until
+// that is committed, and has another member follow it. A member that was removed and runs
+// says so by Status.Removed. AddMember says what else there is to know.
 func (e *Engine) RemoveMember(ctx context.Context, id uint64) error {
 	return e.change(ctx, member.Remove, 0, Member{ID: id})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -393,28 +392,19 @@ func TestWhoJoinsGetsASnapshot(t *testing.T) {
 	for _, th := range []Threads{Fused, Threaded} {
 		t.Run(th.String(), func(t *testing.T) {
 			c := newTrio(t, th, 1<<20)
-			c.write(100)
+			c.write(400)
 			c.compacted(10)
-			leader := slices.IndexFunc(c.engines[:], func(e *Engine) bool {
-				return e.Status().Role == Leader
-			})
-			if leader < 0 {
-				t.Fatal("nobody leads")
-			}
 			sm, four := &wide{padding: 1 << 20}, at(4, ports(t, 1)[0])
 			joined := mustAlone(t, t.TempDir(), sm, func(b *Builder) {
-				b.ID(4).Threads(th).Join(c.members[leader].Address).Listen(four.Address)
+				b.ID(4).Threads(th).Join(c.members[0].Address).Listen(four.Address)
 			})
-			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-			defer cancel()
-			if err := c.engines[leader].AddMember(ctx, four, Voter); err != nil {
-				t.Fatal(err)
-			}
+			all := &cluster{t: t, engines: c.engines[:]}
+			all.addMember(four, Voter)
 			c.write(1)
 			untilStatus(t, joined, func(s *Status) bool {
 				sm.mu.Lock()
 				defer sm.mu.Unlock()
-				return sm.count == 101 && s.Snapshot.LogFirst > 1 && !s.Joining
+				return sm.count == 401 && s.Snapshot.LogFirst > 1 && !s.Joining
 			})
 			if m := joined.Membership(); len(m.Members) != 4 {
 				t.Error(kinds(&m))
@@ -447,5 +437,46 @@ func TestTheMembersHaveChanged(t *testing.T) {
 	if log.count("level=INFO", "the members have changed since", "Priority:-1") != 1 ||
 		log.count("level=WARN") != 0 {
 		t.Errorf("%q", log.lines)
+	}
+}
+
+// A voter learns, and votes again.
+func TestAVoterLearns(t *testing.T) {
+	c := changing(t, 3, nil)
+	c.add(1)
+	id := uint64((c.leader()+1)%3 + 1)
+	c.mustChange("demoting", func(ctx context.Context, e *Engine) error {
+		return e.DemoteMember(ctx, id)
+	})
+	for _, e := range c.engines {
+		until(t, "a learner", func() bool { return seen(e, id).Kind == Learner })
+	}
+	c.add(2)
+	c.has(int(id-1), 3)
+	c.mustChange("promoting", func(ctx context.Context, e *Engine) error {
+		return e.PromoteMember(ctx, id)
+	})
+	c.agree("1 voter, 2 voter, 3 voter")
+}
+
+// A member that was away follows a leader that its own configuration does not name.
+func TestALeaderThatIsNotKnownYet(t *testing.T) {
+	for _, th := range []Threads{Fused, Threaded} {
+		t.Run(th.String(), func(t *testing.T) {
+			c := changing(t, 3, func(b *Builder) { b.Threads(th) })
+			c.add(1)
+			away := (c.leader() + 1) % 3
+			c.stop(away)
+			c.addMember(c.join(), Voter)
+			c.lead(3)
+			c.add(2)
+			c.start(away)
+			c.has(away, 3)
+			until(t, "the leader", func() bool {
+				_, leader, address := c.engines[away].Leadership()
+				return leader == 4 && address == "client-4"
+			})
+			c.agree("1 voter, 2 voter, 3 voter, 4 voter")
+		})
 	}
 }

@@ -105,7 +105,7 @@ func (e *Engine) adopt(cluster uint64) error {
 	if known {
 		e.compareMembers(&given, index)
 	}
-	if err := e.adoptFounding(&given, known); err != nil {
+	if err := e.adoptFounding(&given, cluster, known); err != nil {
 		return err
 	}
 	if c := &e.membership; known && len(c.Voters) == 1 && c.Votes(e.b.id) && !c.Joint() {
@@ -142,7 +142,7 @@ func (e *Engine) adoptSizes() error {
 
 // adoptFounding takes over how far the founding of the cluster has come, which a
 // directory that joins has no part in.
-func (e *Engine) adoptFounding(given *config.Config, known bool) error {
+func (e *Engine) adoptFounding(given *config.Config, cluster uint64, known bool) error {
 	promised, err := e.promised()
 	if err != nil {
 		return err
@@ -156,16 +156,31 @@ func (e *Engine) adoptFounding(given *config.Config, known bool) error {
 	if e.joins {
 		return nil
 	}
-	switch {
-	case len(e.b.join) == 0:
-	case known:
+	if err := e.checkUnfounded(cluster, known || promised != nil); err != nil {
+		return err
+	}
+	if known && len(e.b.join) > 0 {
 		e.log.Info("the data directory belongs to a cluster already: nobody is asked for one",
 			"dir", e.b.dir, "cluster", fmt.Sprintf("%016x", e.membership.Cluster))
-	default:
-		return &ConfigError{"Join", fmt.Sprintf("%s was made for a new cluster, which is not "+
-			"founded yet: remove the directory, which holds nothing, or leave Join out", e.b.dir)}
 	}
 	e.founder = founding.New(e.b.id, e.recovery.Directory, e.membership, promised, known)
+	return nil
+}
+
+// checkUnfounded refuses to go on with a directory that was made for another cluster than
+// it would found now, unless it is given a list: it may have been made to join one.
+func (e *Engine) checkUnfounded(cluster uint64, settled bool) error {
+	const remove = "remove the directory, which holds nothing"
+	switch {
+	case settled:
+	case len(e.b.join) > 0:
+		return &ConfigError{"Join", fmt.Sprintf("%s was made for a new cluster, which is not "+
+			"founded yet: %s, or leave Join out", e.b.dir, remove)}
+	case len(e.b.members) == 0 && e.membership.Cluster != cluster:
+		return &ConfigError{"Members", fmt.Sprintf("none given, and %s was made for cluster "+
+			"%016x, to found it or to join it: give Members or Join as then, or %s",
+			e.b.dir, cluster, remove)}
+	}
 	return nil
 }
 
@@ -269,8 +284,8 @@ func (e *Engine) assemble() error {
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},
-		OnRole: e.roleChanged, OnConfig: decodeConfiguration, OnEvent: e.logEvent,
-		Timing: e.timing, Clock: e.clock,
+		OnRole: e.roleChanged, OnMembers: e.recordMembers, OnConfig: decodeConfiguration,
+		OnEvent: e.logEvent, Timing: e.timing, Clock: e.clock,
 	}, &e.recovery)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)

@@ -264,14 +264,15 @@ func TestWhoCannotBeAnsweredIsRefused(t *testing.T) {
 // admitted.
 func TestAsk(t *testing.T) {
 	b := make(bell, 1)
-	configuration := []byte("who is in it")
+	var configuration atomic.Value
+	configuration.Store([]byte("who is in it"))
 	one := newRigWith(t, 1, false, b, func(c *Config) {
-		c.Configuration = func() []byte { return configuration }
+		c.Configuration = func() []byte { return configuration.Load().([]byte) }
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
 	defer cancel()
 	of, list, err := Ask(ctx, one.address(), 4, "127.0.0.1:1")
-	if err != nil || of != cluster || string(list) != string(configuration) {
+	if err != nil || of != cluster || string(list) != "who is in it" {
 		t.Fatalf("%x %q %v", of, list, err)
 	}
 	b.until(t, "the end of the connection", func() bool { return len(one.endings()) == 1 })
@@ -286,7 +287,7 @@ func TestAsk(t *testing.T) {
 		!strings.Contains(err.Error(), "two replicas were given one id") {
 		t.Error(err)
 	}
-	configuration = nil
+	configuration.Store([]byte(nil))
 	if _, _, err := Ask(ctx, one.address(), 4, "127.0.0.1:1"); !errors.Is(err, ErrNotFounded) {
 		t.Error(err)
 	}

@@ -33,6 +33,15 @@ var (
 	ErrUnknownOutcome = errors.New("leadership was lost while the members were changed")
 )
 
+// noMember is an ErrNotMember that speaks of learners too.
+type noMember string
+
+// Error says who is none.
+func (e noMember) Error() string { return string(e) }
+
+// Is reports that it is an ErrNotMember.
+func (e noMember) Is(target error) bool { return target == ErrNotMember }
+
 // ChangeKind is what is to be changed.
 type ChangeKind uint8
 
@@ -305,13 +314,13 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 	}
 	switch {
 	case id == 0 || !member:
-		return fmt.Errorf("%w: %d", ErrNotMember, id)
+		return noMember(fmt.Sprintf("there is no member %d", id))
 	case x.kind == Promote && votes:
 		return fmt.Errorf("%w: %d votes already", ErrMember, id)
 	case x.kind == Promote:
 		return x.room(m, conf)
 	case x.kind == Demote && !votes:
-		return fmt.Errorf("%w: %d is a learner", ErrNotMember, id)
+		return noMember(fmt.Sprintf("member %d does not vote", id))
 	case (x.kind == Demote || x.kind == Remove) && votes && len(conf.Voters) == 1:
 		return fmt.Errorf("%w: %d", ErrLastVoter, id)
 	case x.kind == Update && x.with.Address == "":
@@ -323,7 +332,7 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 func (x *Change) beginReplace(m *Member, conf *config.Config) error {
 	old, member := conf.Find(x.old)
 	if !member {
-		return fmt.Errorf("%w: %d", ErrNotMember, x.old)
+		return noMember(fmt.Sprintf("there is no member %d", x.old))
 	}
 	x.votes = conf.Votes(x.old)
 	if x.old == x.with.ID {
@@ -353,7 +362,7 @@ func (x *Change) room(m *Member, conf *config.Config) error {
 	}
 	switch {
 	case x.with.ID == 0:
-		return fmt.Errorf("%w: 0", ErrNotMember)
+		return noMember("0 is no member's id")
 	case !member && x.with.Address == "":
 		return fmt.Errorf("%w: member %d has no address", ErrNotConnected, x.with.ID)
 	case !member && len(conf.Members()) >= config.MembersMax:

@@ -73,7 +73,7 @@ func (m *Member) Introduce(id uint64, address string) {
 		return
 	}
 	m.guests.mu.Lock()
-	if len(m.guests.arrived) < guestsMax {
+	if len(m.guests.arrived) < config.MembersMax {
 		m.guests.arrived = append(m.guests.arrived, config.Member{ID: id, Address: address})
 	}
 	m.guests.mu.Unlock()
@@ -161,6 +161,21 @@ func (m *Member) followMembers(now int64) {
 	}
 	m.moveLinks(now)
 	m.partLinks(now)
+	m.record(&conf)
+}
+
+// record tells of a configuration once it is committed. What the journal knows of the
+// members must not be those of its first day: a log that has lost all of its
+// configurations begins with that.
+func (m *Member) record(conf *raft.Configuration) {
+	value := config.Of(conf)
+	if m.recorded == m.followed || value == nil || conf.Index > m.core.Commit() {
+		return
+	}
+	m.recorded = m.followed
+	if m.cfg.OnMembers != nil && len(value.Voters) > 0 {
+		m.cfg.OnMembers(conf.Index, value.Encode())
+	}
 }
 
 // followed is the configuration that links follow.

@@ -62,6 +62,10 @@ type Config struct {
 	Fused  bool // Poll polls apply too
 	Serial bool // replication follows the own journal
 
+	// OnMembers is told of a configuration that is in force and committed, as its entry has
+	// it, for the journal's metadata; nil: nobody is.
+	OnMembers func(index uint64, data []byte)
+
 	OnRole   func(role raft.Role, leader, term uint64)
 	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
 	OnEvent  func(Event)
@@ -112,6 +116,7 @@ type Member struct {
 	replica *replica.Replica
 	links   []otherMember
 	followed
+	recorded followed // that OnMembers was told of
 
 	applyRead *journalRead // apply's, of what the store no longer holds
 	watchdog  watchdog

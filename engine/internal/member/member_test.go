@@ -31,7 +31,8 @@ type rig struct {
 	last   Event
 	why    error // for which no link is up
 
-	unlinked []uint64
+	unlinked    []uint64
+	directories map[uint64]raft.Directory // of the others, as their connections say
 }
 
 const (
@@ -145,9 +146,11 @@ type rigLink struct {
 
 func (l *rigLink) Send(front, records []byte) { l.sent++ }
 func (l *rigLink) Flush()                     {}
-func (l *rigLink) Session() peer.Session      { return peer.Session{Incarnation: 1} }
-func (l *rigLink) Limits() peer.Limits        { return peer.Limits{} }
-func (l *rigLink) Err() error                 { return l.g.why }
+func (l *rigLink) Session() peer.Session {
+	return peer.Session{Directory: l.g.directories[l.id], Incarnation: 1}
+}
+func (l *rigLink) Limits() peer.Limits { return peer.Limits{} }
+func (l *rigLink) Err() error          { return l.g.why }
 func (l *rigLink) State() (uint64, int) {
 	if l.g.up[l.id] {
 		return 1, 1 << 20

@@ -17,6 +17,7 @@ type priority struct {
 	since  int64
 	retry  int64 // not before then
 	trying bool
+	commit uint64 // at the last tick: whoever has that follows
 }
 
 const (
@@ -33,7 +34,7 @@ func (p *priority) check(m *Member, now int64) {
 		p.trying, p.retry = false, now+int64(priorityRetry)
 	}
 	to := m.preferred()
-	if to != p.to {
+	if p.commit = m.core.Commit(); to != p.to {
 		p.to, p.since = to, now
 	}
 	if to == 0 || now < p.retry ||
@@ -69,9 +70,9 @@ func (m *Member) preferred() (id uint64) {
 }
 
 // fit reports that a voter is connected, answers, has room on its disk, and has the log
-// but for what was written within the last moments.
+// but for what was written since the last tick.
 func (m *Member) fit(v *config.Member) bool {
 	p, ok := m.core.Member(v.ID)
 	return ok && m.connected(v.ID) && p.Room && p.Round > 0 && p.Mode == progress.Stream &&
-		p.Match >= max(p.Doubted, m.core.Commit())
+		p.Match >= max(p.Doubted, m.priority.commit)
 }

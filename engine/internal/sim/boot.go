@@ -79,6 +79,13 @@ func (h *host) founds(list []byte) {
 	}
 }
 
+// onMembers keeps the members as the journal's metadata.
+func (h *host) onMembers(_ uint64, data []byte) {
+	if err := h.journal.SetMetadata(data); err != nil {
+		h.w.fail("members are recorded", "member %d: %v", h.id, err)
+	}
+}
+
 // boot builds the member, as the engine does.
 func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Start) {
 	w, p := h.w, h.w.plan
@@ -105,7 +112,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
 		Serial: p.Serial,
-		OnRole: h.onRole, OnConfig: decodeConfig, OnEvent: h.onEvent,
+		OnRole: h.onRole, OnMembers: h.onMembers, OnConfig: decodeConfig, OnEvent: h.onEvent,
 		Timing: seams{h}, Clock: h.local,
 	}, rec)
 	if err != nil {

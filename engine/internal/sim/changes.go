@@ -24,7 +24,8 @@ func (p *Plan) drawChanges() {
 		}
 	}
 	p.Joiners = 1 + r.n(3)
-	menu := []FaultKind{Join, Join, Promotion, Demotion, Removal, Replacement, Reentry, Move, Prefer}
+	menu := []FaultKind{Join, Join, Promotion, Demotion, Removal, Replacement, Reentry, Move,
+		Prefer}
 	for range 10 + r.n(12) {
 		p.insert(Fault{At: r.between(2*sec, p.Duration-2*sec), Kind: menu[r.n(len(menu))],
 			Member: r.n(p.Members+p.Joiners) + 1, Span: r.between(10*ms, 2*sec), X: r.next()})
@@ -345,10 +346,10 @@ func (w *World) faultMove(f *Fault) {
 // moved has the configuration say where a host is.
 func (w *World) moved(h *host) {
 	m, is := w.judge.conf.Find(h.id)
-	if !is || m.Address == h.address || w.calm > 0 {
+	if is && m.Address == h.address || w.calm > 0 {
 		return
 	}
-	if leader := w.leader(); leader != nil && w.asked == nil {
+	if leader := w.leader(); is && leader != nil && w.asked == nil {
 		w.ask(leader, &asked{kind: member.Update, with: config.Member{ID: h.id,
 			Address: h.address, Priority: m.Priority}})
 	}

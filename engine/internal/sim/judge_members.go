@@ -74,6 +74,7 @@ func (j *judge) force(h *host) {
 			j.w.fail("one change at a time", "member %d has %s, after %d, while %d is committed",
 				h.id, inWords(c), before, commit)
 		}
+		j.promoted(h, &c)
 		if len(c.Outgoing) > 0 && !j.w.healed && h.armed == 0 && h.rng.chance(0.2) {
 			h.armed = 1 + h.rng.n(12)
 			j.w.hit(CrashInJoint)
@@ -82,13 +83,30 @@ func (j *judge) force(h *host) {
 	h.forces = append(h.forces, force{c, j.w.now})
 }
 
+// promoted: whoever comes to vote has on its disk what the leader began its term with, and
+// so what was committed before.
+func (j *judge) promoted(h *host, c *raft.Configuration) {
+	for _, id := range c.Voters {
+		if len(c.Outgoing) == 0 || slices.Contains(c.Outgoing, id) {
+			continue
+		}
+		if _, ok := j.w.hosts[id-1].had(c.DirectoryOf(id), h.noop, h.core.Hard().Term); !ok {
+			j.w.fail("promoted when it has caught up", "member %d has %s, and member %d lacks "+
+				"entry %d, with which its term began", h.id, inWords(*c), id, h.noop)
+		}
+	}
+}
+
 // member judges what a member knows of its own membership.
 func (j *judge) member(h *host) {
-	if h.core.Dismissed() && !h.told {
-		h.told = true
-		j.w.hit(RemovedTold)
-		if j.without[h.id] == 0 {
-			j.w.fail("removed", "member %d was told that it is none, and always was", h.id)
+	if without := j.without[h.id]; h.core.Dismissed() {
+		if !h.told {
+			h.told = true
+			j.w.hit(RemovedTold)
+		}
+		if own := h.core.Config().Index; without == 0 || without < own {
+			j.w.fail("removed", "member %d keeps still, since it was told that it is none; it has "+
+				"configuration %d, and the newest without it is %d", h.id, own, without)
 		}
 	}
 	if who := j.outsiders[h.core.Hard().Term]; who != 0 && j.belongs(h) {
@@ -161,6 +179,11 @@ func illegal(was, next *config.Config) string {
 		return "a joint one whose old half is not what it was"
 	case !was.Joint() && !next.Joint() && !same(was.Voters, next.Voters):
 		return "voters change at once"
+	}
+	for _, m := range was.Outgoing {
+		if _, stays := next.Find(m.ID); m.Learns && !stays {
+			return fmt.Sprintf("member %d was to learn, and is gone", m.ID)
+		}
 	}
 	for _, m := range next.Members() {
 		old, before := was.Find(m.ID)
