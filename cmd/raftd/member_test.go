@@ -154,13 +154,13 @@ func TestMistakesWithMembersAreExplained(t *testing.T) {
 		{"add 4=0.0.0.0:1", 1, "names no machine that others can dial"},
 		{"add 1=" + at(1), 1, "it is a member already: member 1"},
 		{"add 4=" + at(other), 1, "member 4"},
-		{"remove 9", 1, "there is no such voting member: 9"},
+		{"remove 9", 1, "there is no member 9"},
 		{fmt.Sprint("promote ", other), 1, "it is a member already"},
-		{"demote 9", 1, "there is no such voting member: 9"},
-		{"replace 9 4=" + nobody, 1, "there is no such voting member: 9"},
+		{"demote 9", 1, "there is no member 9"},
+		{"replace 9 4=" + nobody, 1, "there is no member 9"},
 		{fmt.Sprint("replace ", lead), 1, "is this one, and it leads"},
 		{fmt.Sprint("replace ", other), 1, "with the data directory that it is known with"},
-		{"set 9 --priority 1", 1, "there is no such voting member: 9"},
+		{"set 9 --priority 1", 1, "there is no member 9"},
 		{"set 1 --address 127.0.0.1:0", 1, "port 0 is no port that others can dial"},
 	} {
 		status, says := f.member(strings.Fields(x.args)...)

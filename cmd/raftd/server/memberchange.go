@@ -106,7 +106,7 @@ func (x *memberChange) next(err error) string {
 	case errors.Is(err, engine.ErrNotConnected), errors.Is(err, engine.ErrNotMember):
 		return "; see RAFT.MEMBER LIST"
 	case errors.Is(err, engine.ErrMember) && x.verb == "replace" && x.id == x.old:
-		return "; one that leads has to hand leadership over first: RAFT.TRANSFER"
+		return "; REPLACE with its own id is for one that has lost its directory, and does not lead"
 	case errors.Is(err, engine.ErrMember) && x.verb == "add":
 		return "; to change it: RAFT.MEMBER PROMOTE, DEMOTE, SET or REPLACE"
 	case errors.Is(err, engine.ErrBehind):

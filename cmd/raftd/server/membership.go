@@ -217,6 +217,14 @@ func (x *memberChange) parseOptions(rest [][]byte) (fault string) {
 	return ""
 }
 
+// noMember is the id of a member that there is not.
+type noMember uint64
+
+func (id noMember) Error() string { return fmt.Sprintf("there is no member %d", uint64(id)) }
+
+// Is reports whether target is engine.ErrNotMember, which speaks of voters.
+func (id noMember) Is(target error) bool { return target == engine.ErrNotMember }
+
 // run asks the engine for the change, and waits for what becomes of it. What was not given
 // is as it is now.
 func (x *memberChange) run(ctx context.Context, e memberEngine) error {
@@ -239,8 +247,7 @@ func (x *memberChange) run(ctx context.Context, e memberEngine) error {
 			}
 		}
 		if with.Address == "" {
-			return &engine.MemberError{ID: like, Cause: fmt.Errorf("%w: %d", engine.ErrNotMember,
-				like)}
+			return &engine.MemberError{ID: like, Cause: noMember(like)}
 		}
 	}
 	switch x.verb {

@@ -176,7 +176,7 @@ func TestWhyMembersWereNotChanged(t *testing.T) {
 	r.send(c, array("RAFT.MEMBER", "SET", "9", "PRIORITY", "1"))
 	run()
 	expect(t, "nobody", w.take(), "-ERR the members were not changed as asked: member 9: there is "+
-		"no such voting member: 9; see RAFT.MEMBER LIST\r\n")
+		"no member 9; see RAFT.MEMBER LIST\r\n")
 }
 
 func TestOneChangeAtATime(t *testing.T) {
