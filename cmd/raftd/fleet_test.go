@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -24,7 +26,10 @@ import (
 type fleet struct {
 	t   *testing.T
 	dir string
-	all map[int]*process // by id; each that was ever started
+	all map[int]*process // by id; each that was started, and is not forgotten
+
+	wanted map[int]string // who is to be a member: kinds
+	tries  map[int]int    // of raftd member, by exit status
 
 	mu      sync.Mutex
 	serving []*process
@@ -39,7 +44,8 @@ type fleet struct {
 
 // newFleet starts three members and waits until they serve.
 func newFleet(t *testing.T) *fleet {
-	f := &fleet{t: t, dir: t.TempDir(), all: map[int]*process{}}
+	f := &fleet{t: t, dir: t.TempDir(), all: map[int]*process{}, wanted: map[int]string{},
+		tries: map[int]int{}}
 	t.Cleanup(func() {
 		f.stop.Store(true)
 		for id, p := range f.all {
@@ -61,6 +67,7 @@ func newFleet(t *testing.T) *fleet {
 		p.args = append(p.args, "--members", strings.Join(list, ","))
 		p.start(t)
 		f.serves(id)
+		f.wanted[id] = "voter"
 	}
 	f.leader()
 	return f
@@ -178,16 +185,127 @@ func (f *fleet) memberWhile(something func(), args ...string) (status int, says 
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
-// change is a change that has to come about.
-func (f *fleet) change(args ...string) {
+// wants notes who is to be a member after what raftd member is told.
+func (f *fleet) wants(args []string) {
+	id := func(s string) int {
+		s, _, _ = strings.Cut(s, "=")
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return n
+	}
+	one := id(args[1])
+	switch args[0] {
+	case "add", "promote":
+		f.wanted[one] = "voter"
+		if slices.Contains(args, "--learner") {
+			f.wanted[one] = "learner"
+		}
+	case "demote":
+		f.wanted[one] = "learner"
+	case "remove":
+		delete(f.wanted, one)
+	case "replace":
+		if len(args) == 3 {
+			f.wanted[id(args[2])] = f.wanted[one]
+			delete(f.wanted, one)
+		}
+	}
+}
+
+// change is a change that has to come about: when it did not, or that is not known, since
+// the leader was lost meanwhile on a busy machine, what is missing is asked for.
+func (f *fleet) change(args ...string) { f.changeWhile(func() {}, args...) }
+
+// changeWhile does something else while raftd member runs.
+func (f *fleet) changeWhile(something func(), args ...string) {
 	f.t.Helper()
+	f.wants(args)
 	start := time.Now()
-	status, says := f.member(args...)
+	deadline := start.Add(2 * time.Minute)
+	for {
+		status, says := f.memberWhile(something, args...)
+		f.tries[status]++
+		something = func() {}
+		switch {
+		case status == 0:
+		case status == 2:
+			f.t.Fatalf("raftd member %v: %s", args, says)
+		default:
+			f.t.Logf("raftd member %v: status %d: %s", args, status, strings.TrimSpace(says))
+		}
+		if status == 0 || args[0] != "set" {
+			break
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("raftd member %v: not within 2 min", args)
+		}
+	}
+	f.comesAbout(deadline)
 	f.t.Logf("raftd member %s: %v", strings.Join(args, " "),
 		time.Since(start).Round(time.Millisecond))
+}
+
+// table is the list of the members, and whether it is the leader's and final.
+func (f *fleet) table() (t memberTable, final bool) {
+	status, says := f.member("list", "--json")
 	if status != 0 {
-		f.t.Fatalf("status %d: %s", status, says)
+		return t, false
 	}
+	if err := json.Unmarshal([]byte(says), &t); err != nil {
+		f.t.Fatalf("%v: %s", err, says)
+	}
+	return t, t.Asked == t.Leader && t.Committed && t.Change == ""
+}
+
+// comesAbout waits until the members are those that are wanted.
+func (f *fleet) comesAbout(deadline time.Time) {
+	f.t.Helper()
+	for {
+		table, final := f.table()
+		var args []string
+		if final {
+			if args = f.missing(&table); args == nil {
+				return
+			}
+			status, says := f.member(args...)
+			f.tries[status]++
+			f.t.Logf("raftd member %v: status %d: %.200q", args, status, says)
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("not in time: %v of %+v, to be %v", args, table, f.wanted)
+		}
+	}
+}
+
+// missing is what raftd member has to be told so that the members are those that are
+// wanted; nil: they are.
+func (f *fleet) missing(t *memberTable) []string {
+	has := map[int]string{}
+	for _, m := range t.Members {
+		has[int(m.ID)] = m.Kind
+		if f.wanted[int(m.ID)] == "" {
+			return []string{"remove", fmt.Sprint(m.ID)}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.wanted)) {
+		kind, p := f.wanted[id], f.all[id]
+		add := []string{"add", fmt.Sprintf("%d=%s", id, flagOfProcess(p, "--peer"))}
+		switch {
+		case has[id] == "" && kind == "learner":
+			return append(add, "--learner")
+		case has[id] == "":
+			return add
+		case has[id] != kind && kind == "learner":
+			return []string{"demote", fmt.Sprint(id)}
+		case has[id] != kind:
+			return []string{"promote", fmt.Sprint(id)}
+		case p.ask(f.t, "raft", "raft_identity") == "refused":
+			return []string{"replace", fmt.Sprint(id)}
+		}
+	}
+	return nil
 }
 
 // ready asks a process's /readyz.

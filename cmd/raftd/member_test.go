@@ -58,6 +58,7 @@ func (f *fleet) joins() {
 		}
 		return err == nil
 	})
+	f.wanted[4] = "voter"
 	await(t, "the vote", func() bool { return four.ask(t, "raft", "raft_is_voting") == "yes" })
 	f.progress(100)
 }

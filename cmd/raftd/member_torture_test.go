@@ -1,10 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -24,31 +25,17 @@ func numberOf(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// tortured is a fleet, and who is to be in it and how. What raftd member was told and did
-// not come about, or is not known to, is put right afterwards.
+// tortured is a fleet whose members change at random.
 type tortured struct {
 	*fleet
-	rng    *rand.Rand
-	wanted map[int]string // kinds
-	next   int            // id
-	kills  int
-	tries  map[int]int // by status
+	rng   *rand.Rand
+	next  int // id
+	kills int
 }
 
-// table is the list of the members, as JSON.
-func (f *tortured) table() (t memberTable, ok bool) {
-	status, says := f.member("list", "--json")
-	if status != 0 {
-		return t, false
-	}
-	if err := json.Unmarshal([]byte(says), &t); err != nil {
-		f.t.Fatalf("%v: %s", err, says)
-	}
-	return t, t.Asked == t.Leader && t.Committed && t.Change == ""
-}
-
-// try tells raftd member something, and kills a member meanwhile, half of the time.
-func (f *tortured) try(args ...string) {
+// change kills a member meanwhile, half of the time, and ends those that are none any more.
+func (f *tortured) change(args ...string) {
+	f.t.Helper()
 	kill := func() {}
 	if f.rng.IntN(2) == 0 {
 		list := f.list()
@@ -60,60 +47,12 @@ func (f *tortured) try(args ...string) {
 			p.start(f.t)
 		}
 	}
-	status, says := f.memberWhile(kill, args...)
-	f.tries[status]++
-	if status == 2 {
-		f.t.Fatalf("raftd member %v: %s", args, says)
-	}
+	f.changeWhile(kill, args...)
+	f.forget()
 }
 
-// missing is what raftd member has to be told so that the members are those that are
-// wanted; nil: they are.
-func (f *tortured) missing(t *memberTable) []string {
-	has := map[int]string{}
-	for _, m := range t.Members {
-		has[int(m.ID)] = m.Kind
-		if f.wanted[int(m.ID)] == "" {
-			return []string{"remove", fmt.Sprint(m.ID)}
-		}
-	}
-	for id := range f.next {
-		kind, p := f.wanted[id], f.all[id]
-		switch {
-		case kind == "" || kind == has[id] && kind != "voter":
-		case has[id] == "" && kind == "learner":
-			return []string{"add", fmt.Sprintf("%d=%s", id, flagOfProcess(p, "--peer")),
-				"--learner"}
-		case has[id] == "":
-			return []string{"add", fmt.Sprintf("%d=%s", id, flagOfProcess(p, "--peer"))}
-		case kind == "voter" && has[id] == "learner":
-			return []string{"promote", fmt.Sprint(id)}
-		case kind == "learner":
-			return []string{"demote", fmt.Sprint(id)}
-		case p.ask(f.t, "raft", "raft_identity") == "refused":
-			return []string{"replace", fmt.Sprint(id)}
-		}
-	}
-	return nil
-}
-
-// comesAbout waits until the members are those that are wanted, and ends the others.
-func (f *tortured) comesAbout(step string) {
-	f.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		table, settled := f.table()
-		var args []string
-		if settled {
-			if args = f.missing(&table); args == nil {
-				break
-			}
-			f.try(args...)
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatalf("%s: not within 2 min: %+v, %v, to be: %v", step, table, args, f.wanted)
-		}
-	}
+// forget ends those that are no members, and removes what they leave.
+func (f *fleet) forget() {
 	for id, p := range f.all {
 		if f.wanted[id] == "" {
 			f.leaves(id)
@@ -127,54 +66,48 @@ func (f *tortured) comesAbout(step string) {
 // step is one change, of a kind that the number of voters allows.
 func (f *tortured) step() (what string) {
 	voters, learners := f.of("voter"), f.of("learner")
-	some := func(list []int) int { return list[f.rng.IntN(len(list))] }
-	add := func() (id int, member string) {
-		id = f.next
+	some := func(list []int) string { return fmt.Sprint(list[f.rng.IntN(len(list))]) }
+	joins := func() (member string) {
+		id := f.next
 		f.next++
 		_, member = f.join(id)
 		f.serves(id)
-		return id, member
+		return member
 	}
-	switch k := f.rng.IntN(6); {
+	switch k := f.rng.IntN(7); {
 	case k == 0 && len(voters) < 5:
-		id, member := add()
-		f.wanted[id] = "voter"
-		f.try("add", member)
-		return "add " + member
+		f.change("add", joins())
+		return "add"
 	case k == 1 && len(learners) < 2:
-		id, member := add()
-		f.wanted[id] = "learner"
-		f.try("add", member, "--learner")
-		return "add a learner " + member
+		f.change("add", joins(), "--learner")
+		return "add a learner"
 	case k == 2 && len(learners) > 0:
-		id := some(learners)
-		f.wanted[id] = "voter"
-		f.try("promote", fmt.Sprint(id))
-		return fmt.Sprint("promote ", id)
+		f.change("promote", some(learners))
+		return "promote"
 	case k == 3 && len(voters) > 3:
-		id := some(voters)
-		delete(f.wanted, id)
-		f.try("remove", fmt.Sprint(id))
-		return fmt.Sprint("remove ", id)
-	case k == 4: // its directory is lost
-		id := some(voters)
+		f.change("remove", some(voters))
+		return "remove"
+	case k == 4 && len(voters) > 3 && len(learners) < 2:
+		f.change("demote", some(voters))
+		return "demote"
+	case k == 5: // its directory is lost
+		id, err := strconv.Atoi(some(voters))
+		if err != nil {
+			f.t.Fatal(err)
+		}
 		f.leaves(id)
 		f.all[id].empties(f.t)
 		f.join(id)
 		f.serves(id)
-		f.try("replace", fmt.Sprint(id))
-		return fmt.Sprint("replace ", id)
+		f.change("replace", fmt.Sprint(id))
+		return "replace by itself"
 	}
-	old := some(voters)
-	id, member := add()
-	f.wanted[id] = "voter"
-	delete(f.wanted, old)
-	f.try("replace", fmt.Sprint(old), member)
-	return fmt.Sprintf("replace %d by %d", old, id)
+	f.change("replace", some(voters), joins())
+	return "replace by another"
 }
 
 func (f *tortured) of(kind string) (list []int) {
-	for id := range f.next {
+	for _, id := range slices.Sorted(maps.Keys(f.wanted)) {
 		if f.wanted[id] == kind {
 			list = append(list, id)
 		}
@@ -192,15 +125,12 @@ func TestMembersChangeUnderKills(t *testing.T) {
 	}
 	seed := numberOf(t, "RAFTD_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("RAFTD_SEED=%d", seed)
-	f := &tortured{fleet: newFleet(t), rng: rand.New(rand.NewPCG(seed, 5)), next: 4,
-		wanted: map[int]string{1: "voter", 2: "voter", 3: "voter"}, tries: map[int]int{}}
+	f := &tortured{fleet: newFleet(t), rng: rand.New(rand.NewPCG(seed, 5)), next: 4}
 	f.load()
 	done := map[string]int{}
 	for n := range changes {
-		what := f.step()
-		f.comesAbout(what)
+		done[f.step()]++
 		f.progress(1)
-		done[what[:3]]++
 		if n%50 == 49 {
 			t.Logf("%d changes, %v", n+1, time.Since(f.began).Round(time.Second))
 		}
@@ -226,8 +156,7 @@ func TestAMemberIsReplacedEveryTenSeconds(t *testing.T) {
 		f.change("replace", fmt.Sprint(old), member)
 		f.serves(4 + n)
 		f.isReady(old, 503, "was removed from the cluster")
-		f.leaves(old)
-		f.all[old].empties(t)
+		f.forget()
 		time.Sleep(time.Until(end)) // the pace that is measured
 	}
 	f.verify()
