@@ -73,7 +73,8 @@ func (a *memberAsker) list(ctx context.Context) (memberTable, error) {
 // later than that a change is done.
 func (a *memberAsker) settled(ctx context.Context) (t memberTable, err error) {
 	for range settledTries {
-		if t, err = a.list(ctx); err == nil && t.Committed && t.Change == "" {
+		if t, err = a.list(ctx); err == nil && t.Committed && t.Change == "" &&
+			t.Leader != 0 {
 			break
 		}
 		select {
