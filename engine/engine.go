@@ -23,8 +23,8 @@ import (
 // Engine is one running member of a cluster; Builder.Start returns it.
 //
 // Its methods may be called from any goroutine and at the same time. Those that
-// wait, Propose, Read, Ready, Transfer and Close, must not be called from a
-// StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
+// wait, Propose, Read, Ready, Transfer, AddMember and its like, and Close, must not be
+// called from a StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
 // these run in goroutines that have to do the very work that is waited for, so that
 // neither would ever go on.
 //

@@ -69,11 +69,17 @@ type MemberInfo struct {
 	Match uint64
 }
 
-// Membership returns who belongs to the cluster. It is renewed as Status is. It costs
-// next to nothing and waits for nothing.
+// Membership returns who belongs to the cluster. It is renewed as Status is, and costs
+// next to nothing. Once the engine closes nothing is under way and nobody is connected.
 func (e *Engine) Membership() Membership {
 	m := *e.members.Load()
 	m.Members = slices.Clone(m.Members)
+	if e.lifecycle.stopping.Load() {
+		m.Change = ""
+		for i := range m.Members {
+			m.Members[i].Connected = false
+		}
+	}
 	return m
 }
 

@@ -78,9 +78,9 @@ type Change struct {
 
 	// The polling goroutine's.
 	term     uint64 // of the leadership that carries it out; 0: not begun
-	began    int64
-	votes    bool // Replace: the old one was a voter
-	appended bool // an entry of it may be in the log
+	began    int64  // or its last step
+	votes    bool   // Replace: the old one was a voter
+	appended bool   // an entry of it may be in the log
 	catching catching
 }
 
@@ -237,29 +237,35 @@ func (x *Change) advance(m *Member, now int64) (over bool) {
 	case m.core.Role() != raft.Leader:
 		return false // soon it is known
 	}
-	if x.term != term {
-		if !settled {
-			x.end(0, fmt.Errorf("%w: an earlier one is not finished yet", ErrChanging))
-			return true
-		}
+	err := x.step(m, conf, settled, now)
+	if err != nil && x.appended {
+		err = fmt.Errorf("%w; a part of it is done: look at the list of the members", err)
+	}
+	if err != nil {
+		x.end(0, err)
+	}
+	return err != nil
+}
+
+// step begins, and takes the next step if the time has come.
+func (x *Change) step(m *Member, conf *config.Config, settled bool, now int64) error {
+	_, _, term := m.replica.Role()
+	switch {
+	case x.term != term && conf.Joint():
+		return fmt.Errorf("%w: an earlier one is not finished yet", ErrChanging)
+	case !settled:
+		return nil
+	case x.term != term:
 		if err := x.begin(m, conf, now); err != nil {
-			x.end(0, err)
-			return true
+			return err
 		}
 		x.term, x.catching = term, catching{}
-	}
-	if !settled {
-		return false
 	}
 	next, err := x.next(m, conf, now)
 	if err == nil && next != nil {
 		err = x.append(m, next)
 	}
-	if err != nil {
-		x.end(0, err)
-		return true
-	}
-	return false
+	return err
 }
 
 // append puts a configuration in the log; for now it may be too early.
@@ -267,7 +273,7 @@ func (x *Change) append(m *Member, next *config.Config) error {
 	err := m.replica.Change(next.Encode())
 	switch {
 	case err == nil:
-		x.appended, x.catching = true, catching{}
+		x.appended, x.began, x.catching = true, m.now, catching{}
 		return nil
 	case errors.Is(err, replica.ErrBusy), errors.Is(err, raft.ErrPending),
 		errors.Is(err, raft.ErrTransferring):

@@ -232,7 +232,8 @@ func (m *Member) partLinks(now int64) {
 	}
 }
 
-// tell counts how often one that is no member was told so; a leader tells it.
+// tell counts how often one that is no member was told so; a leader tells it. The link to
+// one that parts goes with any leader; a guest waits for the one that leads here.
 func (m *Member) tell(o *otherMember, settled bool, now int64) {
 	connection, _ := o.link.State()
 	if connection != 0 {
@@ -242,6 +243,7 @@ func (m *Member) tell(o *otherMember, settled bool, now int64) {
 		o.connection, o.told = connection, 0
 	}
 	if o.named || !settled || o.told >= toldTimes ||
+		o.introduced && m.core.Role() != raft.Leader ||
 		now-o.toldAt < int64(m.cfg.Times.Heartbeat) {
 		return
 	}

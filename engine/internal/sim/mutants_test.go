@@ -357,8 +357,9 @@ var mutants = []mutant{
 		"\tm.leaveJoint()\n", "\tif s.underway != nil {\n\t\tm.leaveJoint()\n\t}\n"},
 	{"voters-change-at-once", "majorities before and behind an entry do not meet",
 		"engine/internal/member/changes.go",
-		"next := conf.Promoting(id, out)\n",
-		"joint := conf.Promoting(id, out)\n\tnext := joint.Left()\n"},
+		"next := conf.Promoting(id, out)\n\treturn &next, m.majorities(&next)",
+		"joint := conf.Promoting(id, out)\n\tnext := joint.Left()\n" +
+			"\treturn &next, m.majorities(&joint)"},
 	{"learner-counted", "a learner's disk makes a majority", "engine/internal/raft/config.go",
 		"if slices.Contains(conf.Voters, id) {",
 		"if slices.Contains(conf.Voters, id) || slices.Contains(conf.Learners, id) {"},
