@@ -63,7 +63,7 @@ func (f *fleet) forget() {
 	}
 }
 
-// step is one change, of a kind that the number of voters allows.
+// step is one change, of a kind that leaves three to five voters, and two learners at most.
 func (f *tortured) step() (what string) {
 	voters, learners := f.of("voter"), f.of("learner")
 	some := func(list []int) string { return fmt.Sprint(list[f.rng.IntN(len(list))]) }
@@ -81,7 +81,7 @@ func (f *tortured) step() (what string) {
 	case k == 1 && len(learners) < 2:
 		f.change("add", joins(), "--learner")
 		return "add a learner"
-	case k == 2 && len(learners) > 0:
+	case k == 2 && len(learners) > 0 && len(voters) < 5:
 		f.change("promote", some(learners))
 		return "promote"
 	case k == 3 && len(voters) > 3:
