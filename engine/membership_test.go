@@ -18,7 +18,7 @@ import (
 func changing(t *testing.T, n int, tune func(*Builder)) *cluster {
 	t.Helper()
 	return newCluster(t, n, func(b *Builder) {
-		b.Journal(journal.BufferedDsync)
+		b.Journal(journal.BufferedDsync).ElectionTimeout(patient)
 		if tune != nil {
 			tune(b)
 		}
