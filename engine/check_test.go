@@ -44,6 +44,9 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.Members(at(1, "127.0.0.1:1"), at(1, "127.0.0.1:2")) },
 			"twice"},
 		{func(b *Builder) { b.Members(eight()...) }, "at most 7"},
+		{func(b *Builder) {
+			b.Members(Member{ID: 1, Address: "127.0.0.1:1", Priority: -1 << 30})
+		}, "a priority of"},
 	},
 	"Join": {
 		{func(b *Builder) { b.Join("nowhere").Listen("127.0.0.1:1") }, "host:port"},

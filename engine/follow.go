@@ -67,8 +67,7 @@ func (e *Engine) ownAddress() string {
 			address = m.Address
 		}
 	}
-	host, port, err := splitAddress(e.b.listen)
-	if err == nil && dialable(host, port) == nil && elsewhere(e.b.listen, address) {
+	if checkDialable(e.b.listen) == nil && elsewhere(e.b.listen, address) {
 		return e.b.listen
 	}
 	return address

@@ -50,11 +50,7 @@ func (b *Builder) checkJoin() error {
 		return refuse("%d addresses; at most %d", len(b.join), joinMax)
 	}
 	for _, a := range b.join {
-		host, port, err := splitAddress(a)
-		if err == nil {
-			err = dialable(host, port)
-		}
-		if err != nil {
+		if err := checkDialable(a); err != nil {
 			return refuse("address %q: %v", a, err)
 		}
 	}
@@ -64,11 +60,7 @@ func (b *Builder) checkJoin() error {
 	if b.listen == "" {
 		return refuse("Listen is not given: the members have to be told where they reach this one")
 	}
-	host, port, err := splitAddress(b.listen)
-	if err == nil {
-		err = dialable(host, port)
-	}
-	if err != nil {
+	if err := checkDialable(b.listen); err != nil {
 		return refuse("the members are to reach this one where Listen says, at %q: %v",
 			b.listen, err)
 	}
@@ -136,12 +128,10 @@ func (e *Engine) waiting(cluster uint64) config.Config {
 		Learners: []config.Member{{ID: e.b.id, Address: e.b.listen}}}
 }
 
-// replaces reports whether this member joins with the id of one that the cluster knows
-// with another data directory.
-func (e *Engine) replaces() bool {
-	return slices.ContainsFunc(e.found, func(m config.Member) bool {
-		return m.ID == e.b.id && m.Directory != e.recovery.Directory
-	})
+// isFound reports that the cluster which this one joins has a member of its id, with the
+// directory that was there before.
+func (e *Engine) isFound() bool {
+	return slices.ContainsFunc(e.found, func(m config.Member) bool { return m.ID == e.b.id })
 }
 
 // waits reports whether metadata are those of a directory that joins.

@@ -243,14 +243,13 @@ func checkMember(kind member.ChangeKind, m *Member) error {
 	case member.Promote, member.Demote, member.Remove:
 		return nil
 	}
-	host, port, err := splitAddress(m.Address)
-	if err == nil {
-		err = dialable(host, port)
-	}
-	switch {
-	case m.ID == 0:
+	if m.ID == 0 {
 		return &ConfigError{"Member", "an id of 0"}
-	case err != nil:
+	}
+	if err := m.checkPriority(); err != nil {
+		return &ConfigError{"Member", err.Error()}
+	}
+	if err := checkDialable(m.Address); err != nil {
 		return &ConfigError{"Member", fmt.Sprintf("address %q: %v", m.Address, err)}
 	}
 	return nil
@@ -262,11 +261,7 @@ func (e *Engine) checkReach(kind member.ChangeKind) error {
 		return nil
 	}
 	for _, m := range e.listed().Members() {
-		host, port, err := splitAddress(m.Address)
-		if err == nil {
-			err = dialable(host, port)
-		}
-		if err != nil {
+		if err := checkDialable(m.Address); err != nil {
 			return &MemberError{m.ID, fmt.Errorf("%w: its address is %q, and %w: "+
 				"update it first", ErrNotConnected, m.Address, err)}
 		}

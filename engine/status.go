@@ -197,7 +197,7 @@ func (e *Engine) publishStatus() {
 	s.LeaderCommit, _ = core.LeaderCommit()
 	s.Unfounded, s.Refused = e.member.Unfounded(), e.member.Refused()
 	s.Joining, s.Removed = e.joins && len(core.Config().Voters) == 0, e.member.Removed()
-	s.Refused = s.Refused || s.Joining && e.replaces()
+	s.Refused = s.Refused || s.Joining && e.isFound()
 	s.Bound = bound(core)
 	s.Snapshot = e.snapshotStatus()
 	st := replica.Stats()
