@@ -45,7 +45,7 @@ func askMember(ctx context.Context, address string, words ...string) (reply any,
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err = c.Write(resp.AppendBulkStrings(nil, words...)); err == nil {
-		reply, err = readReply(bufio.NewReader(c), 0)
+		reply, err = readReply(bufio.NewReaderSize(io.LimitReader(c, replyMax), replyLineMax), 0)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -61,18 +61,20 @@ func askMember(ctx context.Context, address string, words ...string) (reply any,
 
 // Limits of what a member may answer.
 const (
-	replyLineMax  = 64 << 10
+	replyMax      = 1 << 20
+	replyLineMax  = 64 << 10 // or a string
 	replyCountMax = 4096
 	replyDepthMax = 4
 )
 
-// readReply reads a reply of RESP2. A refusal in it is a value.
+// readReply reads a reply of RESP2, with a line as long as r's buffer at most. A refusal in
+// it is a value.
 func readReply(r *bufio.Reader, depth int) (any, error) {
-	line, err := r.ReadString('\n')
+	read, err := r.ReadSlice('\n')
 	if err != nil {
 		return nil, err
 	}
-	line = strings.TrimSuffix(line, "\r\n")
+	line := strings.TrimSuffix(string(read), "\r\n")
 	if line == "" || depth > replyDepthMax {
 		return nil, resp.ErrReplyLine
 	}
