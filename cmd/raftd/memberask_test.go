@@ -103,7 +103,8 @@ func TestTheLeaderIsFound(t *testing.T) {
 		t.Error(s)
 	}
 	for _, says := range []string{
-		"-TRYAGAIN not changed: this member does not lead; the leader is member 1 at " + one.address,
+		"-TRYAGAIN not changed: this member does not lead; the leader is member 1 at " +
+			one.address,
 		"-MOVED 0 " + one.address,
 	} {
 		one.asked = nil

@@ -146,7 +146,8 @@ func TestWhyMembersWereNotChanged(t *testing.T) {
 		{"ADD 4 h:4", because(engine.ErrBehind, "a"), "-ERR " + not + "it did not catch up with " +
 			"the log: a; when it is well, RAFT.MEMBER PROMOTE 4, or REMOVE it"},
 		{"ADD 4 h:4", because(engine.ErrTooMany, "it has 7 voters"), "-ERR " + not + "the " +
-			"cluster would have too many members: it has 7 voters; remove one first, or add a learner"},
+			"cluster would have too many members: it has 7 voters; remove one first, or add a " +
+			"learner"},
 		{"REMOVE 4", because(engine.ErrLastVoter, "4"),
 			"-ERR " + not + "it is the only voter: 4; add another voter first"},
 		{"PROMOTE 4", because(engine.ErrOtherDirectory, "a\r\nb"),
