@@ -29,7 +29,7 @@ const (
 
 // Join makes an empty directory one of a cluster that there is already. The addresses are
 // those of some of its members; whoever answers first says which cluster it is. Start waits
-// for that as long as its ctx lets it. Then this member waits to be added by
+// for that as long as its ctx lets it, which may be for ever. Then this member waits to be added by
 // Engine.AddMember on the leader; until then it neither votes nor campaigns, and
 // Status.Joining says so. Listen is needed, and is where the members reach it. Without
 // Members: those are for a new cluster.

@@ -37,12 +37,12 @@ func Ask(ctx context.Context, address string, id uint64, own string) (
 		return 0, nil, fmt.Errorf("%s does not answer: %w", address, ctx.Err())
 	case err != nil:
 		return 0, nil, fmt.Errorf("%s does not answer as a member: %w", address, err)
-	case w.Refused != (&Refusal{Reason: Asked}).Error():
-		return 0, nil, fmt.Errorf("%s refuses: %s", address, w.Refused)
-	case w.Cluster == 0 || len(w.Configuration) == 0:
+	case w.Cluster != 0 && len(w.Configuration) > 0:
+		return w.Cluster, w.Configuration, nil // in whatever words it says that this is all
+	case w.Refused == (&Refusal{Reason: Asked}).Error():
 		return 0, nil, fmt.Errorf("%s: %w", address, ErrNotFounded)
 	}
-	return w.Cluster, w.Configuration, nil
+	return 0, nil, fmt.Errorf("%s refuses: %s", address, w.Refused)
 }
 
 // ask says hello and reads the answer.

@@ -316,6 +316,14 @@ func TestAskSomebodyElse(t *testing.T) {
 			t.Errorf("not saying %q: %v", x.says, err)
 		}
 	}
+	w.Refused, w.Configuration = "as a later release says it", []byte{1}
+	later, err := w.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if of, _, err := Ask(ctx, answers(t, later), 4, "127.0.0.1:1"); of != cluster || err != nil {
+		t.Error(of, err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,9 @@ func (j *judge) belongs(h *host) bool {
 	return ok && (m.Directory == raft.Directory{} || m.Directory == h.directory)
 }
 
-// candidate takes note of whoever raises a term.
+// candidate takes note of whoever raises a term. One that is removed may, while its log has
+// the configuration without it and it does not know that this is committed: nobody else may
+// have that log (thesis 4.2.2).
 func (j *judge) candidate(h *host, role raft.Role, term uint64) {
 	if role == raft.PreCandidate && h.core.Dismissed() {
 		j.w.fail("removed", "member %d campaigns, though it was told that it is none", h.id)
@@ -131,7 +133,12 @@ func (j *judge) candidate(h *host, role raft.Role, term uint64) {
 		return
 	}
 	_, named := j.conf.Find(h.id)
-	if named || len(j.conf.Voters) == 0 || h.core.Config().Index > j.confIndex {
+	own := h.core.Config().Index
+	if !named && own >= j.confIndex && j.confIndex > 0 && h.core.Commit() >= own {
+		j.w.fail("removed", "member %d campaigns in term %d, and knows that configuration %d is "+
+			"committed, which is without it", h.id, term, own)
+	}
+	if named || len(j.conf.Voters) == 0 || own >= j.confIndex {
 		j.inside[term] = true
 		delete(j.outsiders, term)
 	} else if !j.inside[term] {
