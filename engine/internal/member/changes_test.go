@@ -293,6 +293,9 @@ func TestGuests(t *testing.T) {
 	if g.run(guestKept + time.Second); g.Link(2) != nil || g.Link(3) == nil {
 		t.Error("a guest that went stays, or another went too")
 	}
+	if g.Link(6) == nil || len(g.links) != guestsMax {
+		t.Error("one that found no place does not get the next one")
+	}
 	if len(g.events) > 0 {
 		t.Error("guests are missed", g.events)
 	}

@@ -72,15 +72,25 @@ func (m *Member) Introduce(id uint64, address string) {
 	if id == m.cfg.ID || id == 0 {
 		return
 	}
-	m.guests.mu.Lock()
-	if len(m.guests.arrived) < config.MembersMax {
-		m.guests.arrived = append(m.guests.arrived, config.Member{ID: id, Address: address})
-	}
-	m.guests.mu.Unlock()
-	m.guests.waiting.set()
+	m.guests.add(config.Member{ID: id, Address: address}, true)
 }
 
-// greet takes those who were introduced.
+// add has one wait to be greeted. What it says newly counts, else what it said since.
+func (g *introductions) add(who config.Member, newly bool) {
+	g.mu.Lock()
+	i := slices.IndexFunc(g.arrived, func(s config.Member) bool { return s.ID == who.ID })
+	switch {
+	case i >= 0 && newly:
+		g.arrived[i] = who
+	case i < 0 && len(g.arrived) < config.MembersMax:
+		g.arrived = append(g.arrived, who)
+	}
+	g.mu.Unlock()
+	g.waiting.set()
+}
+
+// greet takes those who were introduced. Who finds no place waits for one: it says no more
+// where it is as long as it is connected, and one of them may be the leader.
 func (m *Member) greet(now int64) {
 	if !m.guests.waiting.take() {
 		return
@@ -100,10 +110,12 @@ func (m *Member) greet(now int64) {
 			if s.Address != "" {
 				o.said, o.next = s.Address, s.Address
 			}
-		} else if guests < guestsMax {
+		} else if guests < guestsMax || s.ID == m.core.Leader() {
 			guests++
 			o = m.connect(s.ID, s.Address, now)
 			o.introduced, o.said = true, s.Address
+		} else {
+			m.guests.add(s, false)
 		}
 	}
 }
