@@ -27,6 +27,7 @@ type Builder struct {
 	dir       string
 	listen    string
 	members   []Member
+	join      []string
 	mode      journal.Mode
 	pipeline  Pipeline
 	threads   Threads
@@ -74,10 +75,10 @@ func (b *Builder) Cluster(id uint64) *Builder { b.cluster = id; return b }
 func (b *Builder) Dir(dir string) *Builder { b.dir = dir; return b }
 
 // Listen is the address, host and port, where the other members reach this one.
-// The default, also when it is empty, is this member's address in Members, and
-// without Members a port of loopback that the system chooses. With Members the port is
-// the same as there, and the host may be another one of the same machine, such as
-// 0.0.0.0.
+// The default, also when it is empty, is this member's address in Members, or the one that
+// its directory records, and without either a port of loopback that the system chooses.
+// With Members the port is the same as there, and the host may be another one of the same
+// machine, such as 0.0.0.0. With Join it is required, and what the members are told.
 func (b *Builder) Listen(address string) *Builder { b.listen = address; return b }
 
 // Members is the list of a new cluster's voting members, one to seven, this one
@@ -85,8 +86,8 @@ func (b *Builder) Listen(address string) *Builder { b.listen = address; return b
 // first time, and the cluster is born when all of them are up at once; until then
 // nobody leads, and Status.Unfounded says for whom this one waits. Ids and addresses
 // differ, and addresses are such that the others can dial them. A directory that
-// belongs to a cluster already keeps its own membership, and a list that differs is
-// warned of and not used.
+// belongs to a cluster already keeps its own membership, which may have changed since,
+// and the list is not used.
 func (b *Builder) Members(m ...Member) *Builder { b.members = m; return b }
 
 // Journal chooses how the journal writes. journal.Direct, the default, survives a
@@ -188,8 +189,8 @@ func (b *Builder) times() member.Times {
 
 // Start checks the options, recovers the journal, listens, begins to connect to
 // the other members, and returns a running engine. It does not wait for a leader:
-// Engine.Ready does. ctx bounds the start alone; the engine runs until
-// Engine.Close.
+// Engine.Ready does. With Join and an empty directory it waits for a member of the
+// cluster. ctx bounds the start alone; the engine runs until Engine.Close.
 //
 // Errors are a *ConfigError, typed errors of package journal (*journal.DamageError,
 // for one), what the system said to a listener, or ctx's. After an error nothing is
@@ -203,9 +204,7 @@ func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	}
 	own := *b
 	own.members, own.services = slices.Clone(b.members), slices.Clone(b.services)
-	if own.listen == "" && len(own.members) == 0 {
-		own.listen = "127.0.0.1:0"
-	}
+	own.join = slices.Clone(b.join)
 	if own.stallLimit == 0 {
 		own.stallLimit = own.election
 	}

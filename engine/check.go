@@ -34,7 +34,7 @@ const (
 // error names the method to change.
 func (b *Builder) check() error {
 	return cmp.Or(b.checkIdentity(), b.checkChoices(), b.checkTimes(), b.checkSizes(),
-		b.checkAddresses(), b.checkMembers(), b.connections.check())
+		b.checkAddresses(), b.checkMembers(), b.checkJoin(), b.connections.check())
 }
 
 func (b *Builder) checkIdentity() error {

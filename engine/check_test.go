@@ -38,12 +38,27 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.Listen("127.0.0.1:-1") }, "65535"},
 	},
 	"Members": {
-		{func(b *Builder) { b.Members(Member{0, "127.0.0.1:1"}) }, "id of 0"},
-		{func(b *Builder) { b.Members(Member{1, "nowhere"}) }, "host:port"},
-		{func(b *Builder) { b.Members(Member{2, "127.0.0.1:1"}) }, "not among"},
-		{func(b *Builder) { b.Members(Member{1, "127.0.0.1:1"}, Member{1, "127.0.0.1:2"}) },
+		{func(b *Builder) { b.Members(at(0, "127.0.0.1:1")) }, "id of 0"},
+		{func(b *Builder) { b.Members(at(1, "nowhere")) }, "host:port"},
+		{func(b *Builder) { b.Members(at(2, "127.0.0.1:1")) }, "not among"},
+		{func(b *Builder) { b.Members(at(1, "127.0.0.1:1"), at(1, "127.0.0.1:2")) },
 			"twice"},
 		{func(b *Builder) { b.Members(eight()...) }, "at most 7"},
+		{func(b *Builder) {
+			b.Members(Member{ID: 1, Address: "127.0.0.1:1", Priority: -1 << 30})
+		}, "a priority of"},
+	},
+	"Join": {
+		{func(b *Builder) { b.Join("nowhere").Listen("127.0.0.1:1") }, "host:port"},
+		{func(b *Builder) { b.Join("127.0.0.1:0").Listen("127.0.0.1:1") }, "others can dial"},
+		{func(b *Builder) { b.Join("0.0.0.0:7380").Listen("127.0.0.1:1") }, "others can dial"},
+		{func(b *Builder) { b.Join("127.0.0.1:7380") }, "Listen is not given"},
+		{func(b *Builder) { b.Join("127.0.0.1:7380").Listen("0.0.0.0:7381") }, "Listen says"},
+		{func(b *Builder) { b.Join("127.0.0.1:7380").Listen("127.0.0.1:0") }, "Listen says"},
+		{func(b *Builder) {
+			b.Join("127.0.0.1:7380").Listen("127.0.0.1:1").Members(at(1, "127.0.0.1:1"))
+		}, "give one of the two"},
+		{func(b *Builder) { b.Join(make([]string, 65)...).Listen("127.0.0.1:1") }, "at most 64"},
 	},
 	"Journal": {
 		{func(b *Builder) { b.Journal(-1) }, "journal.Memory"},
@@ -128,7 +143,7 @@ var refusals = map[string][]refused{
 
 func eight() (m []Member) {
 	for id := range uint64(8) {
-		m = append(m, Member{id + 1, "127.0.0.1:1"})
+		m = append(m, at(id+1, "127.0.0.1:1"))
 	}
 	return m
 }

@@ -56,7 +56,18 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 	lane.Flush()
 	end(t, e)
 	closedErr := func(err error) bool { return errors.Is(err, ErrClosed) }
+	four := at(4, "127.0.0.1:1")
 	calls := map[string]func() bool{
+		"Engine.AddMember":     func() bool { return closedErr(e.AddMember(ctx, four, Voter)) },
+		"Engine.DemoteMember":  func() bool { return closedErr(e.DemoteMember(ctx, 1)) },
+		"Engine.PromoteMember": func() bool { return closedErr(e.PromoteMember(ctx, 1)) },
+		"Engine.RemoveMember":  func() bool { return closedErr(e.RemoveMember(ctx, 1)) },
+		"Engine.ReplaceMember": func() bool { return closedErr(e.ReplaceMember(ctx, 1, four)) },
+		"Engine.UpdateMember":  func() bool { return closedErr(e.UpdateMember(ctx, four)) },
+		"Engine.Membership": func() bool {
+			m := e.Membership()
+			return m.Change == "" && len(m.Members) == 1 && !m.Members[0].Connected
+		},
 		"Engine.Close": func() bool { // again
 			first := e.Close()
 			return first == nil && e.Close() == nil

@@ -20,6 +20,10 @@
 // A request was applied, certainly was not, or may have been: Outcome, and Error for
 // the last two.
 //
+// Members come and go while the cluster runs. Builder.Join makes an empty directory one of
+// a cluster that there is, Engine.AddMember and the like change who belongs to it, and
+// Engine.Membership says who does.
+//
 // # The way of one command
 //
 // What follows is the map of the inside: where a command goes, by which functions,

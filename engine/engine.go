@@ -23,8 +23,8 @@ import (
 // Engine is one running member of a cluster; Builder.Start returns it.
 //
 // Its methods may be called from any goroutine and at the same time. Those that
-// wait, Propose, Read, Ready, Transfer and Close, must not be called from a
-// StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
+// wait, Propose, Read, Ready, Transfer, AddMember and its like, and Close, must not be
+// called from a StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
 // these run in goroutines that have to do the very work that is waited for, so that
 // neither would ever go on.
 //
@@ -35,8 +35,12 @@ import (
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
-	membership config.Config
-	founder    *founding.Founder
+	membership config.Config                 // that it was started with
+	home       string                        // where the members reach this one, by that
+	joins      bool                          // at the start it was in no configuration
+	found      []config.Member               // of the cluster that it joins, as one of them said
+	founder    *founding.Founder             // nil: it joins
+	followed   atomic.Pointer[config.Config] // that is in force now; nil: none
 	recovery   journal.Recovery
 	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time
@@ -56,6 +60,7 @@ type Engine struct {
 	ticker   ticker
 
 	status    atomic.Pointer[Status]
+	members   atomic.Pointer[Membership]
 	futures   *futures
 	readiness readiness
 	lifecycle lifecycle
@@ -75,7 +80,7 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 	e.lifecycle.done, e.ticker.stop = make(chan struct{}), make(chan struct{})
 	e.timing = newTiming(e.clock)
 	e.lanes.table.Store(&[]*pipeline.Lane{})
-	if err := e.open(); err != nil {
+	if err := e.open(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.assemble(); err != nil {

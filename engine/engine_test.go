@@ -65,7 +65,8 @@ func ports(t testing.TB, n int) []string {
 
 type cluster struct {
 	t       testing.TB
-	members []Member
+	members []Member // that found it
+	joined  []Member // that join it, behind those
 	dir     string
 	tune    func(*Builder)
 	engines []*Engine
@@ -114,9 +115,17 @@ func (c *cluster) found() {
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	c.sms[i] = &counter{}
-	b := New().ID(uint64(i + 1)).Dir(filepath.Join(c.dir, fmt.Sprint(i+1))).Members(c.members...).
+	b := New().ID(uint64(i + 1)).Dir(filepath.Join(c.dir, fmt.Sprint(i+1))).
 		StateMachine(c.sms[i]).Advertise(fmt.Sprintf("client-%d", i+1)).
 		MaxCommand(1 << 20).SegmentBytes(4 << 20)
+	if i < len(c.members) {
+		b.Members(c.members...)
+	} else {
+		b.Listen(c.joined[i-len(c.members)].Address)
+		for _, m := range c.members {
+			b.join = append(b.join, m.Address)
+		}
+	}
 	if c.tune != nil {
 		c.tune(b)
 	}

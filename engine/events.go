@@ -96,6 +96,13 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 	case member.SnapshotRefused:
 		e.log.Warn(fmt.Sprintf("cannot take the snapshot that member %d offers; it is tried again",
 			ev.Member), "index", ev.Have, "err", reason(ev.Err))
+	case member.NotAMember:
+		e.log.Warn("this member was removed from the cluster: it keeps still, and can be stopped",
+			"because", ev.Err)
+	case member.MemberAgain:
+		e.log.Info("this is a member of the cluster again")
+	case member.Preferred:
+		e.log.Info(fmt.Sprintf("handing leadership to member %d, of higher priority", ev.Member))
 	case member.CommandLimit:
 		e.logLimit(ev.Member, ev.Bytes)
 	}

@@ -139,15 +139,17 @@ func (e *Engine) promised() ([]byte, error) {
 	return readPromise(e.b.dir, e.recovery.Directory)
 }
 
+// recordMembers keeps a committed configuration as the journal's metadata, in the polling
+// goroutine: what a log that has lost its configurations to damage begins with.
+func (e *Engine) recordMembers(index uint64, data []byte) {
+	if err := e.journal.SetMetadata(data); err != nil {
+		e.log.Warn("the journal does not record the members", "index", index, "err", err)
+	}
+}
+
 // founded is told the list of a founding, in the polling goroutine.
 func (e *Engine) founded(list []byte) {
 	if err := e.journal.SetMetadata(list); err != nil {
 		e.fail(err)
 	}
-}
-
-// bind is the configuration in force, bound to the given directories.
-func (e *Engine) bind(of func(id uint64) raft.Directory) []byte {
-	c := e.membership.Bind(of)
-	return c.Encode()
 }

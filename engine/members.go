@@ -15,23 +15,42 @@ import (
 type Member struct {
 	ID      uint64 // not 0
 	Address string // host and port, where the other members reach it
+	// Priority draws leadership: it is handed to the voter of the highest that is fit to
+	// lead. 0 by default, negative or positive, up to a million either way.
+	Priority int
+}
+
+// priorityMax bounds a member's priority.
+const priorityMax = 1_000_000
+
+// checkPriority refuses what does not fit a configuration's entry.
+func (m *Member) checkPriority() error {
+	if m.Priority < -priorityMax || m.Priority > priorityMax {
+		return fmt.Errorf("a priority of %d; at most %d either way", m.Priority, priorityMax)
+	}
+	return nil
 }
 
 // configOf is the configuration of members that no directory speaks for yet.
 func configOf(cluster uint64, members []Member) config.Config {
 	var voters []config.Member
 	for _, m := range members {
-		voters = append(voters, config.Member{ID: m.ID, Address: m.Address})
+		voters = append(voters, config.Member{ID: m.ID, Address: m.Address,
+			Priority: m.Priority})
 	}
 	return config.New(cluster, voters)
 }
 
 // membersOf is a configuration's members.
 func membersOf(c *config.Config) (all []Member) {
-	for _, v := range c.Voters {
-		all = append(all, Member{ID: v.ID, Address: v.Address})
+	for _, m := range c.Members() {
+		all = append(all, memberOf(&m))
 	}
 	return all
+}
+
+func memberOf(m *config.Member) Member {
+	return Member{ID: m.ID, Address: m.Address, Priority: m.Priority}
 }
 
 // votersMax is how many voters a cluster may have.
@@ -58,6 +77,9 @@ func (b *Builder) checkMembers() error {
 			return refuse("member %d is listed twice", m.ID)
 		}
 		ids[m.ID] = true
+		if err := m.checkPriority(); err != nil {
+			return refuse("member %d: %v", m.ID, err)
+		}
 		host, port, err := splitAddress(m.Address)
 		if err == nil && len(b.members) > 1 {
 			err = dialable(host, port)
@@ -124,6 +146,15 @@ func dialable(host string, port int) error {
 		return errors.New("it names no machine that others can dial")
 	}
 	return nil
+}
+
+// checkDialable refuses an address that is none, or that the other members cannot dial.
+func checkDialable(address string) error {
+	host, port, err := splitAddress(address)
+	if err == nil {
+		err = dialable(host, port)
+	}
+	return err
 }
 
 // checkListen refuses to listen where the others do not dial.

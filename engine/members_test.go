@@ -11,10 +11,12 @@ import (
 	"github.com/ringraft/ringraft/journal"
 )
 
+func at(id uint64, address string) Member { return Member{ID: id, Address: address} }
+
 // What no cluster can live with is refused before anything is taken or written.
 func TestMembersAreChecked(t *testing.T) {
 	two := func(address string) []Member {
-		return []Member{{1, "10.0.0.1:7380"}, {2, address}}
+		return []Member{at(1, "10.0.0.1:7380"), at(2, address)}
 	}
 	dir := filepath.Join(t.TempDir(), "not-made")
 	for _, x := range []struct {
@@ -30,13 +32,14 @@ func TestMembersAreChecked(t *testing.T) {
 		{":7380", two("10.0.0.2:7380"), ""},
 		{"192.168.1.4:7380", two("10.0.0.2:7380"), ""}, // addresses are translated
 		{"10.0.0.1:0", two("10.0.0.2:7380"), ""},
-		{"", []Member{{1, "127.0.0.1:0"}}, ""},
+		{"", []Member{at(1, "127.0.0.1:0")}, ""},
 		{"", two("10.0.0.1:7380"), "members 1 and 2 have one address"},
-		{"", []Member{{1, "[::ffff:10.0.0.1]:7380"}, {2, "10.0.0.1:07380"}}, "have one address"},
-		{"", []Member{{1, "Node:7380"}, {2, "node:7380"}}, "have one address"},
-		{"", []Member{{1, "10.0.0.1:1"}, {1, "10.0.0.2:1"}}, "member 1 is listed twice"},
-		{"", []Member{{0, "10.0.0.1:1"}, {1, "10.0.0.2:1"}}, "an id of 0"},
-		{"", []Member{{2, "10.0.0.1:1"}, {3, "10.0.0.2:1"}}, "id 1 is not among them"},
+		{"", []Member{at(1, "[::ffff:10.0.0.1]:7380"), at(2, "10.0.0.1:07380")},
+			"have one address"},
+		{"", []Member{at(1, "Node:7380"), at(2, "node:7380")}, "have one address"},
+		{"", []Member{at(1, "10.0.0.1:1"), at(1, "10.0.0.2:1")}, "member 1 is listed twice"},
+		{"", []Member{at(0, "10.0.0.1:1"), at(1, "10.0.0.2:1")}, "an id of 0"},
+		{"", []Member{at(2, "10.0.0.1:1"), at(3, "10.0.0.2:1")}, "id 1 is not among them"},
 		{"", two("10.0.0.2"), `member 2: address "10.0.0.2": is not host:port`},
 		{"", two("10.0.0.2:0"), "port 0 is no port that others can dial"},
 		{"", two("10.0.0.2:99999"), `port "99999" is not a number up to 65535`},
@@ -87,7 +90,7 @@ func TestOtherMembersThanTheDirectorys(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	list := []Member{{1, a[0]}, {2, a[1]}, {3, a[2]}}
+	list := []Member{at(1, a[0]), at(2, a[1]), at(3, a[2])}
 	c := &cluster{t: t, dir: t.TempDir(), engines: make([]*Engine, 3), sms: make([]*counter, 3),
 		members: list}
 	c.found()

@@ -31,6 +31,7 @@ func (e *Engine) newPeers() *link.Peers {
 			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true},
 		Across:   e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
+		Address: e.ownAddress, Configuration: e.configuration, Introduce: e.introduce,
 		Deliver: func(s *replica.Source) { e.member.Replica().AddSource(s) }})
 }
 
@@ -40,12 +41,8 @@ func (e *Engine) listen(ctx context.Context) error {
 	if e.b.threads == Threaded {
 		cfg.Loops = threadedLoops
 	}
-	address := e.b.listen
-	if m, ok := e.membership.Find(e.b.id); ok && address == "" {
-		address = m.Address
-	}
-	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: address, Accept: e.peers.Accept,
-		Max: peerConnections, Urgent: true})
+	cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: cmp.Or(e.b.listen, e.home),
+		Accept: e.peers.Accept, Max: peerConnections, Urgent: true})
 	e.services.fronts = make([]*acceptors, len(e.b.services))
 	for i, s := range e.b.services {
 		f := &acceptors{}

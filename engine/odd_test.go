@@ -73,7 +73,7 @@ func TestOddFramesOfAMember(t *testing.T) {
 func oddFrames(t *testing.T, threads Threads) {
 	a := ports(t, 3)
 	c := &cluster{t: t, dir: t.TempDir(), engines: make([]*Engine, 3), sms: make([]*counter, 3),
-		members: []Member{{1, a[0]}, {2, a[1]}, {3, a[2]}}}
+		members: []Member{at(1, a[0]), at(2, a[1]), at(3, a[2])}}
 	c.found()
 	e, err := New().Dir(filepath.Join(c.dir, "1")).StateMachine(&counter{}).Members(c.members...).
 		Threads(threads).Start(context.Background())
@@ -176,7 +176,7 @@ func TestAForgedTermIsNotAdopted(t *testing.T) {
 	a, dir := ports(t, 3), t.TempDir()
 	start := func() *Engine {
 		e, err := New().Dir(dir).StateMachine(&counter{}).
-			Members(Member{1, a[0]}, Member{2, a[1]}, Member{3, a[2]}).Start(context.Background())
+			Members(at(1, a[0]), at(2, a[1]), at(3, a[2])).Start(context.Background())
 		if err != nil {
 			t.Fatal("after the frame: ", err)
 		}
@@ -210,7 +210,8 @@ func TestAForgedTermIsNotAdopted(t *testing.T) {
 func TestAKindThatIsNotKnownEndsTheEngine(t *testing.T) {
 	a, dir := ports(t, 3), t.TempDir()
 	c := &cluster{t: t, dir: dir, engines: make([]*Engine, 3), sms: make([]*counter, 3),
-		members: []Member{{1, a[0]}, {2, a[1]}, {3, a[2]}}}
+		members: []Member{{ID: 1, Address: a[0]}, {ID: 2, Address: a[1]},
+			{ID: 3, Address: a[2]}}}
 	c.found()
 	start := func() *Engine {
 		e, err := New().Dir(filepath.Join(dir, "1")).StateMachine(&counter{}).Members(c.members...).

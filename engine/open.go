@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -19,31 +22,37 @@ import (
 const runBytes = 300 << 10
 
 // open recovers the journal and decides who the members are: those that the
-// directory records, or, in a fresh one, those that the builder was given.
-func (e *Engine) open() error {
+// directory records, or, in a fresh one, those that the builder was given. One that joins
+// a cluster asks its members which that is.
+func (e *Engine) open(ctx context.Context) error {
 	given := e.b.members
 	if len(given) == 0 {
-		given = []Member{{ID: e.b.id, Address: e.b.listen}}
+		given = []Member{{ID: e.b.id, Address: cmp.Or(e.b.listen, "127.0.0.1:0")}}
 	}
 	e.membership = configOf(e.b.cluster, given)
+	own, _ := e.membership.Find(e.b.id) // it is in the list
+	e.home = own.Address
 	identity := journal.Identity{Cluster: e.membership.Cluster, Replica: e.b.id}
-	if e.b.mode != journal.Memory {
-		if err := unfinished(e.b.dir); err != nil {
-			return fmt.Errorf("engine: %s: %w", e.b.dir, err)
-		}
-		known, ok, err := journal.ReadIdentity(e.b.dir)
+	known, ok, err := e.identity()
+	switch {
+	case err != nil:
+		return fmt.Errorf("engine: %w", err)
+	case ok && e.b.cluster != 0 && e.b.cluster != known.Cluster:
+		return &ConfigError{"Cluster", fmt.Sprintf("%d; %s belongs to cluster %d: "+
+			"give that, none, or another directory", e.b.cluster, e.b.dir, known.Cluster)}
+	case ok:
+		identity.Cluster = known.Cluster
+	case len(e.b.join) > 0:
+		found, err := e.lookUp(ctx)
 		if err != nil {
-			return fmt.Errorf("engine: %w", err)
+			return err
 		}
-		if ok && e.b.cluster != 0 && e.b.cluster != known.Cluster {
-			return &ConfigError{"Cluster", fmt.Sprintf("%d; %s belongs to cluster %d: "+
-				"give that, none, or another directory", e.b.cluster, e.b.dir, known.Cluster)}
-		}
-		if ok {
-			identity.Cluster = known.Cluster
-		}
+		identity.Cluster, e.found = found.Cluster, found.Members()
 	}
-	nobody := config.Config{Cluster: e.membership.Cluster} // before the cluster is founded
+	nobody := config.Config{Cluster: identity.Cluster} // before the cluster is founded
+	if e.joins = len(e.b.join) > 0 && !ok; e.joins {
+		nobody = e.waiting(identity.Cluster)
+	}
 	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
 		Directory: drawDirectory(), SegmentBytes: e.b.segment, Metadata: nobody.Encode(),
 		Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
@@ -51,8 +60,11 @@ func (e *Engine) open() error {
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.journal, e.recovery = j, *rec
+	if e.joins {
+		e.recovery.Metadata = nobody.Encode()
+	}
 	if err = e.restore(identity.Cluster); err == nil {
-		err = e.adopt()
+		err = e.adopt(identity.Cluster)
 	}
 	if err != nil {
 		return errors.Join(err, j.Close())
@@ -60,8 +72,59 @@ func (e *Engine) open() error {
 	return nil
 }
 
+// identity is that of the directory; false when there is none yet.
+func (e *Engine) identity() (id journal.Identity, ok bool, err error) {
+	if e.b.mode == journal.Memory {
+		return id, false, nil
+	}
+	if err := unfinished(e.b.dir); err != nil {
+		return id, false, fmt.Errorf("%s: %w", e.b.dir, err)
+	}
+	return journal.ReadIdentity(e.b.dir)
+}
+
 // adopt checks what was recovered against what the builder was given.
-func (e *Engine) adopt() error {
+func (e *Engine) adopt(cluster uint64) error {
+	if err := e.adoptSizes(); err != nil {
+		return err
+	}
+	given := e.membership
+	own, index, err := e.recorded()
+	if err != nil {
+		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+	}
+	known := len(own.Voters) > 0
+	unmarked := len(e.b.join) > 0 && e.recovery.Fresh && len(e.recovery.Metadata) == 0
+	if e.joins = e.joins || waits(&own) || unmarked; unmarked { // it ended in its first start
+		own = e.waiting(cluster)
+		e.recovery.Metadata = own.Encode()
+	}
+	if known || e.joins {
+		e.membership = own
+	}
+	if e.joins && e.b.listen != "" {
+		e.membership = e.waiting(cluster)
+	}
+	if known {
+		e.compareMembers(&given, index)
+	}
+	if err := e.adoptFounding(&given, cluster, known); err != nil {
+		return err
+	}
+	if c := &e.membership; known && len(c.Voters) == 1 && c.Votes(e.b.id) && !c.Joint() {
+		if err := refuseAlone(e.b.dir, &e.recovery); err != nil {
+			return fmt.Errorf("engine: %w", err)
+		}
+	}
+	if m, ok := e.membership.Find(e.b.id); ok {
+		e.home = m.Address
+	}
+	e.reportDamage()
+	return e.journal.SetMetadata(e.recovery.Metadata)
+}
+
+// adoptSizes holds the sizes given against those of the directory.
+func (e *Engine) adoptSizes() error {
 	rec := &e.recovery
 	// What is in the log has to be sent on, whatever is proposed from now on.
 	if e.longest = e.b.maxCommand; rec.Largest > runBytes {
@@ -77,15 +140,12 @@ func (e *Engine) adopt() error {
 		return &ConfigError{"SegmentBytes", fmt.Sprintf(
 			"%d; the segments of %s have %d bytes: give that, or none", e.b.segment, e.b.dir, own)}
 	}
-	given := e.membership
-	own, known, err := e.recorded()
-	if err != nil {
-		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
-	}
-	if known {
-		e.membership = own
-		e.compareMembers(&given)
-	}
+	return nil
+}
+
+// adoptFounding takes over how far the founding of the cluster has come, which a
+// directory that joins has no part in.
+func (e *Engine) adoptFounding(given *config.Config, cluster uint64, known bool) error {
 	promised, err := e.promised()
 	if err != nil {
 		return err
@@ -94,43 +154,71 @@ func (e *Engine) adopt() error {
 		if e.membership, err = config.Decode(promised); err != nil {
 			return fmt.Errorf("engine: %s: %w", e.b.dir, err)
 		}
-		e.compareMembers(&given)
+		e.compareMembers(given, 0)
 	}
-	e.founder = founding.New(e.b.id, rec.Directory, e.membership, promised, known)
-	if known && len(e.membership.Voters) == 1 {
-		if err := refuseAlone(e.b.dir, rec); err != nil {
-			return fmt.Errorf("engine: %w", err)
-		}
+	if e.joins {
+		return nil
 	}
-	e.reportDamage()
-	return e.journal.SetMetadata(rec.Metadata)
+	if err := e.checkUnfounded(cluster, known || promised != nil); err != nil {
+		return err
+	}
+	if known && len(e.b.join) > 0 {
+		e.log.Info("the data directory belongs to a cluster already: nobody is asked for one",
+			"dir", e.b.dir, "cluster", fmt.Sprintf("%016x", e.membership.Cluster))
+	}
+	e.founder = founding.New(e.b.id, e.recovery.Directory, e.membership, promised, known)
+	return nil
 }
 
-// recorded is the configuration that a directory records: the newest of its log, or of
-// its snapshot; if damage has left neither, what its metadata says. False: its cluster
-// is not founded yet.
-func (e *Engine) recorded() (c config.Config, known bool, err error) {
+// checkUnfounded refuses to go on with a directory that was made for another cluster than
+// it would found now, unless it is given a list: it may have been made to join one.
+func (e *Engine) checkUnfounded(cluster uint64, settled bool) error {
+	const remove = "remove the directory, which holds nothing"
+	switch {
+	case settled:
+	case len(e.b.join) > 0:
+		return &ConfigError{"Join", fmt.Sprintf("%s was made for a new cluster, which is not "+
+			"founded yet: %s, or leave Join out", e.b.dir, remove)}
+	case len(e.b.members) == 0 && e.membership.Cluster != cluster:
+		return &ConfigError{"Members", fmt.Sprintf("none given, and %s was made for cluster "+
+			"%016x, to found it or to join it: give Members or Join as then, or %s",
+			e.b.dir, cluster, remove)}
+	}
+	return nil
+}
+
+// recorded is the configuration that a directory records, and the index of its entry: the
+// newest of its log, or of its snapshot; if damage has left neither, what its metadata
+// say. One without voters: its cluster is not founded yet, or it has heard of none.
+func (e *Engine) recorded() (c config.Config, index uint64, err error) {
 	rec, data := &e.recovery, e.recovery.Metadata
 	switch n := len(rec.Configs); {
 	case n > 0:
-		data = rec.Configs[n-1].Data
+		index, data = rec.Configs[n-1].Index, rec.Configs[n-1].Data
 	case e.from.Info.Index > 0:
-		data = e.from.Configuration.Data
-	case rec.Fresh:
-		return c, false, nil
+		index, data = e.from.Configuration.Index, e.from.Configuration.Data
 	}
 	c, err = config.Decode(data)
-	return c, len(c.Voters) > 0, err
+	if rec.Fresh && !waits(&c) {
+		c = config.Config{}
+	}
+	return c, index, err
 }
 
-// compareMembers warns of a list of members, or an address to listen on, that is
-// not what the directory says, and so what the other members dial.
-func (e *Engine) compareMembers(given *config.Config) {
+// compareMembers says that a list of members is not what the directory says, which is as
+// it should be when the members have changed since the cluster was founded, and warns of
+// an address to listen on that is not what the other members dial.
+func (e *Engine) compareMembers(given *config.Config, index uint64) {
 	own := &e.membership
 	want, have := membersOf(given), membersOf(own)
 	if len(e.b.members) > 0 && !slices.Equal(want, have) {
-		e.log.Warn("the data directory's own members are used; the members given are ignored",
-			"dir", e.b.dir, "members", have, "given", want)
+		level, why := slog.LevelWarn, "the data directory's own members are used; "+
+			"the members given are ignored"
+		if index > 1 {
+			level, why = slog.LevelInfo, "the members have changed since the cluster was founded"
+		}
+		e.log.Log(context.Background(), level, why, "dir", e.b.dir, "members", have,
+			"given", want)
 	}
 	m, ok := own.Find(e.b.id)
 	if ok && len(have) > 1 && e.b.listen != "" && elsewhere(e.b.listen, m.Address) {
@@ -190,16 +278,17 @@ func (e *Engine) assemble() error {
 	m, err := member.Build(member.Config{
 		ID: e.b.id, Members: first, Founding: member.Founding{Founder: e.founder,
 			Founders: e.founders(), Promise: e.promise, OnFounded: e.founded,
-			Bind: e.bind},
+			Bind: true},
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
-		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all, Link: e.newLink,
+		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all,
+		Link: e.newLink, Unlink: e.peers.Remove,
 		Snapshots: e.snapshots(), From: e.from,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},
-		OnRole: e.roleChanged, OnConfig: decodeConfiguration, OnEvent: e.logEvent,
-		Timing: e.timing, Clock: e.clock,
+		OnRole: e.roleChanged, OnMembers: e.recordMembers, OnConfig: decodeConfiguration,
+		OnEvent: e.logEvent, Timing: e.timing, Clock: e.clock,
 	}, &e.recovery)
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
@@ -218,23 +307,18 @@ func (e *Engine) firstConfiguration() (raft.Configuration, error) {
 	switch {
 	case e.from.Info.Index > 0:
 		return decodeConfiguration(e.from.Configuration.Index, e.from.Configuration.Data)
-	case !e.founder.Founded() || len(e.recovery.Configs) > 0:
+	case e.joins || !e.founder.Founded() || len(e.recovery.Configs) > 0:
 		return raft.Configuration{}, nil
 	}
 	return e.membership.Raft(0), nil
 }
 
-func (e *Engine) founders() (all []uint64) {
-	for _, v := range e.membership.Voters {
-		all = append(all, v.ID)
+// founders is with whom a member connects whose log does not say who the members are.
+func (e *Engine) founders() []config.Member {
+	if e.joins {
+		return e.found
 	}
-	return all
-}
-
-// newLink makes the link to one of the other members.
-func (e *Engine) newLink(id uint64) member.Link {
-	m, _ := e.membership.Find(id)
-	return e.peers.Add(id, m.Address)
+	return e.membership.Members()
 }
 
 // startJob runs a job of the member's on a goroutine of its own.

@@ -2,11 +2,12 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
 	"github.com/ringraft/ringraft/engine/internal/founding"
-	"github.com/ringraft/ringraft/engine/internal/link"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/snapshot"
 )
@@ -63,7 +64,7 @@ type Status struct {
 	// Builder.MaxCommand of its voters, as far as they have said.
 	CommandMax int
 	WriteAge   time.Duration  // of the journal's write in flight, 0: none
-	Members    []MemberStatus // this one first
+	Members    []MemberStatus // of the configuration in force, and this one, which is first
 	Stages     []StageStatus  // of the batches proposed here, in the order of their way
 	Counters   Counters
 	Snapshot   SnapshotStatus
@@ -74,14 +75,17 @@ type Status struct {
 	Threads        string        // Builder.Threads
 	Uptime         time.Duration // since Builder.Start
 	Unfounded      string        // why the cluster is not founded yet, "" it is
+	Joining        bool          // this member is in no configuration, and waits to be added
+	Removed        bool          // this member was one, and was removed
 	Refused        bool          // another data directory is known as this member
 	Bound          bool          // each voter is known by its data directory
 	Shortage       string        // why the journal cannot make its next segment, "" it can
 }
 
-// MemberStatus is one voting member as this one sees it.
+// MemberStatus is one member as this one sees it.
 type MemberStatus struct {
 	ID         uint64
+	Kind       MemberKind
 	Address    string // for members
 	Advertised string // for clients: what it passed to Builder.Advertise, "": nothing or unknown
 	Connected  bool   // messages can be sent to it
@@ -145,10 +149,18 @@ func (e *Engine) Status() Status {
 }
 
 // Notice says in words why this member takes no part in the cluster: it is not founded
-// yet, or another data directory is known as this member. "" it does.
+// yet, this member waits to be added, or was removed, or another data directory is known
+// as this member. "" it does.
 func (s *Status) Notice() string {
-	if s.Refused {
+	switch {
+	case s.Refused:
 		return founding.Refusal(s.ID)
+	case s.Removed:
+		return fmt.Sprintf("member %d was removed from the cluster: stop it, and remove its data "+
+			"directory before it is added again", s.ID)
+	case s.Joining:
+		return fmt.Sprintf("this server has joined cluster %016x and is no member yet: add it on "+
+			"the leader: raftd member add %d=%s", s.Cluster, s.ID, s.Members[0].Address)
 	}
 	return s.Unfounded
 }
@@ -171,6 +183,8 @@ func (e *Engine) ResetStages() { e.timing.reset() }
 
 // publishStatus renews the snapshot, in the goroutine that polls the replica.
 func (e *Engine) publishStatus() {
+	e.follow()
+	e.publishMembers()
 	core, replica := e.member.Core(), e.member.Replica()
 	role, leader, term := replica.Role()
 	hard := core.Hard()
@@ -182,6 +196,8 @@ func (e *Engine) publishStatus() {
 		Threads: e.b.threads.String()}
 	s.LeaderCommit, _ = core.LeaderCommit()
 	s.Unfounded, s.Refused = e.member.Unfounded(), e.member.Refused()
+	s.Joining, s.Removed = e.joins && len(core.Config().Voters) == 0, e.member.Removed()
+	s.Refused = s.Refused || s.Joining && e.isFound()
 	s.Bound = bound(core)
 	s.Snapshot = e.snapshotStatus()
 	st := replica.Stats()
@@ -196,19 +212,8 @@ func (e *Engine) publishStatus() {
 	s.Counters.StoreUnpacked = zs.Unpacked
 	js := e.journal.Stats()
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
-	s.Members = append(s.Members, MemberStatus{ID: e.b.id, Advertised: e.b.advertise,
-		Connected: true, Match: s.Durable, Mode: "self", CommandMax: e.b.maxCommand})
-	if m, ok := e.membership.Find(e.b.id); ok {
-		s.Members[0].Address = m.Address
-	}
-	for _, p := range e.peers.All() {
-		s.Members = append(s.Members, e.memberStatus(p, role == raft.Leader))
-	}
-	for _, m := range s.Members {
-		if m.ID == leader {
-			s.LeaderAddress = m.Advertised
-		}
-	}
+	s.Members = e.memberStatuses(s.Durable, role == raft.Leader)
+	s.LeaderAddress = e.advertisedBy(leader)
 	e.status.Store(s)
 }
 
@@ -222,9 +227,33 @@ func bound(core *raft.Core) bool {
 		})
 }
 
-func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
-	m := MemberStatus{ID: p.ID(), Address: p.Address(), Advertised: p.Advertised(),
-		Connected: p.Connected(), CommandMax: p.Limits().Command}
+// memberStatuses is this member and the others of the configuration in force; before there
+// is one, those that this member was given.
+func (e *Engine) memberStatuses(durable uint64, leads bool) []MemberStatus {
+	c := e.listed()
+	own := MemberStatus{ID: e.b.id, Kind: kindOf(c, e.b.id), Address: e.ownAddress(),
+		Advertised: e.b.advertise, Connected: true, Match: durable, Mode: "self",
+		CommandMax: e.b.maxCommand}
+	if m, ok := c.Find(e.b.id); ok {
+		own.Address = m.Address
+	}
+	all := []MemberStatus{own}
+	for _, m := range c.Members() {
+		if m.ID != e.b.id {
+			all = append(all, e.memberStatus(c, &m, leads))
+		}
+	}
+	return all
+}
+
+func (e *Engine) memberStatus(c *config.Config, of *config.Member, leads bool) MemberStatus {
+	m := MemberStatus{ID: of.ID, Kind: kindOf(c, of.ID), Address: of.Address}
+	p := e.peers.Find(of.ID)
+	if p == nil {
+		return m // the link to it is about to be made
+	}
+	m.Address, m.Advertised = p.Address(), p.Advertised()
+	m.Connected, m.CommandMax = p.Connected(), p.Limits().Command
 	core, replica := e.member.Core(), e.member.Replica()
 	wrong := p.Err()
 	switch {
@@ -242,6 +271,18 @@ func (e *Engine) memberStatus(p *link.Peer, leads bool) MemberStatus {
 	}
 	m.SentBytes, _, m.Restarts = replica.Sent(p.ID())
 	return m
+}
+
+// advertisedBy is where clients reach a member, "" when that is not known. The leader may
+// be one that the configuration here does not name yet.
+func (e *Engine) advertisedBy(id uint64) string {
+	if id == e.b.id {
+		return e.b.advertise
+	}
+	if p := e.peers.Find(id); p != nil {
+		return p.Advertised()
+	}
+	return ""
 }
 
 // Leadership says who leads as far as this member knows: whether it does itself,
@@ -276,7 +317,7 @@ func (e *Engine) Memory() (total int64, parts []MemoryPart) {
 		{"member inboxes", e.peers.Memory()},
 		{"mutation ring", int64(e.b.slots * 64)},
 		{"journal groups", e.journal.Memory(e.b.maxCommand + runBytes)},
-		{"journal readers", int64(len(e.membership.Voters)) *
+		{"journal readers", int64(len(e.listed().Members())) *
 			e.journal.ReaderMemory(e.b.maxCommand+runBytes)},
 		{"journal index", e.journal.IndexMemory()},
 	}

@@ -22,7 +22,7 @@ var ErrTransfer = errors.New("ringraft: leadership was not transferred")
 // Why leadership was not handed over, for errors.Is with what Engine.Transfer
 // returns. The old leader leads on, except where it is said otherwise.
 var (
-	// ErrNotMember: no voting member has that id.
+	// ErrNotMember: no voting member has that id; of changes of members, no member at all.
 	ErrNotMember = member.ErrNotMember
 	// ErrLeadsAlready: the member named is the leader.
 	ErrLeadsAlready = member.ErrLeadsAlready

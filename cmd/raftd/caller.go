@@ -26,9 +26,13 @@ type caller struct {
 // callMax is the longest reply that is read.
 const callMax = 4 << 20
 
+// dialMax is how long a member may take to accept a connection.
+const dialMax = 3 * time.Second
+
 // dialMember connects to a member; ctx bounds all that is asked.
 func dialMember(ctx context.Context, address string) (*caller, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	dialer := net.Dialer{Timeout: dialMax}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", address, err)
 	}
@@ -87,15 +91,42 @@ func (c *caller) read() (r resp.Reply, err error) {
 	}
 }
 
+// lostError says that a command was sent and no reply came.
+type lostError struct {
+	address string
+	err     error
+}
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("%s did not answer: %v", e.address, e.err)
+}
+
+func (e *lostError) Unwrap() error { return e.err }
+
+// askMember asks a member for one command, on a connection of its own. Errors are a *refusal;
+// a *lostError, when the command was sent; or what became of the connection before.
+func askMember(ctx context.Context, address string, words ...string) (resp.Reply, error) {
+	c, err := dialMember(ctx, address)
+	if err != nil {
+		return resp.Reply{}, err
+	}
+	defer c.close()
+	r, err := c.call(ctx, words...)
+	var refused *refusal
+	switch {
+	case err == nil || errors.As(err, &refused):
+		return r, err
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	return r, &lostError{address, err}
+}
+
 // fields are the pairs of a map, of either protocol.
 func fields(r resp.Reply) (map[string]string, error) {
 	m := map[string]string{}
-	for {
-		name, ok := r.Next()
+	for name, ok := r.Next(); ok; name, ok = r.Next() {
 		value, both := r.Next()
-		if !ok {
-			break
-		}
 		if !both {
 			return nil, errors.New("a name without a value")
 		}

@@ -101,7 +101,7 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	err := d.engine.Ready(ctx)
 	st := d.engine.Status()
-	if err == nil && !st.Refused {
+	if err == nil && st.Notice() == "" {
 		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
 		return
 	}
@@ -149,6 +149,7 @@ var (
 	descLag = desc("raft_member_lag", "Entries that a member has not acknowledged, as its leader "+
 		"sees it.", "member")
 	descConnected  = desc("raft_member_connected", "1 when a member is connected.", "member")
+	descMembers    = desc("raft_members", "Members of the cluster, by what they do.", "kind")
 	descStoreBytes = desc("store_bytes", "Log entries in memory.")
 	descStoreHeld  = desc("store_memory_bytes", "Memory that log entries take.")
 	descPacked     = desc("store_packed_bytes", "Log entries in memory that are packed, as they "+
@@ -195,7 +196,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descLeaders,
-		descApplied, descLast, descDurable, descMatch, descLag, descConnected,
+		descApplied, descLast, descDurable, descMatch, descLag, descConnected, descMembers,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
 		descNoSpace, descSnapIndex, descSnapBytes, descSnapAge, descSnapTook, descSnapWait,
@@ -224,11 +225,18 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descApplied, float64(st.Applied))
 	gauge(descLast, float64(st.Last))
 	gauge(descDurable, float64(st.Durable))
+	kinds := [engine.Outside]int{}
 	for _, m := range st.Members {
+		if m.Kind < engine.Outside {
+			kinds[m.Kind]++
+		}
 		id := fmt.Sprint(m.ID)
 		gauge(descMatch, float64(m.Match), id)
 		gauge(descLag, float64(m.Lag), id)
 		gauge(descConnected, truth(m.Connected), id)
+	}
+	for kind, n := range kinds {
+		gauge(descMembers, float64(n), engine.MemberKind(kind).String())
 	}
 	gauge(descStoreBytes, float64(st.Counters.StoreBytes))
 	gauge(descStoreHeld, float64(st.Counters.StoreMemory))

@@ -7,7 +7,8 @@
 //
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
 // damage. So do raftd snapshot list and verify, of snapshots. raftd snapshot take asks a running
-// member for one, and restore makes a new cluster of one.
+// member for one, and restore makes a new cluster of one. raftd member lists and changes the
+// members of a running cluster; 3 says that it is not known whether they were changed.
 package main
 
 import (
@@ -39,7 +40,7 @@ func execute(args []string) int {
 		return 2
 	}
 	if errors.Is(err, errDamaged) || errors.Is(err, errBadSnapshot) ||
-		errors.Is(err, engine.ErrBadSnapshot) {
+		errors.Is(err, engine.ErrBadSnapshot) || errors.Is(err, errUnknownChange) {
 		return 3
 	}
 	return 1
@@ -58,7 +59,13 @@ func newCommand() *cobra.Command {
 A cluster of three, each member with its own --id and --data and the same --members:
 
   raftd --id 1 --data d1 --client 127.0.0.1:7379 --peer 127.0.0.1:7380 --http 127.0.0.1:7381 \
-        --members 1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580`,
+        --members 1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580
+
+A fourth member joins it, and is added:
+
+  raftd --id 4 --data d4 --client 127.0.0.1:7679 --peer 127.0.0.1:7680 --http 127.0.0.1:7681 \
+        --join 127.0.0.1:7380
+  raftd member add 4=127.0.0.1:7680 --addr 127.0.0.1:7379`,
 		Example: "  raftd --id 1 --data d1 --members " +
 			"1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580",
 		SilenceErrors: true,
@@ -75,7 +82,7 @@ A cluster of three, each member with its own --id and --data and the same --memb
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
-	cmd.AddCommand(newJournalCommand(), newSnapshotCommand())
+	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

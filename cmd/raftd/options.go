@@ -24,6 +24,7 @@ type options struct {
 	peer      string
 	http      string
 	members   string
+	join      string
 	journal   string
 	pipeline  string
 	threads   string
@@ -38,12 +39,15 @@ type options struct {
 	clients   int
 	snapshot  int64
 	insecure  bool
+
+	typed func(flag string) bool // it is on the command line
 }
 
 // plan is what the options mean.
 type plan struct {
 	*options
 	members  []engine.Member
+	join     []string // addresses of members
 	journal  journal.Mode
 	pipeline engine.Pipeline
 	threads  engine.Threads
@@ -68,7 +72,7 @@ func defaults() *options {
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
-	f.SortFlags = false
+	f.SortFlags, o.typed = false, f.Changed
 	f.Uint64Var(&o.id, "id", o.id, "this member's id; never changes for a data directory")
 	f.StringVar(&o.data, "data", o.data, "data directory; created when missing")
 	f.StringVar(&o.client, "client", o.client, "address for Redis clients")
@@ -78,6 +82,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.members, "members", o.members,
 		"founding members as ID=HOST:PORT,…, the same list for each; a directory that belongs "+
 			"to a cluster keeps its own")
+	f.StringVar(&o.join, "join", o.join,
+		"addresses for members, as HOST:PORT,…, of a cluster to join: this member then waits to "+
+			"be added by raftd member add; needs --id and --peer, not --members")
 	f.StringVar(&o.advertise, "advertise", o.advertise,
 		"address told to clients and members in place of --client, when that is not reachable "+
 			"from elsewhere")
@@ -160,6 +167,9 @@ func (o *options) resolve() (*plan, error) {
 	if p.members, err = parseMembers(o.members); err != nil {
 		return nil, err
 	}
+	if p.join, err = o.parseJoin(); err != nil {
+		return nil, err
+	}
 	if err = o.checkOwn(p.members); err != nil {
 		return nil, err
 	}
@@ -197,6 +207,31 @@ func parseMembers(s string) ([]engine.Member, error) {
 		members = append(members, engine.Member{ID: n, Address: address})
 	}
 	return members, nil
+}
+
+// parseJoin reads --join. What the members are to be told has to be typed: its default is
+// that of another member.
+func (o *options) parseJoin() (list []string, err error) {
+	if o.join == "" {
+		return nil, nil
+	}
+	if o.members != "" {
+		return nil, usagef("--join and --members: a new member joins a cluster, founding members " +
+			"begin one; give one of the two")
+	}
+	for _, flag := range []string{"id", "peer"} {
+		if !o.typed(flag) {
+			return nil, usagef("--join needs --%s, which no other member may have", flag)
+		}
+	}
+	for part := range strings.SplitSeq(o.join, ",") {
+		address := strings.TrimSpace(part)
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return nil, usagef("--join: %q is not HOST:PORT", part)
+		}
+		list = append(list, address)
+	}
+	return list, nil
 }
 
 // checkAddresses refuses addresses that other machines can reach, since there is no

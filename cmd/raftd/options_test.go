@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -48,6 +49,10 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"--threads many", "--threads"},
 		{"--follower ask", "--follower"},
 		{"--id 0", "--id"},
+		{"--join 127.0.0.1:1", "--join needs --id"},
+		{"--join 127.0.0.1:1 --id 4", "--join needs --peer"},
+		{"--join 127.0.0.1 --id 4 --peer 127.0.0.1:2", `--join: "127.0.0.1" is not HOST:PORT`},
+		{"--join 127.0.0.1:1 --id 4 --members 1=127.0.0.1:1", "--join and --members"},
 		{"--max-value 99999999", "--max-value"},
 		{"--log-level loud", "--log-level"},
 		{"--tcp-keepalive 1s", "--tcp-keepalive"},
@@ -96,7 +101,7 @@ func TestMistakesInMembersAreExplained(t *testing.T) {
 		p, err := parse(t, args...)
 		if err == nil {
 			var d *daemon
-			if d, err = start(p); err == nil {
+			if d, err = start(context.Background(), p); err == nil {
 				d.stop()
 			}
 		}

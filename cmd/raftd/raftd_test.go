@@ -34,7 +34,7 @@ func launch(t *testing.T, dir string, args ...string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := start(p)
+	d, err := start(context.Background(), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestStartFailuresSayWhatToDo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, err := start(p)
+		other, err := start(context.Background(), p)
 		if err == nil {
 			other.stop()
 			t.Fatalf("%v started", x.args)

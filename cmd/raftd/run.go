@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -35,7 +36,7 @@ func run(o *options, out io.Writer) error {
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
 
-	d, err := start(p)
+	d, err := startUnlessTold(p)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,14 @@ type daemon struct {
 	places  int // for clients
 }
 
-func start(p *plan) (*daemon, error) {
+// startUnlessTold starts a member. A signal ends the start where it waits for others.
+func startUnlessTold(p *plan) (*daemon, error) {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer cancel()
+	return start(ctx, p)
+}
+
+func start(ctx context.Context, p *plan) (*daemon, error) {
 	d := &daemon{plan: p, machine: kv.New()}
 	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: p.level}))
 	limit, err := descriptorLimit()
@@ -109,7 +117,8 @@ func start(p *plan) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
-	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).Journal(p.journal).
+	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).
+		Join(p.join...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).
 		MaxConnections(clients, server.MemberPlaces, server.MaxClientsReached).
@@ -117,7 +126,7 @@ func start(p *plan) (*daemon, error) {
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
 		SnapshotAfter(p.snapshot).Logger(d.log)
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
 		web.close()
@@ -148,8 +157,24 @@ func (d *daemon) announce(out io.Writer) {
 	if !st.JournalDurable {
 		durable = "NOT durable"
 	}
-	fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
-		len(st.Members))
+	nodes := 0
+	for i := range st.Members {
+		if st.Members[i].Kind != engine.Outside {
+			nodes++
+		}
+	}
+	if st.Joining {
+		fmt.Fprintf(out, "raftd member %d joins cluster %016x\n", st.ID, st.Cluster)
+		what, verb := "added", "add"
+		if st.Refused {
+			what, verb = "put in the place of its old data directory", "replace"
+		}
+		fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s --addr HOST:PORT of a "+
+			"member, for clients\n", what, verb, st.ID, st.Members[0].Address)
+	} else {
+		fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
+			nodes)
+	}
 	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
 	fmt.Fprintf(out, "  members   %s\n", p.peer)
 	if p.http != "" {
@@ -183,7 +208,7 @@ const (
 func (d *daemon) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), transferLimit)
 	defer cancel()
-	if st := d.engine.Status(); st.Role == engine.Leader && len(st.Members) > 1 {
+	if st := d.engine.Status(); st.Role == engine.Leader && othersVote(&st) {
 		if err := d.engine.Transfer(ctx, 0); err != nil {
 			d.log.Warn("leadership was not handed over; the others will elect", "err", err)
 		}
@@ -194,6 +219,13 @@ func (d *daemon) stop() error {
 		return fmt.Errorf("closing: %w", err)
 	}
 	return d.engine.Err()
+}
+
+// othersVote reports that there is somebody to hand leadership to.
+func othersVote(st *engine.Status) bool {
+	return slices.ContainsFunc(st.Members, func(m engine.MemberStatus) bool {
+		return m.ID != st.ID && m.Kind == engine.Voter
+	})
 }
 
 // drain waits until what was committed is applied and answered.
@@ -246,7 +278,8 @@ func explain(err error) string {
 // none does.
 func flagOf(option string) string {
 	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
-		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Journal": "journal",
+		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join",
+		"Journal":  "journal",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",

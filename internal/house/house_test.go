@@ -39,7 +39,9 @@ var mayImport = map[string][]string{
 	},
 	"engine/internal/snapshot": {"journal/device"},
 	"engine/internal/wire":     {"engine/internal/raft", "journal/record"},
-	"engine/internal/config":   {"engine/internal/raft", "engine/internal/wire"},
+	"engine/internal/config": {
+		"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/wire",
+	},
 	"engine/internal/founding": {
 		"engine/internal/config", "engine/internal/raft", "engine/internal/wire",
 	},
@@ -54,8 +56,9 @@ var mayImport = map[string][]string{
 		"journal/record",
 	},
 	"engine/internal/member": {
-		"engine/internal/founding", "engine/internal/raft", "engine/internal/raft/progress",
-		"engine/internal/peer", "engine/internal/pipeline", "engine/internal/replica",
+		"engine/internal/config", "engine/internal/founding", "engine/internal/raft",
+		"engine/internal/raft/progress", "engine/internal/peer", "engine/internal/pipeline",
+		"engine/internal/replica",
 		"engine/internal/snapshot", "engine/internal/wire", "journal", "ziplist",
 	},
 	"engine/internal/link": {

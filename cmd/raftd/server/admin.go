@@ -76,7 +76,8 @@ func runWait(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return resp.AppendError(dst, "ERR timeout is negative")
 	}
 	st := f.server.status()
-	return resp.AppendInt(dst, int64(max(0, len(st.Members)-1)))
+	nodes, _ := countMembers(&st)
+	return resp.AppendInt(dst, int64(max(0, nodes-1)))
 }
 
 func runMemory(f *front, c *conn, args [][]byte, dst []byte) []byte {
@@ -127,13 +128,15 @@ func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
 }
 
 func appendMember(dst []byte, m *engine.MemberStatus) []byte {
-	dst = resp.AppendMap(dst, 8)
+	dst = resp.AppendMap(dst, 9)
 	dst = resp.AppendBulkString(dst, "id")
 	dst = resp.AppendInt(dst, int64(m.ID))
 	dst = resp.AppendBulkString(dst, "address")
 	dst = resp.AppendBulkString(dst, m.Address)
 	dst = resp.AppendBulkString(dst, "client_address")
 	dst = resp.AppendBulkString(dst, m.Advertised)
+	dst = resp.AppendBulkString(dst, "kind")
+	dst = resp.AppendBulkString(dst, m.Kind.String())
 	dst = resp.AppendBulkString(dst, "match")
 	dst = resp.AppendInt(dst, int64(m.Match))
 	dst = resp.AppendBulkString(dst, "lag")

@@ -84,11 +84,12 @@ func nodeID(st *engine.Status, member uint64) string {
 	return fmt.Sprintf("%016x%024x", st.Cluster, member)
 }
 
-// reachable are the members whose addresses for clients are known, the leader first.
+// reachable are the members whose addresses for clients are known, the leader first. One that
+// waits to be added, or was removed, is none.
 func reachable(st *engine.Status) []engine.MemberStatus {
 	var list []engine.MemberStatus
 	for _, m := range st.Members {
-		if m.Advertised != "" {
+		if m.Advertised != "" && m.Kind != engine.Outside {
 			list = append(list, m)
 		}
 	}
@@ -114,6 +115,7 @@ func shard(st *engine.Status) []engine.MemberStatus {
 
 func clusterInfo(st *engine.Status) string {
 	state, assigned, size := "ok", lastSlot+1, 1
+	nodes, _ := countMembers(st)
 	if shard(st) == nil {
 		state, assigned, size = "fail", 0, 0
 	}
@@ -122,7 +124,7 @@ func clusterInfo(st *engine.Status) string {
 		"cluster_size:%d\r\ncluster_current_epoch:%d\r\ncluster_my_epoch:%d\r\n"+
 		"cluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\n"+
 		"total_cluster_links_buffer_limit_exceeded:0\r\n",
-		state, assigned, assigned, len(st.Members), size, st.Term, st.Term)
+		state, assigned, assigned, nodes, size, st.Term, st.Term)
 }
 
 func clusterNodes(st *engine.Status) string {

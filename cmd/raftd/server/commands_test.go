@@ -24,8 +24,8 @@ func TestEveryCommandIsFound(t *testing.T) {
 			t.Errorf("%s is not found", d.name)
 		}
 		if d.summary == "" || d.since == "" || d.group == "" ||
-			(d.class == local) == (d.run == nil) ||
-			(d.class == local || d.class == byLeader || d.class == beside) == (d.encode != nil) {
+			(d.class == local || d.class == errand) == (d.run == nil) ||
+			(d.run != nil || d.class == byLeader || d.class == beside) == (d.encode != nil) {
 			t.Errorf("%s: row is not complete", d.name)
 		}
 	}

@@ -157,7 +157,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.slow = true
 		c.block(c.pendingMax())
 		return false
-	case d.class == local:
+	case d.isLocal(args):
 		f.runLocal(c, d, args)
 	default:
 		c.command = &d.name
@@ -221,7 +221,7 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 	f.refreshAt(f.began)
 	var to *forwarder
-	if d.class != ownState && d.class != beside && !f.lead.leading {
+	if d.class != ownState && d.class != beside && d.class != errand && !f.lead.leading {
 		var refused string
 		var wait bool
 		if to, refused, wait = f.forwarderToLeader(c, d, args); wait && f.hold(c) {
@@ -252,6 +252,8 @@ func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
 		f.transfer(c, args)
 	case d.class == beside:
 		f.beside(c, d, args)
+	case d.class == errand:
+		f.changeMembers(c, d, args)
 	case !f.submit(c, d, args):
 		return false
 	}

@@ -194,17 +194,18 @@ func raftFields(st *engine.Status) []field {
 	if st.Leader == 0 {
 		state = "uninitialized"
 	}
+	nodes, voting := countMembers(st)
 	fields := []field{
 		{"raft_cluster_id", fmt.Sprintf("%016x", st.Cluster)},
 		{"raft_node_id", number(st.ID)},
 		{"raft_state", state},
 		{"raft_role", st.Role.String()},
-		{"raft_is_voting", "yes"},
+		{"raft_is_voting", yesNo(isVoting(st))},
 		{"raft_leader_id", number(st.Leader)},
 		{"raft_leader_address", st.LeaderAddress},
 		{"raft_current_term", number(st.Term)},
-		{"raft_num_nodes", number(len(st.Members))},
-		{"raft_num_voting_nodes", number(len(st.Members))},
+		{"raft_num_nodes", number(nodes)},
+		{"raft_num_voting_nodes", number(voting)},
 		{"raft_log_last_index", number(st.Last)},
 		{"raft_durable_index", number(st.Durable)},
 		{"raft_commit_index", number(st.Commit)},
@@ -224,6 +225,34 @@ func raftFields(st *engine.Status) []field {
 		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},
 	}
 	return append(fields, snapshotFields(st)...)
+}
+
+// countMembers is how many members the cluster has, and how many of them vote.
+func countMembers(st *engine.Status) (nodes, voting int) {
+	for i := range st.Members {
+		if st.Members[i].Kind != engine.Outside {
+			nodes++
+		}
+		if votes(&st.Members[i]) {
+			voting++
+		}
+	}
+	return nodes, voting
+}
+
+// votes reports that a member votes: until the change that is under way is done, perhaps.
+func votes(m *engine.MemberStatus) bool {
+	return m.Kind == engine.Voter || m.Kind == engine.Leaving
+}
+
+// isVoting reports that this member votes.
+func isVoting(st *engine.Status) bool {
+	for i := range st.Members {
+		if m := &st.Members[i]; m.ID == st.ID {
+			return votes(m)
+		}
+	}
+	return false
 }
 
 // identity says whether members are known by their data directories, and this one by
@@ -250,10 +279,10 @@ func infoRaftFields(s *Server, st *engine.Status) []field {
 			state = "connected"
 		}
 		fields = append(fields, field{"raft_node" + number(m.ID), fmt.Sprintf(
-			"id=%d,state=%s,voting=yes,addr=%s,port=%s,client=%s,mode=%s,match=%d,lag=%d,"+
+			"id=%d,state=%s,voting=%s,addr=%s,port=%s,client=%s,mode=%s,match=%d,lag=%d,"+
 				"command_max=%d,error=%s",
-			m.ID, state, host, port, m.Advertised, m.Mode, m.Match, m.Lag, m.CommandMax,
-			oneField(m.Error))})
+			m.ID, state, yesNo(votes(&m)), host, port, m.Advertised, m.Mode, m.Match, m.Lag,
+			m.CommandMax, oneField(m.Error))})
 	}
 	for i, text := range s.cfg.Warnings {
 		fields = append(fields, field{"raft_warning_" + strconv.Itoa(i+1), text})

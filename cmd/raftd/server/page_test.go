@@ -16,7 +16,7 @@ const page = "../../../docs/raftd.md"
 // TestPageListsTheCommands holds docs/raftd.md against the table of commands.
 func TestPageListsTheCommands(t *testing.T) {
 	classes := map[class]string{local: "local", write: "write", read: "read", ownState: "own state",
-		byLeader: "leader", beside: "own state"}
+		byLeader: "leader", beside: "own state", errand: "leader"}
 	var s strings.Builder
 	s.WriteString("| command | class | arguments | what it does |\n|---|---|---|---|\n")
 	for _, d := range commands {

@@ -228,7 +228,7 @@ var ownReplies = []struct {
 		"Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH on", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH maybe", "-ERR syntax error\r\n", ""}, "Redis has it from 7.2 on"},
-	{reply{"COMMAND COUNT", ":49\r\n", ""}, "there are fewer"},
+	{reply{"COMMAND COUNT", ":50\r\n", ""}, "there are fewer"},
 	{reply{"COMMAND INFO get",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
 			"*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*0\r\n*0\r\n",
@@ -236,8 +236,9 @@ var ownReplies = []struct {
 			"~3\r\n+@read\r\n+@string\r\n+@fast\r\n~0\r\n~0\r\n~0\r\n"},
 		"no tips, no key specifications"},
 	{reply{"COMMAND LIST FILTERBY ACLCAT dangerous",
-		"*11\r\n$6\r\nbgsave\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n$8\r\n" +
-			"lastsave\r\n$11\r\nraft.digest\r\n$10\r\nraft.proxy\r\n$13\r\nraft.snapshot\r\n…", ""},
+		"*12\r\n$6\r\nbgsave\r\n$8\r\nflushall\r\n$7\r\nflushdb\r\n$4\r\ninfo\r\n$8\r\n" +
+			"lastsave\r\n$11\r\nraft.digest\r\n$11\r\nraft.member\r\n" +
+			"$10\r\nraft.proxy\r\n$13\r\nraft.snapshot\r\n…", ""},
 		"there are fewer, and some of its own"},
 	{reply{"COMMAND DOCS get", "*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n…",
 		"%1\r\n$3\r\nget\r\n%3\r\n$7\r\nsummary\r\n…"}, "neither complexity nor arguments"},
@@ -256,6 +257,9 @@ var ownReplies = []struct {
 	{reply{"RAFT.STATUS", "*80\r\n$15\r\nraft_cluster_id\r\n…",
 		"%40\r\n$15\r\nraft_cluster_id\r\n…"}, "raftd's own"},
 	{reply{"RAFT.TRANSFER x", "-ERR 'x' is not a member id; see INFO raft\r\n", ""}, "raftd's own"},
+	{reply{"RAFT.MEMBER ADD x y", "-ERR 'x' is not a member id; see RAFT.MEMBER LIST\r\n", ""},
+		"raftd's own"},
+	{reply{"RAFT.MEMBER HELP", "*19\r\n+RAFT.MEMBER <subcommand> …", ""}, "raftd's own"},
 	{reply{"RAFT.SNAPSHOT TAKE", "+OK\r\n", ""}, "raftd's own"},
 	{reply{"RAFT.SNAPSHOT STATUS", "*24\r\n$25\r\nraft_snapshot_in_progress\r\n…",
 		"%12\r\n$25\r\nraft_snapshot_in_progress\r\n…"}, "raftd's own"},

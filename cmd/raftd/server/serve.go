@@ -19,6 +19,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.snapshot.Store(&snapshot)
 		open := func(index uint64) (snapshotFile, error) { return env.Engine.OpenSnapshot(index) }
 		s.export.open.Store(&open)
+		var members memberEngine = env.Engine
+		s.members.Store(&members)
 		commandMax := env.Engine.CommandMax
 		s.commandMax.Store(&commandMax)
 		refused := env.Engine.Refused

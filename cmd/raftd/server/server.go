@@ -60,6 +60,8 @@ type Server struct {
 	snapshot     atomic.Pointer[func(ctx context.Context) (engine.SnapshotInfo, error)]
 	snapshotting atomic.Bool
 	export       export
+	members      atomic.Pointer[memberEngine]
+	changing     atomic.Bool
 	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
 	httpRefused  sync.Once                  // to log it once
 

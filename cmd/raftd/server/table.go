@@ -17,6 +17,7 @@ const (
 	ownState              // query against this replica's own state
 	byLeader              // carried out by the leader, beside its loop
 	beside                // carried out by this server, beside its loop
+	errand                // as byLeader, and asked for on a connection of its own
 )
 
 // command is one row of the table: what the server does with the command and what COMMAND tells
@@ -73,7 +74,7 @@ var (
 
 func init() {
 	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands(),
-		clusterCommands(), snapshotCommands())
+		clusterCommands(), snapshotCommands(), memberCommands())
 	byName = newIndex()
 }
 
@@ -81,7 +82,7 @@ func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
 			d.place, d.listed = len(all), true
-			d.slow = d.class == local && !slices.Contains(d.flags, "fast")
+			d.slow = (d.class == local || d.class == errand) && !slices.Contains(d.flags, "fast")
 			all = append(all, d)
 		}
 	}

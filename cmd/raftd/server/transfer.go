@@ -68,15 +68,8 @@ func transferFault(err error) string {
 	why := strings.TrimPrefix(err.Error(), "ringraft: ")
 	var who *engine.Error
 	switch {
-	case errors.As(err, &who) && who.Leader == 0:
-		return "TRYAGAIN not transferred: this member does not lead, and no leader is known"
 	case errors.As(err, &who):
-		says := fmt.Sprintf("TRYAGAIN not transferred: this member does not lead; the leader is "+
-			"member %d", who.Leader)
-		if who.LeaderAddress != "" {
-			says += " at " + who.LeaderAddress
-		}
-		return says
+		return notLeading("not transferred", who)
 	case errors.Is(err, engine.ErrNotTaken), errors.Is(err, engine.ErrTransferring),
 		errors.Is(err, engine.ErrNobodyWon):
 		return "TRYAGAIN " + why
@@ -84,4 +77,17 @@ func transferFault(err error) string {
 		return "ERR " + why
 	}
 	return "UNKNOWNRESULT leadership may have been handed over or not: " + why
+}
+
+// notLeading words that this member does not lead, and who does.
+func notLeading(what string, who *engine.Error) string {
+	says := "TRYAGAIN " + what + ": this member does not lead"
+	if who.Leader == 0 {
+		return says + ", and no leader is known"
+	}
+	says = fmt.Sprintf("%s; the leader is member %d", says, who.Leader)
+	if who.LeaderAddress != "" {
+		says += " at " + who.LeaderAddress
+	}
+	return says
 }

@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -59,6 +61,9 @@ func FuzzDecode(f *testing.F) {
 	c := three()
 	f.Add(c.Encode())
 	f.Add([]byte{0x12, 0})
+	fed := c.WithLearner(Member{ID: 4, Address: "d", Priority: -3})
+	joint := fed.Removing(2, true)
+	f.Add(joint.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Decode(b)
 		if err != nil {
@@ -69,4 +74,109 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%+v %v", back, err)
 		}
 	})
+}
+
+// A joint configuration with learners is these bytes, and the core is told of each member once.
+func TestJoint(t *testing.T) {
+	c := New(7, []Member{{ID: 1, Address: "a"}})
+	c.Outgoing = []Member{{ID: 1, Address: "a"}, {ID: 2, Directory: raft.Directory{2, 2},
+		Learns: true}}
+	c.Learners = []Member{{ID: 3, Address: "c", Priority: -2, Directory: raft.Directory{3, 3}}}
+	ids := func(id byte) []byte {
+		return []byte{0x81, 1, id, 0, 0, 0, 0, 0, 0, 0, 0x89, 1, id, 0, 0, 0, 0, 0, 0, 0}
+	}
+	want := slices.Concat([]byte{0x08, 7, 0x12, 5, 0x08, 1, 0x12, 1, 'a'},
+		[]byte{0x1a, 27, 0x08, 3, 0x12, 1, 'c', 0x20, 3}, ids(3),
+		[]byte{0x22, 5, 0x08, 1, 0x12, 1, 'a'}, []byte{0x22, 24, 0x08, 2, 0x28, 1}, ids(2))
+	if b := c.Encode(); !bytes.Equal(b, want) {
+		t.Fatalf("%x\n%x", b, want)
+	}
+	f := c.Raft(9)
+	if f.DirectoryOf(2) != (raft.Directory{2, 2}) || f.DirectoryOf(3) != (raft.Directory{3, 3}) ||
+		len(f.Bound) != 2 || len(f.Outgoing) != 2 || len(f.Learners) != 1 || !c.Joint() {
+		t.Errorf("%+v", f)
+	}
+	if all := c.Members(); len(all) != 3 || all[0].ID != 1 || all[2].ID != 3 {
+		t.Errorf("%+v", all)
+	}
+	back, err := Decode(c.Encode())
+	if err != nil || !bytes.Equal(Of(&f).Encode(), back.Encode()) {
+		t.Errorf("%+v %v", back, err)
+	}
+}
+
+// What no leader writes is refused.
+func TestDecodeRefuses(t *testing.T) {
+	one, two := Member{ID: 1, Address: "a"}, Member{ID: 2}
+	for name, c := range map[string]Config{
+		"no id":          {Voters: []Member{{Address: "a"}}},
+		"twice":          {Voters: []Member{one, one}},
+		"votes, learns":  {Voters: []Member{one}, Learners: []Member{one}},
+		"voted, learns":  {Voters: []Member{one}, Outgoing: []Member{two}, Learners: []Member{two}},
+		"halves differ":  {Voters: []Member{one}, Outgoing: []Member{{ID: 1, Address: "b"}}},
+		"too many":       {Voters: many(1, 10), Learners: many(11, 17)},
+		"a list of many": {Voters: many(1, 17)},
+	} {
+		if _, err := Decode(c.Encode()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	most := Config{Voters: many(1, 10), Outgoing: many(5, 12), Learners: many(13, 16)}
+	if _, err := Decode(most.Encode()); err != nil {
+		t.Error(err)
+	}
+}
+
+func many(from, to uint64) (list []Member) {
+	for id := from; id <= to; id++ {
+		list = append(list, Member{ID: id})
+	}
+	return list
+}
+
+// The steps of changes, one behind the other, and what a change keeps of the members.
+func TestSteps(t *testing.T) {
+	d := raft.Directory{9, 9}
+	c := three()
+	before := c.Encode()
+	is := func(c Config, voters, outgoing, learners string) {
+		t.Helper()
+		if s := fmt.Sprint(ids(c.Voters), ids(c.Outgoing), ids(c.Learners)); s != fmt.Sprintf(
+			"[%s] [%s] [%s]", voters, outgoing, learners) {
+			t.Error(s)
+		}
+		if _, err := Decode(c.Encode()); err != nil {
+			t.Error(err)
+		}
+	}
+	fed := c.WithLearner(Member{ID: 4, Address: "d", Directory: d, Priority: 5})
+	is(fed, "1 2 3", "", "4")
+	joint := fed.Promoting(4, 0)
+	is(joint, "1 2 3 4", "1 2 3", "")
+	is(joint.Left(), "1 2 3 4", "", "")
+	instead := fed.Promoting(4, 2)
+	is(instead, "1 3 4", "1 2 3", "")
+	is(instead.Left(), "1 3 4", "", "")
+	if m, ok := instead.Find(4); !ok || m.Directory != d || m.Priority != 5 || m.Address != "d" {
+		t.Error(m)
+	}
+	demoting := fed.Removing(3, true)
+	is(demoting, "1 2", "1 2 3", "4")
+	demoted := demoting.Left()
+	is(demoted, "1 2", "", "3 4")
+	if m, _ := demoted.Find(3); m.Learns || m.Address != "c:3" {
+		t.Error(m)
+	}
+	removing := fed.Removing(3, false)
+	is(removing.Left(), "1 2", "", "4")
+	is(demoted.WithoutLearner(4), "1 2", "", "3")
+	moved := joint.Updated(2, "x", -1)
+	for _, list := range [][]Member{moved.Voters, moved.Outgoing} {
+		if m, _ := find(list, 2); m.Address != "x" || m.Priority != -1 {
+			t.Error(m)
+		}
+	}
+	if !bytes.Equal(c.Encode(), before) {
+		t.Error("a step has changed what it began with")
+	}
 }

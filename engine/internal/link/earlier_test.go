@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -63,7 +64,7 @@ func TestHellosOfAnEarlierRelease(t *testing.T) {
 		t.Errorf("the hello is read as %+v, %v", back, err)
 	}
 	for i, w := range welcomes {
-		if back, err := decodeWelcome(frames[1+i]); err != nil || back != w {
+		if back, err := decodeWelcome(frames[1+i]); err != nil || !reflect.DeepEqual(back, w) {
 			t.Errorf("the welcome is read as %+v, %v", back, err)
 		}
 	}

@@ -7,8 +7,12 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
 
-// helloMax bounds the first frame of a connection, in both directions.
-const helloMax = 4 << 10
+const (
+	// helloMax bounds the first frame of a connection, in both directions.
+	helloMax = 4 << 10
+	// answerMax bounds the answer to a hello that asks: a configuration is in it.
+	answerMax = 64 << 10
+)
 
 // Hello is what a member says of itself and of whom it looks for: the first
 // frame of the side that dialed. Behind netio's frame header it is the protobuf
@@ -17,9 +21,10 @@ const helloMax = 4 << 10
 //	08 version │ 10 cluster │ 18 from │ 20 to │ 28 incarnation │ 32 n advertised
 //	48 command max │ 50 run max │ 80 01 version min │ 88 01 version max
 //	90 01 features │ 99 01 directory, high 64 bits │ a1 01 low
+//	aa 01 n address
 //
 // Those from command max on came later: an earlier release leaves them out and
-// skips them.
+// skips them. One of cluster 0 only asks which cluster the other belongs to.
 type Hello struct {
 	Version     uint32 // of the protocol; wire.Version
 	Versions    Versions
@@ -30,6 +35,7 @@ type Hello struct {
 	To          uint64 // member that it is meant for
 	Incarnation uint64 // of From: grows with every start of its directory
 	Advertised  string // where clients reach From; "" when they do not
+	Address     string // where members reach From; "": it does not say
 	CommandMax  uint64 // bytes of the longest command that From takes; 0: it does not say
 	RunMax      uint64 // bytes of records in one append that From can write; 0: the same
 }
@@ -53,18 +59,22 @@ func (h *Hello) versions() Versions {
 // Welcome answers a Hello: the acceptor's side of it, and whether it takes the
 // connection. Behind the frame header it is the message wire.Welcome:
 //
-//	the fields of a Hello │ 38 grant │ 42 n refused
+//	the fields of a Hello │ 38 grant │ 42 n refused │ b2 01 n configuration
 type Welcome struct {
 	Hello
 	Grant   uint64 // bytes of append frames that the dialer may have in flight
 	Refused string // why the connection is refused, for the operator; "" when taken
+	// Configuration is the one that From follows, as a configuration entry holds it: for a
+	// Hello that asks. Nil: it follows none.
+	Configuration []byte
 }
 
 func (h *Hello) encode() ([]byte, error) {
 	return proto.Marshal(&wire.Hello{Version: h.Version, Cluster: h.Cluster, From: h.From, To: h.To,
 		Incarnation: h.Incarnation, Advertised: h.Advertised, CommandMax: h.CommandMax,
 		RunMax: h.RunMax, VersionMin: h.Versions.Min, VersionMax: h.Versions.Max,
-		Features: h.Features, DirectoryHigh: h.Directory[0], DirectoryLow: h.Directory[1]})
+		Features: h.Features, DirectoryHigh: h.Directory[0], DirectoryLow: h.Directory[1],
+		Address: h.Address})
 }
 
 // decodeHello copies what it keeps of b.
@@ -76,7 +86,7 @@ func decodeHello(b []byte) (Hello, error) {
 	return Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
 		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
-		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}}, nil
+		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address}, nil
 }
 
 func (w *Welcome) encode() ([]byte, error) {
@@ -84,7 +94,8 @@ func (w *Welcome) encode() ([]byte, error) {
 		To: w.To, Incarnation: w.Incarnation, Advertised: w.Advertised, Grant: w.Grant,
 		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax,
 		VersionMin: w.Versions.Min, VersionMax: w.Versions.Max, Features: w.Features,
-		DirectoryHigh: w.Directory[0], DirectoryLow: w.Directory[1]})
+		DirectoryHigh: w.Directory[0], DirectoryLow: w.Directory[1],
+		Address: w.Address, Configuration: w.Configuration})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -96,6 +107,7 @@ func decodeWelcome(b []byte) (Welcome, error) {
 	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
 		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
-		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}}
-	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused}, nil
+		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address}
+	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused,
+		Configuration: m.Configuration}, nil
 }

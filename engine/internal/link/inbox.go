@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/peer"
@@ -20,6 +21,7 @@ type Inbox struct {
 	frames  netio.Frames
 	peer    *Peer           // nil before a member was admitted
 	source  *replica.Source // the same
+	size    int             // bytes of its ring
 	greeter *greeter        // that waits for its hello
 }
 
@@ -32,17 +34,20 @@ func (t *Peers) Accept(c *netio.Conn) netio.Handler {
 	return &in.frames
 }
 
-// hello admits a member and refuses everybody else.
+// hello admits a member, or provisionally who is none yet, and refuses everybody else.
 func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	t := in.peers
 	h, err := decodeHello(b)
 	if err != nil {
 		return fmt.Errorf("link: %s does not speak as a replica: %w", c.RemoteAddr(), err)
 	}
-	w := Welcome{Hello: t.hello(h.From), Grant: uint64(GrantBytes(t.cfg.Longest))}
-	refusal := t.admit(in, &h)
+	grant, refusal := t.admit(in, &h)
+	w := Welcome{Hello: t.hello(h.From), Grant: uint64(grant)}
 	if refusal != nil {
 		w.Refused = refusal.Error()
+	}
+	if refusal != nil && refusal.Reason == Asked && t.cfg.Configuration != nil {
+		w.Configuration = t.cfg.Configuration()
 	}
 	answer, err := w.encode()
 	if err == nil {
@@ -52,17 +57,33 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	case err != nil:
 		return err
 	case refusal != nil:
-		if t.refusals.due(refusal.Reason, h.From, c.RemoteAddr(), time.Now()) {
-			t.cfg.Logger.Warn("refused a connection", "from", c.RemoteAddr().String(),
-				"why", w.Refused)
-		}
+		t.tellRefusal(refusal, c.RemoteAddr())
 		return fmt.Errorf("link: refused %s: %w", c.RemoteAddr(), refusal)
 	}
 	t.unproven.leave(in)
 	in.peer.note(&h)
-	in.frames.Sink = &sink{in.source.Ring, in}
+	provisional := in.peer.Provisional()
+	if provisional && t.refusals.due(NotMember, h.From, c.RemoteAddr(), time.Now()) {
+		t.cfg.Logger.Info(fmt.Sprintf("member %d is not in the configuration: "+
+			"it is answered, and counts for nothing", h.From), "address", h.Address)
+	}
+	in.frames.Sink = &sink{in.source.Ring, in, provisional}
+	if t.cfg.Introduce != nil && reachable(h.Address) {
+		t.cfg.Introduce(h.From, h.Address)
+	}
 	t.cfg.Deliver(in.source)
 	return nil
+}
+
+// tellRefusal logs a refusal, now and then.
+func (t *Peers) tellRefusal(r *Refusal, from net.Addr) {
+	switch due := t.refusals.due(r.Reason, r.Hello.From, from, time.Now()); {
+	case due && r.Reason == Asked:
+		t.cfg.Logger.Info("told which cluster this is", "from", from.String(),
+			"member", r.Hello.From)
+	case due:
+		t.cfg.Logger.Warn("refused a connection", "from", from.String(), "why", r.Error())
+	}
 }
 
 // lost ends the inbox. Frames already in the ring are still taken.
@@ -94,12 +115,20 @@ const frameMax = 64 << 20
 // leader of an earlier release sends it again and again, and is heard besides.
 type sink struct {
 	*ring.Bytes
-	in *Inbox
+	in    *Inbox
+	notes bool // when something was heard last, in case somebody else needs the place
+}
+
+// Publish implements netio.FrameSink.
+func (s *sink) Publish() {
+	if s.Bytes.Publish(); s.notes {
+		s.in.peer.heard.Store(time.Now().UnixNano())
+	}
 }
 
 // Reserve implements netio.FrameSink.
 func (s *sink) Reserve(n int) []byte {
-	if most := s.in.peers.inboxBytes() / 2; n > most {
+	if most := s.in.size / 2; n > most {
 		s.in.complain(fmt.Errorf("link: a frame of %d bytes, and this member takes %d: %s", n, most,
 			Larger(s.in.peers.cfg.Self, n)))
 		return nil
@@ -113,42 +142,50 @@ func (in *Inbox) close(why error) {
 	_ = in.conn.Loop().Do(func() { in.conn.Close(why) }) // refused when everything is being closed
 }
 
-// admit makes in the only inbox of the member that said h, or says why not.
-func (t *Peers) admit(in *Inbox, h *Hello) *Refusal {
-	refuse := func(why Reason) *Refusal {
-		return &Refusal{Reason: why, Hello: *h, Cluster: t.cfg.Cluster, Member: t.cfg.Self}
+// admit makes in the only inbox of the member that said h, and returns what it may have
+// in flight; or says why not.
+func (t *Peers) admit(in *Inbox, h *Hello) (grant int, refusal *Refusal) {
+	refuse := func(why Reason) (int, *Refusal) {
+		return 0, &Refusal{Reason: why, Hello: *h, Cluster: t.cfg.Cluster, Member: t.cfg.Self}
 	}
 	own := t.hello(h.From)
 	switch {
 	case !h.common(&own):
 		return refuse(OtherVersion)
-	case h.Cluster != own.Cluster:
+	case h.Cluster != own.Cluster && h.Cluster != 0:
 		return refuse(OtherCluster)
-	case h.To != own.From:
-		return refuse(OtherMember)
 	case h.From == own.From:
 		return refuse(OwnID)
+	case h.Cluster == 0:
+		return refuse(Asked)
+	case h.To != own.From:
+		return refuse(OtherMember)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.Find(h.From)
-	switch {
-	case p == nil:
-		return refuse(NotMember)
-	case h.Directory == p.directory && h.Incarnation < p.newest:
+	if p == nil || p.Provisional() {
+		var why Reason
+		if p, why = t.addProvisional(p, h); p == nil {
+			return refuse(why)
+		}
+	}
+	if h.Directory == p.directory && h.Incarnation < p.newest {
 		return refuse(Outdated)
 	}
 	if unfit := p.notice; h.RunMax < uint64(unfit.Bytes) {
-		r := refuse(TooSmall)
+		_, r := refuse(TooSmall)
 		r.Unfit, p.notice = unfit, peer.Unfit{}
-		return r
+		return 0, r
 	}
 	if p.inbox != nil {
 		p.inbox.close(fmt.Errorf("link: member %d connected again", p.id))
 	}
-	in.peer, in.source = p, replica.NewSource(p.id, h.Directory, ring.NewBytes(t.inboxBytes()))
+	grant, in.size = t.roomFor(p)
+	in.peer, in.source = p, replica.NewSource(p.id, h.Directory, ring.NewBytes(in.size))
 	p.inbox, p.directory, p.newest = in, h.Directory, h.Incarnation
-	return nil
+	p.stay()
+	return grant, nil
 }
 
 // forget drops a closed inbox. The directory and incarnation that it proved are kept.
@@ -157,5 +194,6 @@ func (t *Peers) forget(in *Inbox) {
 	defer t.mu.Unlock()
 	if in.peer.inbox == in {
 		in.peer.inbox = nil
+		in.peer.leave()
 	}
 }

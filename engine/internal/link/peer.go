@@ -38,15 +38,22 @@ type Peer struct {
 	complaint  atomic.Pointer[string]       // why it refused this member last; nil: never
 	ended      atomic.Bool                  // closed for ever, whatever the loop still stores
 
+	provisional atomic.Bool  // it is in no configuration yet; set with peers.mu held
+	heard       atomic.Int64 // when a frame of it came last, while it is; ns of the wall clock
+
 	// Guarded by peers.mu.
 	dialer    *netio.Link
 	inbox     *Inbox         // nil while the member has no connection to here
 	directory raft.Directory // of the newest hello that was admitted
 	newest    uint64         // and its incarnation
 	notice    peer.Unfit     // what its next hello is refused for; none: the zero value
+	leaving   *time.Timer    // at whose end a provisional one is forgotten; nil: not so
+	used      bool           // Add has returned it: Remove alone forgets it
+	paused    bool           // provisional, and neither dialed nor connected: another has its place
 
 	// The loop's.
-	conn    *netio.Conn // nil while down
+	opened  *netio.Conn // the newest connection
+	conn    *netio.Conn // which was welcomed; nil while down
 	waiting *time.Timer // for the welcome; nil when there is no connection
 	toldAt  time.Time   // when the complaint was logged
 
@@ -197,7 +204,9 @@ func (p *Peer) disconnect() {
 
 // dial keeps a connection to the member from now on; peers.mu is held.
 func (p *Peer) dial(loop *netio.Loop) {
-	p.loop = loop
+	if p.loop == nil { // others may read it from now on
+		p.loop = loop
+	}
 	p.dialer = loop.Dial(netio.LinkConfig{Address: p.address, Handler: p.open,
 		BackoffMax: redialMax, Patience: max(patienceMin, p.peers.cfg.Patience),
 		OutboundMax: max(8<<20, 2*GrantBytes(p.peers.cfg.Longest))})
@@ -207,6 +216,7 @@ func (p *Peer) dial(loop *netio.Loop) {
 func (p *Peer) close() {
 	p.ended.Store(true)
 	p.connection.Store(0)
+	p.stay()
 	if p.dialer != nil {
 		p.dialer.Close()
 	}
@@ -222,7 +232,10 @@ func (p *Peer) open(c *netio.Conn) netio.Handler {
 	if err != nil {
 		c.Close(err)
 	}
-	p.waiting = p.greeting(c)
+	if p.conn != nil { // of a dialer before, about to end
+		p.disconnect()
+	}
+	p.opened, p.waiting = c, p.greeting(c)
 	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
 		Hello: p.welcomed, Gone: p.lost}
 }
@@ -275,7 +288,10 @@ func (p *Peer) tellRefused(why string) {
 }
 
 // lost is called when a connection ended, or that it never came to a welcome; loop.
-func (p *Peer) lost(_ *netio.Conn, err error) {
+func (p *Peer) lost(c *netio.Conn, err error) {
+	if c != p.opened {
+		return // of a dialer before
+	}
 	if !p.peers.closed.Load() {
 		p.peers.cfg.Logger.Debug("link down", "member", p.id, "err", err)
 	}

@@ -21,11 +21,22 @@ import (
 // commands of up to longest bytes.
 func GrantBytes(longest int) int { return max(4<<20, longest+1<<20) }
 
-// inboxBytes is the frame ring behind a grant: room for the grant, for one
-// frame lost to the wrap, and for the small messages beside appends.
-func (t *Peers) inboxBytes() int {
-	n := 2*GrantBytes(t.cfg.Longest) + 1<<20
+// inboxBytes is the frame ring behind a member's grant.
+func (t *Peers) inboxBytes() int { return ringBytes(GrantBytes(t.cfg.Longest)) }
+
+// ringBytes is the frame ring behind a grant: room for the grant, for one frame lost to
+// the wrap, and for the small messages beside appends.
+func ringBytes(grant int) int {
+	n := 2*grant + 1<<20
 	return 1 << bits.Len(uint(n-1))
+}
+
+// roomFor is what a peer may have in flight, and the frame ring behind it.
+func (t *Peers) roomFor(p *Peer) (grant, ring int) {
+	if grant = GrantBytes(t.cfg.Longest); p.Provisional() {
+		grant = provisionalGrant(t.cfg.Longest)
+	}
+	return grant, ringBytes(grant)
 }
 
 // Config says who this member is and whom it serves.
@@ -37,6 +48,13 @@ type Config struct {
 	Advertised  string         // where clients reach this member; "" when they do not
 	Longest     int            // bytes of the longest command that is in the log or may come
 	Limits      peer.Limits    // what this member tells of itself
+
+	// Address is where other members reach this one, "" when they do not; nil: the same.
+	// Configuration is the one that this member follows, encoded, for those who ask which
+	// cluster this is; nil, and of no bytes: it follows none. Both are called from any
+	// goroutine.
+	Address       func() string
+	Configuration func() []byte
 
 	// Across says that the polling goroutine is not the loop of Start: frames
 	// are copied into a ring, which Drain writes out in the loop. Otherwise Send
@@ -51,6 +69,14 @@ type Config struct {
 	// five seconds.
 	Greeting time.Duration
 
+	// Lingers is how long who is admitted provisionally is remembered after its connection
+	// has gone; 0 is ten seconds.
+	Lingers time.Duration
+
+	// Introduce is told, whenever a connection is admitted, of whom, and where it says that
+	// other members reach it; nil: nobody is. It is called in the connection's loop,
+	// before Deliver.
+	Introduce func(id uint64, address string)
 	// Deliver hands the frames of a connection that was admitted to the
 	// replica. It is called in the connection's loop.
 	Deliver func(*replica.Source)
@@ -82,28 +108,52 @@ func New(cfg Config) *Peers {
 	if cfg.Greeting == 0 {
 		cfg.Greeting = greetingMax
 	}
+	if cfg.Lingers == 0 {
+		cfg.Lingers = lingers
+	}
 	t := &Peers{cfg: cfg}
 	t.table.Store(&[]*Peer{})
 	return t
 }
 
 // Add makes a member known: it is dialed, at once when Start was called, and may
-// connect. The id must be another's than this member's, and not known yet; a
-// member that moved is removed first.
+// connect. The id must be another's than this member's, and not known yet; a member that
+// moved is removed first. For one that is known provisionally at the same address that
+// Peer is returned, which stays what it is until Confirm or Remove; one at another is
+// forgotten.
 func (t *Peers) Add(id uint64, address string) *Peer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if id == t.cfg.Self || t.Find(id) != nil {
+	p := t.Find(id)
+	switch {
+	case id == t.cfg.Self || p != nil && p.used:
 		panic(fmt.Sprintf("link: member %d is known already", id))
+	case p != nil && p.address == address:
+		p.used = true
+		p.stay()
+		return p
+	case p != nil:
+		t.remove(p)
 	}
-	p := newPeer(t, id, address)
+	p = newPeer(t, id, address)
+	p.used = true
+	t.add(p)
+	return p
+}
+
+// add puts a peer into the table and dials it; mu is held.
+func (t *Peers) add(p *Peer) {
 	old := t.All()
 	table := append(old[:len(old):len(old)], p)
 	t.table.Store(&table)
+	t.dial(p)
+}
+
+// dial begins to dial a peer if Start was called; mu is held.
+func (t *Peers) dial(p *Peer) {
 	if t.loop != nil && !t.closed.Load() {
 		p.dial(t.loop)
 	}
-	return p
 }
 
 // Remove forgets a member and all it proved of itself. It is dialed no more and
@@ -114,17 +164,22 @@ func (t *Peers) Remove(id uint64) {
 	t.mu.Lock()
 	p := t.Find(id)
 	if p != nil {
-		table := slices.DeleteFunc(slices.Clone(t.All()),
-			func(other *Peer) bool { return other == p })
-		t.table.Store(&table)
-		p.close()
-		if p.inbox != nil {
-			p.inbox.close(errRemoved)
-		}
+		t.remove(p)
 	}
 	t.mu.Unlock()
 	if p != nil {
 		t.cfg.Wake()
+	}
+}
+
+// remove takes a peer out of the table and closes its connections; mu is held.
+func (t *Peers) remove(p *Peer) {
+	table := slices.DeleteFunc(slices.Clone(t.All()),
+		func(other *Peer) bool { return other == p })
+	t.table.Store(&table)
+	p.close()
+	if p.inbox != nil {
+		p.inbox.close(errRemoved)
 	}
 }
 
@@ -161,11 +216,11 @@ func (t *Peers) Close() {
 	}
 }
 
-// All returns the members in the order in which they were added. The slice must
-// not be changed.
+// All returns the members, and who is admitted provisionally, in the order in which they
+// were added. The slice must not be changed.
 func (t *Peers) All() []*Peer { return *t.table.Load() }
 
-// Find returns a member, nil when it is not known.
+// Find returns a member, or who is admitted provisionally; nil when it is not known.
 func (t *Peers) Find(id uint64) *Peer {
 	for _, p := range t.All() {
 		if p.id == id {
@@ -175,8 +230,17 @@ func (t *Peers) Find(id uint64) *Peer {
 	return nil
 }
 
-// Memory is the most that the frames of all members may take, in bytes.
-func (t *Peers) Memory() int64 { return int64(len(t.All()) * t.inboxBytes()) }
+// Memory is the most that the frames of all members may take, in bytes, and of as many
+// that are none as are admitted at once.
+func (t *Peers) Memory() int64 {
+	n := provisionalMax * ringBytes(provisionalGrant(t.cfg.Longest))
+	for _, p := range t.All() {
+		if !p.Provisional() {
+			n += t.inboxBytes()
+		}
+	}
+	return int64(n)
+}
 
 // hello is what this member says of itself to another.
 func (t *Peers) hello(to uint64) Hello {
@@ -185,6 +249,9 @@ func (t *Peers) hello(to uint64) Hello {
 		Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to, Incarnation: t.cfg.Incarnation,
 		Advertised: t.cfg.Advertised, CommandMax: uint64(t.cfg.Limits.Command),
 		RunMax: uint64(t.cfg.Limits.Run)}
+	if t.cfg.Address != nil {
+		h.Address = t.cfg.Address()
+	}
 	if t.cfg.Limits.Snapshots {
 		h.Features |= wire.FeatureSnapshots
 	}

@@ -17,7 +17,9 @@ const (
 	OtherCluster        // it belongs to another cluster
 	OtherMember         // it looks for another member
 	OwnID               // it has this member's id
-	NotMember           // it is no member
+	Asked               // it only asks
+	NotMember           // it is no member, and does not say where it is reached
+	Crowded             // nor a member is it, and there are too many of those
 	Outdated            // its member was started again since
 	TooSmall            // it cannot take an entry of the log
 )
@@ -61,6 +63,11 @@ func (r *Refusal) Error() string {
 			"check the addresses of the members", h.To, r.Member)
 	case OwnID:
 		return fmt.Sprintf("member %d is this member: two replicas were given one id", h.From)
+	case Asked:
+		return "not admitted: it only asked which cluster this is"
+	case Crowded:
+		return fmt.Sprintf("member %d is not in the configuration, and %d others that are not "+
+			"are connected: stop those that were removed", h.From, provisionalMax)
 	case NotMember:
 		return fmt.Sprintf("member %d is not in the configuration", h.From)
 	case Outdated:

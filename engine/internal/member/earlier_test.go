@@ -41,7 +41,7 @@ func foundersRig(t *testing.T) (g *rig, f *founding.Founder) {
 	}
 	f = founding.New(1, raft.Directory{1, 1}, config.New(7, voters), nil, false)
 	g = newEmptyRig(t, func(c *Config) {
-		c.Founding = Founding{Founder: f, Founders: []uint64{1, 2, 3}}
+		c.Founding = Founding{Founder: f, Founders: []config.Member{{ID: 1}, {ID: 2}, {ID: 3}}}
 	})
 	g.up[2], g.up[3] = true, true
 	g.limits[2] = peer.Limits{Snapshots: true, Foundings: true}

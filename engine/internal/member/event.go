@@ -52,6 +52,10 @@ const (
 
 	CommandLimit // Member takes the shortest commands, Bytes: so the cluster does; 0: all the same
 
+	NotAMember  // this member was removed: Err says how it knows; it keeps still
+	MemberAgain // it is one again
+	Preferred   // leadership is being handed to Member, of higher priority
+
 	SnapshotSent      // Member was given the snapshot of entry Have, in Age
 	SnapshotInstalled // this member goes on from the snapshot of entry Have, of Member
 	SnapshotRefused   // this member cannot take the snapshot of entry Have, of Member: Err

@@ -6,25 +6,27 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
 	"github.com/ringraft/ringraft/engine/internal/founding"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 )
 
 // Founding is what a member needs until its log has a configuration. Founder nil: it
-// has one, or its cluster is none that can be founded.
+// has one, its cluster is none that can be founded, or it joins one.
 type Founding struct {
-	Founder  *founding.Founder
-	Founders []uint64 // who they are
+	Founder *founding.Founder
+	// Founders is who they are, or the members of the cluster that is joined: with these
+	// the member connects until its log says who the members are.
+	Founders []config.Member
 	// Promise makes the list durable that this directory has promised. An error is the
 	// end of the member.
 	Promise func(list []byte) error
 	// OnFounded is told the list when this member founds, or as a leader binds the members
 	// of a cluster that an earlier release founded. It is not durable yet.
 	OnFounded func(list []byte)
-	// Bind is the configuration in force with the directories that of says; nil: members
-	// are not bound later.
-	Bind func(of func(id uint64) raft.Directory) []byte
+	// Bind has a leader bind the voters of a cluster that an earlier release founded.
+	Bind bool
 }
 
 // repeatEvery is how many heartbeats a founder waits before it tells again what it told:
@@ -213,9 +215,9 @@ func (m *Member) Unfounded() string {
 // show notes the configuration in force for members that have none.
 func (m *Member) show() {
 	c := m.core.Config()
-	if m.cfg.Bind != nil && len(c.Bound) > 0 && c.Index != m.birth.shown {
+	if m.cfg.Bind && len(c.Bound) > 0 && c.Index != m.birth.shown {
 		m.birth.shown = c.Index
-		m.cfg.Founder.SetKnown(m.cfg.Bind(c.DirectoryOf))
+		m.cfg.Founder.SetKnown(m.members().Encode())
 	}
 }
 
@@ -223,7 +225,7 @@ func (m *Member) show() {
 // by one entry, once it is connected with all and each has said what its directory is.
 func (m *Member) bindAll() {
 	c := m.core.Config()
-	if m.cfg.Bind == nil || m.core.Role() != raft.Leader || len(c.Bound) > 0 ||
+	if !m.cfg.Bind || m.core.Role() != raft.Leader || len(c.Bound) > 0 ||
 		len(c.Outgoing) > 0 || len(c.Learners) > 0 {
 		return
 	}
@@ -232,21 +234,10 @@ func (m *Member) bindAll() {
 			return
 		}
 	}
-	data := m.cfg.Bind(m.directoryOf)
+	bound := m.members().Bind(m.directoryOf)
+	data := bound.Encode()
 	if m.replica.Change(data) == nil { // or later: an entry of this term is not committed yet
 		m.cfg.OnFounded(data)
 		m.cfg.OnEvent(Event{Kind: Binding})
 	}
-}
-
-// directoryOf is the directory that speaks for a voter at this moment; zero: it is not
-// known, or not connected.
-func (m *Member) directoryOf(id uint64) raft.Directory {
-	if id == m.cfg.ID {
-		return m.directory
-	}
-	if !m.connected(id) {
-		return raft.Directory{}
-	}
-	return m.Link(id).Session().Directory
 }

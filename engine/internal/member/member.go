@@ -6,8 +6,9 @@
 //	Build      recovered journal → core, store, apply, actors, replica
 //	Poll, Turn the duty cycle of the replica; PollApply when apply has a
 //	           goroutine of its own
-//	After      behind every poll: failures, transfers, and once per tick the
-//	           watchdog, a full disk, the end of probation
+//	After      behind every poll: failures, transfers, changes of membership,
+//	           links, and once per tick the watchdog, a full disk, the end of
+//	           probation
 //	Watch      once per tick, beside the polling goroutine: how long the
 //	           journal's write has been under way
 //
@@ -20,7 +21,6 @@ package member
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,14 +51,21 @@ type Config struct {
 	Store   ziplist.Config
 	Machine pipeline.StateMachine
 	Lanes   func() []*pipeline.Lane // the lane table; it only grows
-	Link    func(member uint64) Link
-	Start   func(Job) // runs a job beside the polling goroutine
+	// Link makes the way to another member at an address, which is a hint, and Unlink ends
+	// it: nothing uses the link any more. One that moved is unlinked first.
+	Link   func(id uint64, address string) Link
+	Unlink func(id uint64)
+	Start  func(Job) // runs a job beside the polling goroutine
 
 	Snapshots Snapshots
 	From      Start // what Load has restored
 
 	Fused  bool // Poll polls apply too
 	Serial bool // replication follows the own journal
+
+	// OnMembers is told of a configuration that is in force and committed, as its entry has
+	// it, for the journal's metadata; nil: nobody is.
+	OnMembers func(index uint64, data []byte)
 
 	OnRole   func(role raft.Role, leader, term uint64)
 	OnConfig func(index uint64, data []byte) (raft.Configuration, error)
@@ -109,11 +116,17 @@ type Member struct {
 	apply   *pipeline.Apply
 	replica *replica.Replica
 	links   []otherMember
+	followed
+	recorded followed // that OnMembers was told of
 
 	applyRead *journalRead // apply's, of what the store no longer holds
 	watchdog  watchdog
 	space     space
 	transfers transfers
+	guests    introductions
+	changes   changes
+	removal   removal
+	priority  priority
 	feeding   feeding
 	snapshots snapshots
 	sendings  sendings
@@ -127,13 +140,6 @@ type Member struct {
 
 	maintained int64 // tick of the last maintenance
 	probation  bool
-}
-
-// otherMember is the way to one of the others.
-type otherMember struct {
-	id   uint64
-	link Link
-	care care
 }
 
 // Build assembles a member over what its journal recovered. Configurations of the log
@@ -162,8 +168,10 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 		Configuration: cfg.From.Configuration})
 	m.snapshots.begin(&cfg.From, rec)
 	var actors []*peer.Actor
-	for _, id := range m.others() {
-		actors = append(actors, m.newActor(id))
+	for _, o := range m.known() {
+		if o.ID != cfg.ID {
+			actors = append(actors, m.newActor(o.ID, o.Address))
+		}
 	}
 	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store,
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
@@ -187,48 +195,22 @@ func (m *Member) configure(core *raft.Core, rec *journal.Recovery) error {
 	return nil
 }
 
-// newActor makes the link to another member, and the actor that serves it.
-func (m *Member) newActor(id uint64) *peer.Actor {
-	link := m.cfg.Link(id)
-	m.links = append(m.links, otherMember{id: id, link: link})
-	return peer.New(peer.Config{Self: m.cfg.ID, Member: id, Link: link, Store: m.store,
-		Terms: m.core, Catchup: m.newRead(id, m.cfg.Sizes.FrameBytes),
-		Retry: int64(10 * m.cfg.Times.Heartbeat), FrameBytes: m.cfg.Sizes.FrameBytes})
-}
-
-// Connect makes a link to another member and serves it from now on, while the
-// member runs. It does nothing when there is a link already. Who votes is the
-// configuration's affair: this is only the way there. Not from within a callback of Poll.
-func (m *Member) Connect(id uint64) {
-	if id != m.cfg.ID && m.Link(id) == nil {
-		m.replica.AddActor(m.newActor(id))
-	}
-}
-
-// Disconnect ends the service of another member; nothing is sent on its link
-// any more, which is its maker's to close. Not from within a callback of Poll.
-func (m *Member) Disconnect(id uint64) {
-	m.replica.RemoveActor(id)
-	m.links = slices.DeleteFunc(m.links, func(l otherMember) bool { return l.id == id })
-}
-
-func (m *Member) others() []uint64 {
-	c := m.core.Config()
-	all := slices.Concat(c.Voters, c.Outgoing, c.Learners, m.cfg.Founders)
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(id uint64) bool { return id == m.cfg.ID })
+// alone reports that there are no other members.
+func (m *Member) alone() bool {
+	known := m.known()
+	return len(known) == 0 || len(known) == 1 && known[0].ID == m.cfg.ID
 }
 
 // Begin founds a cluster of one, and lets the only voter of a cluster lead at once:
 // there is nobody to wait for. A cluster of one must not answer anything before its
 // first entry is durable.
 func (m *Member) Begin(now int64) error {
-	if m.birth.due = true; len(m.others()) == 0 {
+	if m.birth.due = true; m.alone() {
 		if err := m.found(now); err != nil {
 			return err
 		}
 	}
-	if c := m.core.Config(); slices.Equal(c.Voters, []uint64{m.cfg.ID}) && len(c.Outgoing) == 0 {
+	if c := m.members(); len(c.Voters) == 1 && c.Votes(m.cfg.ID) && !c.Joint() {
 		m.replica.Campaign()
 	}
 	return nil
@@ -272,7 +254,12 @@ func (m *Member) After(now int64) error {
 		m.maintain(now)
 		m.birth.due = true
 	}
+	m.greet(now)
+	if c := m.core.Config(); c.Index != m.followed.index || c.Value != m.followed.value {
+		m.followMembers(now)
+	}
 	m.transfers.poll(m, now)
+	m.changes.poll(m, now)
 	m.exchange(now)
 	return m.found(now)
 }
@@ -281,7 +268,10 @@ func (m *Member) After(now int64) error {
 func (m *Member) maintain(now int64) {
 	m.cfg.Journal.Need(m.apply.Applied().Load() + 1)
 	m.watchdog.check(m, now)
+	m.followMembers(now)
 	m.lookAfterOthers(now)
+	m.removal.check(m, now)
+	m.priority.check(m, now)
 	m.space.check(m, now)
 	m.snapshots.check(m, now)
 	m.core.SetStalled(m.watchdog.on || m.replica.Stuck())
@@ -295,6 +285,7 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 	if role != raft.Leader {
 		m.watchdog.deposed()
 		m.space.deposed()
+		m.priority.deposed()
 	}
 	m.cfg.OnRole(role, leader, term)
 }
@@ -304,6 +295,7 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 // goroutine may poll any more.
 func (m *Member) Close(failed bool) {
 	m.transfers.close()
+	m.changes.close()
 	m.snapshots.close(m)
 	m.closeExchange()
 	if failed {
@@ -325,23 +317,6 @@ func (m *Member) Apply() *pipeline.Apply { return m.apply }
 
 // Replica is the member's driver, to look at and to hand sources to.
 func (m *Member) Replica() *replica.Replica { return m.replica }
-
-// Link is the link to a member, nil if there is none.
-func (m *Member) Link(id uint64) Link {
-	if i := slices.IndexFunc(m.links, func(l otherMember) bool { return l.id == id }); i >= 0 {
-		return m.links[i].link
-	}
-	return nil
-}
-
-func (m *Member) connected(id uint64) bool {
-	link := m.Link(id)
-	if link == nil {
-		return false
-	}
-	connection, _ := link.State()
-	return connection != 0
-}
 
 // flag is set by any goroutine and taken by one.
 type flag struct{ b atomic.Bool }

@@ -59,7 +59,9 @@ func (m *Member) lookAfterOthers(now int64) {
 	for i := range m.links {
 		m.links[i].care.reached += lost
 		m.links[i].care.moved += lost
-		m.lookAfter(&m.links[i], now)
+		if m.links[i].named {
+			m.lookAfter(&m.links[i], now)
+		}
 	}
 	m.lookAtOwnLog(now)
 	m.compareLimits()
@@ -91,7 +93,7 @@ func (m *Member) report(t *trouble, e Event, well EventKind, since, now int64) {
 func (m *Member) lookAfter(o *otherMember, now int64) {
 	c, e, since := &o.care, Event{Member: o.id}, now
 	m.follow(o, now)
-	patience := int64(max(troubleMin, troubleElections*m.cfg.Times.Election))
+	patience := m.patience()
 	switch {
 	case now-c.reached >= patience:
 		e.Kind, e.Err, since = Unreachable, o.link.Err(), c.reached
@@ -101,6 +103,11 @@ func (m *Member) lookAfter(o *otherMember, now int64) {
 	}
 	m.report(&c.trouble, e, MemberWell, since, now)
 	m.lookAtUnfit(o)
+}
+
+// patience is how long a trouble lasts before it is reported, in ns.
+func (m *Member) patience() int64 {
+	return int64(max(troubleMin, troubleElections*m.cfg.Times.Election))
 }
 
 // follow notes whether the member is connected, and whether its log moves: it
@@ -142,7 +149,7 @@ func (m *Member) lookAtOwnLog(now int64) {
 		f.commit, f.moved = commit, now
 	}
 	e := Event{Member: leader, Have: commit, Of: told}
-	if now-f.moved >= int64(max(troubleMin, troubleElections*m.cfg.Times.Election)) {
+	if now-f.moved >= m.patience() {
 		e.Kind, since = Behind, f.moved
 		if unfit := m.replica.Unfit(); unfit != (peer.Unfit{}) {
 			e.Err = unfit

@@ -357,7 +357,7 @@ func (s *snapshots) close(m *Member) {
 // the snapshot before the newest one: nobody else has what it would lose with the newest
 // file.
 func (m *Member) keepFor(s uint64) uint64 {
-	if len(m.others()) == 0 {
+	if m.alone() {
 		before := m.snapshots.newest.Index
 		if before == s { // it is marked already
 			before = m.snapshots.before

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
@@ -379,7 +380,10 @@ func (n *node) start() {
 	if from.Skipped != nil {
 		w.t.Fatalf("member %d: %v", n.id, from.Skipped)
 	}
-	founders := conf.Voters
+	var founders []config.Member
+	for _, id := range conf.Voters {
+		founders = append(founders, config.Member{ID: id})
+	}
 	if from.Info.Index == 0 {
 		conf = raft.Configuration{} // the log says, or nobody yet
 	}
@@ -390,7 +394,8 @@ func (n *node) start() {
 			ChunkBytes: 16 << 10}, Machine: n.machine,
 		Lanes:     func() []*pipeline.Lane { return n.lanes },
 		Start:     func(j Job) { n.jobs = append(n.jobs, j) },
-		Link:      func(id uint64) Link { return n.links[id] },
+		Link:      func(id uint64, _ string) Link { return n.links[id] },
+		Unlink:    func(uint64) {},
 		Snapshots: Snapshots{Dir: n.dir, After: -1, Rate: 1 << 30, Wall: clock},
 		From:      from,
 		OnRole:    func(raft.Role, uint64, uint64) {},

@@ -17,6 +17,8 @@ type Configuration struct {
 	Learners []uint64 // fed, never counted
 	// which directory speaks for a member, by id; members that are not in it are not bound
 	Bound []Binding
+	// what the caller made it from: the core keeps it, and never looks at it
+	Value any
 }
 
 func (f Configuration) clone() Configuration {

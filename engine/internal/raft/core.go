@@ -48,6 +48,7 @@ type Core struct {
 	stalled   bool          // the own disk hangs, or takes nothing any more
 	full      bool          // the own disk has no room for more of the log
 	incoming  Configuration // of the snapshot that is being stepped
+	dismissed uint64        // index of the newest configuration that is said to be without it
 
 	heartbeatTicks, electionTicks int
 }

@@ -28,9 +28,10 @@ func (c *Core) drawTimeout() {
 // promotable reports whether the replica may campaign: it is a voter, or it was one before a
 // configuration that is not known to be committed. Such a member may hold the only log that can
 // win, so it campaigns, without its own vote (thesis 4.2.2). Nobody campaigns while its disk hangs,
-// in a term that nobody may have, or for an id that another directory is known by.
+// in a term that nobody may have, for an id that another directory is known by, or when it was told
+// that it is a member no more.
 func (c *Core) promotable() bool {
-	if c.stalled || c.hard.Term+1 >= NumberMax || c.Refused() {
+	if c.stalled || c.hard.Term+1 >= NumberMax || c.Refused() || c.Dismissed() {
 		return false
 	}
 	for i := len(c.configs) - 1; i >= 0; i-- {
@@ -157,6 +158,13 @@ func (c *Core) sticky(asker uint64) bool {
 	return c.leader != 0 && c.leader != asker && c.election.elapsed < c.electionTicks
 }
 
+// sits reports whether a member votes in either half of the configuration in force. A leader hands
+// over to such a one alone: who was removed since, and hears of it late, disturbs nobody.
+func (c *Core) sits(id uint64) bool {
+	i := c.slot(id)
+	return i >= 0 && (c.voters | c.outgoing).Has(i)
+}
+
 // upToDate compares last entries: term first, then index.
 func (c *Core) upToDate(m *Message) bool {
 	if last := c.log.lastTerm(); m.PrevTerm != last {
@@ -184,7 +192,7 @@ func (c *Core) preVote(m *Message, e *Effects) {
 // mutation, and the answer waits for it.
 func (c *Core) vote(m *Message, e *Effects) {
 	higher := m.Term > c.hard.Term
-	if higher && !m.Force && c.sticky(m.From) {
+	if higher && !(m.Force && c.sits(m.From)) && c.sticky(m.From) {
 		c.counters.Refused++
 		return
 	}

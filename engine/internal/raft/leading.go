@@ -69,12 +69,24 @@ func (c *Core) advance(e *Effects) {
 	c.retire(e)
 }
 
-// retire steps down when the configuration without this replica among its voters is committed.
+// retire steps down when the configuration without this replica among its voters is committed. A
+// voter that has the whole log is told to campaign, so that nobody has to wait for a timeout.
 func (c *Core) retire(e *Effects) {
-	conf := c.Config()
-	if conf.Index <= c.commit && len(conf.Outgoing) == 0 && (c.self < 0 || !c.voters.Has(c.self)) {
-		c.follow(c.hard.Term, 0, e)
+	conf := c.inForce()
+	if conf.Index > c.commit || len(conf.Outgoing) > 0 || c.self >= 0 && c.voters.Has(c.self) {
+		return
 	}
+	heir := -1
+	for i := range c.n {
+		p := &c.members[i]
+		if c.voters.Has(i) && p.Match == c.log.last && (heir < 0 || p.Active) {
+			heir = i
+		}
+	}
+	if heir >= 0 {
+		c.send(e, TimeoutNow, c.members[heir].ID)
+	}
+	c.follow(c.hard.Term, 0, e)
 }
 
 // appendAck takes a member's answer in the present term.

@@ -39,11 +39,13 @@ const (
 	VoteAck
 	TimeoutNow
 	Snapshot
+	Removed
 	messageTypes
 )
 
 var messageNames = [messageTypes]string{"none", "Append", "AppendAck", "Heartbeat", "HeartbeatAck",
-	"PreVote", "PreVoteAck", "Vote", "VoteAck", "TimeoutNow", "Snapshot"}
+	"PreVote", "PreVoteAck", "Vote", "VoteAck", "TimeoutNow", "Snapshot",
+	"Removed"}
 
 // String names the type.
 func (t MessageType) String() string {
@@ -65,6 +67,7 @@ func (t MessageType) String() string {
 //	VoteAck       Term Reject LastResort
 //	TimeoutNow    Term
 //	Snapshot      Term PrevIndex PrevTerm (its last entry) Commit; no frame, see StepSnapshot
+//	Removed       Term PrevIndex (of a committed configuration without the receiver)
 type Message struct {
 	Type           MessageType
 	From, To, Term uint64
@@ -112,6 +115,8 @@ func (m *Message) String() string {
 		if m.Full {
 			s += " full"
 		}
+	case Removed:
+		s += fmt.Sprintf(" by %d", m.PrevIndex)
 	case Snapshot:
 		s += fmt.Sprintf(" last %d/%d commit %d", m.PrevIndex, m.PrevTerm, m.Commit)
 	case PreVote, Vote:

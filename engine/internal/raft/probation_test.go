@@ -190,3 +190,19 @@ func TestLastResortWhileVotersJoin(t *testing.T) {
 		t.Fatal(w.failure, c.Dump())
 	}
 }
+
+// A member on probation says so in its answers to heartbeats. Its leader relies on it no more
+// before it has the log up to where that ended then.
+func TestALeaderKnowsOfProbation(t *testing.T) {
+	leader, _ := pair(t)
+	e := &Effects{}
+	leader.Propose(3, e)
+	ack := &Message{Type: HeartbeatAck, From: 2, To: 1, Term: 1, Round: leader.round}
+	if leader.Step(ack, e); leader.members[1].Doubted != 0 {
+		t.Fatal(leader.Dump())
+	}
+	ack.HintIndex = 9
+	if leader.Step(ack, e); leader.members[1].Doubted != leader.Last() {
+		t.Fatal(leader.Dump())
+	}
+}

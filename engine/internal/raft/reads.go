@@ -83,6 +83,7 @@ func (c *Core) heartbeatAck(m *Message, e *Effects) {
 	p.Active = true
 	if m.HintIndex != 0 { // on probation: it wants to hear the last index in a heartbeat begun now
 		c.beatTo(m.From, m.HintIndex, e)
+		p.Doubted = c.log.last
 	}
 	if m.Round >= p.Round { // an older answer may come late
 		p.Room = !m.Full

@@ -1,7 +1,8 @@
 package raft
 
 // handler is one cell of the table: what a replica in one role does with one kind of message of its
-// own term (votes and pre-votes: of any term that is not below it).
+// own term (votes and pre-votes: of any term that is not below it). Removed is of no term, and is
+// dealt with before.
 type handler func(c *Core, m *Message, e *Effects)
 
 // late drops what honest members may send but nobody waits for any more.
@@ -16,23 +17,25 @@ var handlers = [roles][messageTypes]handler{
 	Follower: {
 		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
 		PreVote: (*Core).preVote, Vote: (*Core).vote, Snapshot: (*Core).snapshot,
-		AppendAck: late, HeartbeatAck: late, PreVoteAck: late, VoteAck: late,
+		AppendAck: late, HeartbeatAck: late, PreVoteAck: late, VoteAck: late, Removed: never,
 	},
 	PreCandidate: {
 		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
 		PreVote: (*Core).preVote, Vote: (*Core).vote, Snapshot: (*Core).snapshot,
 		AppendAck: late, HeartbeatAck: late, PreVoteAck: (*Core).preVoteAck, VoteAck: late,
+		Removed: never,
 	},
 	Candidate: {
 		Append: (*Core).appendFrom, Heartbeat: (*Core).heartbeat, TimeoutNow: (*Core).timeoutNow,
 		PreVote: (*Core).preVote, Vote: (*Core).vote, Snapshot: (*Core).snapshot,
 		AppendAck: never, HeartbeatAck: never, PreVoteAck: late, VoteAck: (*Core).voteAck,
+		Removed: never,
 	},
 	Leader: {
 		Append: never, Heartbeat: never, TimeoutNow: never, Snapshot: never,
 		PreVote: (*Core).preVote, Vote: (*Core).vote,
 		AppendAck: (*Core).appendAck, HeartbeatAck: (*Core).heartbeatAck,
-		PreVoteAck: late, VoteAck: late,
+		PreVoteAck: late, VoteAck: late, Removed: never,
 	},
 }
 
@@ -49,6 +52,10 @@ func (c *Core) Step(m *Message, e *Effects) {
 func (c *Core) step(m *Message, e *Effects) {
 	if m.To != c.id || m.From == c.id || !m.valid() || m.Term > c.hard.Term+leapMax {
 		c.counters.Garbled++
+		return
+	}
+	if m.Type == Removed {
+		c.noteRemoval(m, e)
 		return
 	}
 	if isAnswer(m.Type) && c.slot(m.From) < 0 {
@@ -149,6 +156,9 @@ func (m *Message) valid() bool {
 		if m.PrevTerm > m.Term || (m.PrevIndex == 0) != (m.PrevTerm == 0) {
 			return false
 		}
+	}
+	if m.Type == Removed {
+		return m.PrevIndex > 0
 	}
 	if m.Type == Snapshot {
 		return m.PrevIndex > 0 && m.Commit >= m.PrevIndex

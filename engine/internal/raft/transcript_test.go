@@ -30,6 +30,8 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	compact ID INDEX              a snapshot up to there, and no log before it
 //	sent ID TO INDEX · failed ID TO · forget ID TO
 //	                              what is said of a snapshot to a member; of its restart
+//	dismiss ID TO                 a leader tells one that is no member so
+//	dismissed ID                  whether it was told so
 //	crash ID · start ID · lost ID TO · stall ID 0|1 · full ID 0|1 · room ID · stepdown ID
 //	deliver | drop | again  [FROM->TO] [TYPE] [prev=INDEX]
 //	                              messages under way now, all that fit; again: deliver a copy
@@ -211,6 +213,10 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 		s.do(func(c *Core, e *Effects) { c.SnapshotSent(ns[0], ns[1], e) })
 	case "failed":
 		s.do(func(c *Core, e *Effects) { c.SnapshotFailed(ns[0], e) })
+	case "dismiss":
+		s.do(func(c *Core, e *Effects) { c.Dismiss(ns[0], e) })
+	case "dismissed":
+		print(fmt.Sprintf("  dismissed: %t", s.core.Dismissed()))
 	case "forget":
 		s.do(func(c *Core, e *Effects) { c.Forget(ns[0], e) })
 	case "empty":

@@ -42,6 +42,12 @@ func (r *Replica) Transfer(to uint64) error {
 	return err
 }
 
+// Dismiss asks the core to tell a replica that is no member that it is none. Poll's
+// goroutine only.
+func (r *Replica) Dismiss(id uint64) {
+	r.out.call(input{}, func(e *raft.Effects) { r.core.Dismiss(id, e) })
+}
+
 // StepDown asks the core to give leadership up to nobody in particular; false
 // when it leads on. Poll's goroutine only.
 func (r *Replica) StepDown() (down bool) {

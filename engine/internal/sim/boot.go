@@ -16,10 +16,10 @@ import (
 
 const cluster = 77 // any number, the same for all members
 
-// given is the list that every member starts with.
+// given is the list that every founder starts with.
 func (w *World) given() config.Config {
 	var voters []config.Member
-	for _, h := range w.hosts {
+	for _, h := range w.hosts[:w.plan.Members] {
 		voters = append(voters, config.Member{ID: h.id, Address: fmt.Sprint("n", h.id)})
 	}
 	return config.New(cluster, voters)
@@ -48,10 +48,13 @@ func (h *host) founders(rec *journal.Recovery, from *member.Start) (f member.Fou
 		len(c.Voters) > 0 {
 		known, first = true, c.Raft(0)
 	}
-	f.Founder = founding.New(h.id, h.directory, given, h.promise, known)
-	for _, v := range given.Voters {
-		f.Founders = append(f.Founders, v.ID)
+	if f.Founders = given.Voters; h.joins {
+		if conf := &h.w.judge.conf; len(conf.Voters) > 0 {
+			f.Founders = conf.Members() // as whom it was told to join
+		}
+		return f, first
 	}
+	f.Founder = founding.New(h.id, h.directory, given, h.promise, known)
 	f.Promise, f.OnFounded = h.promises, h.founds
 	return f, first
 }
@@ -76,6 +79,13 @@ func (h *host) founds(list []byte) {
 	}
 }
 
+// onMembers keeps the members as the journal's metadata.
+func (h *host) onMembers(_ uint64, data []byte) {
+	if err := h.journal.SetMetadata(data); err != nil {
+		h.w.fail("members are recorded", "member %d: %v", h.id, err)
+	}
+}
+
 // boot builds the member, as the engine does.
 func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Start) {
 	w, p := h.w, h.w.plan
@@ -97,12 +107,12 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 			h.seam()
 			return h.lanes
 		},
-		Link: h.linkTo, Start: h.startJob,
+		Link: h.linkTo, Unlink: h.unlink, Start: h.startJob,
 		Snapshots: h.snapshots(), From: *from,
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
 		Serial: p.Serial,
-		OnRole: h.onRole, OnConfig: decodeConfig, OnEvent: h.onEvent,
+		OnRole: h.onRole, OnMembers: h.onMembers, OnConfig: decodeConfig, OnEvent: h.onEvent,
 		Timing: seams{h}, Clock: h.local,
 	}, rec)
 	if err != nil {
@@ -117,7 +127,8 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	h.sentUndurable, h.first, h.restored = false, h.core.First(), 0
 	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
 	h.clock, h.real = 1, w.now
-	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], [16]int64{}, 0, 0
+	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], map[raft.Directory]int64{}, 0, 0
+	h.forces, h.told = h.forces[:0], false
 	for _, o := range w.hosts {
 		h.led[o.id] = lead{}
 		if o != h && o.up && o.core.Role() == raft.Leader {
@@ -134,14 +145,32 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	w.net.started(h)
 }
 
-// linkTo is the connection to another member; connections outlive the process.
-func (h *host) linkTo(id uint64) member.Link {
+// connectionTo is the connection to another host; connections outlive the process.
+func (h *host) connectionTo(id uint64) *connection {
 	for _, c := range h.connections {
 		if c.to.id == id {
 			return c
 		}
 	}
 	return nil
+}
+
+// linkTo lets the connection to another member be dialed at an address.
+func (h *host) linkTo(id uint64, address string) member.Link {
+	c := h.connectionTo(id)
+	c.linked, c.address = true, address
+	if h.up {
+		c.dial(0)
+	}
+	return c
+}
+
+// unlink ends the connection to another one for good.
+func (h *host) unlink(id uint64) {
+	c := h.connectionTo(id)
+	c.linked = false
+	c.broken()
+	c.queue = c.queue[:0]
 }
 
 // onEvent takes the events that an operator would see.
@@ -155,6 +184,11 @@ func (h *host) onEvent(e member.Event) {
 		h.w.hit(SnapshotFailed)
 	case member.SnapshotSent:
 		h.w.hit(SnapshotSent)
+		if !h.core.Votes(e.Member) {
+			h.w.hit(LearnerGivenSnapshot)
+		}
+	case member.Preferred:
+		h.w.hit(PriorityFollowed)
 	case member.SnapshotInstalled:
 		h.w.hit(SnapshotRestored)
 		if h.restored = e.Have; !h.w.healed && h.rng.chance(0.1) {
@@ -182,6 +216,7 @@ func (h *host) onRole(role raft.Role, leader, term uint64) {
 		h.armed, h.armedRole = h.armedRole, 0
 	}
 	w.judge.campaigns(h, role)
+	w.judge.candidate(h, role, term)
 	was := h.role
 	switch {
 	case role == raft.Leader:

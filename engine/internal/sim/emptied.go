@@ -6,25 +6,15 @@ import "github.com/ringraft/ringraft/engine/internal/raft"
 // it among them, commits while the others hear nothing; then it starts anew, sometimes
 // it is fed for a while, the rest of those who know die, and the others come back. With
 // the emptied one they are a majority in number, and none of them may lead. It is refused
-// for good: nobody replaces it here.
+// for good, unless it is replaced.
 func (w *World) faultEmptied(f *Fault) {
-	var leader, victim *host
-	for i := range w.hosts {
-		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
-		switch {
-		case !h.up || h.founding || h.suspect || h.probation || h.emptied:
-			return
-		case h.core.Role() == raft.Leader:
-			leader = h
-		case victim == nil:
-			victim = h
-		}
-	}
+	voters := w.voters(f.Member)
+	leader, victim := w.leaderAndAnother(voters)
 	if leader == nil || !w.mayDamage(victim) {
 		return
 	}
-	behind, n := map[uint64]bool{}, len(w.hosts)-len(w.hosts)/2-1
-	for _, h := range w.hosts {
+	behind, n := map[uint64]bool{}, len(voters)-len(voters)/2-1
+	for _, h := range voters {
 		if h != victim && h != leader && len(behind) < n {
 			behind[h.id] = true
 		}
@@ -43,7 +33,7 @@ func (w *World) faultEmptied(f *Fault) {
 		if r.chance(0.7) {
 			at += r.between(1*ms, 100*ms) // it is fed
 		}
-		for _, h := range w.hosts {
+		for _, h := range voters {
 			if h != victim && !behind[h.id] {
 				w.later(at+r.between(0, 2*ms), h.crash)
 				w.later(at+f.Span+r.between(5, 12)*w.plan.Election, h.start)
@@ -57,10 +47,11 @@ func (h *host) empty() {
 	w := h.w
 	w.logf("n%d: its directory is emptied", h.id)
 	w.hit(Emptied)
-	h.emptied, h.gone = true, h.disk
+	h.gone = append(h.gone, lostDirectory{h.directory, h.disk})
 	h.directory[1]++
 	h.disk, h.promise, h.restarts = newDisk(w, h, h.rng.fork(1)), nil, 0
-	h.hard = raft.Hard{}
+	h.hard, h.suspect, h.probation, h.settling = raft.Hard{}, false, false, false
+	_, h.emptied = w.judge.conf.Find(h.id)
 	for k := range w.judge.acked {
 		if k[0] == h.id {
 			delete(w.judge.acked, k)
@@ -68,12 +59,16 @@ func (h *host) empty() {
 	}
 }
 
-// had is the entry of a term that the member's disk held, for which it counts: an emptied
-// directory counts for nothing, and what the one before it acknowledged was true.
-func (h *host) had(i, term uint64) (entry, bool) {
-	d := h.disk
-	if h.emptied {
-		d = h.gone
+// had is the entry of a term that a directory of the host holds, or held when it was lost:
+// what it acknowledged was true, and another directory counts for nothing of it.
+func (h *host) had(directory raft.Directory, i, term uint64) (entry, bool) {
+	if directory == h.directory || directory == (raft.Directory{}) {
+		return h.disk.platter.had(i, term)
 	}
-	return d.platter.had(i, term)
+	for _, g := range h.gone {
+		if g.directory == directory {
+			return g.disk.platter.had(i, term)
+		}
+	}
+	return entry{}, false
 }

@@ -44,6 +44,14 @@ const (
 	FullDisks
 	AskSnapshot
 	EmptiedDirectory
+	Join
+	Promotion
+	Demotion
+	Removal
+	Replacement
+	Reentry
+	Move
+	Prefer
 	faultKinds
 )
 
@@ -102,6 +110,14 @@ func init() {
 		Unserved:         {"a member is not served", never, (*World).faultUnserved},
 		FullDisks:        {"the leader's disk is full, then all", never, (*World).faultFullDisks},
 		EmptiedDirectory: {"an emptied directory", never, (*World).faultEmptied},
+		Join:             {"a host joins", never, (*World).faultJoin},
+		Promotion:        {"a learner is to vote", never, (*World).faultPromotion},
+		Demotion:         {"a voter is to learn", never, (*World).faultDemotion},
+		Removal:          {"a member is to go", never, (*World).faultRemoval},
+		Replacement:      {"another one in its place", never, (*World).faultReplacement},
+		Reentry:          {"its id, emptied, comes back", never, (*World).faultReentry},
+		Move:             {"another address", never, (*World).faultMove},
+		Prefer:           {"another priority", never, (*World).faultPrefer},
 		AskSnapshot:      {"a snapshot is asked for", never, (*World).faultAskSnapshot},
 	}
 }

@@ -1,7 +1,5 @@
 package sim
 
-import "github.com/ringraft/ringraft/engine/internal/raft"
-
 // faultForgetful makes a member that lost what it acknowledged the one whose
 // vote decides. A majority commits while the others hear nothing; one of that
 // majority loses its newest entries, the rest of it dies, and the others come
@@ -10,27 +8,17 @@ import "github.com/ringraft/ringraft/engine/internal/raft"
 // and starts once more. Beyond the atlas the rest of the majority may forget
 // too: then nobody is left who knows, and nobody may lead.
 func (w *World) faultForgetful(f *Fault) {
-	var leader, victim *host
-	for i := range w.hosts {
-		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
-		switch {
-		case !h.up || h.founding || h.suspect || h.probation || h.emptied:
-			return // one damaged disk is enough
-		case h.core.Role() == raft.Leader:
-			leader = h
-		case victim == nil:
-			victim = h
-		}
-	}
+	voters := w.voters(f.Member)
+	leader, victim := w.leaderAndAnother(voters)
 	if leader == nil || !w.mayDamage(victim) {
 		return
 	}
 	g := &forgetting{w: w, f: f, r: f.random(), behind: map[uint64]bool{}, victim: victim,
 		knowing: []*host{victim}}
-	for _, h := range w.hosts {
+	for _, h := range voters {
 		switch {
 		case h == victim:
-		case h != leader && len(g.behind) < len(w.hosts)-len(w.hosts)/2-1:
+		case h != leader && len(g.behind) < len(voters)-len(voters)/2-1:
 			g.behind[h.id] = true
 		default:
 			g.knowing = append(g.knowing, h)

@@ -48,14 +48,15 @@ func (w *World) heal() {
 
 // leaveDown takes a minority away for good.
 func (w *World) leaveDown() {
-	left := w.plan.Down
-	for _, h := range w.hosts {
+	voters := w.voters(1)
+	left := min(w.plan.Down, (len(voters)-1)/2)
+	for _, h := range voters {
 		if h.suspect || h.lost != "" || h.probation || h.emptied {
 			left--
 		}
 	}
-	for _, h := range w.hosts {
-		if left <= 0 {
+	for _, h := range voters {
+		if left <= 0 || w.changing() {
 			return
 		}
 		if !h.suspect && h.lost == "" && !h.probation && !h.emptied && w.rng.chance(0.5) {
@@ -91,7 +92,7 @@ func (w *World) check() {
 	case since > answersWithin*et && w.outstanding() > 0:
 		w.logOutstanding()
 		w.late(fmt.Sprintf("%d requests without an answer", w.outstanding()), why)
-	case since > convergeIn:
+	case since > convergeIn && why != waitsForPriority || since > 2*convergeIn+10*sec:
 		w.late("not converged", why)
 	}
 	w.at(10*ms, event{kind: evCheck})
@@ -168,9 +169,17 @@ func (w *World) converged() (leader uint64, why string) {
 	if leader == 0 {
 		return 0, "nobody leads"
 	}
+	if why := w.unsettled(w.hosts[leader-1]); why != "" {
+		return leader, why
+	}
+	for _, m := range w.judge.conf.Members() {
+		if m.Address != w.hosts[m.ID-1].address {
+			return leader, fmt.Sprintf("member %d has moved", m.ID)
+		}
+	}
 	for _, h := range w.hosts {
 		switch {
-		case h.dead || h.lost != "" || h.emptied:
+		case h.dead || h.lost != "" || !w.judge.belongs(h):
 		case !h.up:
 			return leader, fmt.Sprintf("member %d is down: %s", h.id, h.lost)
 		case h.core.Last() != last || h.core.Commit() != commit ||
@@ -190,7 +199,7 @@ func (w *World) converged() (leader uint64, why string) {
 	if n := w.outstanding(); n > 0 {
 		return leader, fmt.Sprintf("%d requests outstanding", n)
 	}
-	return leader, ""
+	return leader, w.outranked(w.hosts[leader-1])
 }
 
 // end judges the run as a whole: nothing acknowledged is lost, all members are equal.

@@ -25,6 +25,7 @@ type host struct {
 	connections []*connection // to the others
 	limits      peer.Limits   // of what it takes
 	directory   raft.Directory
+	address     string // where the others reach it
 	promise     []byte // on the disk: the founding that the directory has promised
 	localClock
 	health
@@ -49,8 +50,15 @@ type health struct {
 	damaged   bool
 	lost      string // what it named as lost, refusing to go on
 	dead      bool   // for good
-	emptied   bool   // its directory is not the one that the cluster was founded with
-	gone      *disk  // the disk with that one
+	emptied   bool   // its directory is not the one that the members know
+	gone      []lostDirectory
+	joins     bool // it starts as one that joins, not as a founder
+}
+
+// lostDirectory is a directory that a host had once, on a disk that is gone.
+type lostDirectory struct {
+	directory raft.Directory
+	disk      *disk
 }
 
 // process is what runs, and is void while it is down. A life is one process.
@@ -117,7 +125,10 @@ type observed struct {
 	rounds        []round    // of heartbeats, as first sent
 	fullAt        int64      // since when it knows that its disk is full; 0: it is not
 	stuckAt       int64      // since when its disk takes nothing any more; 0: it does
-	agreed        [16]int64  // when the newest round began that each of the others answered
+	forces        []force    // configurations, in the order in which they were in force
+	told          bool       // it was told that it was removed
+	// when the newest round began that each directory answered
+	agreed map[raft.Directory]int64
 }
 
 // lead is a member's term, when it leads, and where its log ends.
@@ -130,7 +141,8 @@ func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
 	h.limits = peer.Limits{Command: w.plan.command(id), Snapshots: true, Foundings: true}
 	h.disk = newDisk(w, h, rng.fork(1))
-	h.directory = raft.Directory{id, 1}
+	h.directory, h.address = raft.Directory{id, 1}, fmt.Sprint("n", id)
+	h.joins = id > uint64(w.plan.Members)
 	h.setRate()
 	return h
 }

@@ -10,7 +10,7 @@ import (
 // its choices, so that it does the same whatever else is taken away.
 
 func (w *World) target(f *Fault) *host {
-	h := w.hosts[(f.Member-1)%len(w.hosts)]
+	h := w.hosts[(f.Member-1+int(f.X>>40%uint64(1+w.plan.Joiners)))%len(w.hosts)]
 	if f.X&1 == 1 { // every second fault hits a leader
 		for _, o := range w.hosts {
 			if o.up && o.core.Role() == raft.Leader {

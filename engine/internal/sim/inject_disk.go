@@ -53,15 +53,19 @@ func (w *World) mayDamage(h *host) bool {
 	if w.plan.Mode == Beyond {
 		return true
 	}
-	suspects := 1
-	for _, o := range w.hosts {
-		if o.suspect || o.probation || o.settling || o.lost != "" || o.dead ||
-			o.emptied {
+	voters, suspects, votes := w.voters(1), 1, false
+	for _, o := range voters {
+		if votes = votes || o == h; !o.sound() {
 			suspects++
 		}
 	}
-	m := len(w.hosts)
-	return suspects <= (m-1)/2
+	return votes && suspects <= (len(voters)-1)/2 && !w.changing()
+}
+
+// sound reports that the host's disk holds all that it ever acknowledged, as far as is
+// known.
+func (h *host) sound() bool {
+	return !h.suspect && !h.probation && !h.settling && h.lost == "" && !h.dead && !h.emptied
 }
 
 // damagedReopen restarts a member whose disk was damaged, so that it is noticed.

@@ -127,24 +127,28 @@ func (w *World) faultChurn(f *Fault) {
 	}
 }
 
-// faultUnserved unmakes a member's way to another one, and makes it again: what
-// changes of membership will do while the member runs.
+// faultUnserved has a member dial another one where nobody is, for a while: the way there
+// is unmade, and made again, while it runs.
 func (w *World) faultUnserved(f *Fault) {
 	h := w.target(f)
-	other := w.hosts[(int(h.id)+int(f.X>>8%uint64(len(w.hosts)-1)))%len(w.hosts)].id
-	if !h.up || h.founding {
+	other := w.hosts[(int(h.id)+int(f.X>>8%uint64(len(w.hosts)-1)))%len(w.hosts)]
+	c := h.connectionTo(other.id)
+	if !h.up || h.founding || !c.linked {
 		return
 	}
-	h.member.Disconnect(other)
+	h.member.Introduce(other.id, "nowhere")
+	c.broken()
 	life, until := h.life, w.now+f.Span
 	var look func()
 	look = func() {
 		switch {
 		case !h.up || h.life != life: // a new process makes all its links
 		case w.healed || w.now >= until:
-			h.member.Connect(other)
+			if c.address == "nowhere" {
+				w.hit(ServedAgain)
+			}
+			h.member.Introduce(other.id, other.address)
 			h.wake(0)
-			w.hit(ServedAgain)
 		default:
 			w.later(min(50*ms, until-w.now), look)
 		}

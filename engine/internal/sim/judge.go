@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"github.com/ringraft/ringraft/engine/internal/config"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
@@ -17,6 +18,7 @@ type judge struct {
 	seen     [][]entry                 // index → what any disk ever held there, one per term
 	commit   uint64
 	chosen   []entry // committed, index 1 at 0
+	membership
 
 	// The state machine: one history for all.
 	digests []digest // by index
@@ -42,6 +44,9 @@ func (j *judge) init(w *World) {
 	j.leaders, j.promises = map[uint64]uint64{}, map[raft.Directory][]byte{}
 	j.votes, j.acked = map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
 	j.ops = make([]operation, 1, operations+operations/2)
+	j.membership = membership{settled: map[uint64]config.Config{},
+		written: map[[2]uint64]config.Config{}, without: map[uint64]uint64{},
+		inside: map[uint64]bool{}, outsiders: map[uint64]uint64{}}
 	j.model = make([]uint64, 2*w.plan.Keys)
 	j.history = make([][]version64, 2*w.plan.Keys)
 }
@@ -143,6 +148,7 @@ func (j *judge) turned(h *host) {
 		h.hard = raft.Hard{Term: d.Term, Vote: d.Vote}
 	}
 	j.committed(h)
+	j.member(h)
 	if a := h.apply.Applied().Load(); a < h.seenApplied || a > h.core.Commit() {
 		w.fail("monotonic", "member %d: applied went from %d to %d, commit %d", h.id, h.seenApplied,
 			a, h.core.Commit())
@@ -155,6 +161,7 @@ func (j *judge) turned(h *host) {
 // is what every other member calls committed.
 func (j *judge) committed(h *host) {
 	w := j.w
+	j.force(h)
 	c := h.core.Commit()
 	if c == h.seenCommit {
 		return
@@ -184,11 +191,11 @@ func (j *judge) committed(h *host) {
 			}
 			continue
 		}
-		e, holders := j.onDisks(i, term)
-		if 2*holders <= len(w.hosts) {
+		e, durable := j.onDisks(h, i, term)
+		if !durable {
 			w.fail("commit is durable",
-				"member %d commits entry %d of term %d, which %d of %d disks hold", h.id, i, term,
-				holders, len(w.hosts))
+				"member %d commits entry %d of term %d, which too few disks hold for %s", h.id, i,
+				term, inWords(h.core.Config()))
 			return
 		}
 		if leads && term < h.core.Hard().Term {
@@ -196,6 +203,9 @@ func (j *judge) committed(h *host) {
 		}
 		j.commit = i
 		j.chosen = append(j.chosen, e)
+		if conf, ok := j.written[[2]uint64{i, term}]; ok {
+			j.configured(h, i, term, &conf)
+		}
 	}
 	h.seenCommit = c
 }
@@ -206,7 +216,7 @@ func (j *judge) committed(h *host) {
 func (j *judge) checkQuorum(h *host) {
 	w := j.w
 	still := h.paused > w.now || h.busy > w.now || h.stalledTo > w.now
-	if h.core.Role() != raft.Leader || w.plan.Members == 1 || still {
+	if h.core.Role() != raft.Leader || still {
 		h.quiet = w.now
 		return
 	}
@@ -214,13 +224,10 @@ func (j *judge) checkQuorum(h *host) {
 		h.quiet += gap // it did not run
 	}
 	h.looked = w.now
-	silent := 0
-	for _, o := range w.hosts {
-		if o != h && h.heard[o.id] <= h.quiet {
-			silent++
-		}
-	}
-	if 2*silent < len(w.hosts) {
+	conf := h.core.Config()
+	if majorities(&conf, func(id uint64) bool {
+		return id == h.id || h.heard[id] > h.quiet
+	}) {
 		h.quiet = w.now
 	}
 	if w.now-h.quiet > 4*w.plan.Election {
@@ -229,14 +236,23 @@ func (j *judge) checkQuorum(h *host) {
 	}
 }
 
-func (j *judge) onDisks(i, term uint64) (e entry, holders int) {
-	for _, o := range j.w.hosts {
-		if x, ok := o.had(i, term); ok {
-			e = x
-			holders++
+// onDisks reports whether an entry is on the disks of a majority of the voters, by the
+// configuration that is in force at a member, or was since its last turn.
+func (j *judge) onDisks(h *host, i, term uint64) (e entry, durable bool) {
+	for k := len(h.forces) - 1; k >= 0 && !durable; k-- {
+		f := &h.forces[k]
+		durable = majorities(&f.conf, func(id uint64) bool {
+			x, ok := j.w.hosts[id-1].had(f.conf.DirectoryOf(id), i, term)
+			if ok {
+				e = x
+			}
+			return ok
+		})
+		if f.from < j.w.now {
+			break
 		}
 	}
-	return e, holders
+	return e, durable
 }
 
 // applied: every member applies the same command at the same index.

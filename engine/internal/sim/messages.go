@@ -55,8 +55,8 @@ func (j *judge) sent(h *host, m *raft.Message) {
 			}
 		}
 	case raft.HeartbeatAck:
-		if l := w.hosts[m.To-1]; !m.Reject && !h.emptied {
-			l.agreed[h.id] = max(l.agreed[h.id], l.began(m.Round))
+		if l := w.hosts[m.To-1]; !m.Reject && l.up {
+			l.agreed[h.directory] = max(l.agreed[h.directory], l.began(m.Round))
 		}
 	case raft.AppendAck:
 		j.sentAck(h, m, durable)
@@ -176,18 +176,23 @@ func (j *judge) confirmed(h *host, o *operation, id int) {
 	if h.core.Commit() > o.last {
 		return
 	}
-	agreed := 1
-	for _, at := range h.agreed {
-		if at >= o.invoked {
-			agreed++
+	for k := len(h.forces) - 1; k >= 0; k-- {
+		f := &h.forces[k]
+		if majorities(&f.conf, func(id uint64) bool {
+			d := f.conf.DirectoryOf(id)
+			if d == (raft.Directory{}) {
+				d = j.w.hosts[id-1].directory
+			}
+			return id == h.id || h.agreed[d] >= o.invoked
+		}) {
+			return
+		}
+		if f.from < o.invoked {
+			break
 		}
 	}
-	if 2*agreed <= len(j.w.hosts) {
-		j.w.fail("reads are confirmed",
-			"member %d answers read %d, "+
-				"and %d of %d members have answered a round begun since it came",
-			h.id, id, agreed, len(j.w.hosts))
-	}
+	j.w.fail("reads are confirmed", "member %d answers read %d, and too few members have answered "+
+		"a round begun since it came, for %s", h.id, id, inWords(h.core.Config()))
 }
 
 // vote: one per term, across crashes.
@@ -228,11 +233,11 @@ func (j *judge) trusted(h *host) {
 		}
 		holders := 0
 		for _, o := range j.w.hosts {
-			if _, ok := o.had(i, g.term); ok && o != h {
+			if _, ok := o.had(o.directory, i, g.term); ok && o != h {
 				holders++
 			}
 		}
-		if 2*holders <= len(j.w.hosts) {
+		if 2*holders <= len(j.w.hosts) && j.w.plan.Joiners == 0 {
 			j.w.fail("probation",
 				"member %d leaves it without entry %d of term %d, "+
 					"which it had lost and %d of the others' %d disks hold",

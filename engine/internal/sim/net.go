@@ -43,6 +43,8 @@ type frame struct {
 type connection struct {
 	w        *World
 	from, to *host
+	linked   bool   // the process wants it
+	address  string // where it is dialed
 	number   uint64 // 0: down
 	grant    int
 	queue    []queued
@@ -94,7 +96,7 @@ func (t *network) stopped(h *host) {
 			c.broken()
 		}
 		if c.from == h {
-			c.queue = c.queue[:0]
+			c.queue, c.linked = c.queue[:0], false
 		}
 	}
 }
@@ -110,11 +112,12 @@ func (c *connection) dial(delay int64) {
 func (c *connection) connect() {
 	t := &c.w.net
 	c.dialing = false
-	if c.number != 0 || !c.from.up || !c.to.up {
+	if c.number != 0 || !c.linked || !c.from.up || !c.to.up {
 		return // a member that starts dials again
 	}
 	a, b := c.from.id, c.to.id
-	if t.cut[a][b] || t.cut[b][a] || c.to.paused > c.w.now || c.from.paused > c.w.now {
+	still := c.to.paused > c.w.now || c.from.paused > c.w.now
+	if c.address != c.to.address || t.cut[a][b] || t.cut[b][a] || still {
 		c.dial(t.rng.between(20*ms, 200*ms))
 		return
 	}
@@ -132,6 +135,7 @@ func (c *connection) connect() {
 		c.w.fail("frames", "hello refused: %v", err)
 	}
 	c.to.replica.AddSource(c.source)
+	c.to.member.Introduce(a, c.from.address)
 	c.from.wake(0)
 	c.to.wake(0)
 }

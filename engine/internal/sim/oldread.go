@@ -29,16 +29,8 @@ type oldRead struct {
 
 func (w *World) faultOldRead(f *Fault) {
 	g := &oldRead{w: w, until: w.now + 20*w.plan.Election}
-	for i := range w.hosts {
-		h := w.hosts[(f.Member-1+i)%len(w.hosts)]
-		switch {
-		case !h.up || h.founding || h.probation || h.emptied:
-			return
-		case h.core.Role() == raft.Leader:
-			g.leader = h
-		case g.member == nil:
-			g.member = h
-		}
+	if g.leader, g.member = w.leaderAndAnother(w.voters(f.Member)); w.changing() {
+		return
 	}
 	if g.leader == nil || w.onElected != nil {
 		return

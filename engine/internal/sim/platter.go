@@ -156,6 +156,9 @@ func (p *platter) add(i *journal.Inspected, run []byte) error {
 			return fmt.Errorf("batch %d: %w", i.Number, err)
 		}
 		p.log = append(p.log, p.next(term, recs[:n]))
+		if err := p.disk.w.judge.wrote(uint64(len(p.log)), term, recs[:n]); err != nil {
+			return err
+		}
 		recs = recs[n:]
 	}
 	if len(recs) > 0 {

@@ -97,6 +97,7 @@ func (s *shrinker) simplify() (removed bool) {
 		func(p *Plan) { p.Lanes = 1 },
 		func(p *Plan) { p.Clients = p.Clients[:(len(p.Clients)+1)/2] },
 		func(p *Plan) { p.Members = min(p.Members, 3) },
+		func(p *Plan) { p.Joiners = min(p.Joiners, 1) },
 		func(p *Plan) { p.Slots = 256 },
 		func(p *Plan) { p.FrameBytes = p.Inbox / 8 },
 		func(p *Plan) { p.Clients[0].Burst = max(1, p.Clients[0].Burst/2) },

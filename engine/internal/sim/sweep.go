@@ -78,7 +78,9 @@ func (s *Sweep) Run() *Totals {
 				mu.Lock()
 				t.Busy += time.Since(began)
 				t.Elapsed = time.Since(start)
-				t.add(r)
+				if t.add(r); r.Failure != nil && s.Report != nil {
+					fmt.Fprintln(s.Report, "BROKEN", r.Failure)
+				}
 				if s.Report != nil && time.Since(said) > 5*time.Second {
 					said = time.Now()
 					fmt.Fprintf(s.Report, "%6d seeds, %d failures, %.0f a minute\n", t.Seeds,

@@ -111,7 +111,7 @@ func (h *host) after() {
 		h.stop(err)
 		return
 	}
-	if h.emptied && h.core.Refused() {
+	if h.core.Refused() {
 		w.hit(EmptiedFed)
 	}
 	h.founding = h.founding && h.replica.DurableIndex() == 0

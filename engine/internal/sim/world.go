@@ -44,6 +44,7 @@ type World struct {
 	healing
 	failure   *Failure
 	onElected func(h *host) // of a fault that waits for a leader
+	asked     *asked        // the change of the members under way; nil: none
 	ended     bool
 	checked   int // histories that Porcupine has judged
 }
@@ -104,7 +105,7 @@ func newWorld(p *Plan, out io.Writer) *World {
 		trace: p.Seed}
 	w.judge.init(w)
 	w.net.init(w, root.fork(3))
-	for i := range p.Members {
+	for i := range p.Members + p.Joiners {
 		w.hosts = append(w.hosts, newHost(w, uint64(i+1), root.fork(uint64(10+i))))
 	}
 	w.net.connectAll()

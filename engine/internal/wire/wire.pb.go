@@ -533,6 +533,8 @@ type Hello struct {
 	// The id of the sender's data directory; 0, 0: an earlier release.
 	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
+	// Where other members reach the sender; empty: an earlier release.
+	Address       string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -658,6 +660,13 @@ func (x *Hello) GetDirectoryLow() uint64 {
 	return 0
 }
 
+func (x *Hello) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -677,6 +686,10 @@ type Welcome struct {
 	Features      uint64 `protobuf:"varint,18,opt,name=features,proto3" json:"features,omitempty"`
 	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
+	Address       string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
+	// A Membership: the configuration that the sender follows, for a Hello of cluster 0,
+	// which asks.
+	Configuration []byte `protobuf:"bytes,22,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -816,11 +829,29 @@ func (x *Welcome) GetDirectoryLow() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Welcome) GetConfiguration() []byte {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Leadership goes to a voter of higher priority when one can take it.
+	Priority int32 `protobuf:"zigzag32,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Of an outgoing voter: it stays as a learner when the joint configuration is left.
+	Learns bool `protobuf:"varint,5,opt,name=learns,proto3" json:"learns,omitempty"`
 	// The id of the data directory that speaks for it; 0, 0: any.
 	DirectoryHigh uint64 `protobuf:"fixed64,16,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,17,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
@@ -872,6 +903,20 @@ func (x *Member) GetAddress() string {
 	return ""
 }
 
+func (x *Member) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Member) GetLearns() bool {
+	if x != nil {
+		return x.Learns
+	}
+	return false
+}
+
 func (x *Member) GetDirectoryHigh() uint64 {
 	if x != nil {
 		return x.DirectoryHigh
@@ -886,12 +931,15 @@ func (x *Member) GetDirectoryLow() uint64 {
 	return 0
 }
 
-// Membership is the data of a configuration entry: who votes, where they are.
+// Membership is the data of a configuration entry: who votes and learns, where they are.
 type Membership struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cluster       uint64                 `protobuf:"varint,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Voters        []*Member              `protobuf:"bytes,2,rep,name=voters,proto3" json:"voters,omitempty"`
-	Learners      []*Member              `protobuf:"bytes,3,rep,name=learners,proto3" json:"learners,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Cluster  uint64                 `protobuf:"varint,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Voters   []*Member              `protobuf:"bytes,2,rep,name=voters,proto3" json:"voters,omitempty"`
+	Learners []*Member              `protobuf:"bytes,3,rep,name=learners,proto3" json:"learners,omitempty"`
+	// The voters before, of a joint configuration. Whoever votes in both halves is the same
+	// in both, but for learns.
+	Outgoing      []*Member `protobuf:"bytes,4,rep,name=outgoing,proto3" json:"outgoing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -943,6 +991,13 @@ func (x *Membership) GetVoters() []*Member {
 func (x *Membership) GetLearners() []*Member {
 	if x != nil {
 		return x.Learners
+	}
+	return nil
+}
+
+func (x *Membership) GetOutgoing() []*Member {
+	if x != nil {
+		return x.Outgoing
 	}
 	return nil
 }
@@ -1076,7 +1131,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
-	"\arefused\x18\a \x01(\tR\arefused\"\x85\x03\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\x9f\x03\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1096,7 +1151,8 @@ const file_wire_proto_rawDesc = "" +
 	"versionMax\x12\x1a\n" +
 	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
 	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
-	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"\xb7\x03\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\x12\x18\n" +
+	"\aaddress\x18\x15 \x01(\tR\aaddress\"\xf7\x03\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1118,17 +1174,22 @@ const file_wire_proto_rawDesc = "" +
 	"versionMax\x12\x1a\n" +
 	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
 	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
-	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\"~\n" +
+	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\x12\x18\n" +
+	"\aaddress\x18\x15 \x01(\tR\aaddress\x12$\n" +
+	"\rconfiguration\x18\x16 \x01(\fR\rconfiguration\"\xb2\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\x12%\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
+	"\bpriority\x18\x04 \x01(\x11R\bpriority\x12\x16\n" +
+	"\x06learns\x18\x05 \x01(\bR\x06learns\x12%\n" +
 	"\x0edirectory_high\x18\x10 \x01(\x06R\rdirectoryHigh\x12#\n" +
-	"\rdirectory_low\x18\x11 \x01(\x06R\fdirectoryLow\"\x8e\x01\n" +
+	"\rdirectory_low\x18\x11 \x01(\x06R\fdirectoryLow\"\xc4\x01\n" +
 	"\n" +
 	"Membership\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x04R\acluster\x120\n" +
 	"\x06voters\x18\x02 \x03(\v2\x18.ringraft.wire.v1.MemberR\x06voters\x124\n" +
-	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearners\"l\n" +
+	"\blearners\x18\x03 \x03(\v2\x18.ringraft.wire.v1.MemberR\blearners\x124\n" +
+	"\boutgoing\x18\x04 \x03(\v2\x18.ringraft.wire.v1.MemberR\boutgoing\"l\n" +
 	"\bFounding\x12\x14\n" +
 	"\x05given\x18\x01 \x01(\fR\x05given\x12\x1a\n" +
 	"\bpromised\x18\x02 \x01(\fR\bpromised\x12\x18\n" +
@@ -1166,11 +1227,12 @@ var file_wire_proto_depIdxs = []int32{
 	8, // 3: ringraft.wire.v1.Frame.founding:type_name -> ringraft.wire.v1.Founding
 	6, // 4: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
 	6, // 5: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 6: ringraft.wire.v1.Membership.outgoing:type_name -> ringraft.wire.v1.Member
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }

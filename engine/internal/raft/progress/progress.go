@@ -51,6 +51,9 @@ type Progress struct {
 	Mode   Mode
 	Active bool // it answered something since the leader last counted
 	Room   bool // its disk has room, as it said in its answer to Round
+	// it was on probation, as it said, and is none that can be relied on before it has the log
+	// so far; 0: it has not said so
+	Doubted uint64
 }
 
 // Reset starts a member over for a new leadership whose log ends before next.

@@ -1,0 +1,73 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/ringraft/ringraft/engine/internal/wire"
+	"github.com/ringraft/ringraft/netio"
+)
+
+// ErrNotFounded: who was asked belongs to a cluster that has no members yet.
+var ErrNotFounded = errors.New("its cluster is not founded yet")
+
+// Ask asks the server that listens for members at an address which cluster it belongs to,
+// for a server with the given id that is in none and is to be reached at own. It returns
+// the cluster, and the configuration that the other one follows, encoded. It waits until
+// ctx ends, and calls nobody back.
+func Ask(ctx context.Context, address string, id uint64, own string) (
+	cluster uint64, configuration []byte, err error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	w, err := ask(c, Hello{Version: wire.Version, Versions: Versions{wire.VersionMin,
+		wire.VersionMax}, From: id, Address: own})
+	switch {
+	case ctx.Err() != nil:
+		return 0, nil, fmt.Errorf("%s does not answer: %w", address, ctx.Err())
+	case err != nil:
+		return 0, nil, fmt.Errorf("%s does not answer as a member: %w", address, err)
+	case w.Cluster != 0 && len(w.Configuration) > 0:
+		return w.Cluster, w.Configuration, nil // in whatever words it says that this is all
+	case w.Refused == (&Refusal{Reason: Asked}).Error():
+		return 0, nil, fmt.Errorf("%s: %w", address, ErrNotFounded)
+	}
+	return 0, nil, fmt.Errorf("%s refuses: %s", address, w.Refused)
+}
+
+// ask says hello and reads the answer.
+func ask(c io.ReadWriter, h Hello) (w Welcome, err error) {
+	b, err := h.encode()
+	if err == nil {
+		_, err = c.Write(netio.AppendFrame(nil, 0, b))
+	}
+	if err != nil {
+		return w, err
+	}
+	header := make([]byte, netio.FrameHeaderSize)
+	if _, err := io.ReadFull(c, header); err != nil {
+		return w, err
+	}
+	n := binary.LittleEndian.Uint32(header)
+	if n == 0 || n > answerMax {
+		return w, fmt.Errorf("%w: %d", netio.ErrFrameLength, n)
+	}
+	frame := append(netio.AppendFrameHeader(nil), make([]byte, n)...)
+	if _, err := io.ReadFull(c, frame[netio.FrameHeaderSize:]); err != nil {
+		return w, err
+	}
+	if netio.SealFrame(frame, 0); !bytes.Equal(frame[:netio.FrameHeaderSize], header) {
+		return w, netio.ErrFrameChecksum
+	}
+	return decodeWelcome(frame[netio.FrameHeaderSize:])
+}
