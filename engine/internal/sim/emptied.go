@@ -52,11 +52,6 @@ func (h *host) empty() {
 	h.disk, h.promise, h.restarts = newDisk(w, h, h.rng.fork(1)), nil, 0
 	h.hard, h.suspect, h.probation, h.settling = raft.Hard{}, false, false, false
 	_, h.emptied = w.judge.conf.Find(h.id)
-	for k := range w.judge.acked {
-		if k[0] == h.id {
-			delete(w.judge.acked, k)
-		}
-	}
 }
 
 // had is the entry of a term that a directory of the host holds, or held when it was lost:

@@ -14,7 +14,7 @@ type judge struct {
 	leaders  map[uint64]uint64         // term → leader
 	votes    map[[2]uint64]uint64      // member, term → candidate, as sent to others
 	promises map[raft.Directory][]byte // directory → the list it has promised
-	acked    map[[2]uint64]uint64      // member, term → the highest match it acknowledged
+	acked    map[said]uint64           // the highest match that was acknowledged
 	seen     [][]entry                 // index → what any disk ever held there, one per term
 	commit   uint64
 	chosen   []entry // committed, index 1 at 0
@@ -32,6 +32,12 @@ type judge struct {
 	answered [3]int
 }
 
+// said is who speaks, and in which term.
+type said struct {
+	directory raft.Directory
+	term      uint64
+}
+
 type digest struct {
 	sum uint64
 	op  uint64
@@ -42,7 +48,7 @@ type version64 struct{ index, value uint64 }
 func (j *judge) init(w *World) {
 	j.w = w
 	j.leaders, j.promises = map[uint64]uint64{}, map[raft.Directory][]byte{}
-	j.votes, j.acked = map[[2]uint64]uint64{}, map[[2]uint64]uint64{}
+	j.votes, j.acked = map[[2]uint64]uint64{}, map[said]uint64{}
 	j.ops = make([]operation, 1, operations+operations/2)
 	j.membership = membership{settled: map[uint64]config.Config{},
 		written: map[[2]uint64]config.Config{}, without: map[uint64]uint64{},

@@ -94,7 +94,7 @@ func (j *judge) sentAck(h *host, m *raft.Message, durable func(bool)) {
 		w.hit(AppendRejected)
 		return
 	}
-	k := [2]uint64{h.id, m.Term}
+	k := said{h.directory, m.Term}
 	j.acked[k] = max(j.acked[k], m.Match)
 	if m.Match == 0 {
 		return
@@ -123,6 +123,15 @@ func (j *judge) sentAck(h *host, m *raft.Message, durable func(bool)) {
 	}
 }
 
+// knows is the directory that speaks for another one, by the configuration in force.
+func (h *host) knows(o *host) raft.Directory {
+	conf := h.core.Config()
+	if d := conf.DirectoryOf(o.id); d != (raft.Directory{}) {
+		return d
+	}
+	return o.directory
+}
+
 // counts: a leader counts what a member acknowledged in this term, no more.
 func (j *judge) counts(h *host) {
 	if h.core.Role() != raft.Leader {
@@ -135,10 +144,10 @@ func (j *judge) counts(h *host) {
 			continue
 		}
 		h.counted[o.id] = p.Match
-		if said := j.acked[[2]uint64{o.id, term}]; p.Match > said {
+		if most := j.acked[said{h.knows(o), term}]; p.Match > most {
 			j.w.fail("counted as acknowledged",
 				"member %d leads term %d and counts member %d up to %d, "+
-					"which acknowledged %d in it", h.id, term, o.id, p.Match, said)
+					"which acknowledged %d in it", h.id, term, o.id, p.Match, most)
 		}
 	}
 }
@@ -147,10 +156,10 @@ func (j *judge) counts(h *host) {
 // that the leader's log held then.
 func (j *judge) handsOver(c *connection, m *raft.Message, last uint64) {
 	j.w.hit(TransferAsked)
-	if said := j.acked[[2]uint64{m.To, m.Term}]; said < last {
+	if most := j.acked[said{c.from.knows(c.to), m.Term}]; most < last {
 		j.w.fail("handed over to an equal",
 			"member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",
-			c.from.id, last, m.Term, m.To, said)
+			c.from.id, last, m.Term, m.To, most)
 	}
 }
 
