@@ -60,12 +60,24 @@ func (h *host) empty() {
 	h.emptied, h.gone = true, h.disk
 	h.directory[1]++
 	h.disk, h.promise, h.restarts = newDisk(w, h, h.rng.fork(1)), nil, 0
-	h.hard = raft.Hard{}
-	for k := range w.judge.acked {
+	h.hard, h.kept = raft.Hard{}, kept{}
+	h.emptiedAt, h.said = w.now, map[uint64]uint64{}
+	for k, match := range w.judge.acked {
 		if k[0] == h.id {
+			h.said[k[1]] = match
 			delete(w.judge.acked, k)
 		}
 	}
+}
+
+// saidTo is what a member has acknowledged in a term as far as h can know: what came from
+// an emptied directory counts until something comes from the one in its place.
+func (j *judge) saidTo(h, o *host, term uint64) uint64 {
+	said := j.acked[[2]uint64{o.id, term}]
+	if o.emptied && h.heard[o.id] <= o.emptiedAt {
+		said = max(said, o.said[term])
+	}
+	return said
 }
 
 // had is the entry of a term that the member's disk held, for which it counts: an emptied

@@ -33,6 +33,7 @@ type host struct {
 	schedule
 	crashPlan
 	observed
+	kept kept // of the state machine, on its disk
 }
 
 // localClock is the host's monotonic clock. It showed clock at the world's time real.
@@ -47,10 +48,12 @@ type health struct {
 	settling  bool // it has got it back, and that is not recorded on its disk yet
 	probation bool
 	damaged   bool
-	lost      string // what it named as lost, refusing to go on
-	dead      bool   // for good
-	emptied   bool   // its directory is not the one that the cluster was founded with
-	gone      *disk  // the disk with that one
+	lost      string            // what it named as lost, refusing to go on
+	dead      bool              // for good
+	emptied   bool              // its directory is not the one that the cluster was founded with
+	gone      *disk             // the disk with that one
+	emptiedAt int64             // when it was
+	said      map[uint64]uint64 // what that one acknowledged, by term
 }
 
 // process is what runs, and is void while it is down. A life is one process.

@@ -135,7 +135,7 @@ func (j *judge) counts(h *host) {
 			continue
 		}
 		h.counted[o.id] = p.Match
-		if said := j.acked[[2]uint64{o.id, term}]; p.Match > said {
+		if said := j.saidTo(h, o, term); p.Match > said {
 			j.w.fail("counted as acknowledged",
 				"member %d leads term %d and counts member %d up to %d, "+
 					"which acknowledged %d in it", h.id, term, o.id, p.Match, said)

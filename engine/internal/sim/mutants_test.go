@@ -328,6 +328,25 @@ var mutants = []mutant{
 		"engine/internal/replica/actors.go",
 		"if !r.out.pending() && a.Compacted() {", "if false {"},
 
+	// State machines that keep their state.
+	{"log-goes-before-the-sync", "the log goes, and the state is in the page cache",
+		"engine/internal/member/snapshots.go",
+		"if j.disk != nil {", "if j.disk != nil && j.dir == nil {"},
+	{"kept-state-applied-again", "what Open says is not heard", "engine/internal/member/start.go",
+		"return Start{Applied: own, Own: own > 0}, nil", "return Start{}, nil"},
+	{"kept-state-one-too-high", "the entry behind the state is never applied",
+		"engine/internal/member/disk.go",
+		"if applied > rec.Last {", "if applied = min(applied+1, rec.Last); applied > rec.Last {"},
+	{"applied-before-durable", "power takes from the log what the state has",
+		"engine/internal/replica/replica.go",
+		"\tif r.cfg.ApplyDurable {\n\t\tready = min(", "\tif false {\n\t\tready = min("},
+	{"kept-state-not-committed", "the core begins behind what is applied",
+		"engine/internal/member/member.go",
+		"o.Commit = max(o.Commit, cfg.From.Applied)", "_ = cfg.From.Applied"},
+	{"kept-state-without-configuration", "a snapshot of it does not say who the members are",
+		"engine/internal/member/disk.go",
+		"if c.Index > at.Configuration.Index && c.Index <= s.Applied {", "if false {"},
+
 	// Members that differ.
 	{"command-limit-ignored", "found here: a voter cannot write what the leader's journal can",
 		"engine/internal/replica/writes.go",

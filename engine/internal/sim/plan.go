@@ -42,6 +42,7 @@ type Plan struct {
 	DiskPlan
 	TurnPlan
 	SnapshotPlan
+	KeptPlan
 
 	Clients []ClientPlan
 	Keys    int
@@ -171,6 +172,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawSmall()
 	p.drawFull()
 	p.drawSnapshots()
+	p.drawKept()
 	return p
 }
 
