@@ -6,7 +6,7 @@ BIN   := bin
 FUZZ  ?= 10s
 BENCH ?= .
 
-.PHONY: all build test race sim mutants sim-traces sim-coverage interleave torture bench bench-ziplist demo profile lint fuzz tools-test clean
+.PHONY: all build test race sim mutants sim-traces sim-coverage interleave torture bench bench-ziplist demo profile lint fuzz tools-test upgrade-test clean
 
 all: build
 
@@ -113,6 +113,10 @@ fuzz:
 # Stock Redis, its tools and strace against real processes.
 tools-test: build
 	.ci/tools-test
+
+# A cluster of an earlier release, upgraded under load; needs the history of git.
+upgrade-test:
+	GO="$(GO)" .ci/upgrade-test
 
 clean:
 	rm -rf $(BIN)

@@ -75,6 +75,10 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			_, err := e.Propose(ctx, number(1))
 			return closedErr(err) && errors.Is(err, ErrNotApplied)
 		},
+		"Engine.OpenSnapshot": func() bool {
+			_, err := e.OpenSnapshot(1)
+			return closedErr(err)
+		},
 		"Engine.Read": func() bool {
 			_, err := e.Read(ctx, nil)
 			return closedErr(err) && errors.Is(err, ErrNotApplied)

@@ -154,7 +154,8 @@ func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
 func (e *Engine) Done() <-chan struct{} { return e.lifecycle.done }
 
 // Err is why the engine closed itself, or is about to: the journal failed, or could
-// not be read, a *HangError, or a *MachineError. Nil while it runs, and after Close was called.
+// not be read, a *HangError, a *MachineError, or a *record.KindError when the log has an
+// entry that a later release wrote. Nil while it runs, and after Close was called.
 func (e *Engine) Err() error {
 	if p := e.lifecycle.failure.Load(); p != nil {
 		return *p

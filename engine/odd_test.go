@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,7 +123,6 @@ func oddFrames(t *testing.T, threads Threads) {
 		{app, run(1, 2, command)}, // another term
 		{app, append(run(2, 2), 0x1a, 4, 0x12, 0x7f, 'x', 'y')}, // data longer than its entry
 		{app, append(run(2, 2), 0x1a, 0x7f)},                    // an entry longer than its frame
-		{app, run(2, 2, record.Entry{Kind: 3 + 1})},             // a kind of tomorrow
 		{app, run(2, 2, record.Entry{Kind: record.Config})},     // nobody is a member
 		{app, run(2, 2, record.Entry{Kind: record.Config, Data: []byte{0xff}})},
 		{with(beat, func(m *raft.Message) { m.From = 3 }), nil}, // for somebody else
@@ -200,5 +201,61 @@ func TestAForgedTermIsNotAdopted(t *testing.T) {
 	}
 	if err := start().Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A leader whose log has an entry of a kind that is not known ends the member, in words,
+// with all that it had: nothing of what came with the entry is written or applied. One of
+// a term that is over ends nobody.
+func TestAKindThatIsNotKnownEndsTheEngine(t *testing.T) {
+	a, dir := ports(t, 3), t.TempDir()
+	c := &cluster{t: t, dir: dir, engines: make([]*Engine, 3), sms: make([]*counter, 3),
+		members: []Member{{1, a[0]}, {2, a[1]}, {3, a[2]}}}
+	c.found()
+	start := func() *Engine {
+		e, err := New().Dir(filepath.Join(dir, "1")).StateMachine(&counter{}).Members(c.members...).
+			Start(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	e := start()
+	p := &impostor{t: t, e: e}
+	p.dial(&wire.Hello{Version: wire.Version, Cluster: e.Status().Cluster, From: 2, To: 1,
+		Incarnation: 7})
+	known := record.AppendCommand(record.AppendRunHeader(nil, 2, 2), number(1))
+	p.say(raft.Message{Type: raft.Append, From: 2, To: 1, Term: 3, PrevIndex: 1, PrevTerm: 1,
+		EntryTerm: 2, Count: 1}, known)
+	until(t, "an entry", func() bool { return e.Status().Last == 2 })
+	later := record.AppendCommand(record.AppendRunHeader(nil, 2, 3), number(2))
+	later = record.Append(later, &record.Entry{Kind: record.Config + 6})
+	m := raft.Message{Type: raft.Append, From: 2, To: 1, Term: 2, PrevIndex: 2, PrevTerm: 2,
+		EntryTerm: 2, Count: 2, Commit: 4}
+	bad := e.Status().Counters.BadFrames
+	p.say(m, later)
+	until(t, "a frame of an earlier term to be refused",
+		func() bool { return e.Status().Counters.BadFrames == bad+1 })
+	m.Term = 3
+	p.say(m, later)
+	select {
+	case <-e.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+	var kind *record.KindError
+	if err := e.Err(); !errors.As(err, &kind) || kind.Kind != 8 ||
+		!strings.Contains(err.Error(), "entry 4 of member 2: ") {
+		t.Error(err)
+	}
+	if err := e.Close(); !errors.As(err, &kind) && err != nil {
+		t.Error(err)
+	}
+	e = start()
+	if s := e.Status(); s.Last != 2 || s.Applied > 2 {
+		t.Errorf("log to %d, applied %d", s.Last, s.Applied)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -28,6 +28,9 @@ func (e *Engine) open() error {
 	e.membership = configOf(e.b.cluster, given)
 	identity := journal.Identity{Cluster: e.membership.Cluster, Replica: e.b.id}
 	if e.b.mode != journal.Memory {
+		if err := unfinished(e.b.dir); err != nil {
+			return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+		}
 		known, ok, err := journal.ReadIdentity(e.b.dir)
 		if err != nil {
 			return fmt.Errorf("engine: %w", err)

@@ -50,6 +50,7 @@ type SnapshotInfo struct {
 // SnapshotStatus is a member's newest snapshot and how much log there is behind it.
 type SnapshotStatus struct {
 	SnapshotInfo               // Index 0: there is none
+	File         string        // with its directory; "": there is none
 	Can          bool          // this member takes snapshots
 	Underway     bool          // another one is being taken
 	Took         time.Duration // how long the newest one took, since the start
@@ -80,7 +81,8 @@ func (e *SnapshotError) Unwrap() error { return e.Cause }
 
 // Snapshot takes a snapshot of what is applied here at the call, or of more, and waits
 // until it is durable and the log may go. It returns the newest one when nothing was
-// applied since. Reads, writes and Apply go on meanwhile.
+// applied since. Status.Snapshot is that one then, or a newer one. Reads, writes and Apply
+// go on meanwhile.
 //
 // Errors are ErrNoSnapshots; ErrClosed; ctx's, after which it may be taken still; what
 // Snapshotter.Snapshot or View.WriteTo returned; a *journal.ShortageError, as of a full
@@ -99,6 +101,9 @@ func (e *Engine) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	}
 	answers := make(chan answer, 1)
 	e.member.RequestSnapshot(member.NewSnapshotRequest(func(i snapshot.Info, err error) {
+		if err == nil {
+			e.publishStatus() // whoever waits finds it there
+		}
 		answers <- answer{i, err}
 	}))
 	e.run.wake()
@@ -294,6 +299,9 @@ func (e *Engine) snapshotStatus() SnapshotStatus {
 	st := SnapshotStatus{SnapshotInfo: snapshotInfo(&s.Info), Can: e.files != nil,
 		Underway: s.Underway, Took: s.Took, Count: s.Taken, LogBytes: s.Behind,
 		LogFirst: e.member.Core().First()}
+	if e.files != nil && st.Index > 0 {
+		st.File = e.files.FS.Path(s.Info.Name())
+	}
 	if s.Err != nil {
 		st.Error = s.Err.Error()
 	}

@@ -226,18 +226,26 @@ func byBytesOfLog(t *testing.T, threads Threads) {
 		}
 		return len(list)
 	}
-	for round := range uint64(6) {
-		propose(t, e, 400, 4096)
-		untilStatus(t, e, func(s *Status) bool {
-			return s.Snapshot.Count > round && !s.Snapshot.Underway
-		})
+	for range 24 {
+		propose(t, e, 100, 4096)
+		untilNoneIsDue(t, e, 1<<20)
 	}
 	if n := names(); n > 20 {
 		t.Errorf("%d files for 10 MB of log in segments of 512 KiB", n)
 	}
-	if s := e.Status().Snapshot; s.Count > 12 || s.LogFirst < 1000 {
-		t.Errorf("after 10 MB of log: %+v", s)
+	if n := e.Status().Snapshot.Count; n < 6 || n > 20 {
+		t.Errorf("%d snapshots of 10 MB of entries, which take up to 20 MB of log", n)
 	}
+	untilStatus(t, e, func(s *Status) bool { return s.Snapshot.LogFirst >= 1000 })
+}
+
+// untilNoneIsDue waits until a member that takes a snapshot after so many bytes of log has
+// taken those that are due: what is written while one is taken comes on top of them.
+func untilNoneIsDue(t *testing.T, e *Engine, after int64) {
+	t.Helper()
+	untilStatus(t, e, func(s *Status) bool { // Last is as old as Snapshot, Applied is of now
+		return s.Last >= s.Applied && !s.Snapshot.Underway && s.Snapshot.LogBytes < after
+	})
 }
 
 // A view that fails is reported to whoever asks, and changes nothing.

@@ -2,6 +2,8 @@ package journal
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/ringraft/ringraft/journal/record"
 )
@@ -86,28 +88,63 @@ func (r *recovery) enter(h *header, payload []byte) {
 			rg.Last = h.first - 1
 		}
 	}
-	r.configurations(h, payload)
+	r.special(h, payload)
 }
 
-// configurations notes those of a batch; what it overrules goes. Entries that
-// cannot be parsed are found by whoever applies them, and by Examine.
-func (r *recovery) configurations(h *header, payload []byte) {
+// special notes the configurations of a batch, and an entry of a kind that is not known;
+// what it overrules goes. Entries that cannot be parsed are found by whoever applies
+// them, and by Examine.
+func (r *recovery) special(h *header, payload []byte) {
 	list := r.out.Configs
 	n := len(list)
 	for n > 0 && list[n-1].Index >= h.first {
 		n--
 	}
 	r.out.Configs = list[:n]
+	for n = len(r.unknown); n > 0 && r.unknown[n-1].index >= h.first; n-- {
+	}
+	r.unknown = r.unknown[:n]
 	_, _, b, err := record.SplitRun(payload)
 	if err != nil {
 		return
 	}
-	_, _ = record.Scan(b, func(i int, e *record.Entry) {
+	n, err = record.Scan(b, func(i int, e *record.Entry) {
 		if e.Kind == record.Config {
 			r.out.Configs = append(r.out.Configs, ConfigEntry{Index: h.first + uint64(i),
 				Term: h.entryTerm, Data: append([]byte(nil), e.Data...)})
 		}
 	})
+	var kind *record.KindError
+	if errors.As(err, &kind) {
+		r.unknown = append(r.unknown, unknown{h.first + uint64(n), *h, kind})
+	}
+}
+
+// unknown is an entry of a kind that this release does not know.
+type unknown struct {
+	index uint64
+	batch header
+	kind  *record.KindError
+}
+
+// known returns a *record.KindError, wrapped, if the log has an entry of a kind that is
+// not known: nothing behind it can be applied, and what it says may count from the moment
+// when it was appended.
+func (r *recovery) known() error {
+	end := r.index.next
+	for _, rg := range r.out.Lost {
+		end = min(end, rg.First)
+	}
+	for _, u := range r.unknown {
+		if u.index >= r.out.First && u.index < end {
+			k := slices.IndexFunc(r.live, func(s *segment) bool {
+				return s.ordinal == u.batch.ordinal
+			})
+			return fmt.Errorf("journal: %s offset %d: entry %d: %w", r.fs.Path(r.live[k].name),
+				u.batch.position, u.index, u.kind)
+		}
+	}
+	return nil
 }
 
 // lose notes a lost range. What stood before a batch that does not count does

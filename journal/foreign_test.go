@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,6 +192,30 @@ func TestGroupsFitTheirSegments(t *testing.T) {
 			}
 			check(t, j, w.last, w.last)
 		})
+	}
+}
+
+// Close does not wait for a write when it finds out that the journal has failed.
+func TestCloseOfAJournalThatFails(t *testing.T) {
+	fs, made := newDisk(), 0
+	fs.SetBefore(func(op *simdisk.Op) error {
+		if op.Kind == simdisk.Create && op.Name == segmentNew {
+			if made++; made == 2 {
+				return syscall.EIO
+			}
+		}
+		return nil
+	})
+	cfg := small(fs)
+	cfg.Foreground, cfg.Device, cfg.HangMax = true, inline(), 5*time.Second
+	j, _ := mustOpen(t, cfg)
+	if !j.Append(&Batch{Hard: Hard{Term: 1}, First: 1, Sequence: 1}, nil) {
+		t.Fatal("refused")
+	}
+	start := time.Now()
+	err := j.Close()
+	if took := time.Since(start); !errors.Is(err, syscall.EIO) || took > cfg.HangMax/2 {
+		t.Errorf("closed after %v: %v", took, err)
 	}
 }
 

@@ -220,7 +220,7 @@ func (j *Journal) Close() error {
 		}
 	})
 	for j.err == nil && !j.Idle() {
-		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || j.Idle() {
+		if j.Poll(j.idle+int64(j.cfg.SealAfter), false) > 0 || j.err != nil || j.Idle() {
 			continue
 		}
 		if j.flights[0].tag == 0 && j.Space() != nil {

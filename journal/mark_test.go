@@ -637,7 +637,7 @@ func TestRecoveryReturnsConfigurations(t *testing.T) {
 	expect("1/1", "3/1", "6/1")
 	put(2, 5, o, o) // overrules 6
 	expect("1/1", "3/1")
-	put(2, 7, o, record.NoOp, record.Clock, c)
+	put(2, 7, o, record.NoOp, record.NoOp, c)
 	put(3, 10) // a cut without entries
 	expect("1/1", "3/1")
 	for range 8 {

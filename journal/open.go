@@ -81,7 +81,8 @@ func ReadSnapshot(dir string) (m Mark, ok bool, err error) {
 
 // Open locks the directory, recovers what is there and seals it, so that the
 // journal is ready for Append. Errors are ErrLocked, *IdentityError,
-// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, *ShortageError, or the file
+// *DamageError, ErrState, ErrAmnesia, ErrNoDirect, *ShortageError, *BoundError, a
+// *record.KindError when a later release wrote an entry of the log, or the file
 // system's.
 func Open(cfg Config) (*Journal, *Recovery, error) {
 	j, rec, err := open(cfg)

@@ -66,6 +66,7 @@ type recovery struct {
 	any        bool   // last is set
 	hard       Hard
 	votes      error // two votes in one term
+	unknown    []unknown
 	bound      error // a number that no log has
 	unreadable bool  // some of what is lost could not be read, and may be another time
 	seg        int   // where the log ends
@@ -315,10 +316,13 @@ func (r *recovery) lost() (out []Range) {
 }
 
 // settle compares the hard state of the state file with that of the batches:
-// the later one holds. Two votes in one term cannot be.
+// the later one holds. Two votes in one term cannot be. A log that this release does not
+// understand is not settled either.
 func (r *recovery) settle() error {
-	a, b := r.state.hard, r.hard
+	a, b, unknown := r.state.hard, r.hard, r.known()
 	switch {
+	case unknown != nil:
+		return unknown
 	case r.bound != nil:
 		return r.bound
 	case r.votes != nil:

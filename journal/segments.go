@@ -83,6 +83,12 @@ const segmentNew = "segment.new"
 // compaction gives and the log takes is deleted.
 const sparesMin = 8
 
+// SparesMost is how many segments wait to be used again at most, in a log that takes so
+// many between two compactions.
+func SparesMost(taken int64) int64 { return int64(sparesMost(int(taken))) }
+
+func sparesMost(taken int) int { return max(sparesMin, taken+taken/4+2) }
+
 // maintain tries again to make a segment after a shortage, and returns an error
 // of the maker that poisons.
 func (s *segments) maintain(now int64) error {
@@ -282,8 +288,7 @@ func (s *segments) recycle(gone []*segment) {
 	defer s.mu.Unlock()
 	// As many as were taken between two compactions will be again, a few more or
 	// less: so the files stay the same ones, however rarely a log is compacted.
-	most := max(s.taken, s.before)
-	keep := max(sparesMin, most+most/4+2)
+	keep := sparesMost(max(s.taken, s.before))
 	s.taken, s.before = 0, s.taken
 	if s.how != Recycled && s.space == nil {
 		keep = len(s.spares)

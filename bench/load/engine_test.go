@@ -127,3 +127,21 @@ func checkDrive(t *testing.T, c *replicas, cfg Config) {
 		t.Errorf("%.2f allocations per command", each)
 	}
 }
+
+// Replicas let their log go, as in a cluster that runs for long.
+func TestReplicasTakeSnapshots(t *testing.T) {
+	cfg := engineConfig(t)
+	cfg.Journal = "buffered-nosync"
+	c := startTest(t, &cfg)
+	if err := c.awaitLeader(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range c.engines {
+		if err := e.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := e.Snapshot(t.Context()); err != nil || s.Index == 0 {
+			t.Errorf("replica %d: %+v, %v", i+1, s, err)
+		}
+	}
+}

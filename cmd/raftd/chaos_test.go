@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,15 +40,16 @@ func TestMain(m *testing.M) {
 
 // process is one raftd process and what it is started with.
 type process struct {
-	args   []string
-	client string
-	cmd    *exec.Cmd
-	log    *os.File
+	program string // "": this test binary
+	args    []string
+	client  string
+	cmd     *exec.Cmd
+	log     *os.File
 }
 
 func (p *process) start(t testing.TB) {
 	t.Helper()
-	p.cmd = exec.Command(os.Args[0], p.args...)
+	p.cmd = exec.Command(cmp.Or(p.program, os.Args[0]), p.args...)
 	p.cmd.Env = append(os.Environ(), runAsRaftd+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -173,6 +173,7 @@ var (
 	descSnapFails = desc("snapshot_failed", "1 when the last attempt to take one failed.")
 	descSnapTaken = desc("snapshots_total", "Snapshots taken.")
 	descSnapLog   = desc("snapshot_log_bytes", "Log applied since the newest snapshot.")
+	descSnapView  = desc("snapshot_view_bytes", "Memory that a snapshot under way takes.")
 	descFirst     = desc("raft_first_index", "Oldest index in the log.")
 	descJournal   = desc("journal_durable", "1 when the journal's mode is durable.", "mode")
 	descStage     = desc("stage_seconds", "Time of a batch from one stage to the next.", "stage")
@@ -198,9 +199,8 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
 		descNoSpace, descSnapIndex, descSnapBytes, descSnapAge, descSnapTook, descSnapWait,
-		descSnapRuns, descSnapFails, descSnapTaken, descSnapLog, descFirst, descJournal,
-		descStage, descKeys,
-		descMemory, descBacklog, descRetained,
+		descSnapRuns, descSnapFails, descSnapTaken, descSnapLog, descSnapView, descFirst,
+		descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
 		descOverload, descClients, descAccepted, descRejected,
 		descCommands, descRefused, descForwarded} {
 		out <- d
@@ -281,6 +281,7 @@ func (c *collector) snapshots(s *engine.SnapshotStatus,
 	gauge(descSnapFails, truth(s.Error != ""))
 	count(descSnapTaken, s.Count)
 	gauge(descSnapLog, float64(s.LogBytes))
+	gauge(descSnapView, float64(c.d.machine.ViewMemory()))
 	gauge(descFirst, float64(s.LogFirst))
 }
 

@@ -180,19 +180,24 @@ func (d *dumper) entries(f *journal.BatchInfo) error {
 	for i := uint64(0); len(b) > 0; i++ {
 		var e record.Entry
 		n, err := record.Parse(b, &e)
-		if err != nil {
+		kind := kinds[e.Kind]
+		if unknown := new(record.KindError); errors.As(err, &unknown) {
+			// of a later release: all that can be said is its bytes
+			kind, e = fmt.Sprint("kind ", unknown.Kind), record.Entry{Data: b[:n]}
+		} else if err != nil {
 			return fmt.Errorf("%s offset %d, entry %d: %w", f.File, f.Offset, f.First+i, err)
 		}
 		b = b[n:]
 		if at := f.First + i; at >= d.from && at <= d.to {
-			d.entry(at, f.Term, i >= uint64(f.Live), &e)
+			d.entry(at, f.Term, i >= uint64(f.Live), kind, &e)
 		}
 	}
 	return d.err
 }
 
-func (d *dumper) entry(index, term uint64, overruled bool, e *record.Entry) {
-	kind := [...]string{"command", "no-op", "config", "clock"}[min(int(e.Kind), 3)]
+var kinds = [...]string{"command", "no-op", "config"}
+
+func (d *dumper) entry(index, term uint64, overruled bool, kind string, e *record.Entry) {
 	if d.json != nil {
 		d.err = errors.Join(d.err, d.json.Encode(entryLine{index, term, kind, e.Session, e.Request,
 			e.Clock, overruled, e.Data}))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -177,5 +179,65 @@ func damage(t *testing.T, name string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A directory in which a later release has written an entry of a kind that is not known is
+// refused in one line, and stays as it is. The tools show the entry.
+func TestAKindThatIsNotKnown(t *testing.T) {
+	dir := t.TempDir()
+	d := launch(t, dir)
+	leader(t, []*daemon{d})
+	if err := client(t, d, 2).Set(context.Background(), "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.stop(); err != nil {
+		t.Fatal(err)
+	}
+	id, _, err := journal.ReadIdentity(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, rec, err := journal.Open(journal.Config{Dir: dir, Identity: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := rec.Last + 1
+	recs := record.Append(nil, &record.Entry{Kind: record.Config + 6, Data: []byte("later")})
+	if !j.Append(&journal.Batch{Hard: rec.Hard, First: at, Count: 1, Term: rec.Hard.Term,
+		Sequence: 1}, recs) {
+		t.Fatal("refused")
+	}
+	for j.Durable() == 0 && j.Err() == nil {
+		j.Poll(time.Now().UnixNano(), true)
+	}
+	if err := errors.Join(j.Err(), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	segment := filepath.Join(dir, "journal", "000001.seg")
+	before, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "--data", dir, "--client", freeAddress(t), "--peer",
+		freeAddress(t), "--http", "")
+	cmd.Env = append(os.Environ(), runAsRaftd+"=1")
+	out, _ := cmd.CombinedOutput() // the status says it
+	says := fmt.Sprintf("entry %d: its kind is 8, which this release does not know: "+
+		"upgrade this member\n", at)
+	if status := cmd.ProcessState.ExitCode(); status != 1 ||
+		!strings.HasSuffix(string(out), says) || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("status %d: %s", status, out)
+	}
+	if after, err := os.ReadFile(segment); err != nil || !bytes.Equal(before, after) {
+		t.Error("the journal has changed: ", err)
+	}
+	if out, _, status := tool(t, "verify", dir); status != 3 ||
+		!strings.Contains(out, strings.TrimSpace(says)) {
+		t.Errorf("status %d: %s", status, out)
+	}
+	if out, _, _ := tool(t, "dump", dir); !strings.Contains(out, fmt.Sprintf("%d/%d kind 8, ", at,
+		rec.Hard.Term)) {
+		t.Error(out)
 	}
 }

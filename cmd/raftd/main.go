@@ -6,7 +6,8 @@
 // 2 for a mistake on the command line.
 //
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
-// damage. So do raftd snapshot list and verify, of snapshots.
+// damage. So do raftd snapshot list and verify, of snapshots. raftd snapshot take asks a running
+// member for one, and restore makes a new cluster of one.
 package main
 
 import (
@@ -37,7 +38,8 @@ func execute(args []string) int {
 	if errors.As(err, &usage) || errors.As(err, &config) {
 		return 2
 	}
-	if errors.Is(err, errDamaged) || errors.Is(err, errBadSnapshot) {
+	if errors.Is(err, errDamaged) || errors.Is(err, errBadSnapshot) ||
+		errors.Is(err, engine.ErrBadSnapshot) {
 		return 3
 	}
 	return 1

@@ -38,12 +38,27 @@ func (d *daemon) memoryLine() string {
 	}
 	connections := int64(d.places) * connectionBytes
 	add("a snapshot's view", kv.ViewBudget)
+	add("a snapshot's copy", server.FetchBytes)
 	add("clients", server.ClientsMax)
 	add(fmt.Sprintf("%d connections", d.places), connections)
-	total += kv.ViewBudget + server.ClientsMax + connections + runtimeBytes
+	total += kv.ViewBudget + server.FetchBytes + server.ClientsMax + connections + runtimeBytes
 	return fmt.Sprintf("%sruntime %s = at most %s beside twice the keys and values; longest "+
 		"value %s", sum.String(), size(runtimeBytes),
 		size(total), size(int64(d.plan.maxValue)))
+}
+
+// diskLine says what the data directory takes at most.
+func (d *daemon) diskLine() string {
+	total, parts, bounded := d.engine.Disk()
+	if !bounded {
+		return "the log grows without end, for no snapshot lets it go"
+	}
+	var sum []string
+	for _, p := range parts {
+		sum = append(sum, p.Name+" "+size(p.Bytes))
+	}
+	return fmt.Sprintf("%s = at most %s while snapshots do not grow, beside what is written "+
+		"while one is taken", strings.Join(sum, " + "), size(total))
 }
 
 // keepMemoryLimit tells the Go runtime what memoryLine promises, or less: what is in use now. It
@@ -60,8 +75,8 @@ func (d *daemon) keepMemoryLimit() {
 		connections, _ := d.server.Connections()
 		metrics.Read(live)
 		limit := memoryLimit(int64(live[0].Value.Uint64()),
-			buffers+int64(connections)*connectionBytes+d.server.ClientBytes()+
-				d.machine.ViewMemory(), d.machine.Memory())
+			buffers+int64(connections)*connectionBytes+server.FetchBytes+
+				d.server.ClientBytes()+d.machine.ViewMemory(), d.machine.Memory())
 		if limit-last >= memoryLimitStep || last-limit >= memoryLimitStep {
 			debug.SetMemoryLimit(limit)
 			last = limit

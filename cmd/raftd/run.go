@@ -160,6 +160,7 @@ func (d *daemon) announce(out io.Writer) {
 	fmt.Fprintf(out, "  pipeline  %s, threads %s, GOMAXPROCS %d, not the leader: %s\n",
 		st.Pipeline, st.Threads, runtime.GOMAXPROCS(0), p.follower)
 	fmt.Fprintf(out, "  memory    %s\n", d.memoryLine())
+	fmt.Fprintf(out, "  disk      %s\n", d.diskLine())
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)
 	}

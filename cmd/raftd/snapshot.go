@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,21 +19,23 @@ var errBadSnapshot = errors.New("a snapshot cannot be used")
 func newSnapshotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
-		Short: "Look at a member's snapshots without changing them",
-		Long: `These tools read the snapshots in a member's --data directory and change nothing.
-The member may be stopped or running.
+		Short: "Take snapshots of a member, look at them, and restore one into a new cluster",
+		Long: `take asks a running member. list and verify read the snapshots in a member's --data
+directory and change nothing; the member may be stopped or running. restore makes a new
+--data directory.
 
 Exit status: 0 sound, 3 one cannot be used, 1 when the directory cannot be read,
 2 for a mistake on the command line.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%q is not a verb of raftd snapshot; use list or verify", args[0])
+				return usagef("%q is not a verb of raftd snapshot; use take, list, verify or "+
+					"restore", args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(
+	cmd.AddCommand(newTakeCommand(), newRestoreCommand(),
 		newSnapshotsCommand("list", "Say which snapshots there are, and which the journal names",
 			false),
 		newSnapshotsCommand("verify", "Read all of each file, and say which cannot be used", true))
@@ -46,14 +49,9 @@ func newSnapshotsCommand(verb, short string, verify bool) *cobra.Command {
 		Use:     verb,
 		Short:   short,
 		Example: "  raftd snapshot " + verb + " --data raftd-data",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			files, err := engine.ListSnapshots(data, verify)
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := snapshots(data, verify, args)
 			if err != nil {
 				return err
 			}
@@ -70,9 +68,25 @@ func newSnapshotsCommand(verb, short string, verify bool) *cobra.Command {
 			return err
 		},
 	}
+	if verify {
+		cmd.Use, cmd.Args = verb+" [FILE]", cobra.MaximumNArgs(1)
+		cmd.Example += "\n  raftd snapshot verify backup.snapshot"
+	}
 	cmd.Flags().StringVar(&data, "data", data, "data directory of the member")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return cmd
+}
+
+// snapshots are those of a directory, or the one file that was named.
+func snapshots(data string, verify bool, args []string) ([]engine.SnapshotFile, error) {
+	if len(args) == 0 {
+		return engine.ListSnapshots(data, verify)
+	}
+	info, err := engine.VerifySnapshot(context.Background(), args[0])
+	if err != nil && !errors.Is(err, engine.ErrBadSnapshot) {
+		return nil, err
+	}
+	return []engine.SnapshotFile{{SnapshotInfo: info, File: args[0], Error: err}}, nil
 }
 
 // snapshotJSON is a snapshot as --json prints it.
@@ -106,7 +120,9 @@ func printSnapshots(w io.Writer, dir string, files []engine.SnapshotFile, verifi
 	}
 	for _, f := range files {
 		p.line("%s", f.File)
-		p.line("  entries     up to %d, the last of term %d", f.Index, f.Term)
+		if f.Index > 0 {
+			p.line("  entries     up to %d, the last of term %d", f.Index, f.Term)
+		}
 		if f.Error != nil {
 			p.line("  unusable    %v", f.Error)
 			continue

@@ -24,13 +24,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whatever changes the meaning of an entry is a new kind: a member that does not know
+// a kind stops, and one that does not know a field skips it.
 type EntryKind int32
 
 const (
 	EntryKind_COMMAND EntryKind = 0
 	EntryKind_NOOP    EntryKind = 1
 	EntryKind_CONFIG  EntryKind = 2
-	EntryKind_CLOCK   EntryKind = 3
+	// Nothing writes it yet, and it is refused as those that have no name.
+	EntryKind_CLOCK EntryKind = 3
 )
 
 // Enum value maps for EntryKind.

@@ -22,12 +22,11 @@ import (
 // Kind is what an entry is for.
 type Kind uint8
 
-// Kinds; see entry.proto.
+// Kinds; see entry.proto. An entry of any other kind is refused with a *KindError.
 const (
 	Command Kind = iota // data for the state machine
 	NoOp                // a new leader's first entry
 	Config              // data is a membership
-	Clock               // moves the log's clock
 )
 
 // Entry is one decoded entry. Data aliases the bytes it was parsed from.
@@ -39,6 +38,15 @@ type Entry struct {
 
 // ErrMalformed reports bytes that are not entry records.
 var ErrMalformed = errors.New("record: malformed entry")
+
+// KindError: an entry is of a kind that this release does not know, so a later one
+// wrote it. Who passes over it parts from the replicas that do not.
+type KindError struct{ Kind uint64 }
+
+func (e *KindError) Error() string {
+	return fmt.Sprintf("its kind is %d, which this release does not know: upgrade this member",
+		e.Kind)
+}
 
 // RunHeaderMax bounds what AppendRunHeader adds.
 const RunHeaderMax = 22
@@ -156,7 +164,9 @@ func Skip(b []byte) (n int, err error) {
 }
 
 // Parse reads the first record of b into e, whose Data aliases b, and returns
-// its size. Fields may stand in any order; unknown ones are skipped.
+// its size. Fields may stand in any order; unknown ones are skipped. What changes the
+// meaning of an entry is therefore a kind, and never a field. The size of an entry of
+// an unknown kind is returned beside its *KindError.
 func Parse(b []byte, e *Entry) (n int, err error) {
 	inner, n, err := body(b)
 	if err != nil {
@@ -200,8 +210,8 @@ func parseFields(b []byte, e *Entry) error {
 				return fmt.Errorf("%w: field %d: %v", ErrMalformed, num, protowire.ParseError(n))
 			}
 			b = b[n:]
-			if num == 1 && v > uint64(Clock) {
-				return fmt.Errorf("%w: kind %d is not known", ErrMalformed, v)
+			if num == 1 && v > uint64(Config) {
+				return &KindError{v}
 			}
 			e.set(int(num), v)
 		default:
@@ -242,8 +252,9 @@ func Count(b []byte) (entries int, err error) {
 }
 
 // Scan is Count for bytes from elsewhere: what it accepts, Parse can read. It
-// calls special, in order, with every entry that is not a command. An entry of
-// a kind that is not known is refused: to pass over it would part the replicas.
+// calls special, in order, with every entry that is not a command, and returns how
+// many entries stand before the one that is refused. That of an unknown kind is refused
+// with a *KindError.
 func Scan(b []byte, special func(i int, e *Entry)) (entries int, err error) {
 	for len(b) > 0 {
 		inner, n, err := body(b)

@@ -101,6 +101,7 @@ func memoryFields(s *Server, st *engine.Status) []field {
 		{"mem_clients_limit", number(int64(ClientsMax))},
 		{"mem_values_retained", number(s.cfg.Machine.Retained())},
 		{"values_pinned", number(s.cfg.Machine.Pins())},
+		{"mem_snapshot_view", number(s.cfg.Machine.ViewMemory())},
 		{"maxmemory", "0"},
 		{"maxmemory_policy", "noeviction"},
 		{"gc_runs", number(m.NumGC)},

@@ -17,6 +17,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.transfer.Store(&transfer)
 		snapshot := env.Engine.Snapshot
 		s.snapshot.Store(&snapshot)
+		open := func(index uint64) (snapshotFile, error) { return env.Engine.OpenSnapshot(index) }
+		s.export.open.Store(&open)
 		commandMax := env.Engine.CommandMax
 		s.commandMax.Store(&commandMax)
 		refused := env.Engine.Refused

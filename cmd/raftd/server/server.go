@@ -59,6 +59,7 @@ type Server struct {
 	transferring atomic.Bool
 	snapshot     atomic.Pointer[func(ctx context.Context) (engine.SnapshotInfo, error)]
 	snapshotting atomic.Bool
+	export       export
 	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
 	httpRefused  sync.Once                  // to log it once
 

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,7 +23,7 @@ func snapshotCommands() []*command {
 		{name: "raft.snapshot", arity: -1, class: beside, flags: admin,
 			group: "raft", since: "0.1.0",
 			summary: "TAKE a snapshot of this member's keys and wait for it, the default; STATUS " +
-				"as a map"},
+				"as a map; FETCH index offset for a piece of its file"},
 		{name: "save", arity: 1, class: beside,
 			flags: []string{"admin", "noscript", "no_async_loading", "no_multi"},
 			group: "server", since: "1.0.0",
@@ -44,6 +46,9 @@ const faultSaving = "Background save already in progress"
 func (f *front) beside(c *conn, d *command, args [][]byte) {
 	waits, status, ok := besideMeans(d, args)
 	switch {
+	case d.name == "raft.snapshot" && len(args) > 1 && is(args[1], "FETCH"):
+		f.fetch(c, args)
+		return
 	case !ok:
 		f.tally.faults++
 		c.fault(faultSyntax)
@@ -139,6 +144,8 @@ func snapshotFields(st *engine.Status) []field {
 		{"raft_snapshot_index", number(s.Index)},
 		{"raft_snapshot_term", number(s.Term)},
 		{"raft_snapshot_bytes", number(s.Bytes)},
+		{"raft_snapshot_digest", digestText(s)},
+		{"raft_snapshot_file", oneField(absolute(s.File))},
 		{"raft_snapshot_age_seconds", number(age)},
 		{"raft_snapshot_last_ms", number(s.Took.Milliseconds())},
 		{"raft_snapshots_taken", number(s.Count)},
@@ -146,6 +153,22 @@ func snapshotFields(st *engine.Status) []field {
 		{"raft_log_first_index", number(s.LogFirst)},
 		{"raft_log_bytes_since_snapshot", number(s.LogBytes)},
 	}
+}
+
+// digestText is the digest of a snapshot's file; "": there is none.
+func digestText(s *engine.SnapshotStatus) string {
+	if s.Index == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%016x", s.Digest)
+}
+
+// absolute is a file's whole path, as far as it is known.
+func absolute(file string) string {
+	if path, err := filepath.Abs(file); err == nil && file != "" {
+		return path
+	}
+	return file
 }
 
 // saveFields are of INFO persistence, as Redis names them.

@@ -80,6 +80,7 @@ type other struct {
 	directory raft.Directory // zero: nothing was heard
 	said      Statement
 	gone      bool // and may come back with another directory
+	earlier   bool // of a release that founds nothing together with others
 }
 
 // New returns a founder over what its directory holds: the list that it has
@@ -127,6 +128,13 @@ func (f *Founder) Hear(id uint64, directory raft.Directory, s Statement) {
 func (f *Founder) Gone(id uint64) {
 	if o := f.find(id); o != nil {
 		o.gone = true
+	}
+}
+
+// SetEarlier says whether a founder is of an earlier release, which takes no part.
+func (f *Founder) SetEarlier(id uint64, earlier bool) {
+	if o := f.find(id); o != nil {
+		o.earlier = earlier
 	}
 }
 
@@ -287,6 +295,9 @@ func (f *Founder) Why() string {
 	for i := range f.others {
 		o := &f.others[i]
 		switch {
+		case o.earlier:
+			return fmt.Sprintf("member %d is of an earlier release, which takes no part in a "+
+				"founding: start all members with one release", o.id)
 		case o.directory == (raft.Directory{}) || o.gone:
 			silent = append(silent, o.id)
 		case !bytes.Equal(o.said.Given, f.list):

@@ -169,7 +169,7 @@ func snapshotsOf(t *testing.T, entries ...uint64) (d *snapshot.Dir, mark journal
 }
 
 func configOf(index uint64) []byte {
-	return encodeConfiguration(&pipeline.Configuration{Index: index / 2,
+	return EncodeConfiguration(&pipeline.Configuration{Index: index / 2,
 		Data: binary.AppendUvarint(nil, index)})
 }
 

@@ -54,9 +54,10 @@ func (m *Member) exchange(now int64) {
 	m.receiving.poll(m, now)
 }
 
-// say sends a frame of a transfer to a member, at once, if there is a way to it.
+// say sends a frame of a transfer to a member, at once, if there is a way to it, and it
+// knows such frames: who made an offer may have come back as an earlier release.
 func (m *Member) say(to uint64, f *wire.Snapshot) {
-	if link := m.Link(to); link != nil {
+	if link := m.Link(to); link != nil && link.Limits().Snapshots {
 		f.From, f.To = m.cfg.ID, to
 		m.front = wire.AppendSnapshot(m.front[:0], f)
 		link.Send(m.front, f.Data)

@@ -117,15 +117,17 @@ func (m *Member) found(now int64) error {
 	return nil
 }
 
-// miss tells the founder who is not connected with the directory that was heard.
+// miss tells the founder who is not connected with the directory that was heard, and who
+// takes no part.
 func (m *Member) miss() {
 	f := m.cfg.Founder
 	for i := range m.links {
 		l := &m.links[i]
-		if connection, _ := l.link.State(); connection == 0 ||
-			l.link.Session().Directory != f.DirectoryOf(l.id) {
+		connection, _ := l.link.State()
+		if connection == 0 || l.link.Session().Directory != f.DirectoryOf(l.id) {
 			f.Gone(l.id)
 		}
+		f.SetEarlier(l.id, connection != 0 && !l.link.Limits().Foundings)
 	}
 }
 
@@ -148,7 +150,8 @@ func (m *Member) step(step founding.Step, list []byte) error {
 }
 
 // tellFounders sends the statement to all who have not heard it, and again and again
-// to those who may not have, until this member is founded. Then it answers who asks.
+// to those who may not have, until this member is founded. Then it answers who asks. An
+// earlier release is told nothing.
 func (m *Member) tellFounders(now int64) {
 	f := m.cfg.Founder
 	if f.Founded() && !slices.ContainsFunc(m.birth.told, func(t telling) bool { return t.asks }) {
@@ -162,7 +165,8 @@ func (m *Member) tellFounders(now int64) {
 		connection, _ := l.link.State()
 		again := now-t.at >= int64(repeatEvery*m.cfg.Times.Heartbeat)
 		heard := t.connection == connection && bytes.Equal(t.statement, statement)
-		if connection == 0 || f.Founded() && !t.asks || !f.Founded() && heard && !again {
+		if connection == 0 || f.Founded() && !t.asks || !f.Founded() && heard && !again ||
+			!l.link.Limits().Foundings {
 			continue
 		}
 		l.link.Send(statement, nil)

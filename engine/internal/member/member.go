@@ -18,6 +18,7 @@
 package member
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -259,12 +260,13 @@ func (m *Member) ApplyDue() bool {
 }
 
 // After looks after what is no stage's duty; call it behind every poll. An
-// error is the end of this member: its journal or its state machine failed.
+// error is the end of this member: its journal or its state machine failed, or it does not
+// understand an entry of the log.
 func (m *Member) After(now int64) error {
 	if err := m.cfg.Journal.Err(); err != nil {
 		return err
 	}
-	if err := m.apply.Err(); err != nil {
+	if err := cmp.Or(m.apply.Err(), m.replica.Err()); err != nil {
 		return err
 	}
 	m.now = now

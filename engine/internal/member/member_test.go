@@ -25,6 +25,8 @@ type rig struct {
 	disk   *heldDevice
 	files  *fullDir
 	up     map[uint64]bool
+	frames map[uint64][][]byte    // sent to each
+	limits map[uint64]peer.Limits // that they said
 	jobs   []Job
 	events []EventKind
 	last   Event
@@ -43,8 +45,23 @@ func newRig(t *testing.T, members raft.Configuration) *rig {
 
 func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) *rig {
 	t.Helper()
+	g := newEmptyRig(t, func(c *Config) {
+		c.Founders = slices.Concat(members.Voters, members.Outgoing, members.Learners)
+		c.OnConfig = func(uint64, []byte) (raft.Configuration, error) { return members, nil }
+		change(c)
+	})
+	if err := g.Replica().Bootstrap([]byte("configuration")); err != nil {
+		t.Fatal(err)
+	}
+	g.run(rigHeartbeat)
+	return g
+}
+
+// newEmptyRig is one whose log is empty.
+func newEmptyRig(t *testing.T, change func(*Config)) *rig {
+	t.Helper()
 	g := &rig{t: t, now: 1, disk: &heldDevice{}, files: &fullDir{FS: device.NewMemory()},
-		up: map[uint64]bool{}}
+		up: map[uint64]bool{}, frames: map[uint64][][]byte{}, limits: map[uint64]peer.Limits{}}
 	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory, FS: g.files,
 		Identity: journal.Identity{Cluster: 7, Replica: 1}, SegmentBytes: 1 << 20,
 		Foreground: true, Device: g.disk})
@@ -52,8 +69,6 @@ func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) 
 		t.Fatal(err)
 	}
 	cfg := Config{ID: 1, Seed: 1,
-		Founding: Founding{Founders: slices.Concat(members.Voters, members.Outgoing,
-			members.Learners)},
 		Times: Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: rigElection},
 		Sizes: Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 20},
 		Machine: echo{},
@@ -61,19 +76,12 @@ func newRigWith(t *testing.T, members raft.Configuration, change func(*Config)) 
 		Start:   func(j Job) { g.jobs = append(g.jobs, j) },
 		Link:    func(id uint64) Link { return &rigLink{g: g, id: id} },
 		OnRole:  func(raft.Role, uint64, uint64) {},
-		OnConfig: func(uint64, []byte) (raft.Configuration, error) {
-			return members, nil
-		},
 		OnEvent: func(e Event) { g.events, g.last = append(g.events, e.Kind), e },
 		Timing:  noTiming{}, Clock: func() int64 { return g.now }}
 	change(&cfg)
 	if g.Member, err = Build(cfg, rec); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Replica().Bootstrap([]byte("configuration")); err != nil {
-		t.Fatal(err)
-	}
-	g.run(rigHeartbeat)
 	return g
 }
 
@@ -136,11 +144,14 @@ type rigLink struct {
 	sent int
 }
 
-func (l *rigLink) Send(front, records []byte) { l.sent++ }
-func (l *rigLink) Flush()                     {}
-func (l *rigLink) Session() peer.Session      { return peer.Session{Incarnation: 1} }
-func (l *rigLink) Limits() peer.Limits        { return peer.Limits{} }
-func (l *rigLink) Err() error                 { return l.g.why }
+func (l *rigLink) Send(front, records []byte) {
+	l.sent++
+	l.g.frames[l.id] = append(l.g.frames[l.id], slices.Concat(front, records))
+}
+func (l *rigLink) Flush()                {}
+func (l *rigLink) Session() peer.Session { return peer.Session{Incarnation: 1} }
+func (l *rigLink) Limits() peer.Limits   { return l.g.limits[l.id] }
+func (l *rigLink) Err() error            { return l.g.why }
 func (l *rigLink) State() (uint64, int) {
 	if l.g.up[l.id] {
 		return 1, 1 << 20

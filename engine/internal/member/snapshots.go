@@ -421,7 +421,7 @@ func (j *snapshotJob) Done() { j.done.Store(true) }
 func (j *snapshotJob) write() (snapshot.Info, error) {
 	at := &j.viewed.Position
 	w, err := j.dir.Create(snapshot.Header{ID: snapshot.ID{Index: at.Index, Term: at.Term},
-		Created: j.created, Configuration: encodeConfiguration(&at.Configuration)})
+		Created: j.created, Configuration: EncodeConfiguration(&at.Configuration)})
 	if err != nil {
 		return snapshot.Info{}, err
 	}

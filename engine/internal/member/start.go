@@ -158,7 +158,8 @@ func restore(dir *snapshot.Dir, id snapshot.ID, machine Restorer,
 //
 //	0 index u64, little endian | 8 data …
 
-func encodeConfiguration(c *pipeline.Configuration) []byte {
+// EncodeConfiguration is a configuration as a snapshot holds it.
+func EncodeConfiguration(c *pipeline.Configuration) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, c.Index), c.Data...)
 }
 

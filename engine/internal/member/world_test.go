@@ -237,6 +237,9 @@ func (l *worldLink) Flush()     {}
 func (l *worldLink) Send(front, records []byte) {
 	b := append(append([]byte(nil), front...), records...)
 	l.from.sent(b)
+	if l.old && !earlierKnows(b) {
+		l.w.t.Fatalf("member %d of an earlier release is sent %x", l.to.id, b[:min(len(b), 64)])
+	}
 	l.w.frames = append(l.w.frames, worldFrame{l.from.id, l.to.id, l.connection, b})
 }
 

@@ -55,6 +55,7 @@ type Limits struct {
 	Command   int  // bytes of its longest command
 	Run       int  // bytes of one append: what its journal can write at once
 	Snapshots bool // it knows the frames of snapshots
+	Foundings bool // it knows those of foundings, and says what its directory is
 }
 
 // Terms returns the term of a log index; the core implements it.

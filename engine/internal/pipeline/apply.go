@@ -62,7 +62,7 @@ type Apply struct {
 	scratch []byte
 	turn    int // lane whose reads are answered first in the next poll
 	failed  atomic.Pointer[error]
-	broken  bool // the state machine failed: it is not called any more
+	broken  bool // the state machine failed, or lacks an entry: it is not called any more
 
 	installing atomic.Pointer[installation] // nil: none waits
 
@@ -111,8 +111,8 @@ func (a *Apply) HasNotices() bool { return a.notices.Cursor().Load() != a.taken.
 // Behind reports whether entries wait for this stage. Any goroutine.
 func (a *Apply) Behind() bool { return a.ready.Load() != a.applied.Load() }
 
-// Err is the error that stopped this stage: entries that could not be read, or a
-// *MachineError. Any goroutine.
+// Err is the error that stopped this stage: entries that could not be read, one of a kind
+// that is not known, or a *MachineError. Any goroutine.
 func (a *Apply) Err() error {
 	if p := a.failed.Load(); p != nil {
 		return *p
@@ -120,11 +120,24 @@ func (a *Apply) Err() error {
 	return nil
 }
 
-// fail stops this stage, for good. A state machine that failed is not called again.
+// fail stops this stage, for good. A state machine that failed, or that lacks an entry, is
+// not called again.
 func (a *Apply) fail(err error) {
 	a.failed.Store(&err)
-	a.broken = errors.As(err, new(*MachineError))
+	a.broken = errors.As(err, new(*MachineError)) || errors.As(err, new(*EntryError))
 }
+
+// EntryError: a committed entry cannot be applied, for it is not understood. Nothing from
+// it on was applied.
+type EntryError struct {
+	Index uint64
+	Err   error // a *record.KindError, or what is wrong with its bytes
+}
+
+func (e *EntryError) Error() string { return fmt.Sprintf("apply: entry %d: %v", e.Index, e.Err) }
+
+// Unwrap returns the cause.
+func (e *EntryError) Unwrap() error { return e.Err }
 
 // Poll applies a bounded amount and returns the work done. more reports that
 // work is left that no one else will announce.
@@ -214,7 +227,8 @@ func cutRun(run ziplist.Run, last uint64) ziplist.Run {
 }
 
 // run applies the entries of one run, in pieces that the reply window cuts, and
-// returns the last that was applied: all, unless the state machine failed.
+// returns the last that was applied: all, unless the state machine failed or an entry is
+// not understood.
 func (a *Apply) run(run *ziplist.Run) (applied uint64) {
 	b, index := run.Records, run.First
 	last := run.First + uint64(run.Count) - 1
@@ -232,7 +246,7 @@ func (a *Apply) run(run *ziplist.Run) (applied uint64) {
 
 // piece parses and applies entries index..end (as many as one call takes).
 // w is the window run that they answer, nil if nobody waits. It returns where to go
-// on: where it began, when the state machine failed.
+// on: where it began, when the state machine failed; at an entry that is not understood.
 func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64) {
 	a.entries = a.entries[:0]
 	first := index
@@ -245,13 +259,15 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 		}
 	}
 	var e record.Entry
+	var bad *EntryError
 	for ; index <= end && len(a.entries) < applyEntries; index++ {
 		if w != nil && lane.writeRequest(w.ordinalOf(index)) > stop {
 			break
 		}
 		n, err := record.Parse(b, &e)
 		if err != nil {
-			panic(fmt.Sprintf("pipeline: apply: entry %d: %v", index, err))
+			bad = &EntryError{index, err}
+			break
 		}
 		b = b[n:]
 		switch e.Kind {
@@ -265,6 +281,10 @@ func (a *Apply) piece(b []byte, index, end uint64, w *windowRun) ([]byte, uint64
 		if a.execute(w != nil); a.broken {
 			return b, first
 		}
+	}
+	if bad != nil { // of a leader: what this member proposed itself it understands
+		a.fail(bad)
+		return b, index
 	}
 	if w == nil {
 		return b, index

@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/ringraft/ringraft/journal/record"
 	"github.com/ringraft/ringraft/ziplist"
 )
 
@@ -122,5 +124,45 @@ func TestOnePollAnswersABoundedNumberOfBytes(t *testing.T) {
 	}
 	if cap(a.scratch) > keptBytes {
 		t.Fatalf("%d bytes are kept", cap(a.scratch))
+	}
+}
+
+// taker remembers which entries it was given.
+type taker struct{ given []uint64 }
+
+func (m *taker) Apply(entries []Entry, replies *Replies) {
+	for _, e := range entries {
+		m.given = append(m.given, e.Index)
+		if replies.Wanted() {
+			replies.End(replies.Begin())
+		}
+	}
+}
+func (*taker) Read(_, dst []byte) []byte { return dst }
+
+// A committed entry of a kind that is not known is where apply stops: what stands before it
+// is applied, and nothing from it on, however often it is polled. It does not panic.
+func TestApplyStopsAtAKindThatIsNotKnown(t *testing.T) {
+	store := ziplist.New(ziplist.Config{BudgetBytes: 1 << 20}, 1)
+	var b []byte
+	for _, k := range []record.Kind{record.Command, record.Command, record.Config + 6,
+		record.Command} {
+		b = record.Append(b, &record.Entry{Kind: k, Data: []byte("data")})
+	}
+	if _, err := store.Append(1, 1, 4, b); err != nil {
+		t.Fatal(err)
+	}
+	m := &taker{}
+	a := NewApply(store, m, func() []*Lane { return nil }, unreadable{}, noTiming{})
+	a.Ready().Store(4)
+	for range 3 {
+		a.Poll()
+	}
+	var kind *record.KindError
+	if err := a.Err(); !errors.As(err, &kind) || !strings.Contains(err.Error(), "entry 3: ") {
+		t.Error(err)
+	}
+	if a.Applied().Load() != 2 || len(m.given) != 2 {
+		t.Errorf("applied %d, given %v", a.Applied().Load(), m.given)
 	}
 }

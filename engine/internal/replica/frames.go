@@ -1,6 +1,9 @@
 package replica
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
@@ -59,9 +62,12 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 		r.stats.BadFrames++
 		return
 	}
-	f, fits := r.frameOf(s, m, run, off+uint64(len(rec)-len(run))) // the run ends the frame
-	if !fits {
+	f, err := r.frameOf(s, m, run, off+uint64(len(rec)-len(run))) // the run ends the frame
+	if err != nil {
 		r.stats.BadFrames++
+		if errors.As(err, new(*record.KindError)) && m.Term >= r.core.Hard().Term {
+			r.err = err
+		}
 		return
 	}
 	if n := len(f.records); n > 0 {
@@ -87,20 +93,28 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 // Nothing of it was taken. Poll's goroutine only.
 func (r *Replica) Unfit() peer.Unfit { return r.unfit }
 
+// Err is why this replica must not go on: the leader's log has an entry of a kind that
+// this release does not know, which is a *record.KindError, wrapped. Nothing of what came
+// with it was taken. Poll's goroutine only.
+func (r *Replica) Err() error { return r.err }
+
+// errUnfit: a run that is not what its header says.
+var errUnfit = errors.New("replica: a run that does not fit its header")
+
 // frameOf verifies that the run is what the header says, entry by entry. off
 // is where it lies in the source's ring.
-func (r *Replica) frameOf(s *Source, m *raft.Message, run []byte, off uint64) (f frame, fits bool) {
-	if m.Type != raft.Append {
-		return f, len(run) == 0
-	}
-	if len(run) == 0 {
-		return f, m.Count == 0
+func (r *Replica) frameOf(s *Source, m *raft.Message, run []byte, off uint64) (frame, error) {
+	if m.Type != raft.Append || len(run) == 0 {
+		if len(run) > 0 || m.Type == raft.Append && m.Count != 0 {
+			return frame{}, errUnfit
+		}
+		return frame{}, nil
 	}
 	term, first, records, err := record.SplitRun(run)
 	if err != nil || term != m.EntryTerm || first != m.PrevIndex+1 {
-		return f, false
+		return frame{}, errUnfit
 	}
-	f = frame{source: s, records: records, off: off + uint64(len(run)-len(records))}
+	f := frame{source: s, records: records, off: off + uint64(len(run)-len(records))}
 	bad := false
 	n, err := record.Scan(records, func(i int, e *record.Entry) {
 		if e.Kind != record.Config {
@@ -110,5 +124,11 @@ func (r *Replica) frameOf(s *Source, m *raft.Message, run []byte, off uint64) (f
 		bad = bad || err != nil
 		f.configs = append(f.configs, c)
 	})
-	return f, err == nil && !bad && uint32(n) == m.Count
+	if err != nil {
+		return frame{}, fmt.Errorf("entry %d of member %d: %w", first+uint64(n), s.member, err)
+	}
+	if bad || uint32(n) != m.Count {
+		return frame{}, errUnfit
+	}
+	return f, nil
 }

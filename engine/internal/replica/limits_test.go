@@ -1,11 +1,13 @@
 package replica
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/journal/record"
 )
 
 // A leader of an earlier release sends what the own journal cannot write. It is
@@ -68,5 +70,35 @@ func TestAVoterComesThatTakesLess(t *testing.T) {
 	}
 	if g.r.RemoveActor(3); g.r.CommandMax() != 500 {
 		t.Error("it is still a voter, without a way to it")
+	}
+}
+
+// A leader of a later release sends an entry of a kind that is not known: nothing of what
+// comes with it is taken, and the replica says which entry that is. One of an earlier
+// leader does not count.
+func TestAnEntryOfAKindThatIsNotKnown(t *testing.T) {
+	g := newRig(t, 8)
+	g.from(2, raft.Message{Type: raft.Append, Term: 3, EntryTerm: 2, Count: 2, Commit: 2})
+	g.durable()
+	send := func(term uint64) {
+		run := record.AppendRunHeader(nil, 2, 3)
+		run = record.AppendCommand(run, []byte("y"))
+		run = record.Append(run, &record.Entry{Kind: record.Config + 6, Data: []byte("later")})
+		g.frame(2, raft.Message{Type: raft.Append, Term: term, PrevIndex: 2, PrevTerm: 2,
+			EntryTerm: 2, Count: 2, Commit: 4}, run)
+	}
+	taken := g.r.ring.Cursor().Load()
+	if send(2); g.r.Err() != nil {
+		t.Errorf("of a leader that was: %v", g.r.Err())
+	}
+	send(3)
+	var kind *record.KindError
+	if err := g.r.Err(); !errors.As(err, &kind) || kind.Kind != uint64(record.Config)+6 ||
+		err.Error() != "entry 4 of member 2: its kind is 8, which this release does not know: "+
+			"upgrade this member" {
+		t.Error(err)
+	}
+	if n := g.r.ring.Cursor().Load(); n != taken || g.core.Last() != 2 || g.core.Commit() != 2 {
+		t.Errorf("%d slots for it, log to %d, commit %d", n-taken, g.core.Last(), g.core.Commit())
 	}
 }

@@ -99,6 +99,7 @@ type Replica struct {
 	short  bool       // apply had no room for notices
 	runMax int        // bytes of records that the journal can write at once
 	unfit  peer.Unfit // an append with more than that
+	err    error      // of an append with an entry that is not understood
 
 	stats Stats
 }

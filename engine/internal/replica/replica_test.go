@@ -134,13 +134,22 @@ func (g *rig) write() {
 // from is a frame of another member, with commands for entries.
 func (g *rig) from(id uint64, m raft.Message) {
 	g.t.Helper()
-	m.From, m.To = id, 1
-	b := wire.AppendFront(nil, &m)
+	var run []byte
 	if m.Count > 0 {
-		run := record.AppendRunHeader(nil, m.EntryTerm, m.PrevIndex+1)
+		run = record.AppendRunHeader(nil, m.EntryTerm, m.PrevIndex+1)
 		for range m.Count {
 			run = record.AppendCommand(run, []byte("y"))
 		}
+	}
+	g.frame(id, m, run)
+}
+
+// frame is a frame of another member with the given run.
+func (g *rig) frame(id uint64, m raft.Message, run []byte) {
+	g.t.Helper()
+	m.From, m.To = id, 1
+	b := wire.AppendFront(nil, &m)
+	if len(run) > 0 {
 		b = append(wire.AppendRunFront(b, len(run)), run...)
 	}
 	copy(g.in[id].Ring.Reserve(len(b)), b)

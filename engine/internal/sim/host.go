@@ -131,7 +131,7 @@ type crashed struct{}
 
 func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
-	h.limits.Command, h.limits.Snapshots = w.plan.command(id), true
+	h.limits = peer.Limits{Command: w.plan.command(id), Snapshots: true, Foundings: true}
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.directory = raft.Directory{id, 1}
 	h.setRate()

@@ -149,9 +149,21 @@ func put(b []byte, v uint64) {
 
 // look reads all that can be read.
 func look(t *testing.T, d *Dir, want Info, size int) {
+	any, anyErr := d.OpenFile(want.Name())
+	if anyErr == nil {
+		if i := any.Info(); any.Verify() == nil && i.Bytes != int64(size) {
+			t.Fatalf("%+v of %d bytes", i, size)
+		}
+		if err := any.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r, err := d.Open(want.ID)
 	if err != nil {
 		return
+	}
+	if anyErr != nil {
+		t.Fatalf("under any name: %v", anyErr)
 	}
 	verified := r.Verify()
 	for _, k := range r.Kinds() {

@@ -24,20 +24,28 @@ type Reader struct {
 // *UnsupportedError, *ClusterError, *device.ShortageError, or what the file system
 // says, as fs.ErrNotExist.
 func (d *Dir) Open(id ID) (*Reader, error) {
-	name := id.Name()
+	return d.openAs(id.Name(), &Info{ID: id, Cluster: d.Cluster})
+}
+
+// OpenFile opens a snapshot that has any name and is of any cluster, as a copy that
+// somebody keeps. Otherwise it is as Open.
+func (d *Dir) OpenFile(name string) (*Reader, error) { return d.openAs(name, nil) }
+
+// openAs opens a file that is to be of the wanted snapshot; nil: of any.
+func (d *Dir) openAs(name string, want *Info) (*Reader, error) {
 	f, _, err := d.open(name, false)
 	if err != nil {
 		return nil, d.failed("opening", name, err)
 	}
 	r := &Reader{dir: d, name: name, file: f}
-	if off, err := r.begin(id); err != nil {
+	if off, err := r.begin(want); err != nil {
 		return nil, errors.Join(d.explain("reading", name, off, err), f.Close())
 	}
 	return r, nil
 }
 
 // begin reads both ends, and returns where an error is.
-func (r *Reader) begin(id ID) (int64, error) {
+func (r *Reader) begin(want *Info) (int64, error) {
 	size, err := r.file.Size()
 	if err != nil {
 		return 0, err
@@ -51,7 +59,10 @@ func (r *Reader) begin(id ID) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := h.check(&Info{ID: id, Cluster: r.dir.Cluster}); err != nil {
+	if want == nil {
+		want = &Info{ID: h.id, Cluster: h.cluster}
+	}
+	if err := h.check(want); err != nil {
 		return 0, err
 	}
 	r.snapshot = c.snapshot
@@ -65,11 +76,11 @@ func (r *Reader) begin(id ID) (int64, error) {
 	if err != nil {
 		return end, err
 	}
-	if foot.id != id || c.snapshot != r.snapshot {
+	if foot.id != h.id || c.snapshot != r.snapshot {
 		return end, causeSnapshot
 	}
 	r.sections = foot.sections
-	r.info = Info{ID: id, Cluster: h.cluster, Digest: foot.digest, Bytes: size,
+	r.info = Info{ID: h.id, Cluster: h.cluster, Digest: foot.digest, Bytes: size,
 		Chunks: foot.chunks, Created: h.created}
 	return end, r.first()
 }
@@ -146,6 +157,27 @@ func (r *Reader) ReadChunk(at Place) ([]byte, error) {
 		return nil, r.dir.explain("reading", r.name, at.Offset, err)
 	}
 	return b, nil
+}
+
+// ReadAt reads bytes of the file as they are, without verifying them: whoever has all of
+// it verifies that. off and the length of b are multiples of a block. Less than all of b
+// comes with io.EOF, at the end of the file.
+func (r *Reader) ReadAt(b []byte, off int64) (n int, err error) {
+	for n < len(b) && off < r.info.Bytes {
+		k := int(min(int64(len(b)-n), ChunkBytes, r.info.Bytes-off))
+		p, err := r.window.load(off, k)
+		if err == nil {
+			err = r.dir.pace(k)
+		}
+		if err != nil {
+			return n, r.dir.explain("reading", r.name, off, err)
+		}
+		n, off = n+copy(b[n:], p), off+int64(k)
+	}
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // Section returns the bytes of a section, each chunk verified before any of it is

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -175,6 +176,42 @@ func (w *Writer) Commit() (Info, error) {
 	return Info{ID: w.head.ID, Cluster: w.dir.Cluster, Digest: w.tally.fold.Sum64(),
 		Bytes: w.tally.next.Offset + block, Chunks: w.tally.next.Chunk + 1,
 		Created: w.head.Created, Configuration: w.head.Configuration}, nil
+}
+
+// Rewrite takes what another snapshot holds over into this directory: with the cluster
+// of the directory, and the configuration given. Index, term, time of creation and all
+// other sections stay. Each chunk is verified before it is used. Errors are those of
+// Writer and of Reader.Section; after any but that of Commit's last step nothing is left
+// behind.
+func (d *Dir) Rewrite(from *Reader, configuration []byte) (Info, error) {
+	w, err := d.Create(Header{ID: from.info.ID, Created: from.info.Created,
+		Configuration: configuration})
+	if err != nil {
+		return Info{}, err
+	}
+	for _, k := range from.Kinds() {
+		if k == Configuration {
+			continue
+		}
+		if err := w.take(from, k); err != nil {
+			return Info{}, errors.Join(err, w.Abort())
+		}
+	}
+	return w.Commit()
+}
+
+// take writes a section of another snapshot.
+func (w *Writer) take(from *Reader, k Kind) error {
+	r, err := from.Section(k)
+	if err != nil {
+		return err
+	}
+	section, err := w.Section(k)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyBuffer(section, r, make([]byte, pieceBytes))
+	return err
 }
 
 // Abort ends the writer and removes its file, unless it has ended already.

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringraft/ringraft/netio/resp"
+)
+
+// caller asks a running member, over its address for clients. Its replies are valid until the
+// next call. One goroutine at a time.
+type caller struct {
+	address string
+	conn    net.Conn
+	stop    func() bool
+	ask     []byte
+	buf     []byte
+	parser  resp.ReplyParser
+}
+
+// callMax is the longest reply that is read.
+const callMax = 4 << 20
+
+// dialMember connects to a member; ctx bounds all that is asked.
+func dialMember(ctx context.Context, address string) (*caller, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--addr %s: %w", address, err)
+	}
+	c := &caller{address: address, conn: conn}
+	c.parser.MaxBulk = callMax
+	c.stop = context.AfterFunc(ctx, func() {
+		_ = conn.SetDeadline(time.Unix(1, 0)) // what waits ends, and says so
+	})
+	return c, nil
+}
+
+func (c *caller) close() {
+	c.stop()
+	_ = c.conn.Close() // all was answered, or nothing is wanted any more
+}
+
+// refusal is an error that a member answered with.
+type refusal struct{ address, text string }
+
+func (r *refusal) Error() string { return r.address + " says: " + r.text }
+
+// call asks for a command. Errors are a *refusal, ctx's, or what the network said.
+func (c *caller) call(ctx context.Context, args ...string) (resp.Reply, error) {
+	c.ask = resp.AppendBulkStrings(c.ask[:0], args...)
+	_, err := c.conn.Write(c.ask)
+	var r resp.Reply
+	if err == nil {
+		r, err = c.read()
+	}
+	switch {
+	case ctx.Err() != nil:
+		return r, fmt.Errorf("asking %s for %s: %w", c.address, strings.Join(args, " "), ctx.Err())
+	case err != nil:
+		return r, fmt.Errorf("asking %s for %s: %w", c.address, strings.Join(args, " "), err)
+	case r.Kind == resp.Error:
+		return r, &refusal{c.address, string(r.Body)}
+	}
+	return r, nil
+}
+
+// read reads the one reply that comes.
+func (c *caller) read() (r resp.Reply, err error) {
+	c.buf = c.buf[:0]
+	for {
+		if n, err := c.parser.Parse(c.buf, &r); n > 0 || err != nil {
+			return r, err
+		}
+		if len(c.buf) > callMax {
+			return r, errors.New("the reply does not end")
+		}
+		c.buf = slices.Grow(c.buf, max(4096, c.parser.Need()))
+		n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
+		if c.buf = c.buf[:len(c.buf)+n]; err != nil && n == 0 {
+			return r, err
+		}
+	}
+}
+
+// fields are the pairs of a map, of either protocol.
+func fields(r resp.Reply) (map[string]string, error) {
+	m := map[string]string{}
+	for {
+		name, ok := r.Next()
+		value, both := r.Next()
+		if !ok {
+			break
+		}
+		if !both {
+			return nil, errors.New("a name without a value")
+		}
+		m[string(name.Body)] = string(value.Body)
+	}
+	return m, nil
+}
