@@ -94,6 +94,7 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			_, err := e.Read(ctx, nil)
 			return closedErr(err) && errors.Is(err, ErrNotApplied)
 		},
+		"Engine.Disk":        func() bool { _, _, bounded := e.Disk(); return !bounded },
 		"Engine.Ready":       func() bool { return closedErr(e.Ready(ctx)) },
 		"Engine.ResetStages": func() bool { e.ResetStages(); return true },
 		"Engine.Snapshot": func() bool {

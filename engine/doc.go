@@ -17,6 +17,9 @@
 // end whose connections live on the engine's own network loops, each with a lane of
 // its own.
 //
+// A StateMachine that is a Snapshotter too lets the log before a snapshot go. One that is a
+// DiskMachine keeps its state on disk itself, and a start goes on from there.
+//
 // A request was applied, certainly was not, or may have been: Outcome, and Error for
 // the last two.
 //

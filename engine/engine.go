@@ -188,9 +188,9 @@ func (e *Engine) fail(err error) {
 // sealed. It does not hand leadership over; see Transfer. A write to the journal
 // that hangs is waited for as long as Builder.GiveUp says, 20 s if it says never.
 //
-// Every call returns the same error: what the journal or the network said when they
-// were closed, or a *HangError. It must not be called where waiting is forbidden;
-// see Engine.
+// A DiskMachine is synced last. Every call returns the same error: what the journal, the
+// network or Sync said when they were closed, or a *HangError. It must not be called where
+// waiting is forbidden; see Engine.
 func (e *Engine) Close() error {
 	life := &e.lifecycle
 	life.closed.Do(func() {
@@ -203,7 +203,8 @@ func (e *Engine) Close() error {
 		if errors.As(e.Err(), &hang) || !halted || !e.endJobs() {
 			life.closeErr = e.abandon(hang)
 		} else {
-			life.closeErr = errors.Join(e.closeNet(5*time.Second), e.journal.Close())
+			life.closeErr = errors.Join(e.closeNet(5*time.Second), e.member.Sync(),
+				e.journal.Close())
 		}
 		if e.futures != nil {
 			e.futures.closeAll()

@@ -21,7 +21,8 @@ import (
 // goroutine itself has to do, so they would wait forever.
 //
 // At a start the state machine must be empty. The log is applied again from its beginning,
-// or, when it is a Snapshotter, from the newest snapshot on.
+// or, when it is a Snapshotter, from the newest snapshot on. A DiskMachine is as it has left
+// itself, and the log is applied from there on.
 //
 // A state machine that panics, or gives a wrong number of replies, has done nobody
 // knows what. It is not called again, and the engine closes itself with a
@@ -143,12 +144,17 @@ func (e *MachineError) Error() string { return (*pipeline.MachineError)(e).Error
 // machine is a StateMachine as the pipeline drives it.
 type machine struct{ StateMachine }
 
-// asMachine gives the pipeline a state machine, and its views if it has some.
+// asMachine gives the pipeline a state machine, its views if it has some, and its disk.
 func asMachine(sm StateMachine) pipeline.StateMachine {
-	if s, ok := sm.(Snapshotter); ok {
-		return snapshotter{machine{sm}, s}
+	s, ok := sm.(Snapshotter)
+	if !ok {
+		return machine{sm}
 	}
-	return machine{sm}
+	inner := snapshotter{machine{sm}, s}
+	if d, ok := sm.(DiskMachine); ok {
+		return diskMachine{inner, d}
+	}
+	return inner
 }
 
 // snapshotter is a Snapshotter as the pipeline and the member drive it.

@@ -174,7 +174,10 @@ func (e *Engine) load(sm pipeline.StateMachine) error {
 	began := time.Now()
 	from, err := member.Load(files, sm, &e.recovery)
 	var lost *member.NoSnapshotError
+	var ahead *member.AheadError
 	switch {
+	case errors.As(err, &ahead):
+		return &AheadError{Dir: e.b.dir, Applied: ahead.Applied, Last: ahead.Last}
 	case errors.As(err, &lost):
 		return &SnapshotError{Dir: e.b.dir, Index: lost.Mark.Index, First: lost.First,
 			Cause: lost.Cause}
@@ -186,7 +189,9 @@ func (e *Engine) load(sm pipeline.StateMachine) error {
 		e.log.Error("a snapshot cannot be used: an older state and the log serve", "dir",
 			e.b.dir, "from", from.Info.Index, "cause", from.Skipped)
 	}
-	if i := &from.Info; i.Index > 0 {
+	if i := &from.Info; from.Own {
+		e.sayOwn(&from)
+	} else if i.Index > 0 {
 		e.log.Info("restored a snapshot", "index", i.Index, "term", i.Term, "bytes", i.Bytes,
 			"took", time.Since(began).Round(time.Millisecond))
 	}

@@ -129,6 +129,7 @@ type Member struct {
 	priority  priority
 	feeding   feeding
 	snapshots snapshots
+	disk      DiskMachine // nil: the state is in memory
 	sendings  sendings
 	receiving receiving
 	front     []byte // of a frame that is being sent
@@ -151,7 +152,9 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	}
 	o := raft.Options{ID: cfg.ID, Config: cfg.Members, HeartbeatTicks: heartbeatTicks,
 		ElectionTicks: int(cfg.Times.Election / m.tick), Seed: cfg.Seed}
+	m.disk, _ = cfg.Machine.(DiskMachine)
 	first := replica.Recovered(&o, rec)
+	o.Commit = max(o.Commit, cfg.From.Applied) // what was applied is committed
 	core, err := raft.New(o)
 	if err != nil {
 		return nil, err
@@ -164,8 +167,7 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	m.store = ziplist.New(cfg.Store, first)
 	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
 	m.apply = pipeline.NewApply(m.store, cfg.Machine, cfg.Lanes, m.applyRead, cfg.Timing)
-	m.apply.Begin(pipeline.Position{Index: cfg.From.Info.Index, Term: cfg.From.Info.Term,
-		Configuration: cfg.From.Configuration})
+	m.apply.Begin(cfg.From.position(core.Term, rec))
 	m.snapshots.begin(&cfg.From, rec)
 	var actors []*peer.Actor
 	for _, o := range m.known() {
@@ -175,8 +177,9 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	}
 	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store,
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
-		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, Tick: int64(m.tick),
-		ElectionTicks: o.ElectionTicks, OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
+		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, ApplyDurable: m.disk != nil,
+		Tick: int64(m.tick), ElectionTicks: o.ElectionTicks,
+		OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
 		OnSnapshot: m.onSnapshot, OnFounding: m.hearFounder,
 		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)
 	return m, nil

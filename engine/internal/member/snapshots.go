@@ -64,9 +64,11 @@ func NewSnapshotRequest(answer func(snapshot.Info, error)) *SnapshotRequest {
 //	written   until the own disk has the log so far: a mark stands in the log
 //	marking   until the journal has the mark on disk
 //	tidying   a job removes older files, which nothing needs any more
+//	syncing   a job makes durable what another member's snapshot has brought
 //
 // The order is what a crash needs. The file is whole before the journal names it; the
-// journal names it before any of the log goes, and before an older file goes.
+// journal names it before any of the log goes, and before an older file goes. A state
+// machine that keeps its state on disk has it there before the journal names the file.
 type snapshots struct {
 	mu      sync.Mutex
 	arrived []*SnapshotRequest
@@ -76,6 +78,7 @@ type snapshots struct {
 	sizes  sizes
 	opened int64 // bytes that the log had when the journal was opened
 	newest Snapshot
+	synced uint64        // a DiskMachine's state has it certainly
 	coming snapshot.Info // restored, and not yet marked; Index 0: none
 
 	before  uint64 // entries in the snapshot before that one, whose file stays; 0: there is none
@@ -99,6 +102,7 @@ const (
 	written
 	marking
 	tidying
+	syncing
 )
 
 const (
@@ -117,7 +121,7 @@ func (m *Member) RequestSnapshot(r *SnapshotRequest) {
 // Snapshot says what there is, and what is under way. Poll's goroutine only.
 func (m *Member) Snapshot() Snapshot {
 	s := m.snapshots.newest
-	s.Underway = m.snapshots.phase != idle && m.snapshots.phase != tidying
+	s.Underway = m.snapshots.phase != idle && m.snapshots.phase < tidying
 	s.Behind = m.snapshots.behind(m)
 	return s
 }
@@ -127,7 +131,7 @@ func (s *snapshots) begin(from *Start, rec *journal.Recovery) {
 	s.opened = rec.Bytes
 	s.sizes.note(rec.First-1, 0)
 	s.sizes.note(rec.Last, rec.Bytes)
-	s.newest.Info = from.Info
+	s.newest.Info, s.synced = from.Info, from.Applied
 }
 
 // behind is how many bytes of log were applied behind the newest snapshot. What is yet to
@@ -168,7 +172,9 @@ func (s *snapshots) check(m *Member, now int64) {
 	s.letGo(m)
 	switch s.phase {
 	case idle:
-		s.ask(m, now)
+		if !s.syncRestored(m, now) {
+			s.ask(m, now)
+		}
 	case asked:
 		s.write(m, now)
 	case writing:
@@ -181,6 +187,8 @@ func (s *snapshots) check(m *Member, now int64) {
 		if s.job.done.Load() {
 			s.phase, s.job = idle, nil
 		}
+	case syncing:
+		s.syncedRestored(m, now)
 	}
 }
 
@@ -214,6 +222,7 @@ func (s *snapshots) write(m *Member, now int64) {
 		return
 	}
 	s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()
+	s.job.disk, s.job.applied = m.disk, v.Index
 	s.phase = writing
 	m.cfg.Start(s.job)
 }
@@ -226,7 +235,7 @@ func (s *snapshots) wrote(m *Member, now int64) {
 		s.failed(m, now, s.job.err)
 		return
 	}
-	s.phase = written
+	s.phase, s.synced = written, s.job.applied
 	s.mark(m, now)
 }
 
@@ -371,11 +380,14 @@ func (m *Member) keepFor(s uint64) uint64 {
 	return keep
 }
 
-// snapshotJob is a Job: it writes a view, or removes what is older than a snapshot
-// and the one before it.
+// snapshotJob is a Job: it makes a state durable that the state machine keeps itself,
+// and writes a view of it; or it removes what is older than a snapshot and the one before
+// it.
 type snapshotJob struct {
-	dir     *snapshot.Dir
+	dir     *snapshot.Dir    // nil: it makes the state durable, and that is all
 	viewed  *pipeline.Viewed // nil: it removes
+	disk    DiskMachine      // nil: the state is in memory
+	applied uint64           // that the state has
 	keep    []snapshot.ID
 	created int64
 	asking  []*SnapshotRequest
@@ -388,12 +400,19 @@ type snapshotJob struct {
 
 // Work implements Job.
 func (j *snapshotJob) Work() {
-	if j.viewed == nil {
-		j.err = j.dir.Keep(2, j.keep...) // tried again behind the next one
-		return
+	if j.disk != nil {
+		j.err = syncTo(j.disk, j.applied)
 	}
-	j.info, j.err = j.write()
-	j.err = errors.Join(j.err, j.viewed.View.Close())
+	switch {
+	case j.dir == nil:
+	case j.viewed == nil:
+		j.err = j.dir.Keep(2, j.keep...) // tried again behind the next one
+	default:
+		if j.err == nil {
+			j.info, j.err = j.write()
+		}
+		j.err = errors.Join(j.err, j.viewed.View.Close())
+	}
 }
 
 // Done implements Job.

@@ -17,9 +17,14 @@ type Restorer interface {
 }
 
 // Start is where a member's state machine stands before the first entry is applied:
-// at a snapshot, or at the beginning if its Index is 0.
+// at a snapshot, or at the beginning if its Index is 0, or where it has kept its own state.
 type Start struct {
 	Info snapshot.Info
+	// Applied is the newest entry that the state has: the snapshot's, or with Own, when the
+	// state machine keeps its state on disk, one that is not older. The snapshot was not read
+	// then, except for the configuration.
+	Applied uint64
+	Own     bool
 	// Configuration is the one as of the snapshot, and Skipped why a newer snapshot than
 	// this was not used.
 	Configuration pipeline.Configuration
@@ -55,12 +60,17 @@ var (
 
 // Load restores the state machine from the snapshot that the journal names, before
 // the member is built. If that cannot be used, an older one serves, or none, as long as
-// the log goes on behind it: what is missing is applied again. It reads the disk.
-// Errors are a *NoSnapshotError, or the file system's.
+// the log goes on behind it: what is missing is applied again. A DiskMachine whose own state
+// is not older is left as it is. It reads the disk. Errors are a *NoSnapshotError, an
+// *AheadError, the state machine's, or the file system's.
 func Load(dir *snapshot.Dir, machine pipeline.StateMachine, rec *journal.Recovery) (Start, error) {
+	own, err := openDisk(machine, rec)
+	if err != nil {
+		return Start{}, err
+	}
 	mark := rec.Snapshot
 	if mark.Index == 0 {
-		return Start{}, nil
+		return Start{Applied: own, Own: own > 0}, nil
 	}
 	lost := &NoSnapshotError{Mark: mark, First: rec.First}
 	restorer, ok := machine.(Restorer)
@@ -80,20 +90,39 @@ func Load(dir *snapshot.Dir, machine pipeline.StateMachine, rec *journal.Recover
 		if id.Index+1 < rec.First {
 			break
 		}
-		start, err := restore(dir, id, restorer, mark)
+		start, err := Start{}, error(nil)
+		if own > 0 && own >= id.Index {
+			start, err = keeps(dir, id, own, mark)
+		} else {
+			start, err = restore(dir, id, restorer, mark)
+		}
 		if err == nil {
 			if start.Skipped = lost.Cause; start.Skipped == nil && id.Index != mark.Index {
 				start.Skipped = errGone
 			}
-			return start, nil
+			return start, start.sync(machine)
 		}
 		lost.Cause = errors.Join(lost.Cause, err)
 	}
-	if rec.First == 1 {
-		return Start{Skipped: errors.Join(lost.Cause, errNoFile)}, nil
-	}
 	lost.Cause = errors.Join(lost.Cause, errNoFile)
+	if rec.First == 1 || keepsAlone(machine, own, rec) {
+		return Start{Applied: own, Own: own > 0, Skipped: lost.Cause}, nil
+	}
 	return Start{}, lost
+}
+
+// describe is what begins at a snapshot: of its file, all but the state.
+func describe(dir *snapshot.Dir, r *snapshot.Reader, mark journal.Mark) (start Start, err error) {
+	start.Info = r.Info()
+	name := dir.FS.Path(start.Info.Name())
+	if start.Info.Index == mark.Index && start.Info.Digest != mark.Digest {
+		return Start{}, fmt.Errorf("%s: %w", name, errDigest)
+	}
+	if start.Configuration, err = decodeConfiguration(start.Info.Configuration); err != nil {
+		return Start{}, fmt.Errorf("%s: %w", name, err)
+	}
+	start.Applied = start.Info.Index
+	return start, nil
 }
 
 // restore reads one snapshot, verified as a whole before the state machine sees any
@@ -105,12 +134,9 @@ func restore(dir *snapshot.Dir, id snapshot.ID, machine Restorer,
 		return Start{}, err
 	}
 	defer r.Close()
-	start := Start{Info: r.Info()}
-	if id.Index == mark.Index && start.Info.Digest != mark.Digest {
-		return Start{}, fmt.Errorf("%s: %w", dir.FS.Path(id.Name()), errDigest)
-	}
-	if start.Configuration, err = decodeConfiguration(start.Info.Configuration); err != nil {
-		return Start{}, fmt.Errorf("%s: %w", dir.FS.Path(id.Name()), err)
+	start, err := describe(dir, r, mark)
+	if err != nil {
+		return Start{}, err
 	}
 	if err := r.Verify(); err != nil {
 		return Start{}, err

@@ -38,6 +38,7 @@ type world struct {
 	broken bool              // frames are lost, and members crash
 	states map[uint64]uint64 // index → digest after it
 	seen   map[string]int    // what happened
+	kept   bool              // state machines keep their state on disk
 
 	proposed, connections uint64
 }
@@ -51,26 +52,27 @@ type worldFrame struct {
 // node is one member of a world.
 type node struct {
 	*Member
-	w        *world
-	id       uint64
-	files    *fullDir
-	snaps    *tightDir
-	dir      *snapshot.Dir
-	disk     *slowDevice
-	journal  *journal.Journal
-	machine  *register
-	lanes    []*pipeline.Lane
-	in       map[uint64]*replica.Source
-	links    map[uint64]*worldLink
-	jobs     []Job
-	up       bool
-	life     uint64
-	restored uint64 // by a snapshot whose acknowledgement was not judged yet
-	resting  bool   // it is not started again
-	hangs    bool   // its disk does
-	stands   bool   // its apply does
-	tail     bool   // its log had more than is committed, after its last turn
-	resumes  bool   // it was started while a snapshot was on its way
+	w            *world
+	id           uint64
+	files        *fullDir
+	snaps        *tightDir
+	dir          *snapshot.Dir
+	disk         *slowDevice
+	journal      *journal.Journal
+	machine      *register
+	durableState durable // of the machine, if it keeps its state
+	lanes        []*pipeline.Lane
+	in           map[uint64]*replica.Source
+	links        map[uint64]*worldLink
+	jobs         []Job
+	up           bool
+	life         uint64
+	restored     uint64 // by a snapshot whose acknowledgement was not judged yet
+	resting      bool   // it is not started again
+	hangs        bool   // its disk does
+	stands       bool   // its apply does
+	tail         bool   // its log had more than is committed, after its last turn
+	resumes      bool   // it was started while a snapshot was on its way
 }
 
 // tightDir is a directory whose disk takes nothing while it is full.
@@ -322,8 +324,12 @@ func (n *node) journalConfig(files device.FS, d device.Device) journal.Config {
 }
 
 func newWorld(t *testing.T, seed uint64, padding int) *world {
+	return newWorldWith(t, seed, padding, false)
+}
+
+func newWorldWith(t *testing.T, seed uint64, padding int, kept bool) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1, states: map[uint64]uint64{},
-		seen: map[string]int{}}
+		seen: map[string]int{}, kept: kept}
 	for id := uint64(1); id <= 3; id++ {
 		n := &node{w: w, id: id, files: &fullDir{FS: device.NewMemory()},
 			snaps: &tightDir{FS: device.NewMemory()}, links: map[uint64]*worldLink{}}
@@ -375,8 +381,10 @@ func (n *node) start() {
 		clock)}
 	conf, err := decodeWorld(worldConfig)
 	w.must(err)
-	from, err := Load(n.dir, n.machine, rec)
+	found := n.durableState.applied
+	from, err := Load(n.dir, n.stateMachine(), rec)
 	w.must(err)
+	n.startedFrom(&from, found, rec.Snapshot)
 	if from.Skipped != nil {
 		w.t.Fatalf("member %d: %v", n.id, from.Skipped)
 	}
@@ -391,7 +399,7 @@ func (n *node) start() {
 		Founding: Founding{Founders: founders},
 		Times:    Times{Heartbeat: rigHeartbeat, Election: rigElection, Stall: time.Second},
 		Sizes:    Sizes{Slots: 16}, Journal: j, Store: ziplist.Config{BudgetBytes: 1 << 16,
-			ChunkBytes: 16 << 10}, Machine: n.machine,
+			ChunkBytes: 16 << 10}, Machine: n.stateMachine(),
 		Lanes:     func() []*pipeline.Lane { return n.lanes },
 		Start:     func(j Job) { n.jobs = append(n.jobs, j) },
 		Link:      func(id uint64, _ string) Link { return n.links[id] },

@@ -21,6 +21,9 @@ func (r *Replica) Check() error {
 	if ready > r.stored.index() {
 		return fmt.Errorf("I2: ready %d, stored only up to %d", ready, r.stored.index())
 	}
+	if r.cfg.ApplyDurable && applied > r.durable.index() {
+		return fmt.Errorf("I2: applied %d, durable only up to %d", applied, r.durable.index())
+	}
 	if r.durable.index() > last && !r.out.pending() {
 		return fmt.Errorf("I3: durable index %d beyond the log's end %d", r.durable.index(), last)
 	}

@@ -78,6 +78,9 @@ func (r *Replica) takeDurable() int {
 	before := r.durable.index()
 	r.durable.reach(seq)
 	r.takeHards(seq)
+	if r.cfg.ApplyDurable {
+		r.publishReady()
+	}
 	g := &r.gate
 	for len(g.messages) > 0 && g.messages[0].seq <= seq {
 		r.sendNow(&g.messages[0].msg)

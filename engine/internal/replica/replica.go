@@ -40,6 +40,9 @@ type Config struct {
 	// Serial makes replication follow the leader's own journal instead of
 	// running beside it.
 	Serial bool
+	// ApplyDurable lets apply have only what the own journal holds durably, as a state
+	// machine needs that keeps its state on disk: it must not be ahead of its log.
+	ApplyDurable bool
 	// Tick is the length of a core tick; ElectionTicks is its shortest
 	// election timeout. Both as the core was built.
 	Tick          int64 // ns
@@ -259,6 +262,9 @@ func (r *Replica) takeStored() {
 
 func (r *Replica) publishReady() {
 	ready := min(r.commit, r.stored.index())
+	if r.cfg.ApplyDurable {
+		ready = min(ready, r.durable.index())
+	}
 	if ready > r.cfg.Apply.Ready().Load() {
 		r.cfg.Apply.Ready().Store(ready)
 	}

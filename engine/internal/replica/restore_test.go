@@ -16,8 +16,12 @@ const digest = 0x1234567890abcdef // of a snapshot
 
 // restoring is a member with entries 1 to 4 of term 1, of which 3 are committed and
 // applied, and to which member 2, the leader of term 2, gives a snapshot up to entry 9.
-func restoring(t *testing.T, slots int) *world {
+func restoring(t *testing.T, slots int) *world { return restoringAfter(t, slots, false) }
+
+// restoringAfter is one whose apply follows its own journal, or does not.
+func restoringAfter(t *testing.T, slots int, after bool) *world {
 	w := &world{t: t, members: 3, slots: slots, cells: 1 << 8, segment: 1 << 20, retry: 1e9,
+		after: after,
 		files: &directory{Memory: device.NewMemory()}, hidden: raft.Heartbeat}
 	w.start()
 	w.settled()
@@ -163,5 +167,36 @@ func TestASnapshotOfWhatIsThereRestoresNothing(t *testing.T) {
 	w.settled()
 	if w.said("install") || w.core.Last() != 4 || w.core.Commit() != 4 || !w.said("apply 4") {
 		t.Fatalf("log %d, commit %d: %q", w.core.Last(), w.core.Commit(), w.lines)
+	}
+}
+
+// A state machine that keeps its state is never ahead of the own journal: neither by an
+// entry that a majority has without it, nor by the state of a snapshot.
+func TestApplyFollowsTheOwnJournal(t *testing.T) {
+	w := restoringAfter(t, 16, true)
+	w.lines = nil
+	w.frame(&raft.Message{Type: raft.Append, From: 2, To: 1, Term: 2, PrevIndex: 4, PrevTerm: 1,
+		EntryTerm: 2, Count: 2, Commit: 6}, 2, false)
+	w.settle()
+	if a, c := w.r.cfg.Apply.Applied().Load(), w.core.Commit(); a != 4 || c != 6 {
+		t.Fatalf("applied %d, commit %d", a, c)
+	}
+	w.settled()
+	if a := w.r.cfg.Apply.Applied().Load(); a != 6 {
+		t.Fatalf("applied %d when 6 is durable", a)
+	}
+	w.give(t, 9, 2)
+	w.settle()
+	for w.journal.Snapshot().Index < 9 {
+		if w.said("install") || w.r.cfg.Apply.Applied().Load() != 6 {
+			t.Fatalf("installed before its mark is durable: %q", w.lines)
+		}
+		if !w.disk.write() {
+			t.Fatal("nothing is written")
+		}
+		w.settle()
+	}
+	if w.failed != nil || !w.said("install 9") || w.r.cfg.Apply.Applied().Load() != 9 {
+		t.Fatalf("%v; not installed: %q", w.failed, w.lines)
 	}
 }

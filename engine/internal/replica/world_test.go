@@ -33,6 +33,7 @@ type world struct {
 	segment int64
 	retry   int64
 	serial  bool
+	after   bool // apply follows the own journal
 
 	files *directory
 	disk  *disk
@@ -241,7 +242,7 @@ func (w *world) connectAll(store *ziplist.Store, last uint64) {
 	table := func() []*pipeline.Lane { return w.lanes }
 	w.machine = &machine{w: w}
 	cfg := Config{ID: 1, Core: w.core, Store: store, Journal: w.journal, Lanes: table,
-		Slots: w.slots, Serial: w.serial, Tick: rigTick, ElectionTicks: 10,
+		Slots: w.slots, Serial: w.serial, ApplyDurable: w.after, Tick: rigTick, ElectionTicks: 10,
 		Apply:    pipeline.NewApply(store, w.machine, table, w.newRead("apply"), nobody{}),
 		OnConfig: decode, Timing: nobody{}, Clock: clock,
 		OnRole: func(role raft.Role, leader, term uint64) {

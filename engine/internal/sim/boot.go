@@ -102,7 +102,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
 		Sizes: member.Sizes{Slots: p.Slots, CommandMax: h.limits.Command,
 			FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
-		Journal: j, Machine: h.machine,
+		Journal: j, Machine: h.stateMachine(),
 		Lanes: func() []*pipeline.Lane {
 			h.seam()
 			return h.lanes
@@ -123,7 +123,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	h.core, h.store, h.apply, h.replica = m.Core(), m.Store(), m.Apply(), m.Replica()
 	h.founding, h.crashPlan = len(h.disk.platter.log) == 0, crashPlan{}
 	h.turnAt, h.busy, h.stalledTo, h.applyStall, h.hold = 0, 0, 0, 0, false
-	h.seenCommit, h.seenApplied = h.core.Commit(), from.Info.Index
+	h.seenCommit, h.seenApplied = h.core.Commit(), from.Applied
 	h.sentUndurable, h.first, h.restored = false, h.core.First(), 0
 	h.role, h.term, h.lastAck, h.quiet = raft.Follower, h.core.Hard().Term, 0, w.now
 	h.clock, h.real = 1, w.now
@@ -180,6 +180,7 @@ func (h *host) onEvent(e member.Event) {
 		h.w.hit(StallHandedOver)
 	case member.SnapshotTaken:
 		h.w.hit(SnapshotMarked)
+		h.w.judge.synced(h, e.Have)
 	case member.SnapshotFailed:
 		h.w.hit(SnapshotFailed)
 	case member.SnapshotSent:

@@ -51,6 +51,7 @@ func (h *host) empty() {
 	h.directory[1]++
 	h.disk, h.promise, h.restarts = newDisk(w, h, h.rng.fork(1)), nil, 0
 	h.hard, h.suspect, h.probation, h.settling = raft.Hard{}, false, false, false
+	h.kept = kept{}
 	_, h.emptied = w.judge.conf.Find(h.id)
 }
 

@@ -34,6 +34,7 @@ type host struct {
 	schedule
 	crashPlan
 	observed
+	kept kept // of the state machine, on its disk
 }
 
 // localClock is the host's monotonic clock. It showed clock at the world's time real.

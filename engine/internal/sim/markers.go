@@ -136,6 +136,13 @@ const (
 	AddressChanged
 	LearnerGivenSnapshot
 	PriorityFollowed
+	StateKept
+	StateBehind
+	StateAhead
+	StateMadeAgain
+	StateCutOff
+	StateBrought
+	CrashSyncingState
 
 	markers
 )
@@ -264,6 +271,13 @@ var markerNames = [markers]string{
 	LearnerGivenSnapshot:  "a learner is given a snapshot",
 	PriorityFollowed:      "leadership goes to a higher priority",
 	CrashRestoring:        "power goes before a restored snapshot is marked",
+	StateKept:             "a member goes on from the state that it has kept",
+	StateBehind:           "what was not durable of a kept state is applied again",
+	StateAhead:            "a damaged log ends before a kept state",
+	StateMadeAgain:        "a kept state was lost, and is restored",
+	StateCutOff:           "power goes between a snapshot's mark and the sync of its state",
+	StateBrought:          "the state of another member's snapshot is synced",
+	CrashSyncingState:     "power goes while a state is synced",
 }
 
 func (m Marker) String() string { return markerNames[m] }

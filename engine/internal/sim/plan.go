@@ -43,6 +43,7 @@ type Plan struct {
 	TurnPlan
 	SnapshotPlan
 	Joiners int // hosts that no founder knows
+	KeptPlan
 
 	Clients []ClientPlan
 	Keys    int
@@ -173,6 +174,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawFull()
 	p.drawSnapshots()
 	p.drawChanges()
+	p.drawKept()
 	return p
 }
 

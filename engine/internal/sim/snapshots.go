@@ -80,7 +80,7 @@ func (h *host) load(rec *journal.Recovery) (*member.Start, error) {
 	if len(ids) > 0 && ids[0].Index > rec.Snapshot.Index {
 		w.hit(UnnamedSnapshot)
 	}
-	from, err := member.Load(dir, h.machine, rec)
+	from, err := h.loadFrom(dir, rec)
 	var lost *member.NoSnapshotError
 	if errors.As(err, &lost) && !h.disk.unread && !errors.Is(err, errCrash) ||
 		err == nil && from.Skipped != nil && !h.disk.unread {
@@ -89,7 +89,7 @@ func (h *host) load(rec *journal.Recovery) (*member.Start, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from.Info.Index > 0 {
+	if from.Info.Index > 0 && !from.Own {
 		w.hit(StartedFromSnapshot)
 		w.judge.restored(h, &from)
 	}
@@ -143,35 +143,13 @@ func (w *World) faultAskSnapshot(f *Fault) {
 // restored: the state in a snapshot is what the log up to its index amounts to, and it is
 // of that index and term.
 func (j *judge) restored(h *host, from *member.Start) {
-	m, i := h.machine, &from.Info
-	switch {
-	case i.Index > j.commit || j.chosen[i.Index-1].term != i.Term:
+	i := &from.Info
+	if i.Index > j.commit || j.chosen[i.Index-1].term != i.Term {
 		j.w.fail("snapshots are committed", "member %d restores one up to %d of term %d", h.id,
 			i.Index, i.Term)
 		return
-	case m.index > i.Index, m.index > 0 && j.digests[m.index].sum != m.digest:
-		j.w.fail("a snapshot is the state", "member %d: the one up to %d has another state after "+
-			"entry %d", h.id, i.Index, m.index)
-		return
 	}
-	for k := m.index + 1; k <= min(i.Index, j.newest); k++ {
-		if j.digests[k].sum != 0 {
-			j.w.fail("a snapshot is the state", "member %d: the one up to %d lacks command %d",
-				h.id, i.Index, k)
-		}
-	}
-	for k := range m.values {
-		value := uint64(0)
-		for _, v := range j.history[k] {
-			if v.index <= m.index {
-				value = v.value
-			}
-		}
-		if m.values[k] != value {
-			j.w.fail("a snapshot is the state", "member %d: the one up to %d has %d at key %d, "+
-				"not %d", h.id, i.Index, m.values[k], k, value)
-		}
-	}
+	j.state(h, i.Index, "a snapshot is the state")
 }
 
 // compacted: the log goes only before a snapshot that is durable, and on a leader only
