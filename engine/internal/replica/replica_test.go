@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -211,6 +212,35 @@ func TestADeposedLeaderSendsNothing(t *testing.T) {
 	role, leader, term := g.r.Role()
 	if role != raft.Follower || leader != 3 || term != 3 || g.core.LastTerm() != 1 {
 		t.Fatal(g.core)
+	}
+}
+
+// A change of the configuration takes no slot that there is not: with its effects waiting for
+// a disk that hangs, the leader could neither hear that it is deposed nor step down.
+func TestAChangeWaitsForASlot(t *testing.T) {
+	g := newRig(t, 2)
+	g.r.Campaign()
+	g.durable()
+	g.lead()
+	g.write() // the ring is full
+	g.from(2, raft.Message{Type: raft.AppendAck, Term: 2, Match: 1})
+	g.from(3, raft.Message{Type: raft.AppendAck, Term: 2, Match: 1})
+	if g.r.ring.Free() > 0 || g.core.Commit() != 1 {
+		t.Fatal(g.core)
+	}
+	g.r.cfg.OnConfig = func(index uint64, _ []byte) (raft.Configuration, error) {
+		c := g.core.Config()
+		c.Index = index
+		return c, nil
+	}
+	last := g.core.Last()
+	if err := g.r.Change(nil); !errors.Is(err, ErrBusy) || g.core.Last() != last {
+		t.Fatal(err, g.core)
+	}
+	g.parts |= Journal
+	g.durable()
+	if err := g.r.Change(nil); err != nil || g.core.Last() != last+1 {
+		t.Fatal(err, g.core)
 	}
 }
 

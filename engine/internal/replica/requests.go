@@ -20,12 +20,17 @@ func (r *Replica) Bootstrap(data []byte) error {
 	return err
 }
 
-// Change appends a configuration, which must be one that may follow the one in force.
-// Errors are ErrBusy and the core's. Poll's goroutine only.
+// Change appends a configuration, which must be one that may follow the one in force. It
+// takes no slot that is kept for changes of the hard state: a leader whose effects wait for
+// a disk that hangs could not step down. Errors are ErrBusy and the core's. Poll's goroutine
+// only.
 func (r *Replica) Change(data []byte) error {
 	c, err := r.cfg.OnConfig(0, data)
 	if err != nil {
 		return err
+	}
+	if r.ring.Free() <= r.lanes.reserve {
+		return ErrBusy
 	}
 	err = ErrBusy
 	r.out.call(input{config: data}, func(e *raft.Effects) { err = r.core.Change(c, e) })
