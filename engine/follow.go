@@ -13,14 +13,18 @@ import (
 func (e *Engine) follow() {
 	conf := e.member.Core().Config()
 	c := config.Of(&conf)
-	if c == nil || c == e.followed.Load() {
+	if c == nil {
 		return
 	}
-	e.followed.Store(c)
-	for _, m := range c.Members() {
-		e.peers.Confirm(m.ID)
+	for _, p := range e.peers.All() { // one may have connected since it was named
+		if _, named := c.Find(p.ID()); named && p.Provisional() {
+			e.peers.Confirm(p.ID())
+		}
 	}
-	e.log.Info("members", "index", conf.Index, "members", inWords(c))
+	if c != e.followed.Load() {
+		e.followed.Store(c)
+		e.log.Info("members", "index", conf.Index, "members", inWords(c))
+	}
 }
 
 // inWords lists the members of a configuration for the log.
