@@ -83,7 +83,8 @@ func (f *fleet) prepare(id int) *process {
 	}
 	p := &process{client: freeAddress(f.t), log: log}
 	p.args = []string{"--id", name, "--data", filepath.Join(f.dir, name), "--peer",
-		freeAddress(f.t), "--client", p.client, "--http", freeAddress(f.t)}
+		freeAddress(f.t), "--client", p.client, "--http", freeAddress(f.t),
+		"--snapshot-after", "262144"} // snapshots are taken meanwhile
 	f.all[id] = p
 	return p
 }
@@ -99,7 +100,7 @@ func (f *fleet) join(id int) (p *process, member string) {
 	if p = f.all[id]; p == nil {
 		p = f.prepare(id)
 	}
-	p.args = append(p.args[:10:10], "--join", strings.Join(peers, ","))
+	p.args = append(p.args[:12:12], "--join", strings.Join(peers, ","))
 	p.start(f.t)
 	return p, fmt.Sprintf("%d=%s", id, flagOfProcess(p, "--peer"))
 }

@@ -119,7 +119,7 @@ func (f *fleet) moves() (moved int) {
 			p.args[i+1] = address
 		}
 	}
-	p.args = p.args[:10] // neither --members nor --join: its directory says who they are
+	p.args = p.args[:12] // neither --members nor --join: its directory says who they are
 	p.start(f.t)
 	f.serves(moved)
 	f.change("set", fmt.Sprint(moved), "--address", address, "--priority", "1")

@@ -97,7 +97,8 @@ func TestTheLeaderIsFound(t *testing.T) {
 	one, two := newFakeMember(t), newFakeMember(t)
 	one.list = listed(1, 2, one.address, two.address)
 	two.list = listed(2, 2, one.address, two.address)
-	a := &memberAsker{addresses: []string{freeAddress(t), one.address}, progress: &strings.Builder{}}
+	a := &memberAsker{addresses: []string{freeAddress(t), one.address},
+		progress: &strings.Builder{}}
 	if err := a.change(quick(t), []string{"REMOVE", "3"}); err != nil {
 		t.Fatal(err)
 	}

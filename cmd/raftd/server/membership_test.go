@@ -288,16 +288,16 @@ func TestAFollowerAsksTheLeader(t *testing.T) {
 
 func TestWhoDoesNotForwardSaysWhoLeads(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Follower = Redirect })
-	e, run := r.changes()
+	r.changes()
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	r.send(c, array("RAFT.MEMBER", "REMOVE", "1"))
 	expect(t, "redirected", w.take(), "-MOVED 0 127.0.0.1:9000\r\n")
+
+	r = newRig(t, nil)
+	e, run := r.changes()
 	e.err = &engine.Error{Reason: engine.ReasonNotLeader, Leader: 2,
 		LeaderAddress: "127.0.0.1:9000"}
-	r = newRig(t, nil)
-	e2, run := r.changes()
-	e2.err = e.err
 	r.follow("127.0.0.1:9000")
 	c, w = r.connect()
 	r.send(c, array("RAFT.PROXY", proxyVersion)+array("RAFT.MEMBER", "REMOVE", "1"))
