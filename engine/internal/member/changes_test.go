@@ -318,3 +318,20 @@ func TestRemovedIsReported(t *testing.T) {
 		t.Error("it campaigns")
 	}
 }
+
+// A leader that no configuration names is answered, though the way to it was dropped before
+// it came to lead.
+func TestALeaderIsReached(t *testing.T) {
+	g := changeRig(t, config.New(7, []config.Member{at(1, "a"), at(2, "b"), at(3, "c")}))
+	g.up[4] = true
+	g.Introduce(4, "d")
+	g.run(rigElection)
+	g.up[4] = false
+	if g.run(guestKept + time.Second); g.Link(4) != nil {
+		t.Fatal("it is no guest")
+	}
+	g.Core().Step(&raft.Message{Type: raft.Heartbeat, From: 4, To: 1, Term: 99}, &raft.Effects{})
+	if g.run(rigHeartbeat); g.Link(4) == nil || g.Link(4).(*rigLink).at != "d" {
+		t.Error("nobody answers the leader")
+	}
+}

@@ -63,6 +63,8 @@ type introductions struct {
 	mu      sync.Mutex
 	arrived []config.Member
 	waiting flag
+
+	heard []config.Member // the polling goroutine's: the newest of each, oldest first
 }
 
 // Introduce says that a replica of this cluster has connected that may be no member, and
@@ -106,6 +108,7 @@ func (m *Member) greet(now int64) {
 		}
 	}
 	for _, s := range arrived {
+		m.guests.remember(s)
 		if o := m.other(s.ID); o != nil {
 			if s.Address != "" {
 				o.said, o.next = s.Address, s.Address
@@ -116,6 +119,29 @@ func (m *Member) greet(now int64) {
 			o.introduced, o.said = true, s.Address
 		} else {
 			m.guests.add(s, false)
+		}
+	}
+}
+
+// remember keeps where one was last that connected.
+func (g *introductions) remember(s config.Member) {
+	same := func(o config.Member) bool { return o.ID == s.ID }
+	if g.heard = append(slices.DeleteFunc(g.heard, same), s); len(g.heard) > config.MembersMax {
+		g.heard = slices.Delete(g.heard, 0, 1)
+	}
+}
+
+// reachLeader makes the way to a leader that no configuration here names. It may have
+// connected long ago, and the way to it may have been dropped since.
+func (m *Member) reachLeader(now int64) {
+	leader := m.core.Leader()
+	if leader == 0 || leader == m.cfg.ID || m.other(leader) != nil {
+		return
+	}
+	for _, s := range m.guests.heard {
+		if s.ID == leader {
+			o := m.connect(s.ID, s.Address, now)
+			o.introduced, o.said = true, s.Address
 		}
 	}
 }
@@ -171,6 +197,7 @@ func (m *Member) followMembers(now int64) {
 		}
 		o.named, o.introduced, o.told = true, false, 0
 	}
+	m.reachLeader(now)
 	m.moveLinks(now)
 	m.partLinks(now)
 	m.record(&conf)
