@@ -50,6 +50,7 @@ type Engine struct {
 	from    member.Start  // where the state machine stood before the first entry
 	member  *member.Member
 	jobs    sync.WaitGroup // of the member, under way
+	notes   remembered
 	run     runner
 	timing  *timing
 	lanes   laneTable
@@ -205,6 +206,8 @@ func (e *Engine) Close() error {
 		} else {
 			life.closeErr = errors.Join(e.closeNet(5*time.Second), e.member.Sync(),
 				e.journal.Close())
+			b, _ := e.notes.book.Encode()
+			e.writeNotes(b)
 		}
 		if e.futures != nil {
 			e.futures.closeAll()

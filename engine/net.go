@@ -24,10 +24,12 @@ const loopQueries = 16 << 20
 
 // newPeers is the table of the other members, still empty.
 func (e *Engine) newPeers() *link.Peers {
+	nonce, began := e.life()
 	return link.New(link.Config{Self: e.b.id, Cluster: e.membership.Cluster,
-		Directory:   e.recovery.Directory,
-		Incarnation: e.recovery.Incarnation, Advertised: e.b.advertise,
-		Longest: e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
+		Directory: e.recovery.Directory, Nonce: nonce, Began: began,
+		Incarnation: e.recovery.Incarnation, Hints: e.notes.book,
+		Advertised: e.b.advertise,
+		Longest:    e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
 			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true},
 		Across:   e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
@@ -213,6 +215,7 @@ func (e *Engine) after(now int64) {
 	}
 	if e.ticker.due.take() {
 		e.publishStatus()
+		e.remember()
 	}
 	if e.run.fused && len(e.services.lanes) > 0 {
 		for _, ll := range e.services.lanes[0] {

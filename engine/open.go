@@ -270,6 +270,7 @@ func (e *Engine) reportDamage() {
 // assemble builds the member over the recovered state.
 func (e *Engine) assemble() error {
 	e.run.init(e)
+	e.openNotes()
 	e.peers = e.newPeers()
 	first, err := e.firstConfiguration()
 	if err != nil {

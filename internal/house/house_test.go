@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"engine/internal/founding": {
 		"engine/internal/config", "engine/internal/raft", "engine/internal/wire",
 	},
+	"engine/internal/hints":    {"engine/internal/raft"},
 	"engine/internal/pipeline": {"ring", "ziplist", "journal", "journal/record"},
 	"engine/internal/peer": {
 		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire",
@@ -62,12 +63,12 @@ var mayImport = map[string][]string{
 		"engine/internal/snapshot", "engine/internal/wire", "journal", "ziplist",
 	},
 	"engine/internal/link": {
-		"engine/internal/peer", "engine/internal/raft", "engine/internal/replica",
-		"engine/internal/wire", "ring", "netio",
+		"engine/internal/hints", "engine/internal/peer", "engine/internal/raft",
+		"engine/internal/replica", "engine/internal/wire", "ring", "netio",
 	},
 	"engine": {
-		"engine/internal/config", "engine/internal/founding", "engine/internal/link",
-		"engine/internal/member", "engine/internal/raft",
+		"engine/internal/config", "engine/internal/founding", "engine/internal/hints",
+		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
 		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
 		"ziplist", "journal", "journal/record", "journal/device", "netio",

@@ -3,6 +3,7 @@ package link
 import (
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ringraft/ringraft/engine/internal/hints"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 )
@@ -21,7 +22,8 @@ const (
 //	08 version │ 10 cluster │ 18 from │ 20 to │ 28 incarnation │ 32 n advertised
 //	48 command max │ 50 run max │ 80 01 version min │ 88 01 version max
 //	90 01 features │ 99 01 directory, high 64 bits │ a1 01 low
-//	aa 01 n address
+//	aa 01 n address │ b8 01 began in term │ c0 01 with an entry of term │ c8 01 index
+//	d1 01 nonce
 //
 // Those from command max on came later: an earlier release leaves them out and
 // skips them. One of cluster 0 only asks which cluster the other belongs to.
@@ -31,13 +33,21 @@ type Hello struct {
 	Features    uint64         // bits of wire.FeatureDirectories and the like
 	Directory   raft.Directory // of From; zero: an earlier release
 	Cluster     uint64
-	From        uint64 // member that sends it
-	To          uint64 // member that it is meant for
-	Incarnation uint64 // of From: grows with every start of its directory
-	Advertised  string // where clients reach From; "" when they do not
-	Address     string // where members reach From; "": it does not say
-	CommandMax  uint64 // bytes of the longest command that From takes; 0: it does not say
-	RunMax      uint64 // bytes of records in one append that From can write; 0: the same
+	From        uint64         // member that sends it
+	To          uint64         // member that it is meant for
+	Incarnation uint64         // of From: grows with every start of its directory
+	Advertised  string         // where clients reach From; "" when they do not
+	Address     string         // where members reach From; "": it does not say
+	Nonce       uint64         // drawn when Incarnation began; 0: it does not say
+	Began       hints.Position // what Directory held when Incarnation began; zero: it does not say
+	CommandMax  uint64         // bytes of the longest command that From takes; 0: it does not say
+	RunMax      uint64         // bytes of records in one append that From can write; 0: the same
+}
+
+// life is the start of the data directory that says it.
+func (h *Hello) life() hints.Life {
+	return hints.Life{Directory: h.Directory, Incarnation: h.Incarnation, Nonce: h.Nonce,
+		Began: h.Began}
 }
 
 // Versions are those of the protocol that a member speaks; zero: Hello.Version alone.
@@ -74,7 +84,8 @@ func (h *Hello) encode() ([]byte, error) {
 		Incarnation: h.Incarnation, Advertised: h.Advertised, CommandMax: h.CommandMax,
 		RunMax: h.RunMax, VersionMin: h.Versions.Min, VersionMax: h.Versions.Max,
 		Features: h.Features, DirectoryHigh: h.Directory[0], DirectoryLow: h.Directory[1],
-		Address: h.Address})
+		Address: h.Address, BeganTerm: h.Began.Term, BeganEntryTerm: h.Began.Entry,
+		BeganIndex: h.Began.Index, Nonce: h.Nonce})
 }
 
 // decodeHello copies what it keeps of b.
@@ -86,7 +97,9 @@ func decodeHello(b []byte) (Hello, error) {
 	return Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
 		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
-		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address}, nil
+		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address,
+		Nonce: m.Nonce,
+		Began: hints.Position{Term: m.BeganTerm, Entry: m.BeganEntryTerm, Index: m.BeganIndex}}, nil
 }
 
 func (w *Welcome) encode() ([]byte, error) {
@@ -95,7 +108,8 @@ func (w *Welcome) encode() ([]byte, error) {
 		Refused: w.Refused, CommandMax: w.CommandMax, RunMax: w.RunMax,
 		VersionMin: w.Versions.Min, VersionMax: w.Versions.Max, Features: w.Features,
 		DirectoryHigh: w.Directory[0], DirectoryLow: w.Directory[1],
-		Address: w.Address, Configuration: w.Configuration})
+		Address: w.Address, Configuration: w.Configuration, BeganTerm: w.Began.Term,
+		BeganEntryTerm: w.Began.Entry, BeganIndex: w.Began.Index, Nonce: w.Nonce})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -107,7 +121,9 @@ func decodeWelcome(b []byte) (Welcome, error) {
 	h := Hello{Version: m.Version, Cluster: m.Cluster, From: m.From, To: m.To,
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
 		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
-		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address}
+		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address,
+		Nonce: m.Nonce,
+		Began: hints.Position{Term: m.BeganTerm, Entry: m.BeganEntryTerm, Index: m.BeganIndex}}
 	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused,
 		Configuration: m.Configuration}, nil
 }

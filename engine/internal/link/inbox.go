@@ -170,6 +170,11 @@ func (t *Peers) admit(in *Inbox, h *Hello) (grant int, refusal *Refusal) {
 			return refuse(why)
 		}
 	}
+	if err := t.cfg.Hints.Hear(h.life()); err != nil {
+		_, r := refuse(OlderCopy)
+		r.Older = err
+		return 0, r
+	}
 	if h.Directory == p.directory && h.Incarnation < p.newest {
 		return refuse(Outdated)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 	"weak"
 
+	"github.com/ringraft/ringraft/engine/internal/hints"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
@@ -140,6 +141,10 @@ func TestRefusals(t *testing.T) {
 	b := make(bell, 1)
 	r := newRig(t, 1, false, b)
 	r.peers.Add(2, "127.0.0.1:1")
+	other := hints.Life{Directory: raft.Directory{1}, Incarnation: 5}
+	if err := r.peers.cfg.Hints.Hear(other); err != nil {
+		t.Fatal(err)
+	}
 	if w := call(t, r).greet(helloFrom2()); w.Refused != "" ||
 		w.Grant != uint64(GrantBytes(1<<10)) || w.From != 1 || w.To != 2 ||
 		w.Version != wire.Version || w.Cluster != cluster || w.Incarnation != 5 ||
@@ -165,6 +170,10 @@ func TestRefusals(t *testing.T) {
 		{NotMember, func(h *Hello) { h.From = 4 }, "member 4 is not in the configuration"},
 		{Outdated, func(h *Hello) { h.Incarnation = 6 },
 			"member 2 started again since (incarnation 6 is over)"},
+		{OlderCopy, func(h *Hello) { h.Directory, h.Incarnation = raft.Directory{1}, 4 },
+			"member 2: it was started for the 4. time, and had been started 5 times: the data " +
+				"directory is an older copy: bring the newer one back, or empty it and replace " +
+				"the member"},
 	} {
 		h := helloFrom2()
 		x.change(&h)

@@ -261,6 +261,9 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 	case !w.common(&own) || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
 	}
+	if err := p.peers.cfg.Hints.Hear(w.life()); err != nil {
+		return fmt.Errorf("link: member %d at %s: %w", p.id, p.address, err)
+	}
 	p.waiting.Stop()
 	p.conn = c
 	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned

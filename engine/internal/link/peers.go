@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/hints"
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/replica"
@@ -45,6 +46,9 @@ type Config struct {
 	Cluster     uint64
 	Directory   raft.Directory // of this member
 	Incarnation uint64         // of this member
+	Nonce       uint64         // drawn for this incarnation; 0: it is not said
+	Began       hints.Position // what Directory held then; zero: it is not said
+	Hints       *hints.Book    // who was heard of, now and before; nil: a new one
 	Advertised  string         // where clients reach this member; "" when they do not
 	Longest     int            // bytes of the longest command that is in the log or may come
 	Limits      peer.Limits    // what this member tells of itself
@@ -105,6 +109,9 @@ var errRemoved = errors.New("link: the member was removed")
 // New returns an empty table. Connections may be accepted at once; nothing is
 // dialed before Start.
 func New(cfg Config) *Peers {
+	if cfg.Hints == nil {
+		cfg.Hints = new(hints.Book)
+	}
 	if cfg.Greeting == 0 {
 		cfg.Greeting = greetingMax
 	}
@@ -248,7 +255,7 @@ func (t *Peers) hello(to uint64) Hello {
 		Features: wire.FeatureDirectories, Directory: t.cfg.Directory,
 		Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to, Incarnation: t.cfg.Incarnation,
 		Advertised: t.cfg.Advertised, CommandMax: uint64(t.cfg.Limits.Command),
-		RunMax: uint64(t.cfg.Limits.Run)}
+		RunMax: uint64(t.cfg.Limits.Run), Nonce: t.cfg.Nonce, Began: t.cfg.Began}
 	if t.cfg.Address != nil {
 		h.Address = t.cfg.Address()
 	}

@@ -22,6 +22,7 @@ const (
 	Crowded             // nor a member is it, and there are too many of those
 	Outdated            // its member was started again since
 	TooSmall            // it cannot take an entry of the log
+	OlderCopy           // its data directory was put back to what it was before
 )
 
 // Refusal is why a connection is not taken: a Hello that does not name a member
@@ -33,6 +34,7 @@ type Refusal struct {
 	Cluster uint64     // of the member that refuses
 	Member  uint64     // that refuses
 	Unfit   peer.Unfit // TooSmall: the entry
+	Older   error      // OlderCopy: an *hints.OlderCopyError
 }
 
 // Larger says what to do about a member that takes too little.
@@ -75,6 +77,8 @@ func (r *Refusal) Error() string {
 			h.Incarnation)
 	case TooSmall:
 		return fmt.Sprintf("%s: %s", r.Unfit.Error(), Larger(h.From, r.Unfit.Bytes))
+	case OlderCopy:
+		return fmt.Sprintf("member %d: %v", h.From, r.Older)
 	}
 	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
 }

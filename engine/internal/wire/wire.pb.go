@@ -534,7 +534,14 @@ type Hello struct {
 	DirectoryHigh uint64 `protobuf:"fixed64,19,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,20,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
 	// Where other members reach the sender; empty: an earlier release.
-	Address       string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
+	Address string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
+	// What the directory held when this incarnation began: its term, and the term and the
+	// index of its last entry; 0: the sender does not say.
+	BeganTerm      uint64 `protobuf:"varint,23,opt,name=began_term,json=beganTerm,proto3" json:"began_term,omitempty"`
+	BeganEntryTerm uint64 `protobuf:"varint,24,opt,name=began_entry_term,json=beganEntryTerm,proto3" json:"began_entry_term,omitempty"`
+	BeganIndex     uint64 `protobuf:"varint,25,opt,name=began_index,json=beganIndex,proto3" json:"began_index,omitempty"`
+	// Drawn when this incarnation began.
+	Nonce         uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,6 +674,34 @@ func (x *Hello) GetAddress() string {
 	return ""
 }
 
+func (x *Hello) GetBeganTerm() uint64 {
+	if x != nil {
+		return x.BeganTerm
+	}
+	return 0
+}
+
+func (x *Hello) GetBeganEntryTerm() uint64 {
+	if x != nil {
+		return x.BeganEntryTerm
+	}
+	return 0
+}
+
+func (x *Hello) GetBeganIndex() uint64 {
+	if x != nil {
+		return x.BeganIndex
+	}
+	return 0
+}
+
+func (x *Hello) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -689,9 +724,13 @@ type Welcome struct {
 	Address       string `protobuf:"bytes,21,opt,name=address,proto3" json:"address,omitempty"`
 	// A Membership: the configuration that the sender follows, for a Hello of cluster 0,
 	// which asks.
-	Configuration []byte `protobuf:"bytes,22,opt,name=configuration,proto3" json:"configuration,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Configuration  []byte `protobuf:"bytes,22,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	BeganTerm      uint64 `protobuf:"varint,23,opt,name=began_term,json=beganTerm,proto3" json:"began_term,omitempty"`
+	BeganEntryTerm uint64 `protobuf:"varint,24,opt,name=began_entry_term,json=beganEntryTerm,proto3" json:"began_entry_term,omitempty"`
+	BeganIndex     uint64 `protobuf:"varint,25,opt,name=began_index,json=beganIndex,proto3" json:"began_index,omitempty"`
+	Nonce          uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -841,6 +880,34 @@ func (x *Welcome) GetConfiguration() []byte {
 		return x.Configuration
 	}
 	return nil
+}
+
+func (x *Welcome) GetBeganTerm() uint64 {
+	if x != nil {
+		return x.BeganTerm
+	}
+	return 0
+}
+
+func (x *Welcome) GetBeganEntryTerm() uint64 {
+	if x != nil {
+		return x.BeganEntryTerm
+	}
+	return 0
+}
+
+func (x *Welcome) GetBeganIndex() uint64 {
+	if x != nil {
+		return x.BeganIndex
+	}
+	return 0
+}
+
+func (x *Welcome) GetNonce() uint64 {
+	if x != nil {
+		return x.Nonce
+	}
+	return 0
 }
 
 // Member is one replica of a configuration entry.
@@ -1131,7 +1198,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
-	"\arefused\x18\a \x01(\tR\arefused\"\x9f\x03\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\x9f\x04\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1152,7 +1219,13 @@ const file_wire_proto_rawDesc = "" +
 	"\bfeatures\x18\x12 \x01(\x04R\bfeatures\x12%\n" +
 	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
 	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\x12\x18\n" +
-	"\aaddress\x18\x15 \x01(\tR\aaddress\"\xf7\x03\n" +
+	"\aaddress\x18\x15 \x01(\tR\aaddress\x12\x1d\n" +
+	"\n" +
+	"began_term\x18\x17 \x01(\x04R\tbeganTerm\x12(\n" +
+	"\x10began_entry_term\x18\x18 \x01(\x04R\x0ebeganEntryTerm\x12\x1f\n" +
+	"\vbegan_index\x18\x19 \x01(\x04R\n" +
+	"beganIndex\x12\x14\n" +
+	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\"\xf7\x04\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1176,7 +1249,13 @@ const file_wire_proto_rawDesc = "" +
 	"\x0edirectory_high\x18\x13 \x01(\x06R\rdirectoryHigh\x12#\n" +
 	"\rdirectory_low\x18\x14 \x01(\x06R\fdirectoryLow\x12\x18\n" +
 	"\aaddress\x18\x15 \x01(\tR\aaddress\x12$\n" +
-	"\rconfiguration\x18\x16 \x01(\fR\rconfiguration\"\xb2\x01\n" +
+	"\rconfiguration\x18\x16 \x01(\fR\rconfiguration\x12\x1d\n" +
+	"\n" +
+	"began_term\x18\x17 \x01(\x04R\tbeganTerm\x12(\n" +
+	"\x10began_entry_term\x18\x18 \x01(\x04R\x0ebeganEntryTerm\x12\x1f\n" +
+	"\vbegan_index\x18\x19 \x01(\x04R\n" +
+	"beganIndex\x12\x14\n" +
+	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\"\xb2\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
