@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -63,7 +64,8 @@ var errOutside = errors.New("not connected")
 // their own; it returns the exit status.
 func outside(load string) int {
 	if load == "busy" {
-		for { // until it is killed
+		for turns := new(atomic.Uint64); ; { // until it is killed
+			turns.Add(1)
 		}
 	}
 	// Such clients are on other machines as a rule: they do not take the servers' processors.
