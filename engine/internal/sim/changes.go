@@ -256,6 +256,9 @@ func (w *World) faultPromotion(f *Fault) {
 // seats reports whether a member votes, or may soon, by any configuration that is written.
 func (j *judge) seats(id uint64) bool {
 	for _, h := range j.w.hosts {
+		if h.disk.platter.configures(j.confIndex) {
+			return true
+		}
 		if !h.up {
 			continue
 		}
