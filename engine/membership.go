@@ -122,6 +122,9 @@ var (
 	// ErrOtherDirectory: what answers has not the data directory that it must have: it was
 	// emptied since it was added, or it is a copy of another member's.
 	ErrOtherDirectory = member.ErrOtherDirectory
+	// ErrEarlier: a member is of an earlier release, which reads no joint configuration, or
+	// may be: members are not known by their data directories before all have been up.
+	ErrEarlier = member.ErrEarlier
 	// ErrUnknownOutcome: this member ceased to lead while the change was under way. What
 	// became of it, Membership says, there and on the new leader.
 	ErrUnknownOutcome = member.ErrUnknownOutcome

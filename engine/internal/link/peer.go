@@ -307,7 +307,8 @@ func (p *Peer) note(h *Hello) {
 	of := func(n uint64) int { return int(min(n, math.MaxInt32)) }
 	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax),
 		Snapshots: h.Features&wire.FeatureSnapshots != 0,
-		Foundings: h.Features&wire.FeatureDirectories != 0}}
+		Foundings: h.Features&wire.FeatureDirectories != 0,
+		Changes:   h.Features&wire.FeatureChanges != 0}}
 	before := p.said.Swap(&now)
 	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
 		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+

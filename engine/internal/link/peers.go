@@ -252,7 +252,7 @@ func (t *Peers) Memory() int64 {
 // hello is what this member says of itself to another.
 func (t *Peers) hello(to uint64) Hello {
 	h := Hello{Version: wire.Version, Versions: Versions{wire.VersionMin, wire.VersionMax},
-		Features: wire.FeatureDirectories, Directory: t.cfg.Directory,
+		Features: wire.FeatureDirectories | wire.FeatureChanges, Directory: t.cfg.Directory,
 		Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to, Incarnation: t.cfg.Incarnation,
 		Advertised: t.cfg.Advertised, CommandMax: uint64(t.cfg.Limits.Command),
 		RunMax: uint64(t.cfg.Limits.Run), Nonce: t.cfg.Nonce, Began: t.cfg.Began}

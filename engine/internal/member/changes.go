@@ -28,6 +28,9 @@ var (
 	ErrLastVoter = errors.New("it is the only voter")
 	// ErrOtherDirectory: what answers is not the data directory that it must be.
 	ErrOtherDirectory = errors.New("it answers with another data directory")
+	// ErrEarlier: a member is of an earlier release, or may be: such a one reads no joint
+	// configuration.
+	ErrEarlier = errors.New("not all members are known to be of this release")
 	// ErrUnknownOutcome: leadership was lost while the change was under way. The list of
 	// members says what came of it, once there is a leader.
 	ErrUnknownOutcome = errors.New("leadership was lost while the members were changed")
@@ -259,6 +262,9 @@ func (x *Change) step(m *Member, conf *config.Config, settled bool, now int64) e
 		if err := x.begin(m, conf, now); err != nil {
 			return err
 		}
+		if err := m.allOfThisRelease(conf); err != nil {
+			return err
+		}
 		x.term, x.catching = term, catching{}
 	}
 	next, err := x.next(m, conf, now)
@@ -331,6 +337,22 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 		return fmt.Errorf("%w: %d", ErrLastVoter, id)
 	case x.kind == Update && x.with.Address == "":
 		x.with.Address = old.Address
+	}
+	return nil
+}
+
+// allOfThisRelease refuses changes while a member may be of an earlier release, which reads
+// a joint configuration without its old half. Of one that is not connected the binding tells:
+// members are bound when each has said what its directory is, which earlier ones do not.
+func (m *Member) allOfThisRelease(conf *config.Config) error {
+	for _, v := range conf.Members() {
+		switch {
+		case v.Directory == raft.Directory{}:
+			return fmt.Errorf("%w: member %d is not known by its data directory yet; have all of "+
+				"them up", ErrEarlier, v.ID)
+		case m.connected(v.ID) && !m.Link(v.ID).Limits().Changes:
+			return fmt.Errorf("%w: upgrade member %d", ErrEarlier, v.ID)
+		}
 	}
 	return nil
 }

@@ -8,13 +8,21 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/config"
+	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/engine/internal/raft/quorum"
 )
 
 // changeRig leads a cluster whose configurations are real ones: it votes alone, and the
 // others are connected when the test says so.
 func changeRig(t *testing.T, conf config.Config) *rig {
 	t.Helper()
+	conf = conf.Bind(func(id uint64) raft.Directory {
+		if m, _ := conf.Find(id); m.Directory != (raft.Directory{}) {
+			return m.Directory
+		}
+		return raft.Directory{id, 2}
+	})
 	g := newRigWith(t, conf.Raft(1), func(c *Config) {
 		c.OnConfig = func(index uint64, data []byte) (raft.Configuration, error) {
 			if string(data) == "configuration" { // newRig's first entry
@@ -25,6 +33,12 @@ func changeRig(t *testing.T, conf config.Config) *rig {
 		}
 	})
 	g.directories = map[uint64]raft.Directory{}
+	for _, m := range conf.Members() {
+		g.directories[m.ID] = m.Directory
+	}
+	for id := range uint64(quorum.Max + 2) {
+		g.limits[id] = peer.Limits{Changes: true}
+	}
 	if err := g.Begin(g.now); err != nil {
 		t.Fatal(err)
 	}
@@ -207,6 +221,40 @@ func TestAnIdComesBackWithAnotherDirectory(t *testing.T) {
 	c := g.Core().Config()
 	if g.is("1", "", "2"); c.DirectoryOf(2) != (raft.Directory{2, 3}) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// A member of an earlier release reads no joint configuration: nothing is changed while one
+// may be among the members.
+func TestNoChangeWithAnEarlierRelease(t *testing.T) {
+	conf := alone()
+	conf.Learners = []config.Member{at(2, "b:2")}
+	g := changeRig(t, conf)
+	last := g.Core().Last()
+	g.up[2], g.limits[2] = true, peer.Limits{Snapshots: true, Foundings: true}
+	a := g.change(NewChange(Remove, at(2, ""), nil), rigElection)
+	if !errors.Is(a.err, ErrEarlier) || !strings.Contains(a.err.Error(), "upgrade member 2") {
+		t.Error(a.err)
+	}
+	unbound := newRigWith(t, conf.Raft(1), func(c *Config) {
+		c.OnConfig = func(index uint64, _ []byte) (raft.Configuration, error) {
+			return conf.Raft(index), nil
+		}
+	})
+	if err := unbound.Begin(unbound.now); err != nil {
+		t.Fatal(err)
+	}
+	unbound.run(rigElection)
+	a = unbound.change(NewChange(Remove, at(2, ""), nil), rigElection)
+	if !errors.Is(a.err, ErrEarlier) || !strings.Contains(a.err.Error(), "data directory") {
+		t.Error(a.err)
+	}
+	if g.Core().Last() != last {
+		t.Error("something was appended")
+	}
+	g.limits[2] = peer.Limits{Changes: true}
+	if a = g.change(NewChange(Remove, at(2, ""), nil), rigElection); a.err != nil {
+		t.Error(a.err)
 	}
 }
 

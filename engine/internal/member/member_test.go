@@ -37,6 +37,9 @@ type rig struct {
 	directories map[uint64]raft.Directory // of the others, as their connections say
 }
 
+// rigDirectory is the own one.
+var rigDirectory = raft.Directory{1, 2}
+
 const (
 	rigHeartbeat = 10 * time.Millisecond
 	rigElection  = 50 * time.Millisecond
@@ -70,6 +73,7 @@ func newEmptyRig(t *testing.T, change func(*Config)) *rig {
 		up: map[uint64]bool{}, frames: map[uint64][][]byte{}, limits: map[uint64]peer.Limits{}}
 	j, rec, err := journal.Open(journal.Config{Mode: journal.Memory, FS: g.files,
 		Identity: journal.Identity{Cluster: 7, Replica: 1}, SegmentBytes: 1 << 20,
+		Directory:  rigDirectory,
 		Foreground: true, Device: g.disk})
 	if err != nil {
 		t.Fatal(err)

@@ -56,6 +56,7 @@ type Limits struct {
 	Run       int  // bytes of one append: what its journal can write at once
 	Snapshots bool // it knows the frames of snapshots
 	Foundings bool // it knows those of foundings, and says what its directory is
+	Changes   bool // it reads configurations whole, also joint ones
 }
 
 // Terms returns the term of a log index; the core implements it.

@@ -140,7 +140,8 @@ type crashed struct{}
 
 func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
-	h.limits = peer.Limits{Command: w.plan.command(id), Snapshots: true, Foundings: true}
+	h.limits = peer.Limits{Command: w.plan.command(id), Snapshots: true, Foundings: true,
+		Changes: true}
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.directory, h.address = raft.Directory{id, 1}, fmt.Sprint("n", id)
 	h.joins = id > uint64(w.plan.Members)

@@ -25,6 +25,8 @@ const (
 	FeatureDirectories = 1 << 0
 	// The sender knows the frames of snapshots; nobody else is sent one.
 	FeatureSnapshots = 1 << 1
+	// FeatureChanges: it reads every part of a configuration, also of one that is joint.
+	FeatureChanges = 1 << 2
 )
 
 // FrontMax bounds the bytes that AppendFront writes.
