@@ -13,6 +13,7 @@ const (
 	leaderWithin  = 10 // election timeouts: somebody leads
 	answersWithin = 20 // election timeouts: everything outstanding is answered
 	convergeIn    = 60 * sec
+	handOverIn    = 10 * sec // once a leader has waited to give way to a higher priority
 )
 
 func (w *World) heal() {
@@ -85,6 +86,9 @@ func (w *World) check() {
 		w.end()
 		return
 	}
+	if why == waitsForPriority {
+		w.wished = w.now
+	}
 	et := 2*w.plan.Election + w.slack()
 	switch {
 	case leader == 0 && since > leaderWithin*et:
@@ -92,7 +96,7 @@ func (w *World) check() {
 	case since > answersWithin*et && w.outstanding() > 0:
 		w.logOutstanding()
 		w.late(fmt.Sprintf("%d requests without an answer", w.outstanding()), why)
-	case since > convergeIn && why != waitsForPriority || since > 2*convergeIn+10*sec:
+	case since > convergeIn && w.now-w.wished > handOverIn || since > 2*convergeIn+handOverIn:
 		w.late("not converged", why)
 	}
 	w.at(10*ms, event{kind: evCheck})

@@ -54,6 +54,7 @@ type healing struct {
 	healed   bool  // no fault is left
 	calm     int64 // when all members were equal after that
 	calmTerm uint64
+	wished   int64 // when a leader waited last to give way to a higher priority
 }
 
 // Failure is a broken promise.
