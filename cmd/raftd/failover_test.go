@@ -240,6 +240,9 @@ func TestPipelinesKeepTheirOrder(t *testing.T) {
 // TestAClusterClientFollowsTheLeader lets a client of Redis Cluster find the leader, and the next
 // one when that is killed, with members that redirect.
 func TestAClusterClientFollowsTheLeader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits longer than it works")
+	}
 	c := &chaos{t: t, ps: startProcesses(t, "--follower", "redirect")}
 	var addresses []string
 	for _, p := range c.ps {

@@ -16,6 +16,9 @@ func identityRounds(few int) int {
 	if n, err := strconv.Atoi(os.Getenv("IDENTITY_ROUNDS")); err == nil {
 		return n
 	}
+	if testing.Short() {
+		return 1
+	}
 	return few
 }
 

@@ -77,7 +77,7 @@ func TestFixedSeeds(t *testing.T) {
 func TestFreshSeeds(t *testing.T) {
 	d := *flagFor
 	if testing.Short() {
-		d = min(d, 5*time.Second)
+		d = min(d, 2*time.Second)
 	}
 	from := uint64(time.Now().UnixNano()) >> 20 << 12
 	t.Logf("seeds from %d", from)
