@@ -241,7 +241,7 @@ func TestPipelinesKeepTheirOrder(t *testing.T) {
 // one when that is killed, with members that redirect.
 func TestAClusterClientFollowsTheLeader(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits longer than it works")
+		t.Skip("left out of the race detector's run, which has a time limit")
 	}
 	c := &chaos{t: t, ps: startProcesses(t, "--follower", "redirect")}
 	var addresses []string

@@ -134,7 +134,7 @@ func (f *fleet) moves() (moved int) {
 // TestMistakesWithMembersAreExplained looks at each line that says that nothing was changed.
 func TestMistakesWithMembersAreExplained(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits longer than it works")
+		t.Skip("left out of the race detector's run, which has a time limit")
 	}
 	f := newFleet(t)
 	lead, other := f.leader(), f.follower()

@@ -133,7 +133,7 @@ func TestMembersWithDifferentMaxValues(t *testing.T) {
 // says what is missing and why.
 func TestReadyzComparesWithTheLeader(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits longer than it works")
+		t.Skip("left out of the race detector's run, which has a time limit")
 	}
 	u := newUneven(t)
 	u.found()

@@ -69,20 +69,20 @@ type OlderCopyError struct {
 
 // Error says what is wrong, and what to do.
 func (e *OlderCopyError) Error() string {
-	const todo = "the data directory is an older copy: bring the newer one back, or empty it and " +
-		"replace the member"
+	const advice = "the data directory is an older copy: bring the newer one back, or empty it " +
+		"and replace the member"
 	began := &e.Life.Began
 	switch {
 	case e.Acked != Position{}:
 		return fmt.Sprintf("it has acknowledged entry %d of term %d in term %d, and its log ends "+
 			"with entry %d of term %d in term %d: %s", e.Acked.Index, e.Acked.Entry, e.Acked.Term,
-			began.Index, began.Entry, began.Term, todo)
+			began.Index, began.Entry, began.Term, advice)
 	case e.Life.Incarnation == e.Newer.Incarnation:
 		return fmt.Sprintf("it had been started for the %d. time before: %s",
-			e.Life.Incarnation, todo)
+			e.Life.Incarnation, advice)
 	}
 	return fmt.Sprintf("it was started for the %d. time, and had been started %d times: %s",
-		e.Life.Incarnation, e.Newer.Incarnation, todo)
+		e.Life.Incarnation, e.Newer.Incarnation, advice)
 }
 
 // Hear takes note of a directory that connects. The error is an *OlderCopyError; then
