@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -165,6 +166,7 @@ func slow(n net.Conn, _ *crowd) (bool, error) {
 		closed <- errors.Join(err, io.EOF)
 	}()
 	const text = "*3\r\n$3\r\nSET\r\n$4\r\nslow\r\n$1000000\r\n"
+	time.Sleep(rand.N(time.Second)) // such clients are not in step
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for i := 0; ; i++ {

@@ -30,6 +30,7 @@ const (
 
 	backlogMax     = 8 << 20 // of one connection
 	backlogMaxHigh = 2 << 20 // the same when all have more than clientsHigh
+	ownBytesMax    = 2 << 20 // of that in copies of long replies
 	referencesMax  = 64 << 20
 
 	// sendAt is how much output gathers before it is written in the middle of a batch.
@@ -53,7 +54,7 @@ func (c *conn) backlog() int {
 // backlogged reports whether the backlog is greater than a part of what it may be.
 func (c *conn) backlogged(part int) bool {
 	switch n := c.backlog() - c.unconsumed; {
-	case c.references > referencesMax/part:
+	case c.references > referencesMax/part, c.ownBytes > ownBytesMax/part:
 		return true
 	case n <= backlogMaxHigh/part: // of nearly every command: the sum does not matter
 		return false

@@ -467,3 +467,28 @@ func TestForwardedCommandsHaveAWindow(t *testing.T) {
 	}
 	r.idle()
 }
+
+// A client of a follower that reads nothing has a few long replies there, not as many as fit: each
+// was sent from member to member, and is a copy.
+func TestFewLongRepliesAreForwardedToOneWhoDoesNotRead(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	c, w := r.connect()
+	w.frozen = true
+	r.send(c, strings.Repeat(array("GET", "k"), 40))
+	far := r.opens(r.dialed[0])
+	asked := 0
+	for {
+		n := strings.Count(far.take(), "GET")
+		if n == 0 {
+			break
+		}
+		asked += n
+		for range n {
+			feed(t, r.dialed[0], "$1048576\r\n"+strings.Repeat("v", 1<<20)+"\r\n")
+		}
+	}
+	if most := windowStart + windowLarge; asked < 2 || asked > most {
+		t.Errorf("%d commands were forwarded, want at most %d", asked, most)
+	}
+}

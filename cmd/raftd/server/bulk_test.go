@@ -18,11 +18,11 @@ func TestThoseWhoPipelineLeaveRoomForOthers(t *testing.T) {
 		return n
 	}
 	answer := func(count int) { // the oldest ones
-		for range count {
+		for range min(count, len(r.lane.sent)-len(r.lane.done)) {
 			r.lane.complete(uint64(len(r.lane.done) + 1))
 		}
 		r.front.completions()
-		r.front.tick()
+		r.later(time.Duration(r.front.pipelining.pace.rest))
 	}
 	var pipes []*conn
 	for range 4 {
@@ -54,5 +54,79 @@ func TestThoseWhoPipelineLeaveRoomForOthers(t *testing.T) {
 	}
 	if n := most(pipes); n != pendingMax {
 		t.Errorf("%d commands pending of a client that pipelines, after the other has gone", n)
+	}
+}
+
+// Beside a client that waits for each answer, those that pipeline rest between two windows, however
+// quickly theirs are answered; when it has gone they do not.
+func TestThoseWhoPipelineRest(t *testing.T) {
+	r := newRig(t, nil)
+	single, _ := r.connect()
+	r.send(single, array("INCR", "m"))
+	pipe, _ := r.connect()
+	r.send(pipe, strings.Repeat(array("INCR", "n"), 20*betweenRests))
+	all := func() (n int) {
+		for i := len(r.lane.done); i < len(r.lane.sent); i++ {
+			r.lane.complete(uint64(i + 1))
+		}
+		r.front.completions()
+		return len(r.lane.sent)
+	}
+	all()
+	sent := all()
+	if left := 20*betweenRests + 1 - sent; left <= 0 || len(r.timers) != 1 {
+		t.Fatalf("%d commands were taken at once, %d timers", sent, len(r.timers))
+	}
+	if again := all(); again != sent {
+		t.Fatalf("%d commands more before the rest was over", again-sent)
+	}
+	r.later(time.Duration(restFirst))
+	if more := all() - sent; more != betweenRests {
+		t.Fatalf("%d commands after a rest, want %d", more, betweenRests)
+	}
+	r.now += 2 * singleTime
+	for range 8 {
+		r.later(time.Duration(restFirst))
+		all()
+	}
+	if n := len(r.lane.sent); n != 20*betweenRests+1 {
+		t.Fatalf("%d commands when the other has gone", n)
+	}
+}
+
+// The rest grows while others' commands take several times their usual time, and ends where they
+// do not. For one who seldom asks nobody rests.
+func TestPace(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	var p pace
+	now := int64(1)
+	feed := func(n int, took, every int64) {
+		for range n {
+			now += every
+			p.beside(took, now)
+		}
+	}
+	for range 200 {
+		p.alone(ms)
+	}
+	if p.usual < ms*9/10 || p.usual > ms*11/10 {
+		t.Fatalf("usual %d", p.usual)
+	}
+	feed(100, 4*ms, 5*ms)
+	if p.rest != restMax {
+		t.Errorf("a rest of %d ns while all is slow", p.rest)
+	}
+	feed(400, 2*ms, 5*ms)
+	if p.rest != 0 {
+		t.Errorf("a rest of %d ns while nothing is slow", p.rest)
+	}
+	feed(100, 4*ms, 100*ms)
+	if p.rest != 0 {
+		t.Errorf("a rest of %d ns for a client that asks ten times a second", p.rest)
+	}
+	p.usual = 50 * ms // learned while others kept the processors busy
+	feed(1000, ms/2, ms)
+	if p.usual > ms {
+		t.Errorf("usual is %d ns still", p.usual)
 	}
 }

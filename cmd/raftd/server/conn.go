@@ -57,6 +57,7 @@ type conn struct {
 	full    bool   // blocked until its backlog is half of what it may be
 	room    int    // blocked until there is this much room for replies in the lane
 	slow    bool   // blocked until slow commands have their turn again
+	resting bool   // blocked until those that pipeline have rested
 	running bool   // input is on the stack
 	goesOn  bool   // and waits no more
 	kept    kept   // commands that can go again
@@ -114,14 +115,15 @@ type window struct {
 }
 
 const (
-	windowStart = 8        // also the most after a large reply
+	windowStart = 6
+	windowLarge = 2        // the most after a large reply
 	windowBytes = 64 << 20 // of large replies in one window
 )
 
 // answered learns from a reply of so many bytes.
 func (w *window) answered(bytes int) {
 	if bytes >= ownMin {
-		w.max = windowStart
+		w.max = windowLarge
 		w.size = max(1, min(w.size, w.max, windowBytes/bytes))
 	} else if w.size < w.max {
 		w.size++
@@ -213,6 +215,10 @@ func (c *conn) run(b []byte) (n int) {
 			c.full = true
 			c.block(most)
 			return n
+		case c.rests():
+			c.resting = true
+			c.block(most)
+			return n
 		}
 		size, err := f.parse(c, b[n:])
 		if err != nil {
@@ -257,6 +263,8 @@ func (c *conn) mayResume() bool {
 	switch {
 	case c.queue.len() > c.wakeAt, len(c.kept.again) > 0, c.kept.stays.holding:
 		return false
+	case c.resting && c.front.pipelining.resting:
+		return false
 	case c.full && c.backlogged(2):
 		if n := c.sock.Outbound(); n > 0 {
 			c.sock.NotifyBelow(n / 2)
@@ -268,7 +276,7 @@ func (c *conn) mayResume() bool {
 
 // unblock ends what block began.
 func (c *conn) unblock() {
-	c.blocked, c.full, c.slow, c.room = false, false, false, 0
+	c.blocked, c.full, c.slow, c.resting, c.room = false, false, false, false, 0
 	c.goOn()
 }
 

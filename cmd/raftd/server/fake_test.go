@@ -220,6 +220,7 @@ type rig struct {
 	status engine.Status
 	dialed []*forwarder
 	now    int64 // ns, what the front's clock says
+	timers []timer
 }
 
 // leadershipOf is what an engine with this status says of who leads.
@@ -246,6 +247,9 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	r.front.server.snapshot.Store(&take)
 	r.front.start = func(f func()) { f() }
 	r.front.do = func(f func()) error { f(); return nil }
+	r.front.after = func(d time.Duration, f func()) {
+		r.timers = append(r.timers, timer{r.now + int64(d), f})
+	}
 	r.front.dial = func(f *front, address string) *forwarder {
 		l := &forwarder{front: f, address: address, stop: func() {}, greeted: func() {}}
 		r.dialed = append(r.dialed, l)
@@ -285,9 +289,24 @@ func (r *rig) opens(l *forwarder) *wire {
 	return far
 }
 
+// timer is something that the front wants to be run at a time.
+type timer struct {
+	at  int64
+	run func()
+}
+
 // later lets time pass, and the loop's tick come.
 func (r *rig) later(d time.Duration) {
 	r.now += int64(d)
+	due := r.timers
+	r.timers = nil
+	for _, t := range due {
+		if t.at > r.now {
+			r.timers = append(r.timers, t)
+			continue
+		}
+		t.run()
+	}
 	r.front.tick()
 }
 

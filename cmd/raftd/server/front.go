@@ -26,6 +26,8 @@ type front struct {
 	dial   func(f *front, address string) *forwarder
 	do     func(func()) error // runs something in the loop
 	start  func(func())       // runs something beside it
+	// after runs something in the loop, a while later.
+	after func(time.Duration, func())
 
 	lead      leadership
 	leadUntil int64 // monotonic ns; then lead is looked up again
@@ -90,8 +92,10 @@ type useCounts struct {
 type cell struct {
 	conn    *conn
 	place   uint64
+	at      int64  // ns, when it was sent
 	due     uint32 // bytes that its reply may have
-	command uint32 // its place in the table
+	command uint16 // its place in the table
+	by      asker
 }
 
 // leadership is who leads, as far as this member knows.
@@ -346,7 +350,8 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	f.laneUsed = true
 	f.tally.inLane++
 	f.due += due
-	f.cells[request&f.mask] = cell{c, c.queue.push(kind), uint32(due), uint32(d.place)}
+	place := c.queue.push(kind)
+	f.cells[request&f.mask] = cell{c, place, f.began, uint32(due), uint16(d.place), c.asks()}
 	return true
 }
 
@@ -363,7 +368,7 @@ func laneFault(err error) string {
 
 // completions takes the lane's answers, in whatever order they come.
 func (f *front) completions() {
-	for {
+	for now := f.now(); ; {
 		done, ok := f.lane.Next()
 		if !ok {
 			break
@@ -373,6 +378,7 @@ func (f *front) completions() {
 		at.conn = nil
 		f.tally.inLane--
 		f.due -= int(at.due)
+		f.pipelining.answered(at.by, at.at, now)
 		if c.closed {
 			f.discard(done.Reply)
 			continue

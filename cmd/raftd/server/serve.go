@@ -31,6 +31,9 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		return dialForwarder(env.Loop, f, address)
 	}
 	f.do = env.Loop.Do
+	f.after = func(d time.Duration, g func()) {
+		time.AfterFunc(d, func() { _ = f.do(g) }) // an error: the loop has ended
+	}
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
 	return func(c *netio.Conn) netio.Handler {
