@@ -137,6 +137,36 @@ func TestBackupAndRestore(t *testing.T) {
 	if got := digestOf(t, p); got != old {
 		t.Errorf("digest %s after a restart, the members had %s", got, old)
 	}
+	joined := joins(t, p, peer)
+	if got := digestOf(t, joined); got != old {
+		t.Errorf("digest %s of a member that joined the restored one, which has %s", got, old)
+	}
+}
+
+// joins adds a second member to one that is a cluster of its own, and returns it. The log of a
+// restored member begins behind its snapshot, so that is what the joiner is sent.
+func joins(t *testing.T, p *process, peer string) *process {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := freeAddress(t)
+	q := &process{client: freeAddress(t), log: log}
+	q.args = []string{"--id", "2", "--data", filepath.Join(t.TempDir(), "two"), "--peer", own,
+		"--client", q.client, "--http", "", "--join", peer}
+	q.start(t)
+	t.Cleanup(q.kill)
+	out, errs, status := raftdTool(t, "member", "add", "2="+own, "--addr", p.client,
+		"--timeout", "60s")
+	if status != 0 {
+		t.Fatalf("status %d: %s%s", status, out, errs)
+	}
+	b, err := os.ReadFile(log.Name())
+	if err != nil || !strings.Contains(string(b), "goes on from a snapshot") {
+		t.Errorf("%v: no word of a snapshot in %s", err, b)
+	}
+	return q
 }
 
 // equalKeys waits until all members have applied the same.
