@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -114,10 +113,8 @@ func (r *turning) handOver(from, to int) {
 // another machine.
 func (r *turning) startAside(i int) {
 	r.t.Helper()
+	r.ps[i].aside = true
 	r.ps[i].start(r.t)
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, r.ps[i].cmd.Process.Pid, 19); err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // received is how many bytes a member has of a snapshot that is being sent to it.

@@ -69,14 +69,11 @@ func outside(load string) int {
 			turns.Add(1)
 		}
 	}
-	// Such clients are on other machines as a rule: they do not take the servers' processors.
-	err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10)
+	play := rude
 	if rest, ok := strings.CutPrefix(load, "idle "); ok {
-		err = errors.Join(err, idle(rest))
-	} else {
-		err = errors.Join(err, rude(load))
+		play, load = idle, rest
 	}
-	if err != nil {
+	if err := play(load); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -215,10 +212,15 @@ func pipelined(n net.Conn, c *crowd) (bool, error) {
 	return true, nil
 }
 
-// outsideClients starts a program of clients.
+// outsideClients is a program of clients. Such clients are on other machines as a rule: they do
+// not take the servers' processors. What keeps processors busy does.
 func outsideClients(t *testing.T, load string, before ...string) *exec.Cmd {
 	t.Helper()
-	args := append(before, os.Args[0])
+	args := before
+	if load != "busy" {
+		args = append(args, "nice", "-n", "10")
+	}
+	args = append(args, os.Args[0])
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), runAsClients+"="+load)
 	cmd.Stderr = os.Stderr
