@@ -435,10 +435,12 @@ func TestForwardedCommandsHaveAWindow(t *testing.T) {
 	r.follow("127.0.0.1:9000")
 	c, w := r.connect()
 	far := &wire{}
+	r.front.began = r.now
+	r.front.pipelines(c)
 	r.send(c, strings.Repeat(array("GET", "k"), 300))
 	l := r.dialed[0]
 	l.opened(far)
-	feed(t, l, "+OK\r\n")
+	feed(t, l, "+OK\r\n+OK\r\n")
 	asked, most := 0, 0
 	for answered := 0; answered < 100; answered++ {
 		asked += strings.Count(far.take(), "GET")

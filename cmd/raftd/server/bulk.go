@@ -19,7 +19,7 @@ const (
 	singleMax  = 4
 	singleTime = int64(100 * time.Millisecond)
 	// sharedMax and sharedBytes bound the pending commands of those that pipeline, while others
-	// wait for each answer. A connection of another member, which carries many clients, has
+	// wait for each answer. A connection of another member, which carries many of them, has
 	// sharedMax of its own.
 	sharedMax   = 512
 	sharedBytes = 256 << 10
@@ -28,6 +28,11 @@ const (
 	betweenRests      = 64
 	betweenRestsBytes = 32 << 10
 )
+
+// bulkName is the name of a connection of another member that carries the commands of clients that
+// pipeline. The others' commands come on a connection without a name, and are not slowed down. A
+// leader of an earlier release takes it for a name and nothing more.
+const bulkName = "pipelined"
 
 // pipelining is what is known of how clients ask.
 type pipelining struct {
@@ -84,7 +89,7 @@ func (c *conn) shares() bool {
 // most is how many replies of the connection may be pending now.
 func (c *conn) most() int {
 	f, most := c.front, c.pendingMax()
-	if c.queue.len() >= bulkMin {
+	if c.queue.len() >= bulkMin && c.bulk == c.proxied {
 		f.pipelines(c)
 	}
 	if !c.shares() {

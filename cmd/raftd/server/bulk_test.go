@@ -130,3 +130,43 @@ func TestPace(t *testing.T) {
 		t.Errorf("usual is %d ns still", p.usual)
 	}
 }
+
+// What clients of a follower pipeline goes to the leader on a connection of its own, which says so:
+// the leader has it wait, and not what comes on the other.
+func TestWhatIsPipelinedIsForwardedApart(t *testing.T) {
+	r := newRig(t, nil)
+	r.follow("127.0.0.1:9000")
+	single, _ := r.connect()
+	r.send(single, array("INCR", "m"))
+	far := r.opens(r.dialed[0])
+	expect(t, "one command", far.take(), array("INCR", "m"))
+	pipe, _ := r.connect()
+	r.front.pipelines(pipe)
+	r.send(pipe, array("INCR", "n"))
+	if len(r.dialed) != 2 {
+		t.Fatalf("%d connections to the leader", len(r.dialed))
+	}
+	apart := &wire{}
+	r.dialed[1].opened(apart)
+	greeting := handshake + array("CLIENT", "SETNAME", bulkName)
+	expect(t, "a greeting", apart.take(), greeting)
+	feed(t, r.dialed[1], "+OK\r\n+OK\r\n")
+	expect(t, "what was pipelined", apart.take(), array("INCR", "n"))
+	r.send(single, array("INCR", "m"))
+	expect(t, "what was not", far.take(), array("INCR", "m"))
+
+	leader := newRig(t, nil)
+	many := strings.Repeat(array("INCR", "n"), 2*bulkMin)
+	for _, begin := range []string{handshake, greeting} {
+		c, _ := leader.connect()
+		leader.send(c, begin+many)
+		if bulk := begin == greeting; c.bulkAt != 0 != bulk {
+			t.Errorf("a connection that pipelines: %v, want %v", !bulk, bulk)
+		}
+	}
+	named, _ := leader.connect() // no member
+	leader.send(named, array("CLIENT", "SETNAME", bulkName)+strings.Repeat(many, 4))
+	if named.bulkAt == 0 {
+		t.Error("a client is not slowed down for its name")
+	}
+}

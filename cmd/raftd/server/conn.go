@@ -70,6 +70,7 @@ type conn struct {
 	proxied   bool          // the peer is another member that forwards its clients' commands
 	command   *string       // name of the newest command
 	told      *string       // the same as others see it
+	bulk      bool          // proxied: of clients that pipeline
 	bulkAt    int64         // when it was seen to pipeline, 0: it does not, see bulk.go
 	size      int           // bytes of the newest command
 	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go

@@ -223,6 +223,7 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			return resp.AppendError(dst, faultName)
 		}
 		c.client.setName(args[2])
+		c.bulk = c.proxied && string(args[2]) == bulkName
 		return resp.AppendOK(dst)
 	case "setinfo":
 		return runSetInfo(c, args, dst)

@@ -11,13 +11,15 @@ import (
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// forwarder is a connection of this loop to the leader, shared by all of the loop's clients. It
+// forwarder is a connection of this loop to the leader, shared by the loop's clients: those that
+// pipeline have one, and the others another, since the leader may slow the first down. It
 // carries commands as the clients sent them, and the leader's replies back in the internal form,
 // whatever protocol each client speaks; the n-th reply belongs to the n-th command. netio keeps
 // dialing it while it is wanted.
 type forwarder struct {
 	front   *front
 	address string
+	bulk    bool   // of clients that pipeline
 	sock    socket // nil while not connected
 	stop    func() // ends dialing and closes
 	greeted func() // tells netio that the leader answered the handshake
@@ -72,12 +74,22 @@ func (e *ForwardError) Error() string {
 	return fmt.Sprintf("forwarding to the member at %s: %s", e.Address, e.Problem)
 }
 
-// forwarderTo returns the forwarder to an address, dialing it when there is none.
-func (f *front) forwarderTo(address string) *forwarder {
-	fw := f.forwarders[address]
+// route is which forwarder a command takes.
+type route struct {
+	address string
+	bulk    bool
+}
+
+// routeOf is the route to the leader of a client's commands.
+func (f *front) routeOf(c *conn) route { return route{f.lead.address, c.bulkAt != 0} }
+
+// forwarderTo returns the forwarder of a route, dialing it when there is none.
+func (f *front) forwarderTo(r route) *forwarder {
+	fw := f.forwarders[r]
 	if fw == nil {
-		fw = f.dial(f, address)
-		f.forwarders[address] = fw
+		fw = f.dial(f, r.address)
+		fw.bulk = r.bulk
+		f.forwarders[r] = fw
 	}
 	return fw
 }
@@ -100,10 +112,10 @@ func (fw *forwarder) broken(problem string) error {
 
 // retireForwarders gives up forwarders to members that no longer lead.
 func (f *front) retireForwarders() {
-	for address, fw := range f.forwarders {
-		if f.lead.leading || address != f.lead.address {
+	for r, fw := range f.forwarders {
+		if f.lead.leading || r.address != f.lead.address {
 			fw.retired, fw.giveUp = true, f.now()+retiredMax
-			delete(f.forwarders, address)
+			delete(f.forwarders, r)
 			if fw.closeIdle(); fw.stop != nil {
 				f.retired = append(f.retired, fw)
 			}
@@ -153,6 +165,10 @@ func (fw *forwarder) opened(sock socket) {
 	fw.replies.Reset()
 	fw.out = resp.AppendBulkStrings(fw.out[:0], "RAFT.PROXY", proxyVersion)
 	fw.pending, fw.head, fw.unread = append(fw.pending[:0], forwarded{}), 0, 0
+	if fw.bulk {
+		fw.out = resp.AppendBulkStrings(fw.out, "CLIENT", "SETNAME", bulkName)
+		fw.pending = append(fw.pending, forwarded{})
+	}
 	fw.markDirty()
 	fw.front.finish()
 }
@@ -244,8 +260,10 @@ func (fw *forwarder) greet(reply []byte) error {
 		return fw.broken("it refused RAFT.PROXY " + proxyVersion + ": " +
 			strings.TrimSpace(printable(reply, 128)))
 	}
-	fw.state, fw.front.wake = forwarderOpen, true
-	fw.greeted()
+	if fw.state == forwarderGreeting { // else it is the answer to its name
+		fw.state, fw.front.wake = forwarderOpen, true
+		fw.greeted()
+	}
 	return nil
 }
 

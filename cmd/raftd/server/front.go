@@ -54,7 +54,7 @@ type front struct {
 	behind          []*conn // have a backlog: see account.go
 	waiting
 	pipelining pipelining
-	forwarders map[string]*forwarder
+	forwarders map[route]*forwarder
 	retired    []*forwarder // not the leader's any more, replies still pending
 	laneUsed   bool
 	finishing  bool
@@ -114,7 +114,7 @@ func newFront(s *Server, l lane) *front {
 	return &front{
 		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
 		now: s.now, start: func(g func()) { go g() }, keeper: keeper{machine: s.cfg.Machine},
-		forwarders: make(map[string]*forwarder),
+		forwarders: make(map[route]*forwarder),
 		useCounts: useCounts{
 			counts: make([]commandCount, len(commands)),
 			tally:  tally{published: s.newTotals()},
@@ -281,7 +281,7 @@ func (f *front) forwarderToLeader(
 	case f.server.cfg.Follower == Redirect:
 		return nil, moved(d, args, f.lead.address), false
 	}
-	if to = f.forwarderTo(f.lead.address); !to.takes() {
+	if to = f.forwarderTo(f.routeOf(c)); !to.takes() {
 		f.full = f.full || to.state == forwarderOpen
 		return nil, "TRYAGAIN not applied: the leader cannot be reached from this member", true
 	}

@@ -275,12 +275,11 @@ func (f *front) wakeHolders() (went bool) {
 	}
 	f.wake = false
 	f.refresh()
-	open := f.reachesLeader()
-	f.full = f.full && !open
-	waiting := f.holders
-	f.holders = nil
+	waiting, full := f.holders, f.full
+	f.holders, f.full = nil, false
 	still := waiting[:0]
 	for _, c := range waiting {
+		open := f.reachesLeader(c)
 		switch {
 		case c.closed || c.closing:
 			c.kept.stays.holding = false
@@ -290,15 +289,16 @@ func (f *front) wakeHolders() (went bool) {
 			c.goOn()
 		default:
 			still = append(still, c)
+			f.full = full
 		}
 	}
 	f.holders = append(still, f.holders...)
 	return went
 }
 
-// reachesLeader reports whether data commands can go somewhere, and dials the leader if that is
-// what is missing.
-func (f *front) reachesLeader() bool {
+// reachesLeader reports whether data commands of a client can go somewhere, and dials the leader
+// if that is what is missing.
+func (f *front) reachesLeader(c *conn) bool {
 	switch {
 	case f.lead.leading:
 		return true
@@ -307,5 +307,5 @@ func (f *front) reachesLeader() bool {
 	case f.server.cfg.Follower == Redirect:
 		return true
 	}
-	return f.forwarderTo(f.lead.address).takes()
+	return f.forwarderTo(f.routeOf(c)).takes()
 }

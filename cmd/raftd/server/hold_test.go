@@ -421,7 +421,7 @@ func TestBrokenForwardersSayWhatIsWrong(t *testing.T) {
 		r.follow("127.0.0.1:9000")
 		c, _ := r.connect()
 		r.send(c, array("GET", "k"))
-		r.front.forwarders["127.0.0.1:9000"].opened(&wire{})
+		r.front.forwarders[route{address: "127.0.0.1:9000"}].opened(&wire{})
 		if strings.HasPrefix(reply, "+OK\r\n+") {
 			c.gone()
 			r.front.holders = nil
