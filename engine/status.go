@@ -84,7 +84,7 @@ type Status struct {
 	Removed        bool          // this member was one, and was removed
 	Refused        bool          // another data directory is known as this member
 	Bound          bool          // each voter is known by its data directory
-	BeyondWitness  string        // on a witness: whom it cannot bring up to date any more, "" nobody
+	BeyondWitness  string        // whom this witness cannot bring up to date, "" nobody
 	Shortage       string        // why the journal cannot make its next segment, "" it can
 }
 

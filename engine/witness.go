@@ -19,7 +19,8 @@ const (
 var (
 	// ErrWitness: this member is a witness, which has no state: it answers no query, takes no
 	// snapshot that holds one, and leadership is not handed to it.
-	ErrWitness = errors.New("ringraft: this member is a witness, which has no state; ask a full member")
+	ErrWitness = errors.New("ringraft: this member is a witness, which has no state; " +
+		"ask a full member")
 	// ErrKind: a member is a witness, and is to be a full member, or the other way round. What
 	// it is stays so: remove it, and add it with an empty directory.
 	ErrKind = member.ErrKind

@@ -115,7 +115,8 @@ func decode(list []*wire.Member) (members []Member, err error) {
 			return nil, errors.New("config: a member without id")
 		}
 		m := Member{ID: v.Id, Address: v.Address, Witness: v.Witness,
-			Priority: int(v.Priority), Learns: v.Learns, Directory: raft.Directory{v.DirectoryHigh, v.DirectoryLow}}
+			Priority: int(v.Priority), Learns: v.Learns,
+			Directory: raft.Directory{v.DirectoryHigh, v.DirectoryLow}}
 		i, twice := slices.BinarySearchFunc(members, m, byID)
 		if twice {
 			return nil, fmt.Errorf("config: member %d is listed twice", m.ID)

@@ -183,9 +183,9 @@ func (m *Member) handOver(to uint64) (uint64, error) {
 	}
 }
 
-// successor is the best of the connected voters that have a state: one whose disk has room, as far as is
-// known, before others, then one that was heard from lately, then the most up-to-date.
-// 0: none is connected, or none has room when that is a must.
+// successor is the best of the connected voters that have a state: one whose disk has room,
+// as far as is known, before others, then one that was heard from lately, then the most
+// up-to-date. 0: none is connected, or none has room when that is a must.
 func (m *Member) successor(room bool) (to uint64) {
 	var best progress.Progress
 	for _, l := range m.links {

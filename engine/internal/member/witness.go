@@ -49,9 +49,9 @@ type KindError struct {
 // Error says what to do.
 func (e *KindError) Error() string {
 	if e.Witness {
-		return fmt.Sprintf("member %d is a witness by the configuration, and was started as a full "+
-			"member: start it with Witness (raftd: --witness), or remove it, and add it with an empty "+
-			"directory", e.Member)
+		return fmt.Sprintf("member %d is a witness by the configuration, and was started as a "+
+			"full member: start it with Witness (raftd: --witness), or remove it, and add it with "+
+			"an empty directory", e.Member)
 	}
 	return fmt.Sprintf("member %d is a full member by the configuration, and was started as a "+
 		"witness: start it without Witness (raftd: --witness), or remove it, and add it with an "+
@@ -119,7 +119,8 @@ func (m *Member) giveWay() {
 			p.Mode != progress.Stream {
 			continue
 		}
-		if heir.ID == 0 || cmp.Or(compare(p.Room, heir.Room), cmp.Compare(p.Match, heir.Match)) > 0 {
+		if heir.ID == 0 || cmp.Or(compare(p.Room, heir.Room),
+			cmp.Compare(p.Match, heir.Match)) > 0 {
 			heir = p
 		}
 	}
@@ -160,7 +161,8 @@ func (w *witnessed) check(m *Member, now int64) {
 		w.known = known
 		e := Event{Kind: WithinWitness}
 		if known {
-			e = Event{Kind: BeyondWitness, Member: w.beyond.Member, Err: errors.New(m.BeyondWitness())}
+			e = Event{Kind: BeyondWitness, Member: w.beyond.Member,
+				Err: errors.New(m.BeyondWitness())}
 		}
 		m.cfg.OnEvent(e)
 	}
@@ -269,7 +271,8 @@ func (m *Member) allKnowWitnesses(conf *config.Config, comes bool) error {
 			return fmt.Errorf("%w: member %d is not connected, and may know of no witnesses: "+
 				"have all of them up", ErrEarlier, v.ID)
 		case m.connected(v.ID) && !m.Link(v.ID).Limits().Witnesses:
-			return fmt.Errorf("%w: upgrade member %d, which knows of no witnesses", ErrEarlier, v.ID)
+			return fmt.Errorf("%w: upgrade member %d, which knows of no witnesses", ErrEarlier,
+				v.ID)
 		}
 	}
 	return nil
@@ -281,7 +284,8 @@ func (x *Change) answersAs(m *Member, conf *config.Config) error {
 	limits := m.Link(x.with.ID).Limits()
 	switch {
 	case !limits.Witnesses && (x.with.Witness || conf.HasWitness()):
-		return fmt.Errorf("%w: upgrade member %d, which knows of no witnesses", ErrEarlier, x.with.ID)
+		return fmt.Errorf("%w: upgrade member %d, which knows of no witnesses", ErrEarlier,
+			x.with.ID)
 	case limits.Witness && !x.with.Witness:
 		return fmt.Errorf("%w: member %d was started as a witness, and is to be added as a full "+
 			"member", ErrKind, x.with.ID)

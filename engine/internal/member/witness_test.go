@@ -15,7 +15,9 @@ import (
 	"github.com/ringraft/ringraft/journal/device"
 )
 
-func witness(id uint64) config.Member { return config.Member{ID: id, Address: "w:1", Witness: true} }
+func witness(id uint64) config.Member {
+	return config.Member{ID: id, Address: "w:1", Witness: true}
+}
 
 // Full voters are never fewer than witnesses, and more when a witness comes.
 func TestFullVotersOutnumberWitnesses(t *testing.T) {

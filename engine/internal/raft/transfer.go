@@ -10,9 +10,9 @@ type transfer struct {
 	sent    bool // TimeoutNow is sent; again with the next heartbeat
 }
 
-// Transfer hands leadership to a voter that is no witness. It is given up when nothing came of it within an election
-// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who
-// is connected.
+// Transfer hands leadership to a voter that is no witness. It is given up when nothing came of it
+// within an election timeout; proposals are accepted again then. Whom to choose is the caller's
+// decision: it knows who is connected.
 func (c *Core) Transfer(to uint64, e *Effects) error {
 	if c.role != Leader {
 		return ErrNotLeader

@@ -264,7 +264,7 @@ func (j *judge) changed(a *asked, index uint64, err error) {
 	known := []error{member.ErrNotLeader, member.ErrNotMember, member.ErrMember,
 		member.ErrChanging, member.ErrNotConnected, member.ErrBehind, member.ErrTooMany,
 		member.ErrLastVoter, member.ErrOtherDirectory, member.ErrClosed, member.ErrUnknownOutcome,
-		member.ErrKind, member.ErrTooManyWitnesses}
+		member.ErrKind, member.ErrTooManyWitnesses, member.ErrEarlier}
 	switch is := func(target error) bool { return errors.Is(err, target) }; {
 	case err == nil:
 		w.hit(ChangeDone)

@@ -435,7 +435,8 @@ var mutants = []mutant{
 		"\tcase m.core.Witness(to):\n\t\treturn 0, ErrWitness\n", ""},
 	{"witness-log-goes", "the only other copy of what a full member lacks goes",
 		"engine/internal/member/snapshots.go",
-		"\tif m.witness {\n\t\tkeep = m.keepForFull(s, keep)", "\tif false {\n\t\tkeep = m.keepForFull(s, keep)"},
+		"\tif m.witness {\n\t\tkeep = m.keepForFull(s, keep)",
+		"\tif false {\n\t\tkeep = m.keepForFull(s, keep)"},
 	{"floor-of-the-best", "the log goes that one full member has, and another lacks",
 		"engine/internal/raft/witness.go",
 		"if f.Member == 0 || match < f.Index {", "if f.Member == 0 || match > f.Index {"},
@@ -444,7 +445,8 @@ var mutants = []mutant{
 		"case m.witness && !m.core.Witness(x.member):", "case false:"},
 	{"witness-is-sent-state", "gigabytes go to a member that has no use for them",
 		"engine/internal/member/send.go",
-		"\tif m.core.Witness(x.member) {\n\t\tf.Configuration", "\tif false {\n\t\tf.Configuration"},
+		"\tif m.core.Witness(x.member) {\n\t\tf.Configuration",
+		"\tif false {\n\t\tf.Configuration"},
 
 	// Members that differ.
 	{"command-limit-ignored", "found here: a voter cannot write what the leader's journal can",

@@ -98,8 +98,8 @@ func (j *judge) keepsForFull(h *host, first uint64) {
 			continue
 		}
 		if has := uint64(len(o.disk.platter.log)); has+1 < first {
-			w.fail("a witness keeps what others need", "member %d has its log from %d on, and full "+
-				"member %d has it up to %d", h.id, first, o.id, has)
+			w.fail("a witness keeps what others need", "member %d has its log from %d on, and "+
+				"full member %d has it up to %d", h.id, first, o.id, has)
 		}
 	}
 }
@@ -127,8 +127,8 @@ func (h *host) onWitness(e *member.Event) {
 			h.w.hit(WitnessRestored)
 		}
 		if h.w.hosts[e.Member-1].witness && !h.witness {
-			h.w.fail("a witness gives no state", "member %d goes on from the snapshot of entry %d of "+
-				"witness %d", h.id, e.Have, e.Member)
+			h.w.fail("a witness gives no state", "member %d goes on from the snapshot of entry "+
+				"%d of witness %d", h.id, e.Have, e.Member)
 		}
 	}
 }
