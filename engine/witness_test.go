@@ -159,10 +159,10 @@ func TestAWitnessTakesNoState(t *testing.T) {
 	w := c.engines[2]
 	until(t, "the witness to go on", func() bool {
 		s := w.Status()
-		return s.Applied > 0 && s.Applied == s.LeaderCommit
+		return s.Snapshot.Index > last && s.Applied == s.LeaderCommit
 	})
 	s := w.Status()
-	if s.Snapshot.Index == 0 || s.Snapshot.Bytes > 64<<10 {
+	if s.Snapshot.LogFirst <= last || s.Snapshot.Bytes > 64<<10 {
 		t.Errorf("%+v", s.Snapshot)
 	}
 	_, err := RestoreSnapshot(context.Background(), s.Snapshot.File, RestoreOptions{
