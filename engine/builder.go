@@ -32,6 +32,7 @@ type Builder struct {
 	pipeline  Pipeline
 	threads   Threads
 	machine   StateMachine
+	witness   bool
 	advertise string
 	services  []service
 	connections
@@ -43,6 +44,7 @@ type Builder struct {
 	codec      ziplist.Codec
 	segment    int64
 	snapshot   int64 // bytes of log; 0: the default
+	witnessLog int64 // the same
 	stallLimit time.Duration
 	giveUp     time.Duration
 	keepAlive  time.Duration
@@ -53,7 +55,7 @@ type Builder struct {
 // defaultGiveUp is how long a disk may hang before the engine closes itself.
 const defaultGiveUp = 20 * time.Second
 
-// New returns a builder with safe defaults. StateMachine has to be given, and Dir
+// New returns a builder with safe defaults. StateMachine or Witness has to be given, and Dir
 // unless Journal is journal.Memory. Without Members it makes a cluster of one.
 func New() *Builder {
 	return &Builder{id: 1, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
@@ -101,8 +103,8 @@ func (b *Builder) Pipeline(p Pipeline) *Builder { b.pipeline = p; return b }
 // Threads chooses how stages are mapped to goroutines. The default is Fused.
 func (b *Builder) Threads(t Threads) *Builder { b.threads = t; return b }
 
-// StateMachine is what committed commands are applied to. Required. It belongs to
-// the engine from Start on.
+// StateMachine is what committed commands are applied to. Required, except of a Witness. It
+// belongs to the engine from Start on.
 func (b *Builder) StateMachine(sm StateMachine) *Builder { b.machine = sm; return b }
 
 // Advertise is where clients reach this member, in whatever form they understand.

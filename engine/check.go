@@ -34,14 +34,15 @@ const (
 // error names the method to change.
 func (b *Builder) check() error {
 	return cmp.Or(b.checkIdentity(), b.checkChoices(), b.checkTimes(), b.checkSizes(),
-		b.checkAddresses(), b.checkMembers(), b.checkJoin(), b.connections.check())
+		b.checkAddresses(), b.checkMembers(), b.checkWitness(), b.checkJoin(),
+		b.connections.check())
 }
 
 func (b *Builder) checkIdentity() error {
 	switch {
 	case b.id == 0:
 		return &ConfigError{"ID", "must not be 0"}
-	case b.machine == nil:
+	case b.machine == nil && !b.witness:
 		return &ConfigError{"StateMachine", "none given; commands need something to be applied to"}
 	case b.dir == "" && b.mode != journal.Memory:
 		return &ConfigError{"Dir", "no data directory given; only journal.Memory works without one"}

@@ -146,7 +146,7 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 	l := pipeline.NewLane(uint16(len(old)), inner, e.b.maxCommand, e.run.wake, e.clock)
 	table := append(old[:len(old):len(old)], l)
 	e.lanes.table.Store(&table)
-	return &Lane{l}, nil
+	return &Lane{l, e.b.witness}, nil
 }
 
 // roleChanged runs in the polling goroutine.

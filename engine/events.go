@@ -103,6 +103,13 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 		e.log.Info("this is a member of the cluster again")
 	case member.Preferred:
 		e.log.Info(fmt.Sprintf("handing leadership to member %d, of higher priority", ev.Member))
+	case member.WitnessLeads:
+		e.log.Warn("this witness has entries that no full member may have: it leads, and takes " +
+			"nothing, until a full member has them")
+	case member.BeyondWitness:
+		e.log.Error(ev.Err.Error(), "member", ev.Member)
+	case member.WithinWitness:
+		e.log.Info("this witness can bring every full member up to date again")
 	case member.CommandLimit:
 		e.logLimit(ev.Member, ev.Bytes)
 	}

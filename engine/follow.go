@@ -35,6 +35,9 @@ func inWords(c *config.Config) string {
 		if k := kindOf(c, m.ID); k != Voter {
 			s += " (" + k.String() + ")"
 		}
+		if m.Witness {
+			s += " (witness)"
+		}
 		all = append(all, s)
 	}
 	return strings.Join(all, ", ")

@@ -125,7 +125,7 @@ func (e *Engine) ask(ctx context.Context, address string) (c config.Config, err 
 // waiting is what the metadata of a directory say that joins.
 func (e *Engine) waiting(cluster uint64) config.Config {
 	return config.Config{Cluster: cluster,
-		Learners: []config.Member{{ID: e.b.id, Address: e.b.listen}}}
+		Learners: []config.Member{{ID: e.b.id, Address: e.b.listen, Witness: e.b.witness}}}
 }
 
 // isFound reports that the cluster which this one joins has a member of its id, with the

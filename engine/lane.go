@@ -25,7 +25,10 @@ import "github.com/ringraft/ringraft/engine/internal/pipeline"
 // When the engine closes, everything flushed before that is answered; a request
 // flushed too late for that never is. So an owner that waits for completions waits
 // for Engine.Done, too.
-type Lane struct{ inner *pipeline.Lane }
+type Lane struct {
+	inner   *pipeline.Lane
+	witness bool // there is no state to ask
+}
 
 // LaneConfig sizes a lane. Its memory, Lane.Memory, is set aside by Engine.Lane, which
 // refuses sizes below 0, Cells above 4,194,304, and others above 1 GiB.
@@ -82,9 +85,12 @@ func (l *Lane) Read(query []byte, after uint64) (request uint64, err error) {
 }
 
 // ReadLocal adds a query against what this member has applied, which may be
-// stale, and returns the request's number. Every member answers it. query is
-// copied and leaves with the next Flush. Errors are as for Read.
+// stale, and returns the request's number. Every full member answers it. query is
+// copied and leaves with the next Flush. Errors are as for Read, and ErrWitness.
 func (l *Lane) ReadLocal(query []byte) (request uint64, err error) {
+	if l.witness {
+		return 0, ErrWitness
+	}
 	return l.inner.ReadLocal(query)
 }
 

@@ -44,7 +44,7 @@ func newLanePath(sm StateMachine) *lanePath {
 	p := &lanePath{next: 1, store: store}
 	cfg := pipeline.LaneConfig{Cells: 1024, Bytes: 1, Queries: 256 << 10, Replies: 256 << 10}
 	p.inner = pipeline.NewLane(0, cfg, 1<<10, func() {}, func() int64 { return 1 })
-	p.lane = &Lane{p.inner}
+	p.lane = &Lane{inner: p.inner}
 	table := []*pipeline.Lane{p.inner}
 	lanes := func() []*pipeline.Lane { return table }
 	p.apply = pipeline.NewApply(p.store, machine{sm}, lanes, nil, noTiming{})

@@ -15,6 +15,8 @@ import (
 type Member struct {
 	ID      uint64 // not 0
 	Address string // host and port, where the other members reach it
+	// Witness: it has no state machine; see Builder.Witness.
+	Witness bool
 	// Priority draws leadership: it is handed to the voter of the highest that is fit to
 	// lead. 0 by default, negative or positive, up to a million either way.
 	Priority int
@@ -36,7 +38,7 @@ func configOf(cluster uint64, members []Member) config.Config {
 	var voters []config.Member
 	for _, m := range members {
 		voters = append(voters, config.Member{ID: m.ID, Address: m.Address,
-			Priority: m.Priority})
+			Witness: m.Witness, Priority: m.Priority})
 	}
 	return config.New(cluster, voters)
 }
@@ -50,7 +52,7 @@ func membersOf(c *config.Config) (all []Member) {
 }
 
 func memberOf(m *config.Member) Member {
-	return Member{ID: m.ID, Address: m.Address, Priority: m.Priority}
+	return Member{ID: m.ID, Address: m.Address, Witness: m.Witness, Priority: m.Priority}
 }
 
 // votersMax is how many voters a cluster may have.

@@ -149,17 +149,17 @@ func (e *MemberError) Is(target error) bool { return target == ErrMembership }
 func (e *MemberError) Unwrap() error { return e.Cause }
 
 // AddMember adds a member, as a voter or as a learner. It has to be up, at the address
-// given, with a data directory that joined this cluster (Builder.Join) or belongs to it. It
+// given, with a data directory that joined this cluster (Builder.Join) or belongs to it, and
+// started as a witness if it is to be one. It
 // is fed as a learner first, and becomes a voter when it has caught up, through a
 // configuration in which majorities of the old voters and of the new ones decide.
 //
 // This and the other changes are made on the leader, one at a time, and return nil when
 // the last configuration of the change is committed, which Membership returns by then.
-// Errors are a *MemberError with its
-// cause; a *ConfigError when the member given cannot be one; an *Error with
-// ReasonNotLeader, which says who leads; ErrClosed; or ctx's error, after which the change
-// may still come about, unless ctx was over before the call. They must not be called where
-// waiting is forbidden; see Engine.
+// Errors are a *MemberError with its cause; a *ConfigError when the member given cannot be
+// one; an *Error with ReasonNotLeader, which says who leads; ErrClosed; or ctx's error, after
+// which the change may still come about, unless ctx was over before the call. They must not
+// be called where waiting is forbidden; see Engine.
 func (e *Engine) AddMember(ctx context.Context, m Member, kind MemberKind) error {
 	what := member.AddVoter
 	switch kind {
@@ -200,7 +200,8 @@ func (e *Engine) ReplaceMember(ctx context.Context, old uint64, with Member) err
 	return e.change(ctx, member.Replace, old, with)
 }
 
-// UpdateMember changes a member's address and priority. The others dial it there as soon
+// UpdateMember changes a member's address and priority; whether it is a witness stays as it
+// is. The others dial it there as soon
 // as they have no connection to it. AddMember says what else there is to know.
 func (e *Engine) UpdateMember(ctx context.Context, m Member) error {
 	return e.change(ctx, member.Update, 0, m)
@@ -218,7 +219,8 @@ func (e *Engine) change(ctx context.Context, kind member.ChangeKind, old uint64,
 		return err
 	}
 	answer := make(chan error, 1)
-	with := config.Member{ID: m.ID, Address: m.Address, Priority: m.Priority}
+	with := config.Member{ID: m.ID, Address: m.Address, Witness: m.Witness,
+		Priority: m.Priority}
 	done := func(_ uint64, err error) { // in the polling goroutine
 		e.publishStatus()
 		answer <- e.changeError(m.ID, err)

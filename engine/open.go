@@ -42,6 +42,8 @@ func (e *Engine) open(ctx context.Context) error {
 			"give that, none, or another directory", e.b.cluster, e.b.dir, known.Cluster)}
 	case ok:
 		identity.Cluster = known.Cluster
+	case e.b.witness && len(e.b.members) == 0 && len(e.b.join) == 0:
+		return &ConfigError{"Witness", "no cluster has a witness alone: give Members or Join"}
 	case len(e.b.join) > 0:
 		found, err := e.lookUp(ctx)
 		if err != nil {
@@ -92,6 +94,9 @@ func (e *Engine) adopt(cluster uint64) error {
 	own, index, err := e.recorded()
 	if err != nil {
 		return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+	}
+	if err := e.b.checkKind(&own); err != nil {
+		return err
 	}
 	known := len(own.Voters) > 0
 	unmarked := len(e.b.join) > 0 && e.recovery.Fresh && len(e.recovery.Metadata) == 0
@@ -153,6 +158,9 @@ func (e *Engine) adoptFounding(given *config.Config, cluster uint64, known bool)
 	if !known && promised != nil { // it keeps to what it has promised
 		if e.membership, err = config.Decode(promised); err != nil {
 			return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+		}
+		if err := e.b.checkKind(&e.membership); err != nil {
+			return err
 		}
 		e.compareMembers(given, 0)
 	}
@@ -282,9 +290,9 @@ func (e *Engine) assemble() error {
 			Bind: true},
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
-		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all,
+		Journal: e.journal, Machine: e.stateMachine(), Lanes: e.lanes.all,
 		Link: e.newLink, Unlink: e.peers.Remove,
-		Snapshots: e.snapshots(), From: e.from,
+		Snapshots: e.snapshots(), WitnessLog: e.witnessLog(), From: e.from,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},

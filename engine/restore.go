@@ -80,6 +80,10 @@ func RestoreSnapshot(ctx context.Context, file string, o RestoreOptions) (Restor
 		return Restored{}, err
 	}
 	defer from.Close()
+	if from.Has(snapshot.Witness) {
+		return Restored{}, fmt.Errorf("%s: %w: it is of a witness, and holds no state", file,
+			ErrBadSnapshot)
+	}
 	to, err := claim(o.Dir)
 	if err != nil {
 		return Restored{}, fmt.Errorf("%s: %w", o.Dir, err)

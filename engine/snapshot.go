@@ -84,7 +84,7 @@ func (e *SnapshotError) Unwrap() error { return e.Cause }
 // applied since. Status.Snapshot is that one then, or a newer one. Reads, writes and Apply
 // go on meanwhile.
 //
-// Errors are ErrNoSnapshots; ErrClosed; ctx's, after which it may be taken still; what
+// Errors are ErrNoSnapshots; ErrWitness; ErrClosed; ctx's, after which it may be taken still; what
 // Snapshotter.Snapshot or View.WriteTo returned; a *journal.ShortageError, as of a full
 // disk; or the file system's. After any of them the snapshot before is what it was. It must
 // not be called where waiting is forbidden; see Engine.
@@ -94,6 +94,9 @@ func (e *Engine) Snapshot(ctx context.Context) (SnapshotInfo, error) {
 	}
 	if e.lifecycle.stopping.Load() {
 		return SnapshotInfo{}, ErrClosed
+	}
+	if e.b.witness {
+		return SnapshotInfo{}, ErrWitness
 	}
 	type answer struct {
 		info snapshot.Info
@@ -140,8 +143,9 @@ func snapshotError(err error) error {
 
 // restore finds the directory of snapshots and restores the state machine.
 func (e *Engine) restore(cluster uint64) (err error) {
-	sm := asMachine(e.b.machine)
+	sm := e.stateMachine()
 	_, can := e.b.machine.(Snapshotter)
+	can = can || e.b.witness
 	switch {
 	case e.b.mode == journal.Memory:
 	case can:

@@ -20,12 +20,15 @@ type SnapshotReader struct {
 }
 
 // OpenSnapshot opens the newest snapshot, which has to be of the entry with that index.
-// Errors are ErrNoSnapshots, ErrSnapshotGone, ErrClosed, or what is wrong with the file. It
-// waits for the disk, so it must not be called where waiting is forbidden; see Engine.
+// Errors are ErrNoSnapshots, ErrWitness, ErrSnapshotGone, ErrClosed, or what is wrong with the
+// file. It waits for the disk, so it must not be called where waiting is forbidden; see
+// Engine.
 func (e *Engine) OpenSnapshot(index uint64) (*SnapshotReader, error) {
 	switch {
 	case e.lifecycle.stopping.Load():
 		return nil, ErrClosed
+	case e.b.witness:
+		return nil, ErrWitness
 	case e.files == nil:
 		return nil, ErrNoSnapshots
 	}

@@ -48,15 +48,20 @@ type Status struct {
 	Cluster     uint64 // id of the cluster
 	Incarnation uint64 // grows with every start of this data directory
 	Role        Role
-	Leader      uint64 // id of the leader of this term; 0: none is known
+	// Leader is the id of the leader of this term; 0: none is known, or a witness leads.
+	Leader uint64
 	// LeaderAddress is what the leader passed to Builder.Advertise; "": nothing, or it is
 	// not known.
 	LeaderAddress string
-	Term          uint64 // grows with every election
-	Last          uint64 // index of the newest entry of the log
-	Durable       uint64 // index of the newest entry on this member's disk
-	Commit        uint64 // index of the newest entry known to be committed
-	Applied       uint64 // index of the newest entry applied here
+	// LedByWitness is the id of a witness that leads, and takes nothing, until a full member
+	// has what it has; 0: none does.
+	LedByWitness uint64
+	Witness      bool   // this member is a witness: it has no state
+	Term         uint64 // grows with every election
+	Last         uint64 // index of the newest entry of the log
+	Durable      uint64 // index of the newest entry on this member's disk
+	Commit       uint64 // index of the newest entry known to be committed
+	Applied      uint64 // index of the newest entry applied here
 	// LeaderCommit is Commit of the leader of this term, as it told last; 0: it has not yet.
 	// What lies between Applied and it is missing here.
 	LeaderCommit uint64
@@ -79,6 +84,7 @@ type Status struct {
 	Removed        bool          // this member was one, and was removed
 	Refused        bool          // another data directory is known as this member
 	Bound          bool          // each voter is known by its data directory
+	BeyondWitness  string        // whom this witness cannot bring up to date, "" nobody
 	Shortage       string        // why the journal cannot make its next segment, "" it can
 }
 
@@ -86,6 +92,7 @@ type Status struct {
 type MemberStatus struct {
 	ID         uint64
 	Kind       MemberKind
+	Witness    bool
 	Address    string // for members
 	Advertised string // for clients: what it passed to Builder.Advertise, "": nothing or unknown
 	Connected  bool   // messages can be sent to it
@@ -168,7 +175,7 @@ func (s *Status) Notice() string {
 // stop makes it the status of an engine that closes. What it shares with others it
 // copies.
 func (s *Status) stop() {
-	s.Role, s.Leader, s.LeaderAddress = Stopped, 0, ""
+	s.Role, s.Leader, s.LeaderAddress, s.LedByWitness = Stopped, 0, "", 0
 	s.Members = slices.Clone(s.Members)
 	for i := range s.Members {
 		if m := &s.Members[i]; m.ID != s.ID {
@@ -213,7 +220,11 @@ func (e *Engine) publishStatus() {
 	js := e.journal.Stats()
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
 	s.Members = e.memberStatuses(s.Durable, role == raft.Leader)
-	s.LeaderAddress = e.advertisedBy(leader)
+	if core.Witness(leader) || leader == e.b.id && e.b.witness {
+		s.Leader, s.LedByWitness = 0, leader
+	}
+	s.LeaderAddress = e.advertisedBy(s.Leader)
+	s.Witness, s.BeyondWitness = e.b.witness, e.member.BeyondWitness()
 	e.status.Store(s)
 }
 
@@ -233,7 +244,7 @@ func (e *Engine) memberStatuses(durable uint64, leads bool) []MemberStatus {
 	c := e.listed()
 	own := MemberStatus{ID: e.b.id, Kind: kindOf(c, e.b.id), Address: e.ownAddress(),
 		Advertised: e.b.advertise, Connected: true, Match: durable, Mode: "self",
-		CommandMax: e.b.maxCommand}
+		CommandMax: e.b.maxCommand, Witness: e.b.witness}
 	if m, ok := c.Find(e.b.id); ok {
 		own.Address = m.Address
 	}
@@ -247,7 +258,8 @@ func (e *Engine) memberStatuses(durable uint64, leads bool) []MemberStatus {
 }
 
 func (e *Engine) memberStatus(c *config.Config, of *config.Member, leads bool) MemberStatus {
-	m := MemberStatus{ID: of.ID, Kind: kindOf(c, of.ID), Address: of.Address}
+	m := MemberStatus{ID: of.ID, Kind: kindOf(c, of.ID), Witness: of.Witness,
+		Address: of.Address}
 	p := e.peers.Find(of.ID)
 	if p == nil {
 		return m // the link to it is about to be made
@@ -285,7 +297,8 @@ func (e *Engine) advertisedBy(id uint64) string {
 	return ""
 }
 
-// Leadership says who leads as far as this member knows: whether it does itself,
+// Leadership says who leads as far as this member knows, which is nobody while a witness
+// does: whether it does itself,
 // the leader's id, 0 if none is known, and what the leader passed to
 // Builder.Advertise, "" if that is nothing or not known yet. Once the engine closes
 // nobody does. It costs next to nothing, waits for nothing, and may be asked for every
@@ -295,7 +308,7 @@ func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
 		return false, 0, ""
 	}
 	s := e.status.Load()
-	return s.Role == Leader, s.Leader, s.LeaderAddress
+	return s.Role == Leader && !s.Witness, s.Leader, s.LeaderAddress
 }
 
 // CommandMax is the longest command that the cluster takes, in bytes; see Status. It

@@ -101,8 +101,12 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	err := d.engine.Ready(ctx)
 	st := d.engine.Status()
-	if err == nil && st.Notice() == "" {
-		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
+	if err == nil && st.Notice() == "" && st.LedByWitness == 0 {
+		role := st.Role.String()
+		if st.Witness {
+			role = "witness"
+		}
+		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", role, st.Leader, st.Applied)
 		return
 	}
 	http.Error(w, unready(&st, d.engine.Err()), http.StatusServiceUnavailable)
@@ -115,6 +119,9 @@ func unready(st *engine.Status, failure error) string {
 		return failure.Error()
 	case st.Notice() != "":
 		return "not ready: " + st.Notice()
+	case st.LedByWitness != 0:
+		return fmt.Sprintf("not ready: witness %d leads until a full member has what it has",
+			st.LedByWitness)
 	case st.Leader == 0:
 		return "not ready: no leader is known"
 	case st.LeaderCommit == 0:
@@ -137,6 +144,11 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descRole    = desc("raft_role", "1 for the role this member has.", "role")
 	descLeader  = desc("raft_leader_id", "Id of the leader this member knows; 0 when none.")
+	descWitness = desc("raft_witness", "1 when this member is a witness.")
+	descInterim = desc("raft_led_by_witness", "Id of the witness that leads until a full member "+
+		"can; 0 when none does.")
+	descBeyond = desc("raft_witness_beyond", "1 when this witness cannot bring a full member up "+
+		"to date any more.")
 	descTerm    = desc("raft_term", "Current term.")
 	descCommit  = desc("raft_commit_index", "Newest index known to be committed.")
 	descApplied = desc("raft_applied_index", "Newest index applied.")
@@ -195,7 +207,8 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRole, descLeader, descTerm, descCommit, descLeaders,
+	for _, d := range []*prometheus.Desc{descRole, descLeader, descWitness,
+		descInterim, descBeyond, descTerm, descCommit, descLeaders,
 		descApplied, descLast, descDurable, descMatch, descLag, descConnected, descMembers,
 		descStoreBytes, descStoreHeld, descPacked, descCompressed, descWrites,
 		descWritten, descElections, descWriteAge, descStalls,
@@ -219,6 +232,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	st := c.d.engine.Status()
 	gauge(descRole, 1, st.Role.String())
 	gauge(descLeader, float64(st.Leader))
+	gauge(descWitness, truth(st.Witness))
+	gauge(descInterim, float64(st.LedByWitness))
+	gauge(descBeyond, truth(st.BeyondWitness != ""))
 	gauge(descTerm, float64(st.Term))
 	gauge(descCommit, float64(st.Commit))
 	gauge(descLeaders, float64(st.LeaderCommit))

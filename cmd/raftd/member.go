@@ -32,6 +32,7 @@ type memberOptions struct {
 	timeout   time.Duration
 
 	learner  bool
+	witness  bool
 	address  string
 	priority int32
 }
@@ -82,6 +83,7 @@ func (o *memberOptions) verbs() (list []*cobra.Command) {
 			example: "add 4=127.0.0.1:7680", least: 1, most: 1, words: o.addWords,
 			flags: func(f *pflag.FlagSet) {
 				f.BoolVar(&o.learner, "learner", false, "it is sent the log, and does not vote")
+				f.BoolVar(&o.witness, "witness", false, witnessHelp)
 				f.Int32Var(&o.priority, "priority", 0, "whoever has more leads rather")
 			}},
 		{use: "remove ID", short: "Remove a member, running or not", example: "remove 4",
@@ -93,7 +95,10 @@ func (o *memberOptions) verbs() (list []*cobra.Command) {
 		{use: "replace ID [NEW-ID=HOST:PORT]",
 			short:   "Replace a member by another one; without one, by its own new data directory",
 			example: "replace 3 4=127.0.0.1:7680", least: 1, most: 2,
-			words: replaceWords},
+			words: o.replaceWords,
+			flags: func(f *pflag.FlagSet) {
+				f.BoolVar(&o.witness, "witness", false, witnessHelp)
+			}},
 		{use: "set ID", short: "Change a member's address or priority",
 			example: "set 3 --address 127.0.0.1:7780", least: 1, most: 1, words: o.setWords,
 			flags: func(f *pflag.FlagSet) {
@@ -105,6 +110,8 @@ func (o *memberOptions) verbs() (list []*cobra.Command) {
 	}
 	return list
 }
+
+const witnessHelp = "it was started with --witness: it votes, and has no keys"
 
 func (o *memberOptions) command(v memberVerb) *cobra.Command {
 	name, _, _ := strings.Cut(v.use, " ")
@@ -150,7 +157,7 @@ func parseID(s string) (string, error) {
 // parseMemberAt reads ID=HOST:PORT.
 func parseMemberAt(s string) (id, address string, err error) {
 	members, err := parseMembers(s)
-	if err != nil || len(members) != 1 {
+	if err != nil || len(members) != 1 || members[0].Witness {
 		return "", "", usagef("%q is not ID=HOST:PORT", s)
 	}
 	return strconv.FormatUint(members[0].ID, 10), members[0].Address, nil
@@ -162,7 +169,15 @@ func (o *memberOptions) addWords(f *pflag.FlagSet, args []string) ([]string, err
 	if o.learner {
 		words = append(words, "LEARNER")
 	}
+	words = append(words, o.witnessWords()...)
 	return append(words, o.priorityWords(f)...), err
+}
+
+func (o *memberOptions) witnessWords() []string {
+	if !o.witness {
+		return nil
+	}
+	return []string{"WITNESS"}
 }
 
 func (o *memberOptions) priorityWords(f *pflag.FlagSet) []string {
@@ -172,7 +187,12 @@ func (o *memberOptions) priorityWords(f *pflag.FlagSet) []string {
 	return []string{"PRIORITY", fmt.Sprint(o.priority)}
 }
 
-func replaceWords(_ *pflag.FlagSet, args []string) ([]string, error) {
+func (o *memberOptions) replaceWords(_ *pflag.FlagSet, args []string) ([]string, error) {
+	words, err := replaceWords(args)
+	return append(words, o.witnessWords()...), err
+}
+
+func replaceWords(args []string) ([]string, error) {
 	if len(args) == 1 && strings.Contains(args[0], "=") {
 		id, address, err := parseMemberAt(args[0])
 		return []string{"REPLACE", id, address}, err
@@ -247,6 +267,7 @@ type memberRow struct {
 	Address   string `json:"address"`
 	Clients   string `json:"client_address"`
 	Kind      string `json:"kind"`
+	Witness   bool   `json:"witness"`
 	Leader    bool   `json:"leader"`
 	Connected bool   `json:"connected"`
 	Bound     bool   `json:"bound"`
@@ -307,6 +328,8 @@ func decodeMember(reply resp.Reply) (m memberRow) {
 			m.Clients = text
 		case "kind":
 			m.Kind = text
+		case "witness":
+			m.Witness = text == "yes"
 		case "leader":
 			m.Leader = text == "yes"
 		case "connected":
@@ -360,7 +383,11 @@ func (t *memberTable) print(w io.Writer) error {
 		if t.Asked == t.Leader {
 			match, lag = fmt.Sprint(m.Match), fmt.Sprint(m.Lag)
 		}
-		p.line("%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d", m.ID, m.Kind, m.Address,
+		kind := m.Kind
+		if m.Witness {
+			kind += " witness"
+		}
+		p.line("%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d", m.ID, kind, m.Address,
 			cmp.Or(m.Clients, "-"), yes[m.Leader], yes[m.Connected], yes[m.Bound], match, lag,
 			m.Priority)
 	}

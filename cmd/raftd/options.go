@@ -38,6 +38,8 @@ type options struct {
 	keepAlive time.Duration
 	clients   int
 	snapshot  int64
+	witness   bool
+	keepLog   int64
 	insecure  bool
 
 	typed func(flag string) bool // it is on the command line
@@ -68,7 +70,7 @@ func defaults() *options {
 		http: "127.0.0.1:7381", journal: "direct", pipeline: "parallel", threads: "fused",
 		follower: "proxy", logLevel: "info", maxValue: 16 << 20, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, giveUp: 20 * time.Second,
-		keepAlive: time.Minute, clients: 16384, snapshot: 256 << 20}
+		keepAlive: time.Minute, clients: 16384, snapshot: 256 << 20, keepLog: 16 << 30}
 }
 
 func (o *options) bind(f *pflag.FlagSet) {
@@ -80,11 +82,16 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.http, "http", o.http,
 		"address for /metrics, /healthz, /readyz and /debug/pprof; empty: none")
 	f.StringVar(&o.members, "members", o.members,
-		"founding members as ID=HOST:PORT,…, the same list for each; a directory that belongs "+
-			"to a cluster keeps its own")
+		"founding members as ID=HOST:PORT,…, the same list for each, a witness as "+
+			"ID=HOST:PORT/witness; a directory that belongs to a cluster keeps its own")
 	f.StringVar(&o.join, "join", o.join,
 		"addresses for members, as HOST:PORT,…, of a cluster to join: this member then waits to "+
 			"be added by raftd member add; needs --id and --peer, not --members")
+	f.BoolVar(&o.witness, "witness", o.witness,
+		"this member votes and keeps the log, and has no keys: with two others it survives the "+
+			"loss of any one; --members or raftd member add say it too")
+	f.Int64Var(&o.keepLog, "witness-log", o.keepLog,
+		"bytes of log that a witness keeps for other members that are behind")
 	f.StringVar(&o.advertise, "advertise", o.advertise,
 		"address told to clients and members in place of --client, when that is not reachable "+
 			"from elsewhere")
@@ -201,10 +208,14 @@ func parseMembers(s string) ([]engine.Member, error) {
 		if !found || err != nil || n == 0 {
 			return nil, usagef("--members: %q is not ID=HOST:PORT", part)
 		}
+		address, kind, special := strings.Cut(address, "/")
 		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
 			return nil, usagef("--members: %q is not ID=HOST:PORT", part)
 		}
-		members = append(members, engine.Member{ID: n, Address: address})
+		if special && kind != "witness" {
+			return nil, usagef("--members: %q; what may follow an address is /witness", part)
+		}
+		members = append(members, engine.Member{ID: n, Address: address, Witness: special})
 	}
 	return members, nil
 }

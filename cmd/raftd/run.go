@@ -126,6 +126,9 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
 		SnapshotAfter(p.snapshot).Logger(d.log)
+	if p.witness {
+		b.Witness().WitnessLog(p.keepLog)
+	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
@@ -169,11 +172,18 @@ func (d *daemon) announce(out io.Writer) {
 		if st.Refused {
 			what, verb = "put in the place of its old data directory", "replace"
 		}
-		fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s --addr HOST:PORT of a "+
-			"member, for clients\n", what, verb, st.ID, st.Members[0].Address)
+		kind := ""
+		if st.Witness {
+			kind = " --witness"
+		}
+		fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s%s --addr HOST:PORT of a "+
+			"member, for clients\n", what, verb, st.ID, st.Members[0].Address, kind)
 	} else {
 		fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
 			nodes)
+	}
+	if st.Witness {
+		fmt.Fprintf(out, "  witness   it votes and keeps the log, and has no keys\n")
 	}
 	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
 	fmt.Fprintf(out, "  members   %s\n", p.peer)
@@ -208,7 +218,8 @@ const (
 func (d *daemon) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), transferLimit)
 	defer cancel()
-	if st := d.engine.Status(); st.Role == engine.Leader && othersVote(&st) {
+	if st := d.engine.Status(); st.Role == engine.Leader && !st.Witness &&
+		othersVote(&st) {
 		if err := d.engine.Transfer(ctx, 0); err != nil {
 			d.log.Warn("leadership was not handed over; the others will elect", "err", err)
 		}
@@ -224,7 +235,7 @@ func (d *daemon) stop() error {
 // othersVote reports that there is somebody to hand leadership to.
 func othersVote(st *engine.Status) bool {
 	return slices.ContainsFunc(st.Members, func(m engine.MemberStatus) bool {
-		return m.ID != st.ID && m.Kind == engine.Voter
+		return m.ID != st.ID && m.Kind == engine.Voter && !m.Witness
 	})
 }
 
@@ -283,7 +294,8 @@ func flagOf(option string) string {
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",
-		"SnapshotAfter": "snapshot-after"}[option]
+		"SnapshotAfter": "snapshot-after",
+		"Witness":       "witness", "WitnessLog": "witness-log"}[option]
 	if !ok {
 		return option
 	}

@@ -128,7 +128,7 @@ func runRaftStatus(f *front, c *conn, args [][]byte, dst []byte) []byte {
 }
 
 func appendMember(dst []byte, m *engine.MemberStatus) []byte {
-	dst = resp.AppendMap(dst, 9)
+	dst = resp.AppendMap(dst, 10)
 	dst = resp.AppendBulkString(dst, "id")
 	dst = resp.AppendInt(dst, int64(m.ID))
 	dst = resp.AppendBulkString(dst, "address")
@@ -137,6 +137,8 @@ func appendMember(dst []byte, m *engine.MemberStatus) []byte {
 	dst = resp.AppendBulkString(dst, m.Advertised)
 	dst = resp.AppendBulkString(dst, "kind")
 	dst = resp.AppendBulkString(dst, m.Kind.String())
+	dst = resp.AppendBulkString(dst, "witness")
+	dst = resp.AppendInt(dst, map[bool]int64{true: 1}[m.Witness])
 	dst = resp.AppendBulkString(dst, "match")
 	dst = resp.AppendInt(dst, int64(m.Match))
 	dst = resp.AppendBulkString(dst, "lag")

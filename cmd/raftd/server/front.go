@@ -362,6 +362,8 @@ func laneFault(err error) string {
 		return "ERR command is larger than the cluster accepts (--max-value)"
 	case errors.Is(err, engine.ErrBusy):
 		return "TRYAGAIN busy: not applied, too many commands wait"
+	case errors.Is(err, engine.ErrWitness):
+		return faultWitness
 	}
 	return "TRYAGAIN not applied: " + printable([]byte(err.Error()), 200)
 }

@@ -147,7 +147,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 }
 
 func replicationFields(s *Server, st *engine.Status) []field {
-	if st.Role == engine.Leader {
+	if st.Role == engine.Leader && !st.Witness {
 		fields := []field{{"role", "master"}, {"connected_slaves", ""}}
 		n := 0
 		for _, m := range st.Members {
@@ -201,6 +201,9 @@ func raftFields(st *engine.Status) []field {
 		{"raft_state", state},
 		{"raft_role", st.Role.String()},
 		{"raft_is_voting", yesNo(isVoting(st))},
+		{"raft_is_witness", yesNo(st.Witness)},
+		{"raft_led_by_witness", number(st.LedByWitness)},
+		{"raft_witness_notice", oneField(st.BeyondWitness)},
 		{"raft_leader_id", number(st.Leader)},
 		{"raft_leader_address", st.LeaderAddress},
 		{"raft_current_term", number(st.Term)},
@@ -280,9 +283,9 @@ func infoRaftFields(s *Server, st *engine.Status) []field {
 		}
 		fields = append(fields, field{"raft_node" + number(m.ID), fmt.Sprintf(
 			"id=%d,state=%s,voting=%s,addr=%s,port=%s,client=%s,mode=%s,match=%d,lag=%d,"+
-				"command_max=%d,error=%s",
+				"command_max=%d,witness=%s,error=%s",
 			m.ID, state, yesNo(votes(&m)), host, port, m.Advertised, m.Mode, m.Match, m.Lag,
-			m.CommandMax, oneField(m.Error))})
+			m.CommandMax, yesNo(m.Witness), oneField(m.Error))})
 	}
 	for i, text := range s.cfg.Warnings {
 		fields = append(fields, field{"raft_warning_" + strconv.Itoa(i+1), text})

@@ -111,6 +111,8 @@ func (x *memberChange) next(err error) string {
 		return "; to change it: RAFT.MEMBER PROMOTE, DEMOTE, SET or REPLACE"
 	case errors.Is(err, engine.ErrBehind):
 		return fmt.Sprintf("; when it is well, RAFT.MEMBER PROMOTE %d, or REMOVE it", x.id)
+	case errors.Is(err, engine.ErrKind) && comes:
+		return "; WITNESS goes with --witness, and only with that"
 	case errors.Is(err, engine.ErrTooMany):
 		return "; remove one first, or add a learner"
 	case errors.Is(err, engine.ErrLastVoter):

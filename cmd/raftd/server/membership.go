@@ -43,17 +43,18 @@ var memberHelp = []string{
 	"RAFT.MEMBER <subcommand> [<arg> ...]. Subcommands are:",
 	"LIST",
 	"    Who belongs to the cluster, as this member knows it; match and lag are the leader's.",
-	"ADD <id> <address> [VOTER|LEARNER] [PRIORITY <n>]",
-	"    Add a member that was started with --join at this address for members.",
+	"ADD <id> <address> [VOTER|LEARNER] [WITNESS] [PRIORITY <n>]",
+	"    Add a member that was started with --join at this address for members; WITNESS if",
+	"    also with --witness.",
 	"REMOVE <id>",
 	"    Remove a member, running or not.",
 	"PROMOTE <id>",
 	"    Make a voter of a learner.",
 	"DEMOTE <id>",
 	"    Make a learner of a voter.",
-	"REPLACE <old-id> <new-id> <address>",
+	"REPLACE <old-id> <new-id> <address> [WITNESS]",
 	"    Put another member, started with --join, in the place of one.",
-	"REPLACE <id> [<address>]",
+	"REPLACE <id> [<address>] [WITNESS]",
 	"    Take the member's new data directory in the place of the one that is lost.",
 	"SET <id> [ADDRESS <address>] [PRIORITY <n>]",
 	"    Change where a member is reached, and how much it is wished to lead.",
@@ -117,6 +118,7 @@ func appendMemberInfo(dst []byte, st *engine.Status, m *engine.MemberInfo) []byt
 		{"address", m.Address},
 		{"client_address", more.Advertised},
 		{"kind", m.Kind.String()},
+		{"witness", yesNo(m.Witness)},
 		{"leader", yesNo(m.ID == st.Leader)},
 		{"connected", yesNo(m.Connected)},
 		{"bound", yesNo(m.Bound)},
@@ -136,6 +138,7 @@ type memberChange struct {
 	old      uint64 // replace: whom
 	address  string // "": as it is
 	learner  bool
+	witness  bool
 	priority int
 	ranked   bool // priority was given
 }
@@ -173,6 +176,9 @@ func parseMemberID(arg []byte) (id uint64, fault string) {
 func (x memberChange) parseReplace(rest [][]byte) (memberChange, string) {
 	x.old = x.id
 	var fault string
+	if n := len(rest); n > 0 && is(rest[n-1], "WITNESS") {
+		x.witness, rest = true, rest[:n-1]
+	}
 	switch len(rest) {
 	case 0:
 	case 1:
@@ -199,6 +205,8 @@ func (x *memberChange) parseOptions(rest [][]byte) (fault string) {
 			x.learner = false
 		case x.verb == "add" && is(option, "LEARNER"):
 			x.learner = true
+		case x.verb == "add" && is(option, "WITNESS"):
+			x.witness = true
 		case len(rest) == 1:
 			return faultSyntax
 		case x.verb == "set" && is(option, "ADDRESS"):
@@ -228,7 +236,8 @@ func (id noMember) Is(target error) bool { return target == engine.ErrNotMember 
 // run asks the engine for the change, and waits for what becomes of it. What was not given
 // is as it is now.
 func (x *memberChange) run(ctx context.Context, e memberEngine) error {
-	with := engine.Member{ID: x.id, Address: x.address, Priority: x.priority}
+	with := engine.Member{ID: x.id, Address: x.address, Witness: x.witness,
+		Priority: x.priority}
 	like := x.id
 	if x.verb == "replace" {
 		like = x.old
@@ -244,6 +253,9 @@ func (x *memberChange) run(ctx context.Context, e memberEngine) error {
 			}
 			if !x.ranked {
 				with.Priority = known.Priority
+			}
+			if x.verb == "set" {
+				with.Witness = known.Witness
 			}
 		}
 		if with.Address == "" {

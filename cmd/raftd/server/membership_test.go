@@ -66,18 +66,21 @@ func TestMembersAreChangedAsAsked(t *testing.T) {
 	e, run := r.changes()
 	c, w := r.connect()
 	for _, x := range [][2]string{
-		{"ADD 4 h:4", "add {4 h:4 0} voter"},
-		{"add 4 h:4 voter priority -7", "add {4 h:4 -7} voter"},
-		{"ADD 4 h:4 PRIORITY 7 LEARNER", "add {4 h:4 7} learner"},
+		{"ADD 4 h:4", "add {4 h:4 false 0} voter"},
+		{"add 4 h:4 voter priority -7", "add {4 h:4 false -7} voter"},
+		{"ADD 4 h:4 PRIORITY 7 LEARNER", "add {4 h:4 false 7} learner"},
+		{"ADD 4 h:4 learner witness", "add {4 h:4 true 0} learner"},
+		{"REPLACE 3 4 h:4 WITNESS", "replace 3 {4 h:4 true 1}"},
+		{"REPLACE 3 WITNESS", "replace 3 {3 h:3 true 1}"},
 		{"REMOVE 18446744073709551615", "remove 18446744073709551615"},
 		{"PROMOTE 3", "promote 3"},
 		{"demote 3", "demote 3"},
-		{"REPLACE 3 4 h:4", "replace 3 {4 h:4 1}"},
-		{"REPLACE 3 h:9", "replace 3 {3 h:9 1}"},
-		{"REPLACE 3", "replace 3 {3 h:3 1}"},
-		{"SET 1 ADDRESS h:9", "update {1 h:9 -1}"},
-		{"SET 1 PRIORITY 4", "update {1 h:1 4}"},
-		{"SET 1 PRIORITY 0 address h:8", "update {1 h:8 0}"},
+		{"REPLACE 3 4 h:4", "replace 3 {4 h:4 false 1}"},
+		{"REPLACE 3 h:9", "replace 3 {3 h:9 false 1}"},
+		{"REPLACE 3", "replace 3 {3 h:3 false 1}"},
+		{"SET 1 ADDRESS h:9", "update {1 h:9 false -1}"},
+		{"SET 1 PRIORITY 4", "update {1 h:1 false 4}"},
+		{"SET 1 PRIORITY 0 address h:8", "update {1 h:8 false 0}"},
 	} {
 		e.asked = nil
 		r.send(c, array(append([]string{"RAFT.MEMBER"}, strings.Fields(x[0])...)...))
@@ -100,7 +103,8 @@ func TestMistakesInChangesAreExplained(t *testing.T) {
 		{"ADD 4", arity + "|add' command"},
 		{"ADD 0 h:4", "-ERR '0' is not a member id; see RAFT.MEMBER LIST"},
 		{"ADD 4=h:4 x", "-ERR '4=h:4' is not a member id; see RAFT.MEMBER LIST"},
-		{"ADD 4 h:4 WITNESS", "-ERR syntax error"},
+		{"ADD 4 h:4 JUDGE", "-ERR syntax error"},
+		{"SET 3 WITNESS yes", "-ERR syntax error"},
 		{"ADD 4 h:4 VOTER PRIORITY", "-ERR syntax error"},
 		{"ADD 4 h:4 PRIORITY 3000000000",
 			"-ERR '3000000000' is not a priority, a number of 32 bits"},
@@ -217,9 +221,9 @@ func TestMembersAreListed(t *testing.T) {
 	}
 	expect(t, "the list", w.take(), "*14\r\n"+text("index", ":9", "committed", "yes", "change",
 		"adding a voter: member 3", "asked", ":1", "leader", ":1", "notice", "", "members")+
-		"*1\r\n*22\r\n"+text("id", ":2", "address", "h:2", "client_address", "c:2",
-		"kind", "voter", "leader", "no", "connected", "yes", "bound", "yes", "match", ":7",
-		"lag", ":2", "priority", ":0", "error", ""))
+		"*1\r\n*24\r\n"+text("id", ":2", "address", "h:2", "client_address", "c:2",
+		"kind", "voter", "witness", "no", "leader", "no", "connected", "yes", "bound", "yes",
+		"match", ":7", "lag", ":2", "priority", ":0", "error", ""))
 }
 
 // leading is a member's port for clients that answers one errand.

@@ -39,6 +39,9 @@ func snapshotCommands() []*command {
 	}
 }
 
+// faultWitness is what a member without keys says of what is about its own.
+const faultWitness = "ERR this member is a witness, which has no keys; ask another one"
+
 const faultSaving = "Background save already in progress"
 
 // beside starts a command of this member's own that takes long. The loop goes on. One at a
@@ -58,6 +61,10 @@ func (f *front) beside(c *conn, d *command, args [][]byte) {
 		fields := snapshotFields(&st)
 		f.reply = appendFields(resp.AppendMap(f.reply[:0], len(fields)), fields)
 		c.immediate(f.reply)
+		return
+	case f.server.status().Witness:
+		f.tally.refused++
+		c.fault(faultWitness)
 		return
 	case !f.server.snapshotting.CompareAndSwap(false, true):
 		f.tally.refused++

@@ -30,6 +30,9 @@ type Member struct {
 	ID        uint64
 	Address   string // host and port, where the other members reach it
 	Directory raft.Directory
+	// Witness: it votes and keeps the log, and has no state machine. That stays so for as
+	// long as it is a member.
+	Witness bool
 	// Priority draws leadership: a voter of higher priority takes it over when it can.
 	Priority int
 	// Learns: an outgoing voter stays as a learner when the joint configuration is left.
@@ -75,7 +78,7 @@ func encode(members []Member) (list []*wire.Member) {
 	for _, m := range members {
 		list = append(list, &wire.Member{Id: m.ID, Address: m.Address,
 			DirectoryHigh: m.Directory[0], DirectoryLow: m.Directory[1],
-			Priority: int32(m.Priority), Learns: m.Learns})
+			Witness: m.Witness, Priority: int32(m.Priority), Learns: m.Learns})
 	}
 	return list
 }
@@ -111,7 +114,8 @@ func decode(list []*wire.Member) (members []Member, err error) {
 		if v.Id == 0 {
 			return nil, errors.New("config: a member without id")
 		}
-		m := Member{ID: v.Id, Address: v.Address, Priority: int(v.Priority), Learns: v.Learns,
+		m := Member{ID: v.Id, Address: v.Address, Witness: v.Witness,
+			Priority: int(v.Priority), Learns: v.Learns,
 			Directory: raft.Directory{v.DirectoryHigh, v.DirectoryLow}}
 		i, twice := slices.BinarySearchFunc(members, m, byID)
 		if twice {
@@ -150,6 +154,9 @@ func (c *Config) Raft(index uint64) raft.Configuration {
 	for _, m := range c.Members() {
 		if m.Directory != (raft.Directory{}) {
 			f.Bound = append(f.Bound, raft.Binding{ID: m.ID, Directory: m.Directory})
+		}
+		if m.Witness {
+			f.Witnesses = append(f.Witnesses, m.ID)
 		}
 	}
 	return f
@@ -194,6 +201,25 @@ func (c *Config) Votes(id uint64) bool {
 	_, ok := find(c.Voters, id)
 	return ok
 }
+
+// HasWitness reports whether a member, voter or not, is a witness.
+func (c *Config) HasWitness() bool {
+	return slices.ContainsFunc(c.Members(), func(m Member) bool { return m.Witness })
+}
+
+// Witnesses is how many of the voters have no state machine; of a joint configuration, of
+// the new half.
+func (c *Config) Witnesses() (n int) {
+	for _, m := range c.Voters {
+		if m.Witness {
+			n++
+		}
+	}
+	return n
+}
+
+// Full is how many of them have one.
+func (c *Config) Full() int { return len(c.Voters) - c.Witnesses() }
 
 func find(members []Member, id uint64) (Member, bool) {
 	i := slices.IndexFunc(members, func(m Member) bool { return m.ID == id })

@@ -28,6 +28,11 @@ func TestBytes(t *testing.T) {
 	if b := c.Encode(); !bytes.Equal(b, bound) {
 		t.Fatalf("%x", b)
 	}
+	c = New(7, []Member{{ID: 1, Address: "a", Witness: true, Priority: -1}})
+	witness := []byte{0x08, 7, 0x12, 9, 0x08, 1, 0x12, 1, 'a', 0x18, 1, 0x20, 1}
+	if b := c.Encode(); !bytes.Equal(b, witness) {
+		t.Fatalf("%x", b)
+	}
 }
 
 func TestThereAndBack(t *testing.T) {
@@ -61,7 +66,7 @@ func FuzzDecode(f *testing.F) {
 	c := three()
 	f.Add(c.Encode())
 	f.Add([]byte{0x12, 0})
-	fed := c.WithLearner(Member{ID: 4, Address: "d", Priority: -3})
+	fed := c.WithLearner(Member{ID: 4, Address: "d", Priority: -3, Witness: true})
 	joint := fed.Removing(2, true)
 	f.Add(joint.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -109,11 +114,13 @@ func TestJoint(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	one, two := Member{ID: 1, Address: "a"}, Member{ID: 2}
 	for name, c := range map[string]Config{
-		"no id":          {Voters: []Member{{Address: "a"}}},
-		"twice":          {Voters: []Member{one, one}},
-		"votes, learns":  {Voters: []Member{one}, Learners: []Member{one}},
-		"voted, learns":  {Voters: []Member{one}, Outgoing: []Member{two}, Learners: []Member{two}},
-		"halves differ":  {Voters: []Member{one}, Outgoing: []Member{{ID: 1, Address: "b"}}},
+		"no id":         {Voters: []Member{{Address: "a"}}},
+		"twice":         {Voters: []Member{one, one}},
+		"votes, learns": {Voters: []Member{one}, Learners: []Member{one}},
+		"voted, learns": {Voters: []Member{one}, Outgoing: []Member{two}, Learners: []Member{two}},
+		"halves differ": {Voters: []Member{one}, Outgoing: []Member{{ID: 1, Address: "b"}}},
+		"kinds differ": {Voters: []Member{one, two},
+			Outgoing: []Member{one, {ID: 2, Witness: true}}},
 		"too many":       {Voters: many(1, 10), Learners: many(11, 17)},
 		"a list of many": {Voters: many(1, 17)},
 	} {
@@ -124,6 +131,25 @@ func TestDecodeRefuses(t *testing.T) {
 	most := Config{Voters: many(1, 10), Outgoing: many(5, 12), Learners: many(13, 16)}
 	if _, err := Decode(most.Encode()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Witnesses are the same in every step, and are counted.
+func TestWitnesses(t *testing.T) {
+	c := three()
+	fed := c.WithLearner(Member{ID: 4, Address: "d", Witness: true})
+	joint := fed.Promoting(4, 0)
+	moved := joint.Updated(4, "x", 2)
+	for _, c := range []Config{fed, joint, moved, joint.Left()} {
+		f := c.Raft(5)
+		back, err := Decode(c.Encode())
+		if m, _ := back.Find(4); err != nil || !m.Witness || !slices.Equal(f.Witnesses,
+			[]uint64{4}) {
+			t.Errorf("%+v %v", f, err)
+		}
+	}
+	if fed.Witnesses() != 0 || joint.Witnesses() != 1 || joint.Full() != 3 {
+		t.Error(joint)
 	}
 }
 

@@ -183,6 +183,9 @@ func (t *Peers) admit(in *Inbox, h *Hello) (grant int, refusal *Refusal) {
 		r.Unfit, p.notice = unfit, peer.Unfit{}
 		return 0, r
 	}
+	if !t.ofKind(h) {
+		return refuse(OtherKind)
+	}
 	if p.inbox != nil {
 		p.inbox.close(fmt.Errorf("link: member %d connected again", p.id))
 	}

@@ -260,6 +260,8 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
 	case !w.common(&own) || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
+	case !p.peers.ofKind(&w.Hello):
+		return fmt.Errorf("link: %s", otherKind(&w.Hello))
 	}
 	if err := p.peers.cfg.Hints.Hear(w.life()); err != nil {
 		return fmt.Errorf("link: member %d at %s: %w", p.id, p.address, err)
@@ -308,7 +310,8 @@ func (p *Peer) note(h *Hello) {
 	now := said{h.Advertised, peer.Limits{Command: of(h.CommandMax), Run: of(h.RunMax),
 		Snapshots: h.Features&wire.FeatureSnapshots != 0,
 		Foundings: h.Features&wire.FeatureDirectories != 0,
-		Changes:   h.Features&wire.FeatureChanges != 0}}
+		Changes:   h.Features&wire.FeatureChanges != 0,
+		Witnesses: h.Features&wire.FeatureWitness != 0, Witness: h.Witness}}
 	before := p.said.Swap(&now)
 	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
 		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+

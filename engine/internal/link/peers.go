@@ -60,6 +60,10 @@ type Config struct {
 	Address       func() string
 	Configuration func() []byte
 
+	// Kind says whether a member is a witness by the configuration that this one follows, and
+	// whether that names it; nil: it is not asked. It is called from any goroutine.
+	Kind func(id uint64) (witness, known bool)
+
 	// Across says that the polling goroutine is not the loop of Start: frames
 	// are copied into a ring, which Drain writes out in the loop. Otherwise Send
 	// and Flush run in the loop, and frames are written from where they lie.
@@ -252,7 +256,8 @@ func (t *Peers) Memory() int64 {
 // hello is what this member says of itself to another.
 func (t *Peers) hello(to uint64) Hello {
 	h := Hello{Version: wire.Version, Versions: Versions{wire.VersionMin, wire.VersionMax},
-		Features: wire.FeatureDirectories | wire.FeatureChanges, Directory: t.cfg.Directory,
+		Features:  wire.FeatureDirectories | wire.FeatureChanges | wire.FeatureWitness,
+		Directory: t.cfg.Directory, Witness: t.cfg.Limits.Witness,
 		Cluster: t.cfg.Cluster, From: t.cfg.Self, To: to, Incarnation: t.cfg.Incarnation,
 		Advertised: t.cfg.Advertised, CommandMax: uint64(t.cfg.Limits.Command),
 		RunMax: uint64(t.cfg.Limits.Run), Nonce: t.cfg.Nonce, Began: t.cfg.Began}

@@ -23,6 +23,7 @@ const (
 	Outdated            // its member was started again since
 	TooSmall            // it cannot take an entry of the log
 	OlderCopy           // its data directory was put back to what it was before
+	OtherKind           // it is a witness, and is to be a full member, or the other way round
 )
 
 // Refusal is why a connection is not taken: a Hello that does not name a member
@@ -41,6 +42,25 @@ type Refusal struct {
 func Larger(member uint64, bytes int) string {
 	return fmt.Sprintf("start member %d with MaxCommand (raftd: --max-value) of at least %d, "+
 		"the same on every member", member, bytes)
+}
+
+// otherKind says what to do about a member that is not what the configuration has it as.
+func otherKind(h *Hello) string {
+	if h.Witness {
+		return fmt.Sprintf("member %d was started as a witness, and is a full member by the "+
+			"configuration: start it without Witness (raftd: --witness)", h.From)
+	}
+	return fmt.Sprintf("member %d was started as a full member, and is a witness by the "+
+		"configuration: start it with Witness (raftd: --witness)", h.From)
+}
+
+// ofKind reports that a member is what the configuration has it as, if that names it.
+func (t *Peers) ofKind(h *Hello) bool {
+	if t.cfg.Kind == nil {
+		return true
+	}
+	witness, known := t.cfg.Kind(h.From)
+	return !known || witness == h.Witness
 }
 
 // String is the versions in words.
@@ -79,6 +99,8 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("%s: %s", r.Unfit.Error(), Larger(h.From, r.Unfit.Bytes))
 	case OlderCopy:
 		return fmt.Sprintf("member %d: %v", h.From, r.Older)
+	case OtherKind:
+		return otherKind(h)
 	}
 	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
 }

@@ -159,10 +159,11 @@ func TestLimitsAreTold(t *testing.T) {
 	one := newRigWith(t, 1, false, b, func(c *Config) {
 		c.Longest = 9 << 20
 		c.Limits = peer.Limits{Command: 9 << 20, Run: 10 << 20, Snapshots: true, Foundings: true,
-			Changes: true}
+			Changes: true, Witnesses: true, Witness: true}
 	})
 	two := newRigWith(t, 2, false, b, func(c *Config) {
-		c.Limits = peer.Limits{Command: 1 << 10, Run: 2 << 10, Foundings: true, Changes: true}
+		c.Limits = peer.Limits{Command: 1 << 10, Run: 2 << 10, Foundings: true, Changes: true,
+			Witnesses: true}
 	})
 	toTwo, toOne := one.peers.Add(2, two.address()), two.peers.Add(1, one.address())
 	one.peers.Start(one.loop())

@@ -224,17 +224,17 @@ func (x *Change) advance(m *Member, now int64) (over bool) {
 	if x.abandoned.Load() {
 		return true
 	}
-	role, _, term := m.replica.Role()
+	_, _, term := m.replica.Role()
 	conf, index := m.members(), m.core.Config().Index
 	settled := index <= m.core.Commit() && !conf.Joint()
 	switch {
 	case x.appended && settled && x.done(conf):
 		x.end(index, nil)
 		return true
-	case role != raft.Leader && !x.appended:
+	case !m.leads() && !x.appended:
 		x.end(0, ErrNotLeader)
 		return true
-	case role != raft.Leader || x.appended && term != x.term:
+	case !m.leads() || x.appended && term != x.term:
 		x.end(0, fmt.Errorf("%w: look at the list of the members", ErrUnknownOutcome))
 		return true
 	case m.core.Role() != raft.Leader:
@@ -262,7 +262,13 @@ func (x *Change) step(m *Member, conf *config.Config, settled bool, now int64) e
 		if err := x.begin(m, conf, now); err != nil {
 			return err
 		}
+		if err := x.balance(conf); err != nil {
+			return err
+		}
 		if err := m.allOfThisRelease(conf); err != nil {
+			return err
+		}
+		if err := m.allKnowWitnesses(conf, x.with.Witness); err != nil {
 			return err
 		}
 		x.term, x.catching = term, catching{}
@@ -324,6 +330,9 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 	case Replace:
 		return x.beginReplace(m, conf)
 	}
+	if x.kind != Update {
+		x.with.Witness = old.Witness
+	}
 	switch {
 	case id == 0 || !member:
 		return noMember(fmt.Sprintf("there is no member %d", id))
@@ -335,6 +344,9 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 		return noMember(fmt.Sprintf("member %d does not vote", id))
 	case (x.kind == Demote || x.kind == Remove) && votes && len(conf.Voters) == 1:
 		return fmt.Errorf("%w: %d", ErrLastVoter, id)
+	case x.kind == Update && x.with.Witness != old.Witness:
+		return fmt.Errorf("%w: what member %d is stays so: remove it, and add it with an empty "+
+			"directory", ErrKind, id)
 	case x.kind == Update && x.with.Address == "":
 		x.with.Address = old.Address
 	}
@@ -432,7 +444,7 @@ func (x *Change) replaced(m *Member, conf *config.Config, now int64) (*config.Co
 	known, member := conf.Find(id)
 	switch {
 	case x.old == id && x.with.Directory == (raft.Directory{}):
-		directory, err := x.answers(m, now)
+		directory, err := x.answers(m, conf, now)
 		if err == nil && directory != (raft.Directory{}) && directory == known.Directory {
 			err = fmt.Errorf("%w: member %d answers, with the data directory that it is "+
 				"known with", ErrMember, id)
@@ -456,7 +468,7 @@ func (x *Change) replaced(m *Member, conf *config.Config, now int64) (*config.Co
 
 // answers is the directory that answers at the address of the request; zero: none does
 // yet.
-func (x *Change) answers(m *Member, now int64) (raft.Directory, error) {
+func (x *Change) answers(m *Member, conf *config.Config, now int64) (raft.Directory, error) {
 	id := x.with.ID
 	switch o := m.other(id); {
 	case o == nil:
@@ -467,7 +479,7 @@ func (x *Change) answers(m *Member, now int64) (raft.Directory, error) {
 		}
 	}
 	if d := m.directoryOf(id); d != (raft.Directory{}) {
-		return d, nil
+		return d, x.answersAs(m, conf)
 	}
 	if now-x.began >= int64(connectMax) {
 		return raft.Directory{}, fmt.Errorf("%w: member %d at %s", ErrNotConnected, id,
@@ -478,7 +490,7 @@ func (x *Change) answers(m *Member, now int64) (raft.Directory, error) {
 
 // added is the configuration with a new learner, bound to the directory that answers.
 func (x *Change) added(m *Member, conf *config.Config, now int64) (*config.Config, error) {
-	directory, err := x.answers(m, now)
+	directory, err := x.answers(m, conf, now)
 	if err != nil || directory == (raft.Directory{}) {
 		return nil, err
 	}
@@ -503,6 +515,9 @@ func (x *Change) promoted(m *Member, conf *config.Config, out uint64,
 	if d != unknown && bound != unknown && d != bound {
 		return nil, fmt.Errorf("%w: member %d was added with one that is not the one it has now; "+
 			"remove it, and add it again", ErrOtherDirectory, id)
+	}
+	if d != unknown && m.Link(id) != nil && m.Link(id).Limits().Witness != learner.Witness {
+		return nil, fmt.Errorf("%w: %w", ErrKind, &KindError{id, learner.Witness})
 	}
 	if caught, err := x.caughtUp(m, now); !caught || err != nil {
 		return nil, err

@@ -56,6 +56,10 @@ const (
 	MemberAgain // it is one again
 	Preferred   // leadership is being handed to Member, of higher priority
 
+	WitnessLeads  // this witness leads until a full member has what it has
+	BeyondWitness // this witness cannot bring Member up to date any more: Err
+	WithinWitness // no longer so
+
 	SnapshotSent      // Member was given the snapshot of entry Have, in Age
 	SnapshotInstalled // this member goes on from the snapshot of entry Have, of Member
 	SnapshotRefused   // this member cannot take the snapshot of entry Have, of Member: Err

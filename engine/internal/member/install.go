@@ -34,10 +34,14 @@ type receiving struct {
 	queue    []arrival
 	damaged  int // chunks in a row
 
+	configuration []byte        // what a witness makes its file of
+	made          snapshot.Info // the file, as it is here
+
 	state  replica.State // loaded
 	config raft.Configuration
 
 	offered snapshot.Info
+	brought []byte // the configuration beside the newest offer; of no bytes: it is to a full member
 	from    uint64 // the leader that offered it last, 0: none
 	term    uint64
 	round   uint64
@@ -85,6 +89,7 @@ func (r *receiving) offer(m *Member, f *wire.Snapshot) {
 	}
 	r.offered = snapshot.Info{ID: snapshot.ID{Index: f.Index, Term: f.LastTerm},
 		Cluster: f.Cluster, Digest: f.Digest, Bytes: int64(f.Bytes), Chunks: f.Chunks}
+	r.brought = bytes.Clone(f.Configuration)
 	r.from, r.term, r.round = f.From, f.Term, f.Round
 	r.asked, r.fresh = true, true
 }
@@ -160,13 +165,26 @@ func (r *receiving) advance(m *Member, now int64) {
 func (r *receiving) open(m *Member, now int64) {
 	before, dir := r.receiver, m.cfg.Snapshots.Receive
 	*r = receiving{from: r.from, term: r.term, round: r.round, asked: r.asked, heard: r.heard,
-		offered: r.offered, info: r.offered, receiver: before, stage: opening}
+		offered: r.offered, brought: r.brought, info: r.offered, configuration: r.brought,
+		receiver: before, stage: opening}
 	if _, ok := m.cfg.Machine.(Restorer); !ok || dir == nil {
 		r.refuse(m, errors.New("this member keeps no snapshots"), now)
 		return
 	}
 	if err := m.cfg.Journal.Space(); err != nil { // what there is left is the journal's
 		r.refuse(m, err, now)
+		return
+	}
+	switch empty := len(r.configuration) > 0; {
+	case empty && !m.witness:
+		r.refuse(m, errNoState, now)
+		return
+	case !empty && m.witness:
+		r.refuse(m, errHasState, now)
+		return
+	case empty:
+		created := m.cfg.Snapshots.Wall()
+		r.task.begin(m, func() { r.err = r.makeEmpty(dir, created) })
 		return
 	}
 	r.task.begin(m, func() {
@@ -289,7 +307,8 @@ func (r *receiving) read(m *Member) (err error) {
 		}
 		err = errors.Join(err, file.Close())
 	}()
-	r.state.Digest = r.info.Digest
+	r.made = file.Info()
+	r.state.Digest = r.made.Digest
 	c := &r.state.Configuration
 	if *c, err = decodeConfiguration(file.Info().Configuration); err != nil {
 		return err
@@ -297,7 +316,7 @@ func (r *receiving) read(m *Member) (err error) {
 	if r.config, err = m.cfg.OnConfig(c.Index, c.Data); err != nil {
 		return err
 	}
-	section, err := file.Section(snapshot.StateMachine)
+	section, err := stateIn(file, m.witness)
 	if err != nil {
 		return err
 	}
@@ -326,7 +345,7 @@ func (r *receiving) restore(m *Member, now int64) {
 		return
 	}
 	if restores {
-		m.snapshots.coming = r.info
+		m.snapshots.coming = r.made
 		m.cfg.OnEvent(Event{Kind: SnapshotInstalled, Member: r.from, Have: r.info.Index})
 	}
 	r.answer(m, wire.Snapshot{Done: true})

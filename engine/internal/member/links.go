@@ -155,7 +155,8 @@ func (m *Member) members() *config.Config {
 	}
 	bare := func(ids []uint64) (list []config.Member) {
 		for _, id := range ids {
-			list = append(list, config.Member{ID: id, Directory: c.DirectoryOf(id)})
+			list = append(list, config.Member{ID: id, Directory: c.DirectoryOf(id),
+				Witness: slices.Contains(c.Witnesses, id)})
 		}
 		slices.SortFunc(list, func(a, b config.Member) int { return cmp.Compare(a.ID, b.ID) })
 		return list

@@ -57,6 +57,10 @@ type Config struct {
 	Unlink func(id uint64)
 	Start  func(Job) // runs a job beside the polling goroutine
 
+	// WitnessLog is the most that a witness keeps of the log before its newest snapshot for
+	// full voters that are behind, in bytes.
+	WitnessLog int64
+
 	Snapshots Snapshots
 	From      Start // what Load has restored
 
@@ -129,6 +133,8 @@ type Member struct {
 	priority  priority
 	feeding   feeding
 	snapshots snapshots
+	witness   bool // it has no state
+	witnessed witnessed
 	disk      DiskMachine // nil: the state is in memory
 	sendings  sendings
 	receiving receiving
@@ -153,6 +159,8 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	o := raft.Options{ID: cfg.ID, Config: cfg.Members, HeartbeatTicks: heartbeatTicks,
 		ElectionTicks: int(cfg.Times.Election / m.tick), Seed: cfg.Seed}
 	m.disk, _ = cfg.Machine.(DiskMachine)
+	m.witness = isWitness(cfg.Machine)
+	o.Witness = m.witness
 	first := replica.Recovered(&o, rec)
 	o.Commit = max(o.Commit, cfg.From.Applied) // what was applied is committed
 	core, err := raft.New(o)
@@ -164,6 +172,9 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	}
 	m.directory = o.Directory
 	m.core, m.probation = core, core.Probation()
+	if err := m.checkKind(m.members()); err != nil {
+		return nil, err
+	}
 	m.store = ziplist.New(cfg.Store, first)
 	m.applyRead = m.newRead(0, cfg.Sizes.ReadBytes)
 	m.apply = pipeline.NewApply(m.store, cfg.Machine, cfg.Lanes, m.applyRead, cfg.Timing)
@@ -259,8 +270,12 @@ func (m *Member) After(now int64) error {
 	}
 	m.greet(now)
 	if c := m.core.Config(); c.Index != m.followed.index || c.Value != m.followed.value {
+		if err := m.checkKind(m.members()); err != nil {
+			return err
+		}
 		m.followMembers(now)
 	}
+	m.giveWay()
 	m.transfers.poll(m, now)
 	m.changes.poll(m, now)
 	m.exchange(now)
@@ -277,6 +292,7 @@ func (m *Member) maintain(now int64) {
 	m.priority.check(m, now)
 	m.space.check(m, now)
 	m.snapshots.check(m, now)
+	m.witnessed.check(m, now)
 	m.core.SetStalled(m.watchdog.on || m.replica.Stuck())
 	if m.probation && !m.core.Probation() {
 		m.probation = false
@@ -289,6 +305,8 @@ func (m *Member) roleChanged(role raft.Role, leader, term uint64) {
 		m.watchdog.deposed()
 		m.space.deposed()
 		m.priority.deposed()
+	} else if m.witness {
+		m.cfg.OnEvent(Event{Kind: WitnessLeads})
 	}
 	m.cfg.OnRole(role, leader, term)
 }

@@ -62,7 +62,7 @@ func (m *Member) preferred() (id uint64) {
 	}
 	best := own.Priority
 	for _, v := range conf.Voters {
-		if v.Priority > best && m.fit(&v) {
+		if v.Priority > best && !v.Witness && m.fit(&v) {
 			id, best = v.ID, v.Priority
 		}
 	}

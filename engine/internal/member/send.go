@@ -191,6 +191,8 @@ func (x *sending) send(m *Member, now int64) {
 	case m.sendings.dir == nil:
 		x.fail(m, errNoSnapshots, now)
 	case connection == 0:
+	case m.witness && !m.core.Witness(x.member):
+		x.fail(m, errWitnessLog, now)
 	case !link.Limits().Snapshots:
 		x.fail(m, errEarlierRelease, now)
 	case x.reader == nil:
@@ -233,6 +235,9 @@ func (x *sending) offer(m *Member, connection uint64, now int64) {
 	x.round, x.connection, x.answered, x.moved = m.sendings.round, connection, false, now
 	f := x.frame(m, wire.Offer)
 	f.Cluster, f.Bytes, f.Chunks = x.info.Cluster, uint64(x.info.Bytes), x.info.Chunks
+	if m.core.Witness(x.member) {
+		f.Configuration = x.info.Configuration
+	}
 	m.say(x.member, &f)
 }
 
@@ -244,7 +249,7 @@ func (x *sending) frame(m *Member, kind wire.SnapshotKind) wire.Snapshot {
 
 // stream reads the next chunk, and sends it when the member and the pace allow it.
 func (x *sending) stream(m *Member, now int64) {
-	if x.next.Chunk >= x.info.Chunks {
+	if x.next.Chunk >= x.info.Chunks || m.core.Witness(x.member) {
 		return
 	}
 	if len(x.buf) == 0 || x.at != x.next {

@@ -222,7 +222,7 @@ func (s *snapshots) write(m *Member, now int64) {
 		return
 	}
 	s.job.viewed, s.job.created = v, m.cfg.Snapshots.Wall()
-	s.job.disk, s.job.applied = m.disk, v.Index
+	s.job.disk, s.job.applied, s.job.section = m.disk, v.Index, m.section()
 	s.phase = writing
 	m.cfg.Start(s.job)
 }
@@ -377,6 +377,9 @@ func (m *Member) keepFor(s uint64) uint64 {
 	if _, pinned := m.Pinned(m.now); pinned > 0 {
 		keep = min(keep, pinned)
 	}
+	if m.witness {
+		keep = m.keepForFull(s, keep)
+	}
 	return keep
 }
 
@@ -387,6 +390,7 @@ type snapshotJob struct {
 	dir     *snapshot.Dir    // nil: it makes the state durable, and that is all
 	viewed  *pipeline.Viewed // nil: it removes
 	disk    DiskMachine      // nil: the state is in memory
+	section snapshot.Kind    // that the view is written to
 	applied uint64           // that the state has
 	keep    []snapshot.ID
 	created int64
@@ -425,7 +429,7 @@ func (j *snapshotJob) write() (snapshot.Info, error) {
 	if err != nil {
 		return snapshot.Info{}, err
 	}
-	section, err := w.Section(snapshot.StateMachine)
+	section, err := w.Section(j.section)
 	if err == nil {
 		_, err = j.viewed.View.WriteTo(section)
 	}

@@ -141,9 +141,9 @@ func restore(dir *snapshot.Dir, id snapshot.ID, machine Restorer,
 	if err := r.Verify(); err != nil {
 		return Start{}, err
 	}
-	section, err := r.Section(snapshot.StateMachine)
+	section, err := stateIn(r, machine == Restorer(Witness{}))
 	if err != nil {
-		return Start{}, err
+		return Start{}, fmt.Errorf("%s: %w", dir.FS.Path(id.Name()), err)
 	}
 	install, err := machine.Restore(section)
 	if err != nil {

@@ -114,7 +114,7 @@ func (m *Member) advance(t *Transfer, now int64) bool {
 	}
 	role, leader, term := m.replica.Role()
 	switch {
-	case t.term == 0 && role != raft.Leader:
+	case t.term == 0 && !m.leads():
 		t.answer(t.to, ErrNotLeader)
 	case t.term == 0:
 		named := t.to
@@ -166,6 +166,8 @@ func (m *Member) handOver(to uint64) (uint64, error) {
 		return 0, ErrLeadsAlready
 	case !m.core.Votes(to):
 		return 0, ErrNotMember
+	case m.core.Witness(to):
+		return 0, ErrWitness
 	case !m.connected(to):
 		return 0, ErrNotConnected
 	}
@@ -174,19 +176,22 @@ func (m *Member) handOver(to uint64) (uint64, error) {
 		return 0, ErrTransferring
 	case errors.Is(err, raft.ErrNotMember):
 		return 0, ErrNotMember
+	case errors.Is(err, raft.ErrWitness):
+		return 0, ErrWitness
 	default:
 		return to, err
 	}
 }
 
-// successor is the best of the connected voters: one whose disk has room, as far as is
-// known, before others, then one that was heard from lately, then the most up-to-date.
-// 0: none is connected, or none has room when that is a must.
+// successor is the best of the connected voters that have a state: one whose disk has room,
+// as far as is known, before others, then one that was heard from lately, then the most
+// up-to-date. 0: none is connected, or none has room when that is a must.
 func (m *Member) successor(room bool) (to uint64) {
 	var best progress.Progress
 	for _, l := range m.links {
 		p, ok := m.core.Member(l.id)
-		if !ok || !m.core.Votes(l.id) || !m.connected(l.id) || room && !p.Room {
+		if !ok || !m.core.Votes(l.id) || m.core.Witness(l.id) || !m.connected(l.id) ||
+			room && !p.Room {
 			continue
 		}
 		if best.ID == 0 || cmp.Or(compare(p.Room, best.Room), compare(p.Active, best.Active),

@@ -57,6 +57,8 @@ type Limits struct {
 	Snapshots bool // it knows the frames of snapshots
 	Foundings bool // it knows those of foundings, and says what its directory is
 	Changes   bool // it reads configurations whole, also joint ones
+	Witnesses bool // it knows that members may be witnesses
+	Witness   bool // it is one
 }
 
 // Terms returns the term of a log index; the core implements it.

@@ -121,6 +121,7 @@ func (c *Core) ack(match uint64, e *Effects) {
 // heartbeat is the leader's sign of life.
 func (c *Core) heartbeat(m *Message, e *Effects) {
 	c.commitTo(min(m.Commit, c.verified), e)
+	c.told.floor = Floor{m.Floor, m.FloorMember}
 	c.probation.receive(m)
 	c.leaveProbation()
 	if !c.mayAck() {

@@ -15,6 +15,8 @@ type Configuration struct {
 	Voters   []uint64 // new (or only) voters
 	Outgoing []uint64 // joint: the old voters, whose majority counts too
 	Learners []uint64 // fed, never counted
+	// who of all of them keeps no state: see witness.go
+	Witnesses []uint64
 	// which directory speaks for a member, by id; members that are not in it are not bound
 	Bound []Binding
 	// what the caller made it from: the core keeps it, and never looks at it
@@ -24,6 +26,7 @@ type Configuration struct {
 func (f Configuration) clone() Configuration {
 	f.Voters, f.Outgoing = slices.Clone(f.Voters), slices.Clone(f.Outgoing)
 	f.Learners, f.Bound = slices.Clone(f.Learners), slices.Clone(f.Bound)
+	f.Witnesses = slices.Clone(f.Witnesses)
 	return f
 }
 
@@ -54,6 +57,9 @@ func (f *Configuration) valid() error {
 	}
 	if n := len(f.members()); n > quorum.Max {
 		return fmt.Errorf("raft: %d members, at most %d", n, quorum.Max)
+	}
+	if err := f.validWitnesses(); err != nil {
+		return err
 	}
 	return f.validBound()
 }
@@ -112,6 +118,8 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 	switch {
 	case c.role != Leader:
 		return ErrNotLeader
+	case c.witness:
+		return ErrWitness
 	case c.transfer.to != 0:
 		return ErrTransferring
 	case c.commit < c.leading.termStart || c.commit < c.Config().Index:
@@ -151,7 +159,7 @@ func (c *Core) Change(conf Configuration, e *Effects) error {
 // number, which meets every majority of its own, but not of one voter more or less: even a single
 // voter comes or goes through a joint configuration.
 func mayFollow(a, b *Configuration) bool {
-	if !mayBind(a, b) {
+	if !mayBind(a, b) || !sameKinds(a, b) {
 		return false
 	}
 	switch {
@@ -195,7 +203,7 @@ func (c *Core) trimConfigs() {
 func (c *Core) seat() {
 	conf := c.Config()
 	old, n := c.members, c.n
-	c.n, c.self, c.voters, c.outgoing = 0, -1, 0, 0
+	c.n, c.self, c.voters, c.outgoing, c.witnesses = 0, -1, 0, 0, 0
 	for _, id := range conf.members() {
 		p := progress.Progress{ID: id}
 		for i := range n {
@@ -211,6 +219,9 @@ func (c *Core) seat() {
 		}
 		if slices.Contains(conf.Outgoing, id) {
 			c.outgoing = c.outgoing.With(c.n)
+		}
+		if slices.Contains(conf.Witnesses, id) {
+			c.witnesses = c.witnesses.With(c.n)
 		}
 		c.members[c.n] = p
 		c.n++

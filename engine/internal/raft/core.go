@@ -34,6 +34,7 @@ type Core struct {
 	members          [quorum.Max]progress.Progress
 	n, self          int        // members; own slot or -1
 	voters, outgoing quorum.Set // the halves of the configuration in force
+	witnesses        quorum.Set // of all its members, those without a state
 
 	granted, refused, lastResort quorum.Set // votes of the election going on
 
@@ -47,6 +48,7 @@ type Core struct {
 	counters  Counters
 	stalled   bool          // the own disk hangs, or takes nothing any more
 	full      bool          // the own disk has no room for more of the log
+	witness   bool          // this replica keeps no state: see witness.go
 	incoming  Configuration // of the snapshot that is being stepped
 	dismissed uint64        // index of the newest configuration that is said to be without it
 
@@ -71,6 +73,7 @@ func (c *Core) Counters() Counters { return c.counters }
 type told struct {
 	commit   uint64 // the highest that it told
 	messages uint64 // that told it, of any term
+	floor    Floor  // that it told last, in the present term
 }
 
 // Role is what the replica is now.
@@ -186,7 +189,7 @@ func (c *Core) setHard(h Hard, e *Effects) {
 		"a term fell or a vote changed")
 	if h.Term > c.hard.Term {
 		c.verified, c.acked = c.commit, c.commit
-		c.told.commit = 0
+		c.told.commit, c.told.floor = 0, Floor{}
 	}
 	c.hard = h
 	c.mutate(e, None, 0)

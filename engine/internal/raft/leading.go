@@ -41,9 +41,9 @@ func (c *Core) direct(p *progress.Progress, e *Effects) {
 }
 
 // Propose appends the first n waiting proposals to the log of a leader: all of them, or none when
-// it does not lead, is handing over, or has left the cluster.
+// it does not lead, is handing over, has left the cluster, or is a witness.
 func (c *Core) Propose(n int, e *Effects) (accepted int) {
-	if c.role != Leader || c.transfer.to != 0 || c.self < 0 || n <= 0 {
+	if c.role != Leader || c.transfer.to != 0 || c.self < 0 || n <= 0 || c.witness {
 		return 0
 	}
 	c.mutate(e, Proposals, uint32(n))
@@ -79,7 +79,7 @@ func (c *Core) retire(e *Effects) {
 	heir := -1
 	for i := range c.n {
 		p := &c.members[i]
-		if c.voters.Has(i) && p.Match == c.log.last && (heir < 0 || p.Active) {
+		if c.mayLead(i) && p.Match == c.log.last && (heir < 0 || p.Active) {
 			heir = i
 		}
 	}

@@ -60,6 +60,7 @@ func (t MessageType) String() string {
 //	Append        Term PrevIndex PrevTerm EntryTerm Count Commit
 //	AppendAck     Term Match, or Reject PrevIndex (of the refused append) HintIndex HintTerm
 //	Heartbeat     Term Commit Round PrevIndex (the leader's last index) HintIndex (nonce echoed)
+//	              Floor FloorMember (both to a witness alone)
 //	HeartbeatAck  Term Round HintIndex (nonce of a member on probation) Full
 //	PreVote       Term (the one it would campaign in) PrevIndex PrevTerm (its last entry) Round
 //	PreVoteAck    Term (granted: the asked one; Reject: the voter's own) Round LastResort
@@ -89,6 +90,8 @@ type Message struct {
 	// granted on probation, by one that may have lost what it acknowledged: see tally
 	LastResort bool
 	Full       bool // the sender's disk has no room for more of the log
+	// every full voter has the log durably so far, and who has the least of it: see Floor
+	Floor, FloorMember uint64
 }
 
 // String is one line with the fields that the type uses.
@@ -110,6 +113,9 @@ func (m *Message) String() string {
 		}
 	case Heartbeat:
 		s += fmt.Sprintf(" commit %d last %d round %d", m.Commit, m.PrevIndex, m.Round)
+		if m.FloorMember != 0 {
+			s += fmt.Sprintf(" floor %d of %d", m.Floor, m.FloorMember)
+		}
 	case HeartbeatAck:
 		s += fmt.Sprintf(" round %d", m.Round)
 		if m.Full {

@@ -30,6 +30,7 @@ type Options struct {
 	ElectionTicks  int    // the least election timeout; each one is drawn from [E, 2E)
 	Seed           uint64 // of the random numbers; another one after each start
 	Probation      bool   // the log may have lost acknowledged entries: see probation.go
+	Witness        bool   // this replica keeps no state, whatever a configuration says of it
 }
 
 // Position is an entry's index and term. The zero Position is before all entries.
@@ -43,6 +44,7 @@ var (
 	ErrPending      = errors.New("raft: an earlier change or the leader's no-op is not committed")
 	ErrBadChange    = errors.New("raft: the configurations' quorums might not meet")
 	ErrFounded      = errors.New("raft: the replica has a log or a configuration already")
+	ErrWitness      = errors.New("raft: a witness does not lead")
 	ErrBadSnapshot  = errors.New("raft: not a snapshot")
 )
 
@@ -61,7 +63,7 @@ func New(o Options) (*Core, error) {
 		id: o.ID, directory: o.Directory, hard: o.Hard, durableHard: o.Hard, self: -1,
 		commit: o.Commit, verified: o.Commit, durable: o.Last,
 		heartbeatTicks: o.HeartbeatTicks, electionTicks: o.ElectionTicks,
-		random: random{state: o.Seed},
+		random: random{state: o.Seed}, witness: o.Witness,
 	}
 	if err := o.valid(); err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ringraft/ringraft/engine/internal/raft/progress"
 )
 
 var (
@@ -38,6 +40,9 @@ func newStorm(seed uint64) *storm {
 	}
 	base := Configuration{Voters: voters}
 	losses := seed%5 == 4
+	if !s.changes && seed%7 < 3 { // two of three are full, or three of five
+		base.Witnesses = voters[(n+1)/2:]
+	}
 	s.bound = !s.changes && !losses && seed%4 < 2
 	for _, id := range voters {
 		if s.bound {
@@ -65,9 +70,15 @@ func (s *storm) step() {
 		from := s.one()
 		if !from.slow || s.r.below(20) == 0 {
 			from.do(func(c *Core, e *Effects) { c.Tick(1+s.r.below(3), e) })
+			from.giveWay()
 		}
 	case x < 940:
-		s.one().do(func(c *Core, e *Effects) { c.Propose(1+s.r.below(4), e) })
+		v := s.one()
+		v.do(func(c *Core, e *Effects) {
+			if c.Propose(1+s.r.below(4), e) > 0 && v.witness {
+				v.fail("a witness takes proposals")
+			}
+		})
 	case x < 965:
 		s.one().read()
 	case x < 980:
@@ -102,6 +113,21 @@ func (s *storm) step() {
 			}
 		}
 	}
+}
+
+// giveWay has a witness that leads hand leadership to the full voter that has the most.
+func (s *server) giveWay() {
+	if s.core.Role() != Leader || !s.witness || s.core.Transferring() != 0 {
+		return
+	}
+	var to progress.Progress
+	for i := range s.core.n {
+		if p := s.core.members[i]; s.core.mayLead(i) && p.Mode == progress.Stream &&
+			(to.ID == 0 || p.Match > to.Match) {
+			to = p
+		}
+	}
+	s.do(func(c *Core, e *Effects) { _ = c.Transfer(to.ID, e) })
 }
 
 // reportSnapshot says of a snapshot that it was sent, or that it was not, whatever is true. Or one
@@ -255,6 +281,7 @@ func (s *storm) heal(most int) bool {
 	for range most {
 		for _, v := range s.servers {
 			v.do(func(c *Core, e *Effects) { c.Tick(1, e) })
+			v.giveWay()
 			for range 1 + len(v.writes) {
 				v.persist(true)
 			}
@@ -283,7 +310,7 @@ func (s *storm) heal(most int) bool {
 // settled: one leader, and every member of its configuration has its log, committed.
 func (s *storm) settled() bool {
 	for _, v := range s.servers {
-		if v.core.Role() != Leader || v.core.Commit() != v.core.Last() || len(v.reads) > 0 {
+		if !v.core.Serves() || v.core.Commit() != v.core.Last() || len(v.reads) > 0 {
 			continue
 		}
 		conf := v.core.Config()
@@ -350,7 +377,7 @@ func TestRandomCluster(t *testing.T) {
 	if testing.Short() {
 		seeds /= 2
 	}
-	var commits, terms, reads, restores, emptied, foreign int
+	var commits, terms, reads, restores, emptied, foreign, ledByWitness int
 	for seed := uint64(1); seed <= uint64(seeds); seed++ {
 		s, err := runStorm(seed, stormSteps, func(string) {})
 		if err != nil {
@@ -358,6 +385,11 @@ func TestRandomCluster(t *testing.T) {
 		}
 		commits += len(s.committed)
 		terms += len(s.leaders)
+		for _, id := range s.leaders {
+			if s.servers[id-1].witness {
+				ledByWitness++
+			}
+		}
 		restores += s.restores
 		if s.emptied != nil {
 			emptied++
@@ -368,9 +400,10 @@ func TestRandomCluster(t *testing.T) {
 		}
 	}
 	t.Logf("%d seeds: %d leaderships, %d entries committed, %d read batches, %d restores, %d "+
-		"directories lost, %d messages of such", seeds, terms, commits, reads, restores, emptied,
-		foreign)
-	if commits < seeds*20 || terms < seeds || restores < seeds || emptied < seeds/10 {
+		"directories lost, %d messages of such, %d leaderships of witnesses", seeds, terms, commits,
+		reads, restores, emptied, foreign, ledByWitness)
+	if commits < seeds*20 || terms < seeds || restores < seeds || emptied < seeds/10 ||
+		ledByWitness < seeds/10 {
 		t.Error("hardly anything happened")
 	}
 }

@@ -31,9 +31,9 @@ func (r *reads) push(b readBatch) {
 // Read asks for a batch of linearizable reads; ctx grows strictly. It begins a heartbeat round of
 // its own, so that no answer to an earlier one can confirm it. Before the own no-op is committed
 // the batch is kept and begun then (the commit index may be behind until then). False: not the
-// leader.
+// leader, or a witness.
 func (c *Core) Read(ctx uint64, e *Effects) bool {
-	if c.role != Leader {
+	if c.role != Leader || c.witness {
 		return false
 	}
 	if c.commit < c.leading.termStart {
@@ -71,6 +71,10 @@ func (c *Core) beat(e *Effects) {
 func (c *Core) beatTo(to, nonce uint64, e *Effects) {
 	m := c.send(e, Heartbeat, to)
 	m.Commit, m.Round, m.PrevIndex, m.HintIndex = c.commit, c.round, c.log.last, nonce
+	if c.witnesses.Has(c.slot(to)) {
+		f := c.Floor()
+		m.Floor, m.FloorMember = f.Index, f.Member
+	}
 }
 
 // heartbeatAck takes a member's answer in the present term.

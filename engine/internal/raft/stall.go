@@ -52,8 +52,12 @@ func (c *Core) Cramped() bool {
 
 // patience is how many ticks without a leader are borne.
 func (c *Core) patience() int {
+	ticks := c.election.timeout
 	if c.full {
-		return c.election.timeout + c.electionTicks
+		ticks += c.electionTicks
 	}
-	return c.election.timeout
+	if c.witness {
+		ticks += c.electionTicks
+	}
+	return ticks
 }

@@ -149,7 +149,7 @@ func (c *Core) followLeader(m *Message, e *Effects) bool {
 // valid holds a header against itself.
 func (m *Message) valid() bool {
 	if m.Type == 0 || m.Type >= messageTypes || m.From == 0 || m.Term == 0 ||
-		max(m.Term, m.PrevIndex, m.Commit, m.Match, m.HintIndex, m.Round) >= NumberMax {
+		max(m.Term, m.PrevIndex, m.Commit, m.Match, m.HintIndex, m.Round, m.Floor) >= NumberMax {
 		return false
 	}
 	if m.Type == Append || m.Type == Vote || m.Type == PreVote || m.Type == Snapshot {

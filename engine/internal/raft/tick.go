@@ -14,7 +14,7 @@ func (c *Core) Tick(n int, e *Effects) {
 		c.tickLeader(n, e)
 		return
 	}
-	c.election.elapsed = min(c.election.elapsed+n, 3*c.electionTicks)
+	c.election.elapsed = min(c.election.elapsed+n, 4*c.electionTicks)
 	if c.election.elapsed >= c.patience() && c.promotable() {
 		c.preCampaign(e)
 	}

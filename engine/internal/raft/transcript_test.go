@@ -17,6 +17,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 // print, up to an empty line; lines that start with # are for the reader. Servers are named by id:
 //
 //	cluster N [voters …]          a fresh cluster of N servers
+//	cluster N witnesses ID…       of N voters, of which these keep no state
 //	bound N                       one of N voters, each bound to its directory
 //	empty ID                      an empty directory, founded with the voters, in place of its own
 //	refused ID                    what it thinks of its directory, and of others'
@@ -25,12 +26,13 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the transcripts' outputs with
 //	persist ID                    all its writes become durable, and it learns that
 //	propose ID N · feed ID TO [most]
 //	campaign ID · transfer ID TO · read ID
-//	change ID VOTER… [from VOTER…] [learners ID…] [bound ID…]
+//	change ID VOTER… [from VOTER…] [learners ID…] [bound ID…] [witnesses ID…]
 //	                              bound: to the directory of now; who was bound stays so
 //	compact ID INDEX              a snapshot up to there, and no log before it
 //	sent ID TO INDEX · failed ID TO · forget ID TO
 //	                              what is said of a snapshot to a member; of its restart
 //	dismiss ID TO                 a leader tells one that is no member so
+//	floor ID                      what every full voter holds, as it knows
 //	dismissed ID                  whether it was told so
 //	crash ID · start ID · lost ID TO · stall ID 0|1 · full ID 0|1 · room ID · stepdown ID
 //	deliver | drop | again  [FROM->TO] [TYPE] [prev=INDEX]
@@ -112,12 +114,14 @@ func command(w *world, f []string, print func(string)) *world {
 	switch f[0] {
 	case "cluster", "bound":
 		n := numbers(f[1:2])[0]
-		voters := []uint64{1, 2, 3, 4, 5, 6, 7}[:n]
-		if len(f) > 3 {
-			voters = numbers(f[3:])
+		base := Configuration{Voters: []uint64{1, 2, 3, 4, 5, 6, 7}[:n]}
+		switch {
+		case len(f) > 3 && f[2] == "witnesses":
+			base.Witnesses = numbers(f[3:])
+		case len(f) > 3:
+			base.Voters = numbers(f[3:])
 		}
-		base := Configuration{Voters: voters}
-		for _, id := range voters {
+		for _, id := range base.Voters {
 			if f[0] == "bound" {
 				base.Bound = append(base.Bound, Binding{id, Directory{id, 1}})
 			}
@@ -184,7 +188,7 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 	case "transfer":
 		s.do(func(c *Core, e *Effects) { report(c.Transfer(ns[0], e)) })
 	case "read":
-		if s.core.Role() != Leader {
+		if !s.core.Serves() {
 			print("  refused")
 		}
 		s.read()
@@ -205,6 +209,9 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 				print("  leads on")
 			}
 		})
+	case "floor":
+		f := s.core.Floor()
+		print(fmt.Sprintf("  floor %d of %d", f.Index, f.Member))
 	case "lost":
 		s.do(func(c *Core, e *Effects) { c.Lost(ns[0], e) })
 	case "compact":
@@ -244,8 +251,12 @@ func (s *server) command(verb string, ns []uint64, print func(string)) {
 }
 
 func (w *world) changeTo(f []string) {
-	var conf Configuration
+	conf := Configuration{Witnesses: w.base.Witnesses}
 	var bound []uint64
+	if i := slices.Index(f, "witnesses"); i >= 0 {
+		conf.Witnesses = numbers(f[i+1:])
+		f = f[:i]
+	}
 	if i := slices.Index(f, "bound"); i >= 0 {
 		bound = numbers(f[i+1:])
 		f = f[:i]

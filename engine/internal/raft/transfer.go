@@ -10,9 +10,9 @@ type transfer struct {
 	sent    bool // TimeoutNow is sent; again with the next heartbeat
 }
 
-// Transfer hands leadership to a voter. It is given up when nothing came of it within an election
-// timeout; proposals are accepted again then. Whom to choose is the caller's decision: it knows who
-// is connected.
+// Transfer hands leadership to a voter that is no witness. It is given up when nothing came of it
+// within an election timeout; proposals are accepted again then. Whom to choose is the caller's
+// decision: it knows who is connected.
 func (c *Core) Transfer(to uint64, e *Effects) error {
 	if c.role != Leader {
 		return ErrNotLeader
@@ -20,6 +20,9 @@ func (c *Core) Transfer(to uint64, e *Effects) error {
 	i := c.slot(to)
 	if i < 0 || i == c.self || !c.voters.Has(i) {
 		return fmt.Errorf("%w: %d", ErrNotMember, to)
+	}
+	if !c.mayLead(i) {
+		return fmt.Errorf("%w: %d", ErrWitness, to)
 	}
 	if c.transfer.to != 0 && c.transfer.to != to {
 		return ErrTransferring
@@ -47,7 +50,7 @@ func (c *Core) handOver(e *Effects) {
 
 // timeoutNow: the leader wants this replica to take over.
 func (c *Core) timeoutNow(m *Message, e *Effects) {
-	if m.From != c.leader {
+	if m.From != c.leader || c.witness {
 		c.counters.Unexpected++
 		return
 	}

@@ -89,6 +89,7 @@ type server struct {
 	}
 	directory   Directory     // drawn when the disk was made
 	founding    Configuration // as the disk has it, before its log
+	witness     bool          // it keeps no state
 	down, lossy bool
 	slow        bool // its clock hardly moves
 }
@@ -110,6 +111,7 @@ func newWorldOf(servers int, base Configuration, seed uint64) *world {
 	for i := range servers {
 		s := &server{w: w, id: uint64(i + 1), founding: w.base}
 		s.directory, s.disk.first = Directory{s.id, 1}, 1
+		s.witness = slices.Contains(base.Witnesses, s.id)
 		w.servers = append(w.servers, s)
 		s.start()
 	}
@@ -147,7 +149,8 @@ func (s *server) start() {
 	o := Options{ID: s.id, Directory: s.directory, Config: s.configAt(s.disk.log[:snapshot]),
 		Hard: s.disk.hard, First: s.disk.first, Last: uint64(len(s.disk.log)),
 		Commit:         min(max(snapshot, s.disk.commit), uint64(len(s.disk.log))),
-		HeartbeatTicks: 1, ElectionTicks: 10, Seed: s.w.seed, Probation: s.lossy}
+		HeartbeatTicks: 1, ElectionTicks: 10, Seed: s.w.seed, Probation: s.lossy,
+		Witness: s.witness}
 	for i, en := range s.disk.log {
 		if i == 0 || s.disk.log[i-1].term != en.term {
 			o.Runs = append(o.Runs, TermRun{First: uint64(i + 1), Term: en.term})
@@ -193,14 +196,18 @@ func (s *server) empty() {
 	s.w.wiped = true
 	s.directory[1]++
 	s.disk.hard, s.disk.log, s.disk.first, s.disk.commit = Hard{}, nil, 1, 0
-	s.founding = Configuration{Voters: s.w.base.Voters}
+	s.founding = Configuration{Voters: s.w.base.Voters, Witnesses: s.w.base.Witnesses}
 	s.start()
 }
 
 // compact takes a snapshot of what is committed and durable up to index, and begins the log there.
+// A witness keeps what a full voter may need.
 func (s *server) compact(index uint64) {
 	if s.down {
 		return
+	}
+	if s.witness {
+		index = min(index, s.core.Floor().Index)
 	}
 	if index = min(index, s.commit, s.durable(), s.core.durable); index >= s.first {
 		s.disk.first, s.first = index+1, index+1
@@ -426,6 +433,9 @@ func (s *server) feed(to uint64, most int) {
 		return
 	}
 	if a.mode == progress.Snapshot {
+		if s.witness && !s.w.servers[to-1].witness && !s.w.losses && !s.w.wiped {
+			s.fail("it has dropped what full member %d needs", to)
+		}
 		s.sendSnapshot(to)
 		return
 	}
@@ -464,6 +474,9 @@ func (s *server) feed(to uint64, most int) {
 // sendSnapshot sends what the log's beginning stands on, whole. Whether it arrived is reported
 // apart.
 func (s *server) sendSnapshot(to uint64) {
+	if s.witness && !s.w.servers[to-1].witness {
+		return // it has no state to send
+	}
 	last := s.first - 1
 	p := packet{entries: s.log[:last:last], conf: s.configAt(s.log[:last]),
 		Message: Message{Type: Snapshot, From: s.id, To: to, Term: s.core.Hard().Term,
@@ -475,7 +488,7 @@ func (s *server) sendSnapshot(to uint64) {
 func (s *server) read() {
 	ctx, index := s.ctx+1, uint64(len(s.w.committed))
 	s.do(func(c *Core, e *Effects) {
-		if c.Role() == Leader {
+		if c.Serves() {
 			s.ctx++
 			s.reads = append(s.reads, readWanted{ctx, index})
 			c.Read(ctx, e)

@@ -127,6 +127,9 @@ func (r *Replica) changeRole(e *raft.Effect) {
 	}
 }
 
+// serves reports that this replica leads and takes requests, which a witness does not.
+func (r *Replica) serves() bool { return r.lead.role == raft.Leader && !r.core.IsWitness() }
+
 // leadership is what the core last reported: the role in a term, and who leads.
 type leadership struct {
 	role         raft.Role

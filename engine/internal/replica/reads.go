@@ -22,7 +22,7 @@ func (r *Replica) takeReads() (n int) {
 		}
 		n += r.announce(l)
 	}
-	leads := r.lead.role == raft.Leader
+	leads := r.serves()
 	if r.reads.waiting && !r.out.pending() && r.reads.begun-r.reads.confirmed < readsAhead {
 		r.reads.waiting = false
 		r.reads.begun++
@@ -46,7 +46,7 @@ func (r *Replica) announce(l *pipeline.Lane) (n int) {
 	if !ok {
 		return 0
 	}
-	if r.lead.role != raft.Leader {
+	if !r.serves() {
 		r.notices.Reads(l, upto, 0, pipeline.NotLeader)
 		return 1
 	}

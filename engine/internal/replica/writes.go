@@ -118,7 +118,7 @@ func (r *Replica) claim(b *pipeline.WriteBatch) bool {
 	if !r.room() {
 		return false
 	}
-	if r.lead.role != raft.Leader { // also while effects wait for a disk that hangs
+	if !r.serves() { // also while effects wait for a disk that hangs
 		r.refuse(b, pipeline.NotLeader)
 		return true
 	}

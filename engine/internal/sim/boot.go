@@ -20,7 +20,8 @@ const cluster = 77 // any number, the same for all members
 func (w *World) given() config.Config {
 	var voters []config.Member
 	for _, h := range w.hosts[:w.plan.Members] {
-		voters = append(voters, config.Member{ID: h.id, Address: fmt.Sprint("n", h.id)})
+		voters = append(voters, config.Member{ID: h.id, Address: fmt.Sprint("n", h.id),
+			Witness: h.witness})
 	}
 	return config.New(cluster, voters)
 }
@@ -108,7 +109,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 			return h.lanes
 		},
 		Link: h.linkTo, Unlink: h.unlink, Start: h.startJob,
-		Snapshots: h.snapshots(), From: *from,
+		Snapshots: h.snapshots(), WitnessLog: p.WitnessLog, From: *from,
 		Store: ziplist.Config{ChunkBytes: p.ChunkBytes, BudgetBytes: p.Budget, HotBytes: p.Hot,
 			Codec: p.Codec, Background: h.background},
 		Serial: p.Serial,
@@ -175,6 +176,7 @@ func (h *host) unlink(id uint64) {
 
 // onEvent takes the events that an operator would see.
 func (h *host) onEvent(e member.Event) {
+	h.onWitness(&e)
 	switch e.Kind {
 	case member.HandingOver:
 		h.w.hit(StallHandedOver)

@@ -163,7 +163,8 @@ func (w *World) outranked(leader *host) string {
 	conf := &w.judge.conf
 	own, _ := conf.Find(leader.id)
 	for _, v := range conf.Voters {
-		if h := w.hosts[v.ID-1]; v.Priority > own.Priority && h.up && w.judge.belongs(h) {
+		if h := w.hosts[v.ID-1]; v.Priority > own.Priority && !v.Witness && h.up &&
+			w.judge.belongs(h) {
 			return waitsForPriority
 		}
 	}
@@ -180,7 +181,7 @@ func (w *World) changeable() *host {
 	for _, h := range w.voters(1) {
 		if h.emptied && h.up && h != leader {
 			w.ask(leader, &asked{kind: member.Replace, with: config.Member{ID: h.id,
-				Address: h.address}, old: h.id})
+				Address: h.address, Witness: h.witness}, old: h.id})
 			return nil
 		}
 		if !h.sound() {
@@ -221,7 +222,7 @@ func (w *World) faultJoin(f *Fault) {
 	r := f.random()
 	h.comes(&r)
 	kind := pick(&r, member.AddLearner, member.AddVoter)
-	w.ask(leader, &asked{kind: kind, with: config.Member{ID: h.id, Address: h.address}})
+	w.ask(leader, &asked{kind: kind, with: h.asMember(&r)})
 }
 
 // learner is one of the learners, nil if there is none.
@@ -304,7 +305,7 @@ func (w *World) faultReplacement(f *Fault) {
 	h.comes(&r)
 	all := w.judge.conf.Members()
 	w.ask(leader, &asked{kind: member.Replace, old: all[r.n(len(all))].ID,
-		with: config.Member{ID: h.id, Address: h.address}})
+		with: h.asMember(&r)})
 }
 
 // faultReentry has a voter lose its directory, and be replaced by an empty one of its id.
@@ -324,7 +325,7 @@ func (w *World) faultReentry(f *Fault) {
 		h.joins = h.joins || w.plan.Members == 1 || r.chance(0.5)
 		w.later(r.between(0, 200*ms), h.start)
 		w.ask(leader, &asked{kind: member.Replace, old: h.id,
-			with: config.Member{ID: h.id, Address: h.address}})
+			with: config.Member{ID: h.id, Address: h.address, Witness: h.witness}})
 		return
 	}
 }
@@ -354,7 +355,7 @@ func (w *World) moved(h *host) {
 	}
 	if leader := w.leader(); is && leader != nil && w.asked == nil {
 		w.ask(leader, &asked{kind: member.Update, with: config.Member{ID: h.id,
-			Address: h.address, Priority: m.Priority}})
+			Address: h.address, Priority: m.Priority, Witness: m.Witness}})
 	}
 	w.later(500*ms, func() { w.moved(h) })
 }

@@ -167,7 +167,7 @@ func (c *client) one(h *host, l *clientLane) bool {
 	if c.rng.chance(c.plan.Reads) {
 		b := le.AppendUint64(c.buf[:0], uint64(op))
 		b = le.AppendUint16(b, uint16(o.key))
-		o.local = w.owners.chance(0.05)
+		o.local = w.owners.chance(0.05) && !h.witness // which an engine refuses
 		after := uint64(0)
 		if c.lastLife == h.life && c.lastHost == h.id && c.lastLane == l.id && c.rng.chance(0.7) {
 			after, o.after = c.lastWrite, c.lastOp

@@ -173,6 +173,9 @@ func (w *World) converged() (leader uint64, why string) {
 	if leader == 0 {
 		return 0, "nobody leads"
 	}
+	if w.hosts[leader-1].witness {
+		return leader, "a witness leads"
+	}
 	if why := w.unsettled(w.hosts[leader-1]); why != "" {
 		return leader, why
 	}
@@ -230,7 +233,7 @@ func (w *World) end() {
 	}
 	j.counters()
 	for _, h := range w.hosts {
-		if !h.up {
+		if !h.up || h.witness {
 			continue
 		}
 		for k, v := range h.machine.values {

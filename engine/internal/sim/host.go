@@ -54,6 +54,7 @@ type health struct {
 	emptied   bool   // its directory is not the one that the members know
 	gone      []lostDirectory
 	joins     bool // it starts as one that joins, not as a founder
+	witness   bool // it has no state machine
 }
 
 // lostDirectory is a directory that a host had once, on a disk that is gone.
@@ -141,7 +142,8 @@ type crashed struct{}
 func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
 	h.limits = peer.Limits{Command: w.plan.command(id), Snapshots: true, Foundings: true,
-		Changes: true}
+		Changes: true, Witnesses: true, Witness: w.plan.Witness[id]}
+	h.witness = w.plan.Witness[id]
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.directory, h.address = raft.Directory{id, 1}, fmt.Sprint("n", id)
 	h.joins = id > uint64(w.plan.Members)

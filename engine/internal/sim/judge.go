@@ -143,6 +143,7 @@ func (j *judge) turned(h *host) {
 	}
 	j.stuck(h)
 	j.compacted(h)
+	j.keeping(h)
 	j.checkQuorum(h)
 	j.counts(h)
 	hard := h.core.Hard()

@@ -48,6 +48,7 @@ func (j *judge) answer(h *host, id int, c *pipeline.Completion) {
 		return
 	}
 	o.returned = w.now
+	j.refusesAll(h, id, c)
 	w.trace = mix(w.trace, uint64(id)<<8|uint64(c.Outcome)<<4|uint64(c.Reason))
 	if w.out != nil {
 		w.logf("client %d hears from n%d: operation %d on key %d: %v %v", o.client, h.id, id, o.key,

@@ -187,6 +187,9 @@ func illegal(was, next *config.Config) string {
 	case !was.Joint() && !next.Joint() && !same(was.Voters, next.Voters):
 		return "voters change at once"
 	}
+	if next.Full() < next.Witnesses() {
+		return "more witnesses vote than full members"
+	}
 	for _, m := range was.Outgoing {
 		if _, stays := next.Find(m.ID); m.Learns && !stays {
 			return fmt.Sprintf("member %d was to learn, and is gone", m.ID)
@@ -196,6 +199,9 @@ func illegal(was, next *config.Config) string {
 		old, before := was.Find(m.ID)
 		if before && old.Directory != m.Directory && old.Directory != (raft.Directory{}) {
 			return fmt.Sprintf("member %d is bound to another directory in one entry", m.ID)
+		}
+		if before && old.Witness != m.Witness {
+			return fmt.Sprintf("member %d is a witness, or was", m.ID)
 		}
 		if !before && next.Votes(m.ID) {
 			return fmt.Sprintf("member %d votes without having learned", m.ID)
@@ -257,7 +263,8 @@ func (j *judge) changed(a *asked, index uint64, err error) {
 	w.trace = mix(w.trace, index)
 	known := []error{member.ErrNotLeader, member.ErrNotMember, member.ErrMember,
 		member.ErrChanging, member.ErrNotConnected, member.ErrBehind, member.ErrTooMany,
-		member.ErrLastVoter, member.ErrOtherDirectory, member.ErrClosed, member.ErrUnknownOutcome}
+		member.ErrLastVoter, member.ErrOtherDirectory, member.ErrClosed, member.ErrUnknownOutcome,
+		member.ErrKind, member.ErrTooManyWitnesses, member.ErrEarlier}
 	switch is := func(target error) bool { return errors.Is(err, target) }; {
 	case err == nil:
 		w.hit(ChangeDone)
@@ -267,6 +274,10 @@ func (j *judge) changed(a *asked, index uint64, err error) {
 		}
 	case !slices.ContainsFunc(known, is):
 		w.fail("typed errors", "%v of member %d: %v", a.kind, a.with.ID, err)
+	case is(member.ErrKind):
+		w.hit(KindRefused)
+	case is(member.ErrTooManyWitnesses):
+		w.hit(WitnessesRefused)
 	case is(member.ErrUnknownOutcome):
 		w.hit(ChangeUnknown)
 	case is(member.ErrOtherDirectory):

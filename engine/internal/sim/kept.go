@@ -46,6 +46,9 @@ var (
 
 // stateMachine is the one of the process, as the member drives it.
 func (h *host) stateMachine() pipeline.StateMachine {
+	if h.witness {
+		return member.Witness{}
+	}
 	if h.w.plan.Kept {
 		return keptMachine{h.machine}
 	}
@@ -137,7 +140,7 @@ func (h *host) loadFrom(dir *snapshot.Dir, rec *journal.Recovery) (member.Start,
 		found, lost = 0, true
 		from, err = member.Load(dir, h.stateMachine(), rec)
 	}
-	if err != nil || !w.plan.Kept {
+	if err != nil || !w.plan.Kept || h.witness {
 		return from, err
 	}
 	w.judge.kept(h, &from)
@@ -198,7 +201,7 @@ func (j *judge) state(h *host, upto uint64, promise string) {
 // synced: a member names a snapshot of its own, and lets the log before it go, when its
 // state is durable as far.
 func (j *judge) synced(h *host, upto uint64) {
-	if j.w.plan.Kept && h.kept.applied < upto {
+	if j.w.plan.Kept && !h.witness && h.kept.applied < upto {
 		j.w.fail("the log stays until the state is durable", "member %d names its snapshot of "+
 			"entry %d, its disk has the state of entry %d", h.id, upto, h.kept.applied)
 	}

@@ -144,6 +144,15 @@ const (
 	StateBrought
 	CrashSyncingState
 
+	WitnessLed
+	WitnessGaveWay
+	WitnessRefused
+	WitnessKeeps
+	WitnessRestored
+	WitnessBeyond
+	KindRefused
+	WitnessesRefused
+
 	markers
 )
 
@@ -278,6 +287,14 @@ var markerNames = [markers]string{
 	StateCutOff:           "power goes between a snapshot's mark and the sync of its state",
 	StateBrought:          "the state of another member's snapshot is synced",
 	CrashSyncingState:     "power goes while a state is synced",
+	WitnessLed:            "a witness leads",
+	WitnessGaveWay:        "a witness hands leadership over",
+	WitnessRefused:        "a witness that leads refuses a request",
+	WitnessKeeps:          "a witness keeps log that a full member lacks",
+	WitnessRestored:       "a witness goes on from an offer without a state",
+	WitnessBeyond:         "a witness cannot bring a full member up to date",
+	KindRefused:           "a host is refused as what it is not",
+	WitnessesRefused:      "a change is refused that leaves too few full voters",
 }
 
 func (m Marker) String() string { return markerNames[m] }

@@ -156,6 +156,13 @@ func (j *judge) counts(h *host) {
 // that the leader's log held then.
 func (j *judge) handsOver(c *connection, m *raft.Message, last uint64) {
 	j.w.hit(TransferAsked)
+	if c.to.witness {
+		j.w.fail("a witness serves nobody", "member %d hands term %d over to witness %d", c.from.id,
+			m.Term, m.To)
+	}
+	if c.from.witness {
+		j.w.hit(WitnessGaveWay)
+	}
 	if most := j.acked[said{c.from.knows(c.to), m.Term}]; most < last {
 		j.w.fail("handed over to an equal",
 			"member %d, with a log of %d, hands term %d over to member %d, which acknowledged %d",

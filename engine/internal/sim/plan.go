@@ -44,6 +44,7 @@ type Plan struct {
 	SnapshotPlan
 	Joiners int // hosts that no founder knows
 	KeptPlan
+	WitnessPlan
 
 	Clients []ClientPlan
 	Keys    int
@@ -175,6 +176,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawSnapshots()
 	p.drawChanges()
 	p.drawKept()
+	p.drawWitnesses()
 	return p
 }
 

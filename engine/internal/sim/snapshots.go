@@ -149,7 +149,9 @@ func (j *judge) restored(h *host, from *member.Start) {
 			i.Index, i.Term)
 		return
 	}
-	j.state(h, i.Index, "a snapshot is the state")
+	if !h.witness {
+		j.state(h, i.Index, "a snapshot is the state")
+	}
 }
 
 // compacted: the log goes only before a snapshot that is durable, and on a leader only
@@ -161,6 +163,7 @@ func (j *judge) compacted(h *host) {
 	}
 	h.first = first
 	j.w.hit(LogCompacted)
+	j.keepsForFull(h, first)
 	if mark := h.journal.Snapshot(); first > max(mark.Index, h.restored)+1 {
 		j.w.fail("the log goes before a snapshot", "member %d has its log from %d on, and a "+
 			"snapshot up to %d", h.id, first, mark.Index)
@@ -181,6 +184,7 @@ func (j *judge) sentSnapshot(h *host, b []byte) {
 	j.w.trace = mix(j.w.trace, uint64(f.Kind)<<56^f.Term<<40^f.Index<<8^f.Chunk)
 	j.w.logf("n%d → n%d  snapshot %d/%d: kind %d, round %d, chunk %d, done %t %s", h.id, f.To,
 		f.Index, f.LastTerm, f.Kind, f.Round, f.Chunk, f.Done, f.Refused)
+	j.offered(h, &f)
 	if f.Kind != wire.Answer || f.Chunk == 0 {
 		return
 	}

@@ -36,7 +36,10 @@ const (
 	StateMachine  Kind = 2
 	Sessions      Kind = 3
 	Clock         Kind = 4 // log time
-	Optional      Kind = 0x8000
+	// Witness, of no bytes, says that the snapshot is of a member without a state: it holds
+	// no StateMachine, and only another witness can begin with it.
+	Witness  Kind = 5
+	Optional Kind = 0x8000
 
 	kindHeader Kind = 0
 	kindFooter Kind = 0x7fff
@@ -44,7 +47,7 @@ const (
 
 // known says whether the program may open a file with such a section.
 func (k Kind) known() error {
-	if k <= Clock || k&Optional != 0 {
+	if k <= Witness || k&Optional != 0 {
 		return nil
 	}
 	return unsupported(fmt.Sprintf("section %d is unknown, and not optional", uint16(k)))

@@ -114,6 +114,9 @@ func (r *Reader) Kinds() []Kind {
 	return kinds
 }
 
+// Has reports whether there is a section.
+func (r *Reader) Has(k Kind) bool { return slices.Contains(r.Kinds(), k) }
+
 // Close closes the file.
 func (r *Reader) Close() error { return r.dir.failed("closing", r.name, r.file.Close()) }
 

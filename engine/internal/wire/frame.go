@@ -27,10 +27,12 @@ const (
 	FeatureSnapshots = 1 << 1
 	// FeatureChanges: it reads every part of a configuration, also of one that is joint.
 	FeatureChanges = 1 << 2
+	// FeatureWitness: it knows that a member may be a witness.
+	FeatureWitness = 1 << 3
 )
 
 // FrontMax bounds the bytes that AppendFront writes.
-const FrontMax = 17*11 + 16
+const FrontMax = 19*11 + 16
 
 // ErrFrame reports bytes that are not a frame. The checksum was right, so the
 // sender is not a replica of this protocol version.
@@ -62,6 +64,8 @@ const (
 	fieldOffer
 	fieldChunk
 	fieldAnswer
+	fieldFloor // of heartbeats, which have no run, to witnesses
+	fieldFloorMember
 )
 
 // AppendFront appends the fields of m, without a run, and returns the
@@ -83,7 +87,9 @@ func AppendFront(dst []byte, m *raft.Message) []byte {
 	dst = appendUint(dst, fieldRound, m.Round)
 	dst = appendUint(dst, fieldForce, flag(m.Force))
 	dst = appendUint(dst, fieldLastResort, flag(m.LastResort))
-	return appendUint(dst, fieldFull, flag(m.Full))
+	dst = appendUint(dst, fieldFull, flag(m.Full))
+	dst = appendUint(dst, fieldFloor, m.Floor)
+	return appendUint(dst, fieldFloorMember, m.FloorMember)
 }
 
 // AppendRunFront appends the tag and length of the run field for a run of n
@@ -174,6 +180,8 @@ func set(m *raft.Message, field int, v uint64) bool {
 		m.LastResort = v != 0
 	case fieldFull:
 		m.Full = v != 0
+	case fieldFloorMember:
+		m.FloorMember = v
 	default:
 		if place := number(m, field); place != nil {
 			*place = v
@@ -204,6 +212,8 @@ func number(m *raft.Message, field int) *uint64 {
 		return &m.HintTerm
 	case fieldRound:
 		return &m.Round
+	case fieldFloor:
+		return &m.Floor
 	}
 	return nil
 }

@@ -22,7 +22,8 @@ const (
 // Snapshot is a frame of the transfer of a snapshot. It is no message of the core, and
 // behind the fields of Frame it is one nested message:
 //
-//	from, to, term, round │ 9a 01 n SnapshotOffer  index, term, digest, cluster, bytes, chunks
+//	from, to, term, round │ 9a 01 n SnapshotOffer  index, term, digest, cluster, bytes, chunks,
+//	                      │                        configuration
 //	                      │ a2 01 n SnapshotChunk  index, term, digest, chunk, offset, data
 //	                      │ aa 01 n SnapshotAnswer index, term, digest, chunk, offset, done,
 //	                      │                        refused
@@ -38,24 +39,30 @@ type Snapshot struct {
 	Digest          uint64
 
 	Cluster, Bytes, Chunks uint64 // Offer
-	Chunk, Offset          uint64 // Chunk: its place; Answer: the one that is wanted
-	Data                   []byte // Chunk; aliases the frame that was parsed
-	Done                   bool   // Answer: nothing is wanted any more
-	Refused                string // Answer: why, in words; "" when it is not
+	// Offer to a witness: the configuration, as the snapshot's file has it. It aliases the
+	// frame that was parsed, and is at most configurationMax bytes.
+	Configuration []byte
+	Chunk, Offset uint64 // Chunk: its place; Answer: the one that is wanted
+	Data          []byte // Chunk; aliases the frame that was parsed
+	Done          bool   // Answer: nothing is wanted any more
+	Refused       string // Answer: why, in words; "" when it is not
 }
 
 // refusedMax bounds the words of a refusal.
 const refusedMax = 1 << 10
+
+// configurationMax bounds the configuration in an offer: 16 members, with names for hosts.
+const configurationMax = 64 << 10
 
 // Field numbers of the nested messages; see wire.proto.
 const (
 	nestedIndex = iota + 1
 	nestedTerm
 	nestedDigest
-	nestedFourth // cluster, chunk
-	nestedFifth  // bytes, offset
-	nestedSixth  // chunks, data, done
-	nestedRefused
+	nestedFourth  // cluster, chunk
+	nestedFifth   // bytes, offset
+	nestedSixth   // chunks, data, done
+	nestedSeventh // refused, configuration
 )
 
 // AppendSnapshot appends the frame of s up to its data, which must follow and end the
@@ -75,6 +82,10 @@ func AppendSnapshot(dst []byte, s *Snapshot) []byte {
 		b = appendUint(b, nestedFourth, s.Cluster)
 		b = appendUint(b, nestedFifth, s.Bytes)
 		b = appendUint(b, nestedSixth, s.Chunks)
+		if len(s.Configuration) > 0 {
+			b = protowire.AppendTag(b, nestedSeventh, protowire.BytesType)
+			b = protowire.AppendBytes(b, s.Configuration)
+		}
 	case Chunk:
 		b = appendUint(b, nestedFourth, s.Chunk)
 		b = appendUint(b, nestedFifth, s.Offset)
@@ -87,7 +98,7 @@ func AppendSnapshot(dst []byte, s *Snapshot) []byte {
 		b = appendUint(b, nestedFifth, s.Offset)
 		b = appendUint(b, nestedSixth, flag(s.Done))
 		if s.Refused != "" {
-			b = protowire.AppendTag(b, nestedRefused, protowire.BytesType)
+			b = protowire.AppendTag(b, nestedSeventh, protowire.BytesType)
 			b = protowire.AppendString(b, s.Refused[:min(len(s.Refused), refusedMax)])
 		}
 	default:
@@ -163,8 +174,12 @@ func (s *Snapshot) nested(field protowire.Number, v uint64, data []byte) bool {
 		case Answer:
 			s.Done = v != 0
 		}
-	case nestedRefused:
-		if s.Kind == Answer {
+	case nestedSeventh:
+		switch s.Kind {
+		case Offer:
+			s.Configuration = data
+			return data != nil && len(data) <= configurationMax
+		case Answer:
 			s.Refused = string(data[:min(len(data), refusedMax)])
 		}
 	}

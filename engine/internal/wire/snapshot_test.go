@@ -20,8 +20,11 @@ func randomSnapshot(rng *rand.Rand) (Snapshot, *Frame) {
 	switch s.Kind {
 	case Offer:
 		s.Cluster, s.Bytes, s.Chunks = rng.Uint64(), u(), u()
+		if n := rng.IntN(300); n > 0 {
+			s.Configuration = bytes.Repeat([]byte{byte(n)}, n)
+		}
 		f.SnapshotOffer = &SnapshotOffer{Index: s.Index, Term: s.LastTerm, Digest: s.Digest,
-			Cluster: s.Cluster, Bytes: s.Bytes, Chunks: s.Chunks}
+			Cluster: s.Cluster, Bytes: s.Bytes, Chunks: s.Chunks, Configuration: s.Configuration}
 	case Chunk:
 		s.Chunk, s.Offset = u(), u()
 		if n := rng.IntN(300); n > 0 {
@@ -71,6 +74,10 @@ func TestOddSnapshotsAreRefused(t *testing.T) {
 		"an index of nothing":    AppendSnapshot(nil, &Snapshot{Kind: Offer, Index: 1 << 63}),
 		"a term of nobody":       AppendSnapshot(nil, &Snapshot{Kind: Offer, Term: 1 << 63}),
 		"an offset below 0":      AppendSnapshot(nil, &Snapshot{Kind: Chunk, Offset: 1 << 63}),
+		"a configuration of megabytes": AppendSnapshot(nil, &Snapshot{Kind: Offer,
+			Configuration: make([]byte, configurationMax+1)}),
+		"a configuration that is a number": appendUint(append(appendUint(nil, fieldFrom, 1),
+			0x9a, 0x01, 2), nestedSeventh, 9),
 		"a chunk that is cut": AppendSnapshot(nil, &Snapshot{Kind: Chunk,
 			Data: []byte("data")}),
 	} {
@@ -97,6 +104,9 @@ func FuzzParseSnapshot(f *testing.F) {
 		}
 		if len(s.Data) == 0 {
 			s.Data, again.Data = nil, nil
+		}
+		if len(s.Configuration) == 0 {
+			s.Configuration, again.Configuration = nil, nil
 		}
 		if !reflect.DeepEqual(s, again) {
 			t.Fatalf("%+v became %+v", s, again)

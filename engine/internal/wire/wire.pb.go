@@ -54,6 +54,10 @@ type Frame struct {
 	SnapshotOffer  *SnapshotOffer  `protobuf:"bytes,19,opt,name=snapshot_offer,json=snapshotOffer,proto3" json:"snapshot_offer,omitempty"`
 	SnapshotChunk  *SnapshotChunk  `protobuf:"bytes,20,opt,name=snapshot_chunk,json=snapshotChunk,proto3" json:"snapshot_chunk,omitempty"`
 	SnapshotAnswer *SnapshotAnswer `protobuf:"bytes,21,opt,name=snapshot_answer,json=snapshotAnswer,proto3" json:"snapshot_answer,omitempty"`
+	// Of heartbeats to a witness: every full voter has the log durably so far, and who has the
+	// least of it.
+	Floor       uint64 `protobuf:"varint,22,opt,name=floor,proto3" json:"floor,omitempty"`
+	FloorMember uint64 `protobuf:"varint,23,opt,name=floor_member,json=floorMember,proto3" json:"floor_member,omitempty"`
 	// Alone in its frame.
 	Founding      *Founding `protobuf:"bytes,40,opt,name=founding,proto3" json:"founding,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -237,6 +241,20 @@ func (x *Frame) GetSnapshotAnswer() *SnapshotAnswer {
 	return nil
 }
 
+func (x *Frame) GetFloor() uint64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *Frame) GetFloorMember() uint64 {
+	if x != nil {
+		return x.FloorMember
+	}
+	return 0
+}
+
 func (x *Frame) GetFounding() *Founding {
 	if x != nil {
 		return x.Founding
@@ -246,13 +264,16 @@ func (x *Frame) GetFounding() *Founding {
 
 // SnapshotOffer asks a member which chunk of a snapshot it wants.
 type SnapshotOffer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
-	Digest        uint64                 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"`
-	Cluster       uint64                 `protobuf:"varint,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Bytes         uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Chunks        uint64                 `protobuf:"varint,6,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Index   uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Term    uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	Digest  uint64                 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Cluster uint64                 `protobuf:"varint,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Bytes   uint64                 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Chunks  uint64                 `protobuf:"varint,6,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	// To a witness: all that it takes, the configuration as of the last entry as a snapshot
+	// holds it. No chunk follows.
+	Configuration []byte `protobuf:"bytes,7,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +348,13 @@ func (x *SnapshotOffer) GetChunks() uint64 {
 		return x.Chunks
 	}
 	return 0
+}
+
+func (x *SnapshotOffer) GetConfiguration() []byte {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
 }
 
 // SnapshotChunk is a chunk of a snapshot's file. Its data ends the frame.
@@ -541,7 +569,9 @@ type Hello struct {
 	BeganEntryTerm uint64 `protobuf:"varint,24,opt,name=began_entry_term,json=beganEntryTerm,proto3" json:"began_entry_term,omitempty"`
 	BeganIndex     uint64 `protobuf:"varint,25,opt,name=began_index,json=beganIndex,proto3" json:"began_index,omitempty"`
 	// Drawn when this incarnation began.
-	Nonce         uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Nonce uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// The sender is a witness: it votes and keeps the log, and has no state.
+	Witness       bool `protobuf:"varint,27,opt,name=witness,proto3" json:"witness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +732,13 @@ func (x *Hello) GetNonce() uint64 {
 	return 0
 }
 
+func (x *Hello) GetWitness() bool {
+	if x != nil {
+		return x.Witness
+	}
+	return false
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -729,6 +766,7 @@ type Welcome struct {
 	BeganEntryTerm uint64 `protobuf:"varint,24,opt,name=began_entry_term,json=beganEntryTerm,proto3" json:"began_entry_term,omitempty"`
 	BeganIndex     uint64 `protobuf:"varint,25,opt,name=began_index,json=beganIndex,proto3" json:"began_index,omitempty"`
 	Nonce          uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Witness        bool   `protobuf:"varint,27,opt,name=witness,proto3" json:"witness,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -910,11 +948,20 @@ func (x *Welcome) GetNonce() uint64 {
 	return 0
 }
 
+func (x *Welcome) GetWitness() bool {
+	if x != nil {
+		return x.Witness
+	}
+	return false
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Address string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// It votes and keeps the log, and has no state machine.
+	Witness bool `protobuf:"varint,3,opt,name=witness,proto3" json:"witness,omitempty"`
 	// Leadership goes to a voter of higher priority when one can take it.
 	Priority int32 `protobuf:"zigzag32,4,opt,name=priority,proto3" json:"priority,omitempty"`
 	// Of an outgoing voter: it stays as a learner when the joint configuration is left.
@@ -968,6 +1015,13 @@ func (x *Member) GetAddress() string {
 		return x.Address
 	}
 	return ""
+}
+
+func (x *Member) GetWitness() bool {
+	if x != nil {
+		return x.Witness
+	}
+	return false
 }
 
 func (x *Member) GetPriority() int32 {
@@ -1148,7 +1202,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\"\xcc\x05\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\"\x85\x06\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -1175,15 +1229,18 @@ const file_wire_proto_rawDesc = "" +
 	"\x04full\x18\x12 \x01(\bR\x04full\x12F\n" +
 	"\x0esnapshot_offer\x18\x13 \x01(\v2\x1f.ringraft.wire.v1.SnapshotOfferR\rsnapshotOffer\x12F\n" +
 	"\x0esnapshot_chunk\x18\x14 \x01(\v2\x1f.ringraft.wire.v1.SnapshotChunkR\rsnapshotChunk\x12I\n" +
-	"\x0fsnapshot_answer\x18\x15 \x01(\v2 .ringraft.wire.v1.SnapshotAnswerR\x0esnapshotAnswer\x126\n" +
-	"\bfounding\x18( \x01(\v2\x1a.ringraft.wire.v1.FoundingR\bfounding\"\x99\x01\n" +
+	"\x0fsnapshot_answer\x18\x15 \x01(\v2 .ringraft.wire.v1.SnapshotAnswerR\x0esnapshotAnswer\x12\x14\n" +
+	"\x05floor\x18\x16 \x01(\x04R\x05floor\x12!\n" +
+	"\ffloor_member\x18\x17 \x01(\x04R\vfloorMember\x126\n" +
+	"\bfounding\x18( \x01(\v2\x1a.ringraft.wire.v1.FoundingR\bfounding\"\xbf\x01\n" +
 	"\rSnapshotOffer\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\x04R\x06digest\x12\x18\n" +
 	"\acluster\x18\x04 \x01(\x04R\acluster\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x16\n" +
-	"\x06chunks\x18\x06 \x01(\x04R\x06chunks\"\x93\x01\n" +
+	"\x06chunks\x18\x06 \x01(\x04R\x06chunks\x12$\n" +
+	"\rconfiguration\x18\a \x01(\fR\rconfiguration\"\x93\x01\n" +
 	"\rSnapshotChunk\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x16\n" +
@@ -1198,7 +1255,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
-	"\arefused\x18\a \x01(\tR\arefused\"\x9f\x04\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\xb9\x04\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1225,7 +1282,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x10began_entry_term\x18\x18 \x01(\x04R\x0ebeganEntryTerm\x12\x1f\n" +
 	"\vbegan_index\x18\x19 \x01(\x04R\n" +
 	"beganIndex\x12\x14\n" +
-	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\"\xf7\x04\n" +
+	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\x12\x18\n" +
+	"\awitness\x18\x1b \x01(\bR\awitness\"\x91\x05\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1255,10 +1313,12 @@ const file_wire_proto_rawDesc = "" +
 	"\x10began_entry_term\x18\x18 \x01(\x04R\x0ebeganEntryTerm\x12\x1f\n" +
 	"\vbegan_index\x18\x19 \x01(\x04R\n" +
 	"beganIndex\x12\x14\n" +
-	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\"\xb2\x01\n" +
+	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\x12\x18\n" +
+	"\awitness\x18\x1b \x01(\bR\awitness\"\xcc\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
+	"\awitness\x18\x03 \x01(\bR\awitness\x12\x1a\n" +
 	"\bpriority\x18\x04 \x01(\x11R\bpriority\x12\x16\n" +
 	"\x06learns\x18\x05 \x01(\bR\x06learns\x12%\n" +
 	"\x0edirectory_high\x18\x10 \x01(\x06R\rdirectoryHigh\x12#\n" +
