@@ -31,6 +31,7 @@ func (e *Engine) newPeers() *link.Peers {
 		Advertised: e.b.advertise,
 		Longest:    e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
 			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true},
+		Keys:     e.b.secret.keys,
 		Across:   e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
 		Address: e.ownAddress, Configuration: e.configuration, Introduce: e.introduce,

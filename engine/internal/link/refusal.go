@@ -10,7 +10,7 @@ import (
 // Reason says what is wrong with a Hello.
 type Reason uint8
 
-// Reasons, in the order in which they are looked for.
+// Reasons, in the order in which they are looked for; those of secrets come before a hello.
 const (
 	_            Reason = iota
 	OtherVersion        // it speaks no version of the protocol that is spoken here
@@ -23,6 +23,10 @@ const (
 	Outdated            // its member was started again since
 	TooSmall            // it cannot take an entry of the log
 	OlderCopy           // its data directory was put back to what it was before
+	NeedsSecret         // it speaks in plain text, and this member has a secret
+	NoSecret            // it has a secret, and this member has none
+	OtherSecret         // its secret is none of those that are accepted here
+	Repeated            // its first message was sent before
 )
 
 // Refusal is why a connection is not taken: a Hello that does not name a member
@@ -79,6 +83,8 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("%s: %s", r.Unfit.Error(), Larger(h.From, r.Unfit.Bytes))
 	case OlderCopy:
 		return fmt.Sprintf("member %d: %v", h.From, r.Older)
+	case NeedsSecret, NoSecret, OtherSecret, Repeated:
+		return secretErrors[r.Reason].Error()
 	}
 	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
 }
