@@ -82,7 +82,8 @@ A fourth member joins it, and is added:
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
-	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand())
+	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand(),
+		newSecretCommand())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
