@@ -40,8 +40,12 @@ func TestSecretsAreChecked(t *testing.T) {
 		{"Secret", "secret 2: 5 bytes", func(b *Builder) *Builder {
 			return b.Secret(secretOf("one"), []byte("short"))
 		}},
-		{"Secret", "5 secrets", func(b *Builder) *Builder { return b.Secret(make([][]byte, 5)...) }},
-		{"SecretFile", "no such file", func(b *Builder) *Builder { return b.SecretFile(dir + "/none") }},
+		{"Secret", "5 secrets", func(b *Builder) *Builder {
+			return b.Secret(make([][]byte, 5)...)
+		}},
+		{"SecretFile", "no such file", func(b *Builder) *Builder {
+			return b.SecretFile(dir + "/none")
+		}},
 		{"SecretFile", "chmod 600", func(b *Builder) *Builder {
 			return b.SecretFile(file("open", one, 0o644))
 		}},
@@ -164,7 +168,9 @@ func TestSecretsAreReplaced(t *testing.T) {
 					if err := e.SetSecret(step...); err != nil {
 						t.Fatal(err)
 					}
-					until(t, "proposals", func() bool { return done.Load() > before+20 || t.Failed() })
+					until(t, "proposals", func() bool {
+						return done.Load() > before+20 || t.Failed()
+					})
 				}
 			}
 			c.connected()

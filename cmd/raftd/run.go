@@ -153,8 +153,8 @@ func (p *plan) warnings() (list []string) {
 			"these addresses can read and write")
 	}
 	if p.exposed() {
-		list = append(list, fmt.Sprintf("--peer %s: members speak in plain text, and everybody who "+
-			"reaches it can be one; --secret-file prevents that", p.peer))
+		list = append(list, fmt.Sprintf("--peer %s: members speak in plain text, and everybody "+
+			"who reaches it can be one; --secret-file prevents that", p.peer))
 	}
 	return list
 }

@@ -18,8 +18,8 @@ func newSecretCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secret",
 		Short: "Make the secret that the members of a cluster share",
-		Long: `Members that share a secret prove it to each other on every connection between them, and
-what they say travels encrypted. Each is given the file with --secret-file.
+		Long: `Members that share a secret prove it to each other on every connection between
+them, and what they say travels encrypted. Each is given the file with --secret-file.
 
 To change the secret of a running cluster, give all members a file with the old one and a new
 one, a line for each; then with the new one first; then with the new one alone. After each step

@@ -202,7 +202,8 @@ func TestSecretOfACluster(t *testing.T) {
 	if _, err := secure.NewFile(other); err != nil {
 		t.Fatal(err)
 	}
-	isRefused(t, ps, other, "the secrets of two members differ", "the secrets of two members differ")
+	const differ = "the secrets of two members differ"
+	isRefused(t, ps, other, differ, differ)
 	isRefused(t, ps, "", "a member without a secret dialed", "a member with a secret dialed")
 	ps[2].kill()
 	ps[2].set("--secret-file", files[2])
@@ -315,8 +316,8 @@ func TestSecretIsChangedUnderLoad(t *testing.T) {
 	for _, p := range pacers {
 		if n, err := p.client.Get(t.Context(), p.key).Int64(); err != nil || n != p.sure ||
 			p.unsure > 0 || len(p.errors) > 0 {
-			t.Errorf("%s: %d of %d, %d unknown, errors %q, %v", p.key, n, p.sure, p.unsure, p.errors,
-				err)
+			t.Errorf("%s: %d of %d, %d unknown, errors %q, %v", p.key, n, p.sure, p.unsure,
+				p.errors, err)
 		}
 		_ = p.client.Close() // all was answered
 	}
@@ -348,7 +349,7 @@ func TestPeerAddressNeedsASecret(t *testing.T) {
 		t.Error(p, err)
 	}
 	p, err = parse(t, "--peer", "0.0.0.0:7380", "--insecure")
-	if err != nil || !strings.Contains(strings.Join(p.warnings(), "\n"), "members speak in plain text") {
+	if err != nil || !strings.Contains(fmt.Sprint(p.warnings()), "members speak in plain text") {
 		t.Error(p, err)
 	}
 	if _, err := parse(t, "--client", "0.0.0.0:7379", "--secret-file", file); err == nil {
@@ -371,8 +372,8 @@ func TestMistakesWithSecretsAreExplained(t *testing.T) {
 		!strings.Contains(explain(err), "chmod 600") {
 		t.Error(err)
 	}
-	for _, args := range [][]string{{"secret", "new"}, {"secret", "old"}, {"secret", "new", "a", "b"}} {
-		if status := execute(args); status != 2 {
+	for _, args := range []string{"secret new", "secret old", "secret new a b"} {
+		if status := execute(strings.Fields(args)); status != 2 {
 			t.Errorf("%v: status %d", args, status)
 		}
 	}

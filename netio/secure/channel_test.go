@@ -288,7 +288,8 @@ func (s *side) Accepts(ks *Keys) bool { return NewGate(ks).Accepts(s.Channel) }
 // A side without a secret and one with it refuse each other in words, at once.
 func TestPlainText(t *testing.T) {
 	g := NewGate(keysOf(t, "one"))
-	for _, text := range []string{"x", "RRNOISE0", string(netio.AppendFrame(nil, 0, []byte("hello")))} {
+	frame := string(netio.AppendFrame(nil, 0, []byte("hello")))
+	for _, text := range []string{"x", "RRNOISE0", frame} {
 		a := acceptor(g)
 		if err := a.feed([]byte(text)); err != ErrPlain || a.plain != 1 {
 			t.Errorf("%q: %v", text, err)

@@ -37,7 +37,7 @@ type Peer struct {
 	session    atomic.Pointer[peer.Session] // of its newest welcome; nil: none came
 	said       atomic.Pointer[said]         // of itself; nil before it said anything
 	complaint  atomic.Pointer[string]       // why it refused this member last; nil: never
-	locked     atomic.Pointer[error]        // by which secrets the two cannot speak; nil: they could
+	locked     atomic.Pointer[error]        // by which secrets they cannot speak; nil: they could
 	ended      atomic.Bool                  // closed for ever, whatever the loop still stores
 
 	provisional atomic.Bool  // it is in no configuration yet; set with peers.mu held

@@ -321,7 +321,8 @@ func TestAskSomebodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if of, _, err := Ask(ctx, answers(t, later), 4, "127.0.0.1:1", nil); of != cluster || err != nil {
+	of, _, err := Ask(ctx, answers(t, later), 4, "127.0.0.1:1", nil)
+	if of != cluster || err != nil {
 		t.Error(of, err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

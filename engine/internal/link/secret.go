@@ -23,8 +23,8 @@ type writer interface {
 }
 
 // errOldSecret ends a connection whose key is not accepted any more.
-var errOldSecret = errors.New("link: the secret that the connection was made with is not accepted " +
-	"any more")
+var errOldSecret = errors.New("link: the secret that the connection was made with is not " +
+	"accepted any more")
 
 // secretErrors are the reasons for which there is not even a hello.
 var secretErrors = map[Reason]error{NeedsSecret: secure.ErrPlain, NoSecret: secure.ErrNoSecret,

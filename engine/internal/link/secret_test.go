@@ -179,7 +179,8 @@ func TestAskWithASecret(t *testing.T) {
 		id, c, err := Ask(ctx, r.address(), 9, "127.0.0.1:1", ks)
 		return id, string(c), err
 	}
-	if id, c, err := ask(with, keysOf(t, "y")); err != nil || id != cluster || c != "configuration" {
+	id, c, err := ask(with, keysOf(t, "y"))
+	if err != nil || id != cluster || c != "configuration" {
 		t.Error(id, c, err)
 	}
 	if _, _, err := ask(with, keysOf(t, "z")); !errors.Is(err, secure.ErrOtherSecret) {
