@@ -37,6 +37,7 @@ func (t *Peers) Accept(c *netio.Conn) netio.Handler {
 	if t.gate == nil {
 		return secure.Plain(c, &in.frames)
 	}
+	in.frames.Authentic = true
 	in.channel = t.gate.Accept(c, &in.frames, in.refusePlain)
 	in.out = in.channel
 	return in.channel

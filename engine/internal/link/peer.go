@@ -71,8 +71,9 @@ var _ peer.Link = (*Peer)(nil)
 
 func newPeer(t *Peers, id uint64, address string) *Peer {
 	p := &Peer{peers: t, id: id, address: address}
+	p.gather.bare = t.gate != nil
 	if t.cfg.Across {
-		p.across = newAcross(t.inboxBytes())
+		p.across = newAcross(t.inboxBytes(), t.gate != nil)
 	}
 	return p
 }
