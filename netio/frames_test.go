@@ -252,7 +252,8 @@ func TestBareFrames(t *testing.T) {
 		if !authentic {
 			want = "[summed]"
 		}
-		if fmt.Sprintf("%s", sink.records) != want || errors.Is(err, ErrFrameChecksum) == authentic {
+		got := fmt.Sprintf("%s", sink.records)
+		if got != want || errors.Is(err, ErrFrameChecksum) == authentic {
 			t.Errorf("authentic %v: %s, %v", authentic, sink.records, err)
 		}
 	}
