@@ -54,8 +54,8 @@ var errPlain = errors.New("ringraft: this member was started without a secret: "
 // it a cluster goes over from one secret to another: first all members are given (old, new), then
 // all (new, old), then all (new). Connections stay while their secret is among those given, and are
 // made again otherwise; no request is lost by it. A member that was started without a secret
-// cannot be given one, and none cannot be left without. The error is a *ConfigError, or says so;
-// then nothing has changed.
+// cannot be given one, and no other can be left without. Errors are ErrClosed, a *ConfigError, or
+// say that; then nothing has changed.
 func (e *Engine) SetSecret(keys ...[]byte) error {
 	s := secret{given: keys}
 	return e.setKeys(&s)
@@ -64,14 +64,17 @@ func (e *Engine) SetSecret(keys ...[]byte) error {
 // ReloadSecret is SetSecret from the file that was given to Builder.SecretFile.
 func (e *Engine) ReloadSecret() error {
 	s := secret{file: e.b.secret.file}
-	if s.file == "" {
+	if s.file == "" && !e.lifecycle.stopping.Load() {
 		return &ConfigError{"SecretFile", "none was given at the start"}
 	}
 	return e.setKeys(&s)
 }
 
 func (e *Engine) setKeys(s *secret) error {
-	if e.b.secret.keys == nil {
+	switch {
+	case e.lifecycle.stopping.Load():
+		return ErrClosed
+	case e.b.secret.keys == nil:
 		return errPlain
 	}
 	keys, err := s.load()
