@@ -36,6 +36,7 @@ type Builder struct {
 	advertise string
 	services  []service
 	connections
+	secret     secret
 	heartbeat  time.Duration
 	election   time.Duration
 	maxCommand int
@@ -204,7 +205,12 @@ func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	keys, err := b.secret.load()
+	if err != nil {
+		return nil, err
+	}
 	own := *b
+	own.secret.keys = keys
 	own.members, own.services = slices.Clone(b.members), slices.Clone(b.services)
 	own.join = slices.Clone(b.join)
 	if own.stallLimit == 0 {

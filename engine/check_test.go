@@ -137,6 +137,16 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.MaxConnections(-1, 0, "") }, "not be negative"},
 		{func(b *Builder) { b.MaxConnections(0, -1, "") }, "not be negative"},
 	},
+	"Secret": {
+		{func(b *Builder) { b.Secret(make([]byte, 31)) }, "31 bytes"},
+		{func(b *Builder) { b.Secret(make([]byte, 32)) }, "random"},
+		{func(b *Builder) { b.Secret(make([][]byte, 5)...) }, "1 to 4"},
+	},
+	"SecretFile": {
+		{func(b *Builder) { b.SecretFile("/not/there") }, "no such file"},
+		{func(b *Builder) { b.SecretFile("/dev/null") }, "no file"},
+		{func(b *Builder) { b.SecretFile("x").Secret(secretOf("x")) }, "one of the two"},
+	},
 	"Logger": {{func(b *Builder) { b.Logger(nil) }, "nil"}},
 	"Start":  {}, // it refuses
 }

@@ -94,9 +94,11 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			_, err := e.Read(ctx, nil)
 			return closedErr(err) && errors.Is(err, ErrNotApplied)
 		},
-		"Engine.Disk":        func() bool { _, _, bounded := e.Disk(); return !bounded },
-		"Engine.Ready":       func() bool { return closedErr(e.Ready(ctx)) },
-		"Engine.ResetStages": func() bool { e.ResetStages(); return true },
+		"Engine.Disk":         func() bool { _, _, bounded := e.Disk(); return !bounded },
+		"Engine.Ready":        func() bool { return closedErr(e.Ready(ctx)) },
+		"Engine.ResetStages":  func() bool { e.ResetStages(); return true },
+		"Engine.ReloadSecret": func() bool { return closedErr(e.ReloadSecret()) },
+		"Engine.SetSecret":    func() bool { return closedErr(e.SetSecret(secretOf("x"))) },
 		"Engine.Snapshot": func() bool {
 			_, err := e.Snapshot(ctx)
 			return closedErr(err)

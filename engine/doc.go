@@ -25,7 +25,8 @@
 //
 // Members come and go while the cluster runs. Builder.Join makes an empty directory one of
 // a cluster that there is, Engine.AddMember and the like change who belongs to it, and
-// Engine.Membership says who does.
+// Engine.Membership says who does. Those that share a secret, Builder.SecretFile, take nobody
+// else for a member, and what they say to each other is encrypted.
 //
 // # The way of one command
 //

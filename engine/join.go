@@ -102,7 +102,7 @@ func (e *Engine) lookUp(ctx context.Context) (c config.Config, err error) {
 func (e *Engine) ask(ctx context.Context, address string) (c config.Config, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	cluster, data, err := link.Ask(ctx, address, e.b.id, e.b.listen)
+	cluster, data, err := link.Ask(ctx, address, e.b.id, e.b.listen, e.b.secret.keys)
 	if err != nil {
 		return c, err
 	}

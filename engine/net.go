@@ -33,6 +33,7 @@ func (e *Engine) newPeers() *link.Peers {
 			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true,
 			Witness: e.b.witness},
 		Kind:     e.isWitness,
+		Keys:     e.b.secret.keys,
 		Across:   e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
 		Address: e.ownAddress, Configuration: e.configuration, Introduce: e.introduce,

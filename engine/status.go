@@ -86,6 +86,8 @@ type Status struct {
 	Bound          bool          // each voter is known by its data directory
 	BeyondWitness  string        // whom this witness cannot bring up to date, "" nobody
 	Shortage       string        // why the journal cannot make its next segment, "" it can
+	Secrets        []string      // names of those in force, the first is dialed with; nil: none
+	Locked         string        // by which secrets no other member can be spoken to, "" it can
 }
 
 // MemberStatus is one member as this one sees it.
@@ -157,7 +159,7 @@ func (e *Engine) Status() Status {
 
 // Notice says in words why this member takes no part in the cluster: it is not founded
 // yet, this member waits to be added, or was removed, or another data directory is known
-// as this member. "" it does.
+// as this member, or it cannot speak with the others because of its secret. "" it does.
 func (s *Status) Notice() string {
 	switch {
 	case s.Refused:
@@ -165,6 +167,8 @@ func (s *Status) Notice() string {
 	case s.Removed:
 		return fmt.Sprintf("member %d was removed from the cluster: stop it, and remove its data "+
 			"directory before it is added again", s.ID)
+	case s.Locked != "":
+		return "no other member can be spoken to: " + s.Locked
 	case s.Joining:
 		return fmt.Sprintf("this server has joined cluster %016x and is no member yet: add it on "+
 			"the leader: raftd member add %d=%s", s.Cluster, s.ID, s.Members[0].Address)
@@ -206,6 +210,7 @@ func (e *Engine) publishStatus() {
 	s.Joining, s.Removed = e.joins && len(core.Config().Voters) == 0, e.member.Removed()
 	s.Refused = s.Refused || s.Joining && e.isFound()
 	s.Bound = bound(core)
+	s.Secrets, s.Locked = e.secretStatus()
 	s.Snapshot = e.snapshotStatus()
 	st := replica.Stats()
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,

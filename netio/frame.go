@@ -19,7 +19,8 @@ import (
 //	          the checksum cover other bytes.
 //	flags     0, or what Frames.Control understands; none are defined here
 //	checksum  xxhash64 of flags and payload. TCP's own sum lets one damaged packet in
-//	          some millions pass, and what passes here enters the log.
+//	          some millions pass, and what passes here enters the log. Inside of what
+//	          authenticates every byte nobody looks at it, and it may be 0.
 //
 // Senders reserve FrameHeaderSize bytes in front of the payload, so that a frame is built in place.
 const FrameHeaderSize = 16
@@ -64,6 +65,21 @@ func SealFrame(frame []byte, flags uint32) {
 	s.Seal(frame)
 }
 
+// BareFrame fills in header[:FrameHeaderSize] of a frame without flags and without a checksum, for
+// a connection whose Frames are Authentic. What Seal says of length is true here.
+func BareFrame(header []byte, length int) {
+	putHeader(header, length, 0, 0)
+}
+
+func putHeader(header []byte, length int, flags uint32, sum uint64) {
+	if length == 0 || int64(length) > int64(^uint32(0)) {
+		panic(fmt.Sprintf("netio: a frame of %d bytes", length))
+	}
+	binary.LittleEndian.PutUint32(header, uint32(length))
+	binary.LittleEndian.PutUint32(header[4:], flags)
+	binary.LittleEndian.PutUint64(header[8:FrameHeaderSize], sum)
+}
+
 // AppendFrame appends a frame with a copy of payload.
 func AppendFrame(dst []byte, flags uint32, payload []byte) []byte {
 	from := len(dst)
@@ -101,10 +117,5 @@ func (s *FrameSum) Len() int { return s.length }
 // Seal fills in header[:FrameHeaderSize]. A payload that is empty or longer than 4 GiB is a broken
 // invariant.
 func (s *FrameSum) Seal(header []byte) {
-	if s.length == 0 || int64(s.length) > int64(^uint32(0)) {
-		panic(fmt.Sprintf("netio: a frame of %d bytes", s.length))
-	}
-	binary.LittleEndian.PutUint32(header, uint32(s.length))
-	binary.LittleEndian.PutUint32(header[4:], s.flags)
-	binary.LittleEndian.PutUint64(header[8:FrameHeaderSize], s.digest.Sum64())
+	putHeader(header, s.length, s.flags, s.digest.Sum64())
 }

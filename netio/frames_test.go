@@ -238,3 +238,23 @@ func BenchmarkFrames(b *testing.B) {
 		})
 	}
 }
+
+// A frame without a checksum is taken where what comes was authenticated, and nowhere else.
+func TestBareFrames(t *testing.T) {
+	bare := append(AppendFrameHeader(nil), "payload"...)
+	BareFrame(bare, len(bare)-FrameHeaderSize)
+	for _, authentic := range []bool{true, false} {
+		sink := &testSink{room: 1 << 20}
+		f, _ := newFrames(sink)
+		f.Authentic = authentic
+		_, err := f.Data(nil, append(stream([]byte("summed")), bare...))
+		want := "[summed payload]"
+		if !authentic {
+			want = "[summed]"
+		}
+		got := fmt.Sprintf("%s", sink.records)
+		if got != want || errors.Is(err, ErrFrameChecksum) == authentic {
+			t.Errorf("authentic %v: %s, %v", authentic, sink.records, err)
+		}
+	}
+}

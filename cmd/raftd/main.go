@@ -8,7 +8,8 @@
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
 // damage. So do raftd snapshot list and verify, of snapshots. raftd snapshot take asks a running
 // member for one, and restore makes a new cluster of one. raftd member lists and changes the
-// members of a running cluster; 3 says that it is not known whether they were changed.
+// members of a running cluster; 3 says that it is not known whether they were changed. raftd secret
+// new makes the secret that members share.
 package main
 
 import (
@@ -82,7 +83,8 @@ A fourth member joins it, and is added:
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
-	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand())
+	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand(),
+		newSecretCommand())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

@@ -42,6 +42,8 @@ type options struct {
 	keepLog   int64
 	insecure  bool
 
+	secretFile string
+
 	typed func(flag string) bool // it is on the command line
 }
 
@@ -124,8 +126,11 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.IntVar(&o.clients, "maxclients", o.clients,
 		"clients connected at once; fewer if the limit of open files leaves no more")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
+	f.StringVar(&o.secretFile, "secret-file", o.secretFile,
+		"file with the secret that the members share, which raftd secret new makes; read again at "+
+			"SIGHUP; without it they speak in plain text")
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
-		"allow addresses other than loopback although there is no authentication yet")
+		"allow addresses other than loopback without authentication")
 }
 
 // maxCommandLimit is the largest command that the engine takes.
@@ -245,8 +250,8 @@ func (o *options) parseJoin() (list []string, err error) {
 	return list, nil
 }
 
-// checkAddresses refuses addresses that other machines can reach, since there is no
-// authentication yet.
+// checkAddresses refuses addresses that other machines can reach, unless it is for members that
+// have a secret: there is no other authentication yet.
 func (o *options) checkAddresses() error {
 	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer},
 		{"--http", o.http}} {
@@ -257,7 +262,13 @@ func (o *options) checkAddresses() error {
 		if err != nil {
 			return usagef("%s: %q is not HOST:PORT: %v", a.flag, a.address, err)
 		}
-		if !o.insecure && !tcp.IP.IsLoopback() {
+		switch {
+		case o.insecure || tcp.IP.IsLoopback() || a.flag == "--peer" && o.secretFile != "":
+		case a.flag == "--peer":
+			return usagef("--peer %s can be reached from other machines, and the members have no "+
+				"secret: make one with raftd secret new FILE and give it to all of them with "+
+				"--secret-file, or type --insecure if the network is yours alone", a.address)
+		default:
 			return usagef("%s %s can be reached from other machines, and raftd has no "+
 				"authentication yet; use a loopback address, or type --insecure if the network "+
 				"is yours alone", a.flag, a.address)

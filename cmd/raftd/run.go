@@ -36,9 +36,14 @@ func run(o *options, out io.Writer) error {
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
 
+	reread := hangups(p)
+
 	d, err := startUnlessTold(p)
 	if err != nil {
 		return err
+	}
+	if reread != nil {
+		go d.rereadSecret(reread)
 	}
 	d.announce(out)
 	go d.keepMemoryLimit()
@@ -125,7 +130,7 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 		Heartbeat(p.heartbeat).ElectionTimeout(p.election).
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
-		SnapshotAfter(p.snapshot).Logger(d.log)
+		SnapshotAfter(p.snapshot).SecretFile(p.secretFile).Logger(d.log)
 	if p.witness {
 		b.Witness().WitnessLog(p.keepLog)
 	}
@@ -149,6 +154,10 @@ func (p *plan) warnings() (list []string) {
 	if p.insecure {
 		list = append(list, "--insecure: there is no authentication; everybody who reaches "+
 			"these addresses can read and write")
+	}
+	if p.exposed() {
+		list = append(list, fmt.Sprintf("--peer %s: members speak in plain text, and everybody "+
+			"who reaches it can be one; --secret-file prevents that", p.peer))
 	}
 	return list
 }
@@ -186,9 +195,10 @@ func (d *daemon) announce(out io.Writer) {
 		fmt.Fprintf(out, "  witness   it votes and keeps the log, and has no keys\n")
 	}
 	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
-	fmt.Fprintf(out, "  members   %s\n", p.peer)
+	fmt.Fprintf(out, "  members   %s, %s\n", p.peer, secretLine(&st))
 	if p.http != "" {
-		fmt.Fprintf(out, "  http      http://%s/metrics  /readyz  /healthz  /debug/pprof\n", p.http)
+		fmt.Fprintf(out, "  http      http://%s/metrics  /readyz  /healthz%s\n", p.http,
+			profiles(p.http))
 	}
 	fmt.Fprintf(out, "  data      %s, incarnation %d\n", p.data, st.Incarnation)
 	fmt.Fprintf(out, "  journal   %s: %s\n", st.Journal, durable)
@@ -294,8 +304,8 @@ func flagOf(option string) string {
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",
-		"SnapshotAfter": "snapshot-after",
-		"Witness":       "witness", "WitnessLog": "witness-log"}[option]
+		"SnapshotAfter": "snapshot-after", "SecretFile": "secret-file",
+		"Witness": "witness", "WitnessLog": "witness-log"}[option]
 	if !ok {
 		return option
 	}

@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"journal":                       {"journal/record", "journal/device", "internal/poison"},
 	"netio":                         {},
 	"netio/resp":                    {},
+	"netio/secure":                  {"netio"},
 	"engine/internal/raft/quorum":   {},
 	"engine/internal/raft/progress": {},
 	"engine/internal/raft": {
@@ -64,14 +65,14 @@ var mayImport = map[string][]string{
 	},
 	"engine/internal/link": {
 		"engine/internal/hints", "engine/internal/peer", "engine/internal/raft",
-		"engine/internal/replica", "engine/internal/wire", "ring", "netio",
+		"engine/internal/replica", "engine/internal/wire", "ring", "netio", "netio/secure",
 	},
 	"engine": {
 		"engine/internal/config", "engine/internal/founding", "engine/internal/hints",
 		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
 		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
-		"ziplist", "journal", "journal/record", "journal/device", "netio",
+		"ziplist", "journal", "journal/record", "journal/device", "netio", "netio/secure",
 	},
 	"engine/internal/sim": {
 		"engine/internal/config", "engine/internal/founding", "engine/internal/member",
@@ -93,8 +94,8 @@ var mayImport = map[string][]string{
 		"journal", "ring",
 	},
 	"cmd/raftd": {
-		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
-		"cmd/raftd/kv",
+		"engine", "journal", "journal/record", "netio", "netio/resp", "netio/secure",
+		"cmd/raftd/server", "cmd/raftd/kv",
 	},
 	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
 	"cmd/raftd/kv":     {"engine", "netio/resp"},
@@ -104,6 +105,8 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/panjf2000/gnet":               {"netio"},
 	"golang.org/x/sys":                        {"netio", "journal/device"},
+	"github.com/flynn/noise":                  {"netio/secure"},
+	"golang.org/x/crypto":                     {"netio/secure"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"bench", "engine"},
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -223,6 +224,7 @@ func raftFields(st *engine.Status) []field {
 		{"raft_founded", yesNo(st.Unfounded == "")},
 		{"raft_identity", identity(st)},
 		{"raft_identity_notice", oneField(st.Notice())},
+		{"raft_secret", cmp.Or(strings.Join(st.Secrets, " "), "none")},
 		{"raft_write_age_ms", number(st.WriteAge.Milliseconds())},
 		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
 		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},

@@ -11,16 +11,17 @@ import (
 
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/netio/secure"
 )
 
 // ErrNotFounded: who was asked belongs to a cluster that has no members yet.
 var ErrNotFounded = errors.New("its cluster is not founded yet")
 
 // Ask asks the server that listens for members at an address which cluster it belongs to,
-// for a server with the given id that is in none and is to be reached at own. It returns
-// the cluster, and the configuration that the other one follows, encoded. It waits until
-// ctx ends, and calls nobody back.
-func Ask(ctx context.Context, address string, id uint64, own string) (
+// for a server with the given id that is in none and is to be reached at own; with keys, nil
+// for in plain text. It returns the cluster, and the configuration that the other one follows,
+// encoded. It waits until ctx ends, and calls nobody back.
+func Ask(ctx context.Context, address string, id uint64, own string, keys *secure.Keys) (
 	cluster uint64, configuration []byte, err error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", address)
@@ -30,11 +31,20 @@ func Ask(ctx context.Context, address string, id uint64, own string) (
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
-	w, err := ask(c, Hello{Version: wire.Version, Versions: Versions{wire.VersionMin,
-		wire.VersionMax}, From: id, Address: own})
+	var w Welcome
+	stream := io.ReadWriter(c)
+	if keys != nil {
+		stream, err = secure.Client(c, keys)
+	}
+	if err == nil {
+		w, err = ask(stream, Hello{Version: wire.Version, Versions: Versions{wire.VersionMin,
+			wire.VersionMax}, From: id, Address: own})
+	}
 	switch {
 	case ctx.Err() != nil:
 		return 0, nil, fmt.Errorf("%s does not answer: %w", address, ctx.Err())
+	case bySecret(err):
+		return 0, nil, fmt.Errorf("%s refuses: %w", address, err)
 	case err != nil:
 		return 0, nil, fmt.Errorf("%s does not answer as a member: %w", address, err)
 	case w.Cluster != 0 && len(w.Configuration) > 0:

@@ -14,16 +14,21 @@ type gather struct {
 	vector [][]byte
 	fronts []byte
 	sum    netio.FrameSum
+	bare   bool // without checksums: they go into a session
 }
 
 // add appends a frame and reports whether the vector is full.
 func (g *gather) add(front, records []byte) (full bool) {
 	at := len(g.fronts)
 	g.fronts = append(netio.AppendFrameHeader(g.fronts), front...)
-	g.sum.Reset(0)
-	g.sum.Write(front)
-	g.sum.Write(records)
-	g.sum.Seal(g.fronts[at:])
+	if g.bare {
+		netio.BareFrame(g.fronts[at:], len(front)+len(records))
+	} else {
+		g.sum.Reset(0)
+		g.sum.Write(front)
+		g.sum.Write(records)
+		g.sum.Seal(g.fronts[at:])
+	}
 	g.vector = append(g.vector, g.fronts[at:len(g.fronts):len(g.fronts)])
 	if len(records) > 0 {
 		g.vector = append(g.vector, records)
@@ -39,11 +44,14 @@ func (g *gather) reset() {
 // across takes frames, whole, from the polling goroutine to the loop.
 type across struct {
 	frames *ring.Bytes
+	bare   bool     // without checksums: they go into a session
 	queued bool     // polling goroutine's: added and not published
 	vector [][]byte // loop's
 }
 
-func newAcross(bytes int) *across { return &across{frames: ring.NewBytes(bytes)} }
+func newAcross(bytes int, bare bool) *across {
+	return &across{frames: ring.NewBytes(bytes), bare: bare}
+}
 
 // add copies a frame; polling goroutine. A full ring drops the frame; the actor
 // starts anew when no answer comes.
@@ -55,7 +63,11 @@ func (a *across) add(front, records []byte) {
 	n := netio.FrameHeaderSize
 	n += copy(b[n:], front)
 	n += copy(b[n:], records)
-	netio.SealFrame(b, 0)
+	if a.bare {
+		netio.BareFrame(b, n-netio.FrameHeaderSize)
+	} else {
+		netio.SealFrame(b, 0)
+	}
 	a.frames.Commit(n)
 	a.queued = true
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/peer"
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/netio/secure"
 	"github.com/ringraft/ringraft/ring"
 )
 
@@ -18,6 +19,8 @@ import (
 type Inbox struct {
 	peers   *Peers
 	conn    *netio.Conn
+	channel *secure.Channel // nil: the connection is in plain text
+	out     writer          // of the connection
 	frames  netio.Frames
 	peer    *Peer           // nil before a member was admitted
 	source  *replica.Source // the same
@@ -27,11 +30,17 @@ type Inbox struct {
 
 // Accept takes a connection on the port for members. It is a netio.Acceptor.
 func (t *Peers) Accept(c *netio.Conn) netio.Handler {
-	in := &Inbox{peers: t, conn: c}
+	in := &Inbox{peers: t, conn: c, out: c}
 	in.frames = netio.Frames{ControlMax: helloMax, FrameMax: frameMax,
 		Hello: in.hello, Gone: in.lost}
 	t.unproven.enter(in, t.cfg.Greeting)
-	return &in.frames
+	if t.gate == nil {
+		return secure.Plain(c, &in.frames)
+	}
+	in.frames.Authentic = true
+	in.channel = t.gate.Accept(c, &in.frames, in.refusePlain)
+	in.out = in.channel
+	return in.channel
 }
 
 // hello admits a member, or provisionally who is none yet, and refuses everybody else.
@@ -51,7 +60,7 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	}
 	answer, err := w.encode()
 	if err == nil {
-		err = c.Write(netio.AppendFrame(nil, 0, answer))
+		err = in.out.Write(netio.AppendFrame(nil, 0, answer))
 	}
 	switch {
 	case err != nil:
@@ -87,12 +96,13 @@ func (t *Peers) tellRefusal(r *Refusal, from net.Addr) {
 }
 
 // lost ends the inbox. Frames already in the ring are still taken.
-func (in *Inbox) lost(_ *netio.Conn, err error) {
+func (in *Inbox) lost(c *netio.Conn, err error) {
 	if in.peer == nil {
 		in.peers.unproven.leave(in)
+		in.peers.tellSecret(err, c.RemoteAddr())
 		return
 	}
-	if frame := new(netio.FrameError); errors.As(err, &frame) {
+	if frame := new(netio.FrameError); errors.As(err, &frame) || badRecord(err) {
 		in.complain(err)
 	}
 	in.source.Close()
@@ -163,6 +173,9 @@ func (t *Peers) admit(in *Inbox, h *Hello) (grant int, refusal *Refusal) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if in.channel != nil && !t.gate.Accepts(in.channel) {
+		return refuse(OtherSecret)
+	}
 	p := t.Find(h.From)
 	if p == nil || p.Provisional() {
 		var why Reason

@@ -15,7 +15,7 @@ func frame(front, records []byte) []byte {
 // Both ways out write the same bytes.
 func TestFramesOnTheWayOut(t *testing.T) {
 	var g gather
-	a := newAcross(1 << 12)
+	a := newAcross(1<<12, false)
 	front, records := []byte("front"), []byte("records")
 	var want []byte
 	for _, r := range [][]byte{records, nil, records} {
@@ -44,7 +44,7 @@ func TestFramesOnTheWayOut(t *testing.T) {
 
 // A full ring drops frames, whole; once there is room it takes them again.
 func TestAFullRingDropsFrames(t *testing.T) {
-	a := newAcross(1 << 10)
+	a := newAcross(1<<10, false)
 	sent := func(n int) (out int) {
 		for range n {
 			a.add(make([]byte, 100), nil)
@@ -75,7 +75,7 @@ func TestAFullRingDropsFrames(t *testing.T) {
 // A turn that is like the one before allocates nothing, however often.
 func TestOutboxesAllocateNothing(t *testing.T) {
 	var g gather
-	a := newAcross(1 << 12)
+	a := newAcross(1<<12, false)
 	front, records := make([]byte, 60), make([]byte, 300)
 	turn := func() {
 		for range 5 {

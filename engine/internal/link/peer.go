@@ -10,6 +10,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/netio/secure"
 )
 
 // redialMax is the longest pause between dials of a member. A member that
@@ -36,6 +37,7 @@ type Peer struct {
 	session    atomic.Pointer[peer.Session] // of its newest welcome; nil: none came
 	said       atomic.Pointer[said]         // of itself; nil before it said anything
 	complaint  atomic.Pointer[string]       // why it refused this member last; nil: never
+	locked     atomic.Pointer[error]        // by which secrets they cannot speak; nil: they could
 	ended      atomic.Bool                  // closed for ever, whatever the loop still stores
 
 	provisional atomic.Bool  // it is in no configuration yet; set with peers.mu held
@@ -52,10 +54,12 @@ type Peer struct {
 	paused    bool           // provisional, and neither dialed nor connected: another has its place
 
 	// The loop's.
-	opened  *netio.Conn // the newest connection
-	conn    *netio.Conn // which was welcomed; nil while down
-	waiting *time.Timer // for the welcome; nil when there is no connection
-	toldAt  time.Time   // when the complaint was logged
+	opened  *netio.Conn     // the newest connection
+	channel *secure.Channel // of that; nil: it is in plain text
+	conn    *netio.Conn     // which was welcomed; nil while down
+	out     writer          // of that
+	waiting *time.Timer     // for the welcome; nil when there is no connection
+	toldAt  time.Time       // when the complaint was logged
 
 	// Frames on their way out. One of the two is used: across is nil when Send
 	// and Flush run in the loop.
@@ -67,8 +71,9 @@ var _ peer.Link = (*Peer)(nil)
 
 func newPeer(t *Peers, id uint64, address string) *Peer {
 	p := &Peer{peers: t, id: id, address: address}
+	p.gather.bare = t.gate != nil
 	if t.cfg.Across {
-		p.across = newAcross(t.inboxBytes())
+		p.across = newAcross(t.inboxBytes(), t.gate != nil)
 	}
 	return p
 }
@@ -191,13 +196,13 @@ func (p *Peer) drain() {
 // write sends frames, or drops them while there is no connection; loop. Why a
 // connection failed is reported when it ends, right after this.
 func (p *Peer) write(vector [][]byte) {
-	if p.conn != nil && p.conn.Writev(vector) != nil {
+	if p.conn != nil && p.out.Writev(vector) != nil {
 		p.disconnect()
 	}
 }
 
 func (p *Peer) disconnect() {
-	p.conn = nil
+	p.conn, p.out = nil, nil
 	p.connection.Store(0)
 	p.peers.cfg.Wake()
 }
@@ -224,20 +229,33 @@ func (p *Peer) close() {
 
 // open begins a connection: hello, then the welcome; loop.
 func (p *Peer) open(c *netio.Conn) netio.Handler {
-	h := p.peers.hello(p.id)
-	b, err := h.encode()
-	if err == nil {
-		err = c.Write(netio.AppendFrame(nil, 0, b))
-	}
-	if err != nil {
-		c.Close(err)
-	}
 	if p.conn != nil { // of a dialer before, about to end
 		p.disconnect()
 	}
-	p.opened, p.waiting = c, p.greeting(c)
-	return &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
-		Hello: p.welcomed, Gone: p.lost}
+	p.opened, p.channel, p.waiting = c, nil, p.greeting(c)
+	out := writer(c)
+	frames := &netio.Frames{ControlMax: helloMax, FrameMax: helloMax, Sink: discard{},
+		Hello: func(c *netio.Conn, _ uint32, b []byte) error { return p.welcomed(c, out, b) },
+		Gone:  p.lost}
+	if g := p.peers.gate; g != nil {
+		p.channel = g.Dial(c, frames, func() error { return p.greet(out) })
+		out = p.channel
+		return p.channel
+	}
+	if err := p.greet(out); err != nil {
+		c.Close(err)
+	}
+	return frames
+}
+
+// greet says hello; loop.
+func (p *Peer) greet(out writer) error {
+	h := p.peers.hello(p.id)
+	b, err := h.encode()
+	if err != nil {
+		return err
+	}
+	return out.Write(netio.AppendFrame(nil, 0, b))
 }
 
 // discard takes no frame: an acceptor says no more than its welcome.
@@ -248,7 +266,7 @@ func (discard) Commit(int)         {}
 func (discard) Publish()           {}
 
 // welcomed reads the acceptor's answer; loop.
-func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
+func (p *Peer) welcomed(c *netio.Conn, out writer, b []byte) error {
 	w, err := decodeWelcome(b)
 	own := p.peers.hello(p.id)
 	switch {
@@ -257,6 +275,7 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 			p.id, p.address, err)
 	case w.Refused != "":
 		p.tellRefused(w.Refused)
+		p.lock(refusedBySecret(w.Refused))
 		return fmt.Errorf("link: member %d at %s refuses: %s", p.id, p.address, w.Refused)
 	case !w.common(&own) || w.Cluster != own.Cluster || w.From != own.To:
 		return fmt.Errorf("link: %s is not member %d of this cluster", p.address, p.id)
@@ -267,7 +286,8 @@ func (p *Peer) welcomed(c *netio.Conn, _ uint32, b []byte) error {
 		return fmt.Errorf("link: member %d at %s: %w", p.id, p.address, err)
 	}
 	p.waiting.Stop()
-	p.conn = c
+	p.conn, p.out = c, out
+	p.locked.Store(nil)
 	c.Link().Established() // p.dialer may not be set yet: dialing began before Dial returned
 	p.note(&w.Hello)
 	p.grant.Store(int64(min(w.Grant, uint64(GrantBytes(p.peers.cfg.Longest)))))
@@ -299,6 +319,10 @@ func (p *Peer) lost(c *netio.Conn, err error) {
 	}
 	if !p.peers.closed.Load() {
 		p.peers.cfg.Logger.Debug("link down", "member", p.id, "err", err)
+	}
+	if bySecret(err) {
+		p.tellRefused(err.Error())
+		p.lock(err)
 	}
 	p.waiting.Stop()
 	p.disconnect()

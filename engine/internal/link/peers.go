@@ -16,6 +16,7 @@ import (
 	"github.com/ringraft/ringraft/engine/internal/replica"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
+	"github.com/ringraft/ringraft/netio/secure"
 )
 
 // GrantBytes is what one member may have in flight towards another that takes
@@ -52,6 +53,7 @@ type Config struct {
 	Advertised  string         // where clients reach this member; "" when they do not
 	Longest     int            // bytes of the longest command that is in the log or may come
 	Limits      peer.Limits    // what this member tells of itself
+	Keys        *secure.Keys   // that members prove themselves with; nil: they speak in plain text
 
 	// Address is where other members reach this one, "" when they do not; nil: the same.
 	// Configuration is the one that this member follows, encoded, for those who ask which
@@ -100,6 +102,7 @@ type Peers struct {
 	table  atomic.Pointer[[]*Peer] // replaced under mu, never changed
 	closed atomic.Bool             // set under mu
 
+	gate     *secure.Gate // nil: members speak in plain text
 	unproven unproven
 	refusals refusals
 
@@ -123,6 +126,9 @@ func New(cfg Config) *Peers {
 		cfg.Lingers = lingers
 	}
 	t := &Peers{cfg: cfg}
+	if cfg.Keys != nil {
+		t.gate = secure.NewGate(cfg.Keys)
+	}
 	t.table.Store(&[]*Peer{})
 	return t
 }
@@ -245,10 +251,15 @@ func (t *Peers) Find(id uint64) *Peer {
 // that are none as are admitted at once.
 func (t *Peers) Memory() int64 {
 	n := provisionalMax * ringBytes(provisionalGrant(t.cfg.Longest))
+	places := provisionalMax
 	for _, p := range t.All() {
 		if !p.Provisional() {
 			n += t.inboxBytes()
+			places++
 		}
+	}
+	if t.gate != nil {
+		n += 2 * places * secure.ChannelMemory
 	}
 	return int64(n)
 }

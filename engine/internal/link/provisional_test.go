@@ -271,7 +271,7 @@ func TestAsk(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
 	defer cancel()
-	of, list, err := Ask(ctx, one.address(), 4, "127.0.0.1:1")
+	of, list, err := Ask(ctx, one.address(), 4, "127.0.0.1:1", nil)
 	if err != nil || of != cluster || string(list) != "who is in it" {
 		t.Fatalf("%x %q %v", of, list, err)
 	}
@@ -283,12 +283,12 @@ func TestAsk(t *testing.T) {
 	if n := one.count("refused a connection"); n != 0 {
 		t.Error("it counts as refused")
 	}
-	if _, _, err := Ask(ctx, one.address(), 1, "127.0.0.1:1"); err == nil ||
+	if _, _, err := Ask(ctx, one.address(), 1, "127.0.0.1:1", nil); err == nil ||
 		!strings.Contains(err.Error(), "two replicas were given one id") {
 		t.Error(err)
 	}
 	configuration.Store([]byte(nil))
-	if _, _, err := Ask(ctx, one.address(), 4, "127.0.0.1:1"); !errors.Is(err, ErrNotFounded) {
+	if _, _, err := Ask(ctx, one.address(), 4, "127.0.0.1:1", nil); !errors.Is(err, ErrNotFounded) {
 		t.Error(err)
 	}
 }
@@ -311,7 +311,7 @@ func TestAskSomebodyElse(t *testing.T) {
 		{[]byte{0xff}, "does not answer as a member"},
 		{make([]byte, answerMax+1), "length is not acceptable"},
 	} {
-		if _, _, err := Ask(ctx, answers(t, x.answer), 4, "127.0.0.1:1"); err == nil ||
+		if _, _, err := Ask(ctx, answers(t, x.answer), 4, "127.0.0.1:1", nil); err == nil ||
 			!strings.Contains(err.Error(), x.says) {
 			t.Errorf("not saying %q: %v", x.says, err)
 		}
@@ -321,7 +321,8 @@ func TestAskSomebodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if of, _, err := Ask(ctx, answers(t, later), 4, "127.0.0.1:1"); of != cluster || err != nil {
+	of, _, err := Ask(ctx, answers(t, later), 4, "127.0.0.1:1", nil)
+	if of != cluster || err != nil {
 		t.Error(of, err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -331,7 +332,7 @@ func TestAskSomebodyElse(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	short, end := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer end()
-	if _, _, err := Ask(short, l.Addr().String(), 4, ""); !errors.Is(err,
+	if _, _, err := Ask(short, l.Addr().String(), 4, "", nil); !errors.Is(err,
 		context.DeadlineExceeded) {
 		t.Error(err)
 	}

@@ -10,7 +10,7 @@ import (
 // Reason says what is wrong with a Hello.
 type Reason uint8
 
-// Reasons, in the order in which they are looked for.
+// Reasons, in the order in which they are looked for; those of secrets come before a hello.
 const (
 	_            Reason = iota
 	OtherVersion        // it speaks no version of the protocol that is spoken here
@@ -24,6 +24,10 @@ const (
 	TooSmall            // it cannot take an entry of the log
 	OlderCopy           // its data directory was put back to what it was before
 	OtherKind           // it is a witness, and is to be a full member, or the other way round
+	NeedsSecret         // it speaks in plain text, and this member has a secret
+	NoSecret            // it has a secret, and this member has none
+	OtherSecret         // its secret is none of those that are accepted here
+	Repeated            // its first message was sent before
 )
 
 // Refusal is why a connection is not taken: a Hello that does not name a member
@@ -101,6 +105,8 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("member %d: %v", h.From, r.Older)
 	case OtherKind:
 		return otherKind(h)
+	case NeedsSecret, NoSecret, OtherSecret, Repeated:
+		return secretErrors[r.Reason].Error()
 	}
 	panic(fmt.Sprintf("link: refusal for reason %d", r.Reason))
 }
