@@ -94,9 +94,10 @@ var mayImport = map[string][]string{
 	},
 	"cmd/raftd": {
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
-		"cmd/raftd/kv",
+		"cmd/raftd/kv", "cmd/raftd/auth",
 	},
-	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
+	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv", "cmd/raftd/auth"},
+	"cmd/raftd/auth":   {},
 	"cmd/raftd/kv":     {"engine", "netio/resp"},
 }
 

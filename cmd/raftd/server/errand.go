@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/netio/resp"
@@ -37,7 +38,7 @@ func (s *Server) runErrand(ctx context.Context, address string, command []byte) 
 		return fault("TRYAGAIN not changed: this member cannot reach", err)
 	}
 	defer c.Close()
-	if _, err := c.Write(append(append([]byte(nil), greeting...), command...)); err != nil {
+	if _, err := c.Write(append(slices.Clone(s.greeting()), command...)); err != nil {
 		return fault("UNKNOWNRESULT see RAFT.MEMBER LIST; the connection was lost to", err)
 	}
 	e := errandReplies{conn: c}

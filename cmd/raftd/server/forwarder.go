@@ -151,7 +151,7 @@ func (fw *forwarder) crowded() bool {
 func (fw *forwarder) opened(sock socket) {
 	fw.sock, fw.state, fw.since = sock, forwarderGreeting, fw.front.now()
 	fw.replies.Reset()
-	fw.out = resp.AppendBulkStrings(fw.out[:0], "RAFT.PROXY", proxyVersion)
+	fw.out = append(fw.out[:0], fw.front.server.greeting()...)
 	fw.pending, fw.head, fw.unread = append(fw.pending[:0], forwarded{}), 0, 0
 	fw.markDirty()
 	fw.front.finish()
