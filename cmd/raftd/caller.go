@@ -41,6 +41,10 @@ func dialMember(ctx context.Context, address string) (*caller, error) {
 	c.stop = context.AfterFunc(ctx, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // what waits ends, and says so
 	})
+	if err := c.logIn(ctx); err != nil {
+		c.close()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -52,7 +56,13 @@ func (c *caller) close() {
 // refusal is an error that a member answered with.
 type refusal struct{ address, text string }
 
-func (r *refusal) Error() string { return r.address + " says: " + r.text }
+func (r *refusal) Error() string {
+	hint := ""
+	if strings.HasPrefix(r.text, "NOAUTH") {
+		hint = " Give --user and --pass-file, or the password in " + passwordVariable + "."
+	}
+	return r.address + " says: " + r.text + hint
+}
 
 // call asks for a command. Errors are a *refusal, ctx's, or what the network said.
 func (c *caller) call(ctx context.Context, args ...string) (resp.Reply, error) {

@@ -39,6 +39,7 @@ type options struct {
 	clients   int
 	snapshot  int64
 	insecure  bool
+	userOptions
 
 	typed func(flag string) bool // it is on the command line
 }
@@ -118,7 +119,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"clients connected at once; fewer if the limit of open files leaves no more")
 	f.StringVar(&o.logLevel, "log-level", o.logLevel, "debug | info | warn | error")
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
-		"allow addresses other than loopback although there is no authentication yet")
+		"allow addresses other than loopback where nobody has to say who he is")
+	o.userOptions.bind(f)
 }
 
 // maxCommandLimit is the largest command that the engine takes.
@@ -171,6 +173,12 @@ func (o *options) resolve() (*plan, error) {
 		return nil, err
 	}
 	if err = o.checkOwn(p.members); err != nil {
+		return nil, err
+	}
+	if err = o.userOptions.read(); err != nil {
+		return nil, err
+	}
+	if err = p.checkForward(); err != nil {
 		return nil, err
 	}
 	return p, o.checkAddresses()
@@ -234,8 +242,7 @@ func (o *options) parseJoin() (list []string, err error) {
 	return list, nil
 }
 
-// checkAddresses refuses addresses that other machines can reach, since there is no
-// authentication yet.
+// checkAddresses refuses addresses that other machines can reach where nobody has to say who he is.
 func (o *options) checkAddresses() error {
 	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer},
 		{"--http", o.http}} {
@@ -246,11 +253,15 @@ func (o *options) checkAddresses() error {
 		if err != nil {
 			return usagef("%s: %q is not HOST:PORT: %v", a.flag, a.address, err)
 		}
-		if !o.insecure && !tcp.IP.IsLoopback() {
-			return usagef("%s %s can be reached from other machines, and raftd has no "+
-				"authentication yet; use a loopback address, or type --insecure if the network "+
-				"is yours alone", a.flag, a.address)
+		if o.insecure || tcp.IP.IsLoopback() || a.flag == "--client" && o.locked() {
+			continue
 		}
+		if a.flag == "--client" {
+			return o.openToAll(a.flag, a.address)
+		}
+		return usagef("%s %s can be reached from other machines, and that port has no "+
+			"authentication yet; use a loopback address, or type --insecure if the network "+
+			"is yours alone", a.flag, a.address)
 	}
 	if o.advertise == "" {
 		o.advertise = o.client

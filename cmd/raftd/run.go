@@ -112,7 +112,7 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	d.places = clients
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
 		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
-		Logger: d.log, Hold: server.HoldTime(p.election)})
+		Logger: d.log, Hold: server.HoldTime(p.election), Users: p.users, Forward: p.forward})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
@@ -143,9 +143,11 @@ func (p *plan) warnings() (list []string) {
 		list = append(list, fmt.Sprintf("journal %s is NOT durable: acknowledged writes can be "+
 			"lost when this machine stops; for measurements and tests only", p.journal))
 	}
-	if p.insecure {
+	if p.insecure && !p.locked() {
 		list = append(list, "--insecure: there is no authentication; everybody who reaches "+
 			"these addresses can read and write")
+	} else if p.insecure {
+		list = append(list, "--insecure: the ports for members and for HTTP have no authentication")
 	}
 	return list
 }

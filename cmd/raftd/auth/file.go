@@ -120,7 +120,7 @@ func (r *Registry) parseLine(t *Table, words []string, seen map[string]bool) err
 	case words[0] != "user" || len(words) < 2:
 		return errors.New("line should start with user keyword followed by the username")
 	case seen[words[1]]:
-		return fmt.Errorf("Duplicate user '%s' found", words[1])
+		return redisError("Duplicate user '" + words[1] + "' found")
 	}
 	name := words[1]
 	seen[name] = true

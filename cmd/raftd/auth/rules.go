@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,21 +22,26 @@ func (e *RuleError) Error() string {
 
 func (e *RuleError) Unwrap() error { return e.Why }
 
-// Why a rule is wrong, in Redis's words.
-var (
-	errSyntax  = errors.New("Syntax error")
-	errUnknown = errors.New("Unknown command or category name in ACL")
-	errAllKeys = errors.New("Adding a pattern after the * pattern (or the 'allkeys' flag) is not " +
+// redisError is an error in Redis's words, which clients look for.
+type redisError string
+
+func (e redisError) Error() string { return string(e) }
+
+// Why a rule is wrong.
+const (
+	errSyntax  redisError = "Syntax error"
+	errUnknown redisError = "Unknown command or category name in ACL"
+	errAllKeys redisError = "Adding a pattern after the * pattern (or the 'allkeys' flag) is not " +
 		"valid and does not have any effect. Try 'resetkeys' to start with an empty list of " +
-		"patterns")
-	errAllChannels = errors.New("Adding a pattern after the * pattern (or the 'allchannels' " +
+		"patterns"
+	errAllChannels redisError = "Adding a pattern after the * pattern (or the 'allchannels' " +
 		"flag) is not valid and does not have any effect. Try 'resetchannels' to start with an " +
-		"empty list of channels")
-	errNoPassword = errors.New("The password you are trying to remove from the user does not " +
-		"exist")
-	errHash = errors.New("The password hash must be exactly 64 characters and contain only " +
-		"lowercase hexadecimal characters")
-	errFirstArg = errors.New("Allowing first-arg of a subcommand is not supported")
+		"empty list of channels"
+	errNoPassword redisError = "The password you are trying to remove from the user does not " +
+		"exist"
+	errHash redisError = "The password hash must be exactly 64 characters and contain only " +
+		"lowercase hexadecimal characters"
+	errFirstArg redisError = "Allowing first-arg of a subcommand is not supported"
 )
 
 // Errors that Redis does not have: it knows no bounds.

@@ -59,10 +59,14 @@ type Registry struct {
 // tableMax bounds the lines of all users together in bytes, so that a file can hold them.
 const tableMax = fileMax
 
-// Errors of a Registry beside *RuleError. Texts are Redis's where it has them.
+// Errors of a Registry that Redis has, too.
+const (
+	ErrDefault redisError = "The 'default' user cannot be removed"
+	ErrName    redisError = "Usernames can't contain spaces or null characters"
+)
+
+// Errors of a Registry beside those and *RuleError.
 var (
-	ErrDefault  = errors.New("The 'default' user cannot be removed")
-	ErrName     = errors.New("Usernames can't contain spaces or null characters")
 	ErrLongName = fmt.Errorf("a user's name has at most %d bytes", nameMax)
 	ErrLongLine = fmt.Errorf("the rules of one user have at most %d bytes", lineMax)
 	ErrFull     = fmt.Errorf("the rules of all users have at most %d bytes", tableMax)

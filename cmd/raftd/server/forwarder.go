@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ringraft/ringraft/netio/resp"
@@ -31,8 +30,9 @@ type forwarder struct {
 	head    int
 	out     []byte
 	dirty   bool
-	retired bool  // not to the leader any more: close once no reply is pending
-	giveUp  int64 // retired: then pending replies become unknown results
+	retired bool   // not to the leader any more: close once no reply is pending
+	giveUp  int64  // retired: then pending replies become unknown results
+	said    string // what was logged last
 }
 
 // forwarded is one command whose reply is expected. conn is nil for the handshake.
@@ -241,9 +241,9 @@ func (fw *forwarder) endInput() {
 // greet takes the answer to the handshake. Only now the leader is known to take commands.
 func (fw *forwarder) greet(reply []byte) error {
 	if string(reply) != "+OK\r\n" {
-		return fw.broken("it refused RAFT.PROXY " + proxyVersion + ": " +
-			strings.TrimSpace(printable(reply, 128)))
+		return fw.broken("it refused RAFT.PROXY " + proxyVersion + ": " + refusedGreeting(reply))
 	}
+	fw.said = ""
 	fw.state, fw.front.wake = forwarderOpen, true
 	fw.greeted()
 	return nil
@@ -270,7 +270,8 @@ func (o *forwarded) answer(reply []byte) {
 func (fw *forwarder) lost(cause error) {
 	f := fw.front
 	var broken *ForwardError
-	if errors.As(cause, &broken) {
+	if errors.As(cause, &broken) && broken.Problem != fw.said {
+		fw.said = broken.Problem
 		f.server.cfg.Logger.Warn("the connection to the leader was closed", "err", cause)
 	}
 	fw.sock, fw.state, fw.unread = nil, forwarderDialing, 0

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -217,6 +218,17 @@ func (f *front) admitMember(c *conn, args [][]byte) (fault string) {
 		return f.server.denies(v, d.name)
 	}
 	return ""
+}
+
+// refusedGreeting is what the leader said to it, and what to do.
+func refusedGreeting(reply []byte) string {
+	text := strings.TrimSpace(printable(reply, 128))
+	for _, code := range []string{"-NOAUTH", "-WRONGPASS", "-NOPERM"} {
+		if strings.HasPrefix(text, code) {
+			return text + " (start this member with --forward-user and --forward-pass-file)"
+		}
+	}
+	return text
 }
 
 // greetings are how a connection of a member may begin.
