@@ -33,6 +33,9 @@ const dialMax = 3 * time.Second
 func dialMember(ctx context.Context, address string) (*caller, error) {
 	dialer := net.Dialer{Timeout: dialMax}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err == nil {
+		conn, err = over(ctx, conn, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", address, err)
 	}

@@ -40,6 +40,7 @@ type options struct {
 	snapshot  int64
 	insecure  bool
 	userOptions
+	tlsOptions
 
 	typed func(flag string) bool // it is on the command line
 }
@@ -121,6 +122,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
 		"allow addresses other than loopback where nobody has to say who he is")
 	o.userOptions.bind(f)
+	o.tlsOptions.bind(f)
 }
 
 // maxCommandLimit is the largest command that the engine takes.
@@ -178,7 +180,13 @@ func (o *options) resolve() (*plan, error) {
 	if err = o.userOptions.read(); err != nil {
 		return nil, err
 	}
+	if err = o.tlsOptions.read(); err != nil {
+		return nil, err
+	}
 	if err = p.checkForward(); err != nil {
+		return nil, err
+	}
+	if err = o.checkTLSAddress(); err != nil {
 		return nil, err
 	}
 	return p, o.checkAddresses()

@@ -40,6 +40,7 @@ func run(o *options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	d.rereadCertificates()
 	d.announce(out)
 	go d.keepMemoryLimit()
 	select {
@@ -112,7 +113,8 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	d.places = clients
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
 		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
-		Logger: d.log, Hold: server.HoldTime(p.election), Users: p.users, Forward: p.forward})
+		Logger: d.log, Hold: server.HoldTime(p.election), Users: p.users, Forward: p.forward,
+		ForwardTLS: p.tlsDialer})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
@@ -126,6 +128,9 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
 		SnapshotAfter(p.snapshot).Logger(d.log)
+	if p.tlsServer != nil {
+		b.Secure(p.tlsClient, p.tlsServer)
+	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
@@ -148,6 +153,10 @@ func (p *plan) warnings() (list []string) {
 			"these addresses can read and write")
 	} else if p.insecure {
 		list = append(list, "--insecure: the ports for members and for HTTP have no authentication")
+	}
+	if p.inClear() {
+		list = append(list, fmt.Sprintf("--client %s: passwords and keys cross the network in "+
+			"plain text; give clients --tls-client", p.client))
 	}
 	return list
 }
@@ -178,6 +187,10 @@ func (d *daemon) announce(out io.Writer) {
 			nodes)
 	}
 	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
+	if p.tlsServer != nil {
+		fmt.Fprintf(out, "  with TLS  %s      try: redis-cli -p %s --tls\n", p.tlsClient,
+			port(p.tlsClient))
+	}
 	fmt.Fprintf(out, "  members   %s\n", p.peer)
 	if p.http != "" {
 		fmt.Fprintf(out, "  http      http://%s/metrics  /readyz  /healthz  /debug/pprof\n", p.http)
@@ -281,7 +294,7 @@ func explain(err error) string {
 func flagOf(option string) string {
 	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
 		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join",
-		"Journal":  "journal",
+		"Journal": "journal", "Secure": "tls-client",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",

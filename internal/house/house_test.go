@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"journal":                       {"journal/record", "journal/device", "internal/poison"},
 	"netio":                         {},
 	"netio/resp":                    {},
+	"netio/secure":                  {"netio"},
 	"engine/internal/raft/quorum":   {},
 	"engine/internal/raft/progress": {},
 	"engine/internal/raft": {
@@ -94,11 +95,13 @@ var mayImport = map[string][]string{
 	},
 	"cmd/raftd": {
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
-		"cmd/raftd/kv", "cmd/raftd/auth",
+		"cmd/raftd/kv", "cmd/raftd/auth", "netio/secure",
 	},
-	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv", "cmd/raftd/auth"},
-	"cmd/raftd/auth":   {},
-	"cmd/raftd/kv":     {"engine", "netio/resp"},
+	"cmd/raftd/server": {
+		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
+	},
+	"cmd/raftd/auth": {},
+	"cmd/raftd/kv":   {"engine", "netio/resp"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,13 @@ func (s *Server) runErrand(ctx context.Context, address string, command []byte) 
 		return fault("TRYAGAIN not changed: this member cannot reach", err)
 	}
 	defer c.Close()
+	if over := s.cfg.ForwardTLS; over != nil {
+		secured := tls.Client(c, over.Config(address))
+		if err := secured.HandshakeContext(dial); err != nil {
+			return fault("TRYAGAIN not changed: this member cannot reach", err)
+		}
+		c = secured
+	}
 	if _, err := c.Write(append(slices.Clone(s.greeting()), command...)); err != nil {
 		return fault("UNKNOWNRESULT see RAFT.MEMBER LIST; the connection was lost to", err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
+	"github.com/ringraft/ringraft/netio/secure"
 )
 
 // Follower says what a member that does not lead does with data commands.
@@ -43,6 +44,7 @@ type Config struct {
 	Machine    *kv.Machine
 	Users      *auth.Registry // nil: everybody may do everything
 	Forward    Credential     // of this member when it forwards to the leader
+	ForwardTLS *secure.Client // that secures what it forwards; nil: it travels in plain text
 	Warnings   []string       // of unsafe settings, repeated in INFO
 	Logger     *slog.Logger   // nil: silent
 	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
