@@ -107,7 +107,8 @@ func (l *listener) accept() {
 func (l *listener) enroll(nc net.Conn, c *Conn) {
 	if err := c.loop.enroll(nc, c); err != nil {
 		l.open.Add(-1)
-		l.server.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote, "error", err)
+		l.server.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote,
+			"error", err)
 	}
 }
 

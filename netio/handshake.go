@@ -14,7 +14,7 @@ const (
 	// the place of the one that has been at it for longest: who connects and says nothing keeps
 	// nobody out, unless it connects so often within the time of an honest handshake.
 	handshakesMax = 256
-	// handshakeTime is how long one may take.
+	// handshakeTime is how long one may take by default.
 	handshakeTime = 10 * time.Second
 )
 
@@ -62,7 +62,7 @@ func (l *listener) shakeHands(nc net.Conn, c *Conn) {
 	s := l.server
 	x := l.handshakes.begin(nc)
 	begun := s.goWork(func() {
-		ctx, cancel := context.WithTimeout(s.ctx, handshakeTime)
+		ctx, cancel := context.WithTimeout(s.ctx, or(l.HandshakeTime, handshakeTime))
 		defer cancel()
 		session, err := l.Secure.Secure(ctx, nc)
 		if !l.handshakes.end(x) {

@@ -83,7 +83,8 @@ type Listener struct {
 
 	// Secure shakes hands with each connection before Accept is called; nil: bytes travel as they
 	// are. Refusal is not sent then.
-	Secure Securer
+	Secure        Securer
+	HandshakeTime time.Duration // 10 s
 	// Shares has the connections take places of the listener in front of it.
 	Shares bool
 }

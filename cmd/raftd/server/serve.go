@@ -85,7 +85,8 @@ func dialForwarder(loop *netio.Loop, f *front, address string) *forwarder {
 	if c := f.server.cfg.ForwardTLS; c != nil {
 		over = c.To(address)
 	}
-	up := loop.Dial(netio.LinkConfig{Address: address, BackoffMax: forwarderBackoffMax, Secure: over,
+	up := loop.Dial(netio.LinkConfig{
+		Address: address, BackoffMax: forwarderBackoffMax, Secure: over,
 		Handler: func(c *netio.Conn) netio.Handler {
 			fw.greeted = c.Link().Established
 			fw.opened(c)
