@@ -54,9 +54,6 @@ func (e *SessionError) Error() string { return fmt.Sprintf("netio: secured conne
 // Unwrap gives the session's error.
 func (e *SessionError) Unwrap() error { return e.Err }
 
-// Secured reports whether the connection's bytes are sealed.
-func (c *Conn) Secured() bool { return c.session != nil }
-
 // arrivedSealed takes what one read returned of a secured connection. nil: what came together with
 // the handshake.
 func (c *Conn) arrivedSealed(b []byte) {

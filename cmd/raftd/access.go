@@ -24,8 +24,8 @@ type access struct {
 	password       string
 
 	tls      bool
-	tlsFiles secure.Files
-	over     *secure.Client // nil: in plain text
+	tlsFiles secure.TLSFiles
+	over     *secure.TLSClient // nil: in plain text
 }
 
 func (a *access) bind(f *pflag.FlagSet) {
@@ -57,13 +57,13 @@ func (a *access) with(ctx context.Context) (context.Context, error) {
 			passwordVariable)
 	}
 	switch {
-	case !a.tls && a.tlsFiles != (secure.Files{}):
+	case !a.tls && a.tlsFiles != (secure.TLSFiles{}):
 		return nil, usagef("--tls-ca, --tls-cert and --tls-key need --tls")
 	case (a.tlsFiles.Cert == "") != (a.tlsFiles.Key == ""):
 		return nil, usagef("--tls-cert and --tls-key belong together")
 	case a.tls:
 		var err error
-		if a.over, err = secure.NewClient(a.tlsFiles); err != nil {
+		if a.over, err = secure.NewTLSClient(a.tlsFiles); err != nil {
 			return nil, fmt.Errorf("--tls: %w", err)
 		}
 	}

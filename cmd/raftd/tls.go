@@ -16,12 +16,12 @@ import (
 // tlsOptions are the flags about TLS for clients.
 type tlsOptions struct {
 	tlsClient      string
-	tlsFiles       secure.Files
+	tlsFiles       secure.TLSFiles
 	tlsAuthClients bool
 	tlsForward     bool
 
-	tlsServer *secure.Server // nil: there is no port with TLS
-	tlsDialer *secure.Client // nil: commands are forwarded in plain text
+	tlsServer *secure.TLSServer // nil: there is no port with TLS
+	tlsDialer *secure.TLSClient // nil: commands are forwarded in plain text
 }
 
 func (o *tlsOptions) bind(f *pflag.FlagSet) {
@@ -44,7 +44,7 @@ func (o *tlsOptions) read() (err error) {
 	files := o.tlsFiles
 	switch {
 	case o.tlsClient == "" && !o.tlsForward:
-		if files != (secure.Files{}) || o.tlsAuthClients {
+		if files != (secure.TLSFiles{}) || o.tlsAuthClients {
 			return usagef("--tls-cert, --tls-key, --tls-ca and --tls-auth-clients need " +
 				"--tls-client")
 		}
@@ -60,12 +60,12 @@ func (o *tlsOptions) read() (err error) {
 		return err
 	}
 	if o.tlsClient != "" {
-		if o.tlsServer, err = secure.NewServer(files, o.tlsAuthClients); err != nil {
+		if o.tlsServer, err = secure.NewTLSServer(files, o.tlsAuthClients); err != nil {
 			return fmt.Errorf("--tls-client: %w", err)
 		}
 	}
 	if o.tlsForward {
-		if o.tlsDialer, err = secure.NewClient(files); err != nil {
+		if o.tlsDialer, err = secure.NewTLSClient(files); err != nil {
 			return fmt.Errorf("--tls-forward: %w", err)
 		}
 	}

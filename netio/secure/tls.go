@@ -32,15 +32,15 @@ import (
 // *Simpler rule:* a goroutine for each connection that reads, decrypts and hands bytes to the loop.
 // *Why it lost:* each command then costs two wake-ups, which is what the loops are there to avoid.
 
-// Files are where certificates are.
-type Files struct {
+// TLSFiles are where certificates are.
+type TLSFiles struct {
 	Cert, Key string // PEM; the certificate's issuers may follow it
 	CA        string // PEM; of those whose peers are trusted
 }
 
-// Server secures accepted connections with TLS 1.2 or 1.3. Any goroutine may call its methods.
-type Server struct {
-	files   Files
+// TLSServer secures accepted connections with TLS 1.2 or 1.3. Any goroutine may call its methods.
+type TLSServer struct {
+	files   TLSFiles
 	clients bool
 	config  atomic.Pointer[tls.Config]
 	turns   chan struct{}
@@ -50,15 +50,16 @@ type Server struct {
 // millisecond or so, which the loops want, too.
 const handshakesAtOnce = 1
 
-// NewServer reads the files. With clients a peer must have a certificate that Files.CA vouches for.
-func NewServer(files Files, clients bool) (*Server, error) {
-	s := &Server{files: files, clients: clients, turns: make(chan struct{}, handshakesAtOnce)}
+// NewTLSServer reads the files. With clients a peer must have a certificate that TLSFiles.CA
+// vouches for.
+func NewTLSServer(files TLSFiles, clients bool) (*TLSServer, error) {
+	s := &TLSServer{files: files, clients: clients, turns: make(chan struct{}, handshakesAtOnce)}
 	return s, s.Reload()
 }
 
 // Reload reads the files again, for the connections that come from now on. With an error all is as
 // it was.
-func (s *Server) Reload() error {
+func (s *TLSServer) Reload() error {
 	pair, err := tls.LoadX509KeyPair(s.files.Cert, s.files.Key)
 	if err != nil {
 		return err
@@ -88,27 +89,27 @@ func readPool(file string) (*x509.CertPool, error) {
 }
 
 // Secure implements netio.Securer.
-func (s *Server) Secure(ctx context.Context, nc net.Conn) (netio.Session, error) {
+func (s *TLSServer) Secure(ctx context.Context, nc net.Conn) (netio.Session, error) {
 	p := &pipe{Conn: nc, turns: s.turns}
 	return p.shakeHands(ctx, tls.Server(p, s.config.Load()))
 }
 
-// Client secures connections that this process makes. Any goroutine may call its methods.
-type Client struct {
-	files  Files
+// TLSClient secures connections that this process makes. Any goroutine may call its methods.
+type TLSClient struct {
+	files  TLSFiles
 	config atomic.Pointer[tls.Config]
 	turns  chan struct{}
 }
 
-// NewClient reads the files: without CA those whom the system trusts are trusted, without Cert the
-// client has no certificate.
-func NewClient(files Files) (*Client, error) {
-	c := &Client{files: files, turns: make(chan struct{}, handshakesAtOnce)}
+// NewTLSClient reads the files: without CA those whom the system trusts are trusted, without Cert
+// the client has no certificate.
+func NewTLSClient(files TLSFiles) (*TLSClient, error) {
+	c := &TLSClient{files: files, turns: make(chan struct{}, handshakesAtOnce)}
 	return c, c.Reload()
 }
 
-// Reload is as that of Server.
-func (c *Client) Reload() error {
+// Reload is as that of TLSServer.
+func (c *TLSClient) Reload() error {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true}
 	var err error
 	if c.files.CA != "" {
@@ -128,17 +129,17 @@ func (c *Client) Reload() error {
 }
 
 // To is the client for connections to an address: the certificate there must be for its host.
-func (c *Client) To(address string) netio.Securer { return &clientTo{c, address} }
+func (c *TLSClient) To(address string) netio.Securer { return &clientTo{c, address} }
 
 // Config is the configuration for an address, for connections that block.
-func (c *Client) Config(address string) *tls.Config {
+func (c *TLSClient) Config(address string) *tls.Config {
 	cfg := c.config.Load().Clone()
 	cfg.ServerName, _, _ = net.SplitHostPort(address) // "": no certificate fits
 	return cfg
 }
 
 type clientTo struct {
-	client  *Client
+	client  *TLSClient
 	address string
 }
 
@@ -199,7 +200,7 @@ func (p *pipe) shakeHands(ctx context.Context, c *tls.Conn) (netio.Session, erro
 		return nil, err
 	}
 	p.turns, p.Conn = nil, ends{p.LocalAddr(), p.RemoteAddr()}
-	return &session{c, p}, nil
+	return &tlsSession{c, p}, nil
 }
 
 // ends are the addresses of a connection. A tls.Conn asks for nothing else of it afterwards, but
@@ -215,8 +216,8 @@ func (ends) SetDeadline(time.Time) error      { return nil }
 func (ends) SetReadDeadline(time.Time) error  { return nil }
 func (ends) SetWriteDeadline(time.Time) error { return nil }
 
-// session implements netio.Session over a tls.Conn.
-type session struct {
+// tlsSession implements netio.Session over a tls.Conn.
+type tlsSession struct {
 	conn *tls.Conn
 	pipe *pipe
 }
@@ -225,7 +226,7 @@ type session struct {
 const openStep = 16 << 10
 
 // Open implements netio.Session.
-func (s *session) Open(dst, sealed []byte) ([]byte, error) {
+func (s *tlsSession) Open(dst, sealed []byte) ([]byte, error) {
 	s.pipe.in = sealed
 	defer func() { s.pipe.in = nil }()
 	for {
@@ -242,7 +243,7 @@ func (s *session) Open(dst, sealed []byte) ([]byte, error) {
 }
 
 // Seal implements netio.Session.
-func (s *session) Seal(dst, p []byte) ([]byte, error) {
+func (s *tlsSession) Seal(dst, p []byte) ([]byte, error) {
 	s.pipe.out = dst
 	_, err := s.conn.Write(p)
 	dst, s.pipe.out = s.pipe.out, nil
@@ -250,14 +251,14 @@ func (s *session) Seal(dst, p []byte) ([]byte, error) {
 }
 
 // Answer implements netio.Session.
-func (s *session) Answer(dst []byte) []byte {
+func (s *tlsSession) Answer(dst []byte) []byte {
 	dst = append(dst, s.pipe.out...)
 	s.pipe.out = nil
 	return dst
 }
 
 // End implements netio.Session.
-func (s *session) End(dst []byte) []byte {
+func (s *tlsSession) End(dst []byte) []byte {
 	s.pipe.out = dst
 	_ = s.conn.CloseWrite() // it was sent before, or the peer is gone
 	dst, s.pipe.out = s.pipe.out, nil

@@ -22,7 +22,7 @@ import (
 // site is an authority and the files of a server.
 type site struct {
 	*certs.Authority
-	files Files
+	files TLSFiles
 }
 
 func newSite(t testing.TB) *site {
@@ -32,7 +32,7 @@ func newSite(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{a, Files{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"),
+	s := &site{a, TLSFiles{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"),
 		CA: a.File}}
 	s.issue(t, "first")
 	return s
@@ -55,10 +55,10 @@ func (s *site) trusting(t testing.TB) *tls.Config {
 	return &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
 }
 
-// echo sends back what comes; it takes nothing while much waits.
-type echo struct{ ended chan error }
+// tlsEcho sends back what comes; it takes nothing while much waits.
+type tlsEcho struct{ ended chan error }
 
-func (e *echo) Data(c *netio.Conn, b []byte) (int, error) {
+func (e *tlsEcho) Data(c *netio.Conn, b []byte) (int, error) {
 	if c.Outbound() > 1<<20 {
 		c.Pause()
 		c.NotifyBelow(1 << 16)
@@ -77,18 +77,18 @@ type held struct{}
 
 func (held) Release() {}
 
-func (e *echo) EOF(c *netio.Conn) {
+func (e *tlsEcho) EOF(c *netio.Conn) {
 	_ = c.Write([]byte("that is all")) // nothing to do about it
 	c.Close(nil)
 }
-func (e *echo) Drained(c *netio.Conn)           { c.Resume() }
-func (e *echo) Closed(_ *netio.Conn, err error) { e.ended <- err }
+func (e *tlsEcho) Drained(c *netio.Conn)           { c.Resume() }
+func (e *tlsEcho) Closed(_ *netio.Conn, err error) { e.ended <- err }
 
 // serve starts a server that echoes over TLS.
 func serve(t testing.TB, how netio.Securer, change func(*netio.Listener)) (address string,
-	e *echo) {
+	e *tlsEcho) {
 	t.Helper()
-	e = &echo{make(chan error, 1024)}
+	e = &tlsEcho{make(chan error, 1024)}
 	l := netio.Listener{Addr: "127.0.0.1:0", Secure: how,
 		Accept: func(*netio.Conn) netio.Handler { return e }}
 	if change != nil {
@@ -119,9 +119,9 @@ func dial(t testing.TB, address string, cfg *tls.Config) *tls.Conn {
 	return c
 }
 
-func newServer(t testing.TB, s *site, clients bool) *Server {
+func newServer(t testing.TB, s *site, clients bool) *TLSServer {
 	t.Helper()
-	srv, err := NewServer(s.files, clients)
+	srv, err := NewTLSServer(s.files, clients)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 func TestClientsNeedACertificate(t *testing.T) {
 	s, other := newSite(t), newSite(t)
 	address, _ := serve(t, newServer(t, s, true), nil)
-	try := func(files Files) error {
+	try := func(files TLSFiles) error {
 		cfg := s.trusting(t)
 		if files.Cert != "" {
 			pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
@@ -282,7 +282,7 @@ func TestClientsNeedACertificate(t *testing.T) {
 	if err := try(s.files); err != nil {
 		t.Error(err)
 	}
-	for what, files := range map[string]Files{"none": {}, "another's": other.files} {
+	for what, files := range map[string]TLSFiles{"none": {}, "another's": other.files} {
 		if err := try(files); err == nil {
 			t.Errorf("%s: taken", what)
 		}
@@ -401,9 +401,9 @@ func (f *flood) Closed(*netio.Conn, error) {}
 func TestLinks(t *testing.T) {
 	s, other := newSite(t), newSite(t)
 	address, _ := serve(t, newServer(t, s, false), nil)
-	for what, files := range map[string]Files{"": {CA: s.File},
+	for what, files := range map[string]TLSFiles{"": {CA: s.File},
 		"unknown authority": {CA: other.File}} {
-		client, err := NewClient(files)
+		client, err := NewTLSClient(files)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -417,13 +417,13 @@ func TestLinks(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for _, files := range []Files{{CA: "/nonexistent"}, {CA: s.files.Key},
+	for _, files := range []TLSFiles{{CA: "/nonexistent"}, {CA: s.files.Key},
 		{Cert: s.files.Cert, Key: s.File}} {
-		if _, err := NewClient(files); err == nil {
+		if _, err := NewTLSClient(files); err == nil {
 			t.Errorf("%+v: taken", files)
 		}
 	}
-	if _, err := NewServer(Files{Cert: s.files.Cert, Key: s.files.Key, CA: s.files.Key},
+	if _, err := NewTLSServer(TLSFiles{Cert: s.files.Cert, Key: s.files.Key, CA: s.files.Key},
 		true); err == nil {
 		t.Error("an authority without a certificate was taken")
 	}

@@ -85,9 +85,6 @@ func NewRegistry(book *Book) *Registry {
 // Table is the users as they are now.
 func (r *Registry) Table() *Table { return r.table.Load() }
 
-// Book is what rules may speak of.
-func (r *Registry) Book() *Book { return r.book }
-
 // Set makes a user, or changes the one of that name: all rules are carried out in order, or none.
 func (r *Registry) Set(name string, rules ...string) error {
 	r.mu.Lock()

@@ -42,11 +42,11 @@ type Config struct {
 	MaxClients int
 	Client     string // address clients reach this member at, for INFO
 	Machine    *kv.Machine
-	Users      *auth.Registry // nil: everybody may do everything
-	Forward    Credential     // of this member when it forwards to the leader
-	ForwardTLS *secure.Client // that secures what it forwards; nil: it travels in plain text
-	Warnings   []string       // of unsafe settings, repeated in INFO
-	Logger     *slog.Logger   // nil: silent
+	Users      *auth.Registry    // nil: everybody may do everything
+	Forward    Credential        // of this member when it forwards to the leader
+	ForwardTLS *secure.TLSClient // that secures what it forwards; nil: it travels in plain text
+	Warnings   []string          // of unsafe settings, repeated in INFO
+	Logger     *slog.Logger      // nil: silent
 	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
 	// Serve takes them from the engine that it serves.
 	Status     func() engine.Status
