@@ -118,7 +118,18 @@ func (b *Builder) Advertise(address string) *Builder { b.advertise = address; re
 // before any traffic; what it returns is called in that loop for each connection.
 // Neither may be nil. Env says what handlers must not do.
 func (b *Builder) Serve(address string, open func(Env) netio.Acceptor) *Builder {
-	b.services = append(b.services, service{address, open})
+	b.services = append(b.services, service{address: address, open: open})
+	return b
+}
+
+// Secure adds a listener to the front end that was added last. Its connections are handed to the
+// same acceptor, after how has made their bytes secret, and share the places of MaxConnections.
+func (b *Builder) Secure(address string, how netio.Securer) *Builder {
+	if b.services = slices.Clone(b.services); len(b.services) == 0 {
+		b.services = make([]service, 1) // which Start refuses
+	}
+	last := &b.services[len(b.services)-1]
+	last.secureAddress, last.secure = address, how
 	return b
 }
 

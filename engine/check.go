@@ -147,6 +147,12 @@ func (b *Builder) checkAddresses() error {
 			return &ConfigError{"Serve",
 				fmt.Sprintf("%s: the function that opens the front end is nil", s.address)}
 		}
+		if s.secure == nil {
+			continue
+		}
+		if _, _, err := splitAddress(s.secureAddress); err != nil {
+			return &ConfigError{"Secure", fmt.Sprintf("address %q: %v", s.secureAddress, err)}
+		}
 	}
 	return nil
 }

@@ -32,11 +32,17 @@ func (c *connections) check() error {
 	return nil
 }
 
-// Refused is how many connections to addresses given to Builder.Serve were refused, because as many
-// as allowed were open. Any goroutine may call it.
+// Refused is how many connections to addresses given to Builder.Serve and Builder.Secure were
+// refused, because as many as allowed were open. Any goroutine may call it.
 func (e *Engine) Refused() (n uint64) {
-	for i := range e.b.services {
-		n += e.net.Refused(1 + i)
+	at := 0 // the members' listener
+	for _, s := range e.b.services {
+		at++
+		n += e.net.Refused(at)
+		if s.secure != nil {
+			at++
+			n += e.net.Refused(at)
+		}
 	}
 	return n
 }

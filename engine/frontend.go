@@ -46,4 +46,7 @@ func (e Env) OnTick(f func()) { *e.tick = f }
 type service struct {
 	address string
 	open    func(Env) netio.Acceptor
+
+	secureAddress string // of a second listener, whose connections are secured
+	secure        netio.Securer
 }

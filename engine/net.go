@@ -55,6 +55,11 @@ func (e *Engine) listen(ctx context.Context) error {
 		cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.address, Accept: f.accept,
 			Max: cmp.Or(e.b.max, defaultConnections), Spare: e.b.spare,
 			Refusal: []byte(e.b.refusal)})
+		if s.secure != nil {
+			cfg.Listeners = append(cfg.Listeners, netio.Listener{Addr: s.secureAddress,
+				Accept: f.accept, Max: cmp.Or(e.b.max, defaultConnections), Spare: e.b.spare,
+				Secure: s.secure, Shares: true})
+		}
 	}
 	cfg.Poll = e.pollLoop
 	if err := e.openFutures(); err != nil {

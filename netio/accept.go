@@ -23,10 +23,13 @@ type listener struct {
 	Listener
 	server  *Server
 	ln      net.Listener
-	open    atomic.Int64  // accepted connections
+	open    *atomic.Int64 // accepted connections, of those that share its places, too
 	refused atomic.Uint64 // for want of a place
 	said    seldom
 	held    int // a descriptor for gnet, which duplicates that of a connection; -1: none
+
+	handshakes handshakes
+	unsecured  seldom
 }
 
 // seldom counts what is logged in one line now and then.
@@ -78,9 +81,11 @@ func (l *listener) accept() {
 		if l.Max > 0 && open > int64(l.Max+l.Spare) {
 			l.open.Add(-1)
 			l.refuse()
-			// Best effort: a new socket takes the words at once, or never.
-			_ = nc.SetWriteDeadline(time.Now().Add(refusalTime))
-			_, _ = nc.Write(l.Refusal)
+			if l.Secure == nil {
+				// Best effort: a new socket takes the words at once, or never.
+				_ = nc.SetWriteDeadline(time.Now().Add(refusalTime))
+				_, _ = nc.Write(l.Refusal)
+			}
 			closeQuietly(nc)
 			continue
 		}
@@ -90,10 +95,20 @@ func (l *listener) accept() {
 		c := s.newConn(s.loops[next%len(s.loops)], nc, l.Accept)
 		l.giveDescriptor()
 		c.listener, c.beyond = l, l.Max > 0 && open > int64(l.Max)
-		if err := c.loop.enroll(nc, c); err != nil {
-			l.open.Add(-1)
-			s.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote, "error", err)
+		if l.Secure != nil {
+			l.shakeHands(nc, c)
+		} else {
+			l.enroll(nc, c)
 		}
+	}
+}
+
+// enroll puts an accepted connection into its loop.
+func (l *listener) enroll(nc net.Conn, c *Conn) {
+	if err := c.loop.enroll(nc, c); err != nil {
+		l.open.Add(-1)
+		l.server.cfg.Logger.Warn("taking a connection into its loop", "peer", c.remote,
+			"error", err)
 	}
 }
 

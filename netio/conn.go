@@ -37,7 +37,8 @@ type Conn struct {
 	copyMax  int    // copies that may wait to be sent; 0: no bound
 	notifyAt int    // of NotifyBelow
 
-	cause error // why it is closed
+	session Session // nil: what travels is not sealed
+	cause   error   // why it is closed
 
 	// Of the sweep.
 	slow, stall, hold patience
@@ -107,6 +108,8 @@ func (c *Conn) open(gc gnet.Conn) {
 	c.gc, c.fd, c.opened, c.reading = gc, gc.Fd(), true, true
 	if c.handler = c.acceptor(c); c.handler == nil {
 		c.Close(nil)
+	} else if c.session != nil {
+		c.arrived(nil)
 	}
 }
 
@@ -119,6 +122,7 @@ func (c *Conn) Close(err error) {
 	}
 	c.cause = err
 	if c.out.bytes == 0 {
+		c.sayEnd()
 		c.hangUp()
 		return
 	}

@@ -35,6 +35,11 @@
 // it copies, has no bound, and does not say when it is empty. The loop has a second epoll set for
 // sockets that were full, see sockets.
 //
+// # Sealed bytes
+//
+// A Securer shakes hands on a goroutine before a loop gets the connection. Its Session then stands
+// between socket and handler, in the loop: see Session for why all bounds hold as they do without.
+//
 // # Bytes
 //
 // Bytes given to Handler.Data belong to the loop and are valid during the call. Bytes given to

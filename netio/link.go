@@ -25,6 +25,10 @@ type LinkConfig struct {
 	// with a Holder: ErrSlow. 0: no bound
 	OutboundMax int
 
+	// Secure shakes hands before Handler is called, within another DialTimeout; nil: bytes travel
+	// as they are.
+	Secure Securer
+
 	DialTimeout time.Duration // 1 s
 	BackoffMin  time.Duration // pause after the first failure; 50 ms. It doubles, with jitter,
 	BackoffMax  time.Duration // up to this; 2 s
@@ -130,6 +134,14 @@ func (l *Link) once(dialer *net.Dialer) error {
 	}
 	c := l.loop.server.newConn(l.loop, nc, l.cfg.Handler)
 	c.link, c.down, c.copyMax = l, make(chan struct{}), l.cfg.OutboundMax
+	if l.cfg.Secure != nil {
+		ctx, cancel := context.WithTimeout(l.ctx, l.cfg.DialTimeout)
+		c.session, err = l.cfg.Secure.Secure(ctx, nc)
+		if cancel(); err != nil {
+			closeQuietly(nc)
+			return err
+		}
+	}
 	if err := l.loop.enroll(nc, c); err != nil {
 		return err
 	}

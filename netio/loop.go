@@ -48,6 +48,9 @@ type Loop struct {
 	spare         [][]byte         // empty leftover buffers
 	iov           []unix.Iovec     // of Writev
 	chunks        [][]byte         // empty buffers for output that waits
+	opened        []byte           // what Session.Open gave
+	sealed        []byte           // what Session.Seal gave
+	gathered      []byte           // small pieces, to be sealed together
 	sockets       sockets          // that are or were full
 	detached      map[uint64]*Conn // open and not gnet's any more
 	sending       []*Conn          // to be sent from in the next turn

@@ -46,6 +46,7 @@ type output struct {
 	sent   int    // bytes of parts[head] that the kernel has taken
 	bytes  int    // in all parts
 	copied int    // of these, in copies
+	sealed []byte // sealed already, in front of the parts; counted in bytes and copied
 	spare  []byte // the free end of a chunk whose copies stand in front of a part with Held
 }
 
@@ -90,6 +91,9 @@ func (c *Conn) Write(b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
+	if c.session != nil {
+		return c.writeSealed(b)
+	}
 	if c.out.bytes == 0 {
 		n, err := retry(func() (int, error) { return unix.Write(c.fd, b) })
 		if err != nil {
@@ -109,6 +113,15 @@ func (c *Conn) Write(b []byte) error {
 func (c *Conn) Writev(bs [][]byte) error {
 	if !c.Open() {
 		return ErrClosed
+	}
+	if c.session != nil {
+		for _, b := range bs {
+			c.queueCopy(b)
+		}
+		if err := c.sendSealed(); err != nil {
+			return err
+		}
+		return c.await()
 	}
 	sent := 0 // bytes of bs[0] already sent
 	for len(bs) > 0 && c.out.bytes == 0 {
@@ -149,6 +162,9 @@ func (c *Conn) WriteParts(parts []Part) error {
 	if !c.Open() {
 		release(parts)
 		return ErrClosed
+	}
+	if c.session != nil {
+		return c.writePartsSealed(parts)
 	}
 	sent, budget := 0, turnBytes
 	for len(parts) > 0 && c.out.bytes == 0 && budget > 0 {
@@ -234,7 +250,10 @@ func (c *Conn) await() error {
 
 // send writes what waits, a turn of it.
 func (c *Conn) send() {
-	for budget := turnBytes; c.out.bytes > 0 && budget > 0; {
+	if c.session != nil && c.sendSealed() != nil {
+		return // the handler is told
+	}
+	for budget := turnBytes; c.session == nil && c.out.bytes > 0 && budget > 0; {
 		iov, size := iovOf(c.loop.iov[:0], c.out.parts[c.out.head:], c.out.sent, budget)
 		n, err := c.writev(iov)
 		if err != nil {
@@ -251,6 +270,7 @@ func (c *Conn) send() {
 	}
 	switch {
 	case c.draining && c.out.bytes == 0:
+		c.sayEnd()
 		c.hangUp()
 	case c.notify && c.out.bytes <= c.notifyAt && c.Open():
 		c.notify = false

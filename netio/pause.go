@@ -63,6 +63,7 @@ func setEvents(epfd, fd int, events uint32) error {
 
 // setReading has gnet read from the connection's socket or not.
 func (c *Conn) setReading(on bool) {
+	on = on && !c.eof
 	if c.reading == on || c.loop.poller < 0 || c.gc == nil {
 		return
 	}

@@ -80,6 +80,13 @@ type Listener struct {
 	Refusal []byte // sent to one more before it is closed
 	Urgent  bool   // its connections are not put off when others take the loop's time; see turns.go
 	Spare   int    // places beyond Max for those who have to say who they are; see Conn.Beyond
+
+	// Secure shakes hands with each connection before Accept is called; nil: bytes travel as they
+	// are. Refusal is not sent then.
+	Secure        Securer
+	HandshakeTime time.Duration // 10 s
+	// Shares has the connections take places of the listener in front of it.
+	Shares bool
 }
 
 // Acceptor is called in the loop when a connection opens and gives its handler. nil refuses: the
@@ -135,7 +142,11 @@ func Start(cfg Config) (*Server, error) {
 			s.closeListeners()
 			return nil, &ListenError{Addr: own.Addr, Err: err}
 		}
-		s.listeners = append(s.listeners, &listener{Listener: own, server: s, ln: ln, held: -1})
+		l := &listener{Listener: own, server: s, ln: ln, held: -1, open: new(atomic.Int64)}
+		if n := len(s.listeners); own.Shares && n > 0 {
+			l.open = s.listeners[n-1].open
+		}
+		s.listeners = append(s.listeners, l)
 	}
 	if err := s.startLoops(); err != nil {
 		s.closeListeners()

@@ -50,8 +50,17 @@ func (c *Conn) charge(start time.Duration) {
 	c.loop.spent += sinceStart() - start
 }
 
-// arrived takes what one read returned, in this round or the next.
+// arrived takes what one read returned.
 func (c *Conn) arrived(b []byte) {
+	if c.session != nil {
+		c.arrivedSealed(b)
+		return
+	}
+	c.arrivedOpen(b)
+}
+
+// arrivedOpen takes it, opened if it was sealed, in this round or the next.
+func (c *Conn) arrivedOpen(b []byte) {
 	if !c.waits() && !c.closed && !c.draining && c.putOff() {
 		c.Yield()
 	}

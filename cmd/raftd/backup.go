@@ -39,6 +39,7 @@ type taken struct {
 func newTakeCommand() *cobra.Command {
 	var to string
 	var asJSON bool
+	var who access
 	addr, timeout := defaults().client, time.Hour
 	cmd := &cobra.Command{
 		Use:   "take",
@@ -56,6 +57,10 @@ FILE.part, and a FILE that was there stays.`,
 			defer stop()
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
+			ctx, err := who.with(ctx)
+			if err != nil {
+				return err
+			}
 			t, err := take(ctx, addr, to, newProgress(cmd.ErrOrStderr()))
 			if err != nil {
 				return err
@@ -67,6 +72,7 @@ FILE.part, and a FILE that was there stays.`,
 		},
 	}
 	cmd.Flags().StringVar(&addr, "addr", addr, "address for clients of the member that is asked")
+	who.bind(cmd.Flags())
 	cmd.Flags().StringVar(&to, "to", to, "file to copy the snapshot to")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "give up after so long")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")

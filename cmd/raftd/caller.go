@@ -33,6 +33,9 @@ const dialMax = 3 * time.Second
 func dialMember(ctx context.Context, address string) (*caller, error) {
 	dialer := net.Dialer{Timeout: dialMax}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err == nil {
+		conn, err = over(ctx, conn, address)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", address, err)
 	}
@@ -41,6 +44,10 @@ func dialMember(ctx context.Context, address string) (*caller, error) {
 	c.stop = context.AfterFunc(ctx, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0)) // what waits ends, and says so
 	})
+	if err := c.logIn(ctx); err != nil {
+		c.close()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -52,7 +59,13 @@ func (c *caller) close() {
 // refusal is an error that a member answered with.
 type refusal struct{ address, text string }
 
-func (r *refusal) Error() string { return r.address + " says: " + r.text }
+func (r *refusal) Error() string {
+	hint := ""
+	if strings.HasPrefix(r.text, "NOAUTH") {
+		hint = " Give --user and --pass-file, or the password in " + passwordVariable + "."
+	}
+	return r.address + " says: " + r.text + hint
+}
 
 // call asks for a command. Errors are a *refusal, ctx's, or what the network said.
 func (c *caller) call(ctx context.Context, args ...string) (resp.Reply, error) {

@@ -31,6 +31,7 @@ type memberOptions struct {
 	asJSON    bool
 	timeout   time.Duration
 
+	access
 	learner  bool
 	witness  bool
 	address  string
@@ -62,6 +63,7 @@ Exit status: 0 done, 1 refused, or nobody answers, 2 for a mistake on the comman
 		"addresses for clients, as HOST:PORT,…, of members to ask; the first that answers counts")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	f.DurationVar(&o.timeout, "timeout", o.timeout, "how long to wait for the change")
+	o.access.bind(f)
 	for _, v := range o.verbs() {
 		cmd.AddCommand(v)
 	}
@@ -228,6 +230,10 @@ func (o *memberOptions) run(words []string, out io.Writer, progress *os.File) er
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	ctx, err := o.access.with(ctx)
+	if err != nil {
+		return err
+	}
 	a := &memberAsker{}
 	for part := range strings.SplitSeq(o.addresses, ",") {
 		a.addresses = append(a.addresses, strings.TrimSpace(part))

@@ -15,6 +15,10 @@ import (
 const (
 	// connectionBytes is the most that an idle connection takes.
 	connectionBytes = 10 << 10
+	// tlsConnectionBytes is the same with TLS: keys, and buffers for the longest record, which the
+	// standard library does not give back. handshakesBytes is what those under way take.
+	tlsConnectionBytes = 56 << 10
+	handshakesBytes    = 16 << 20
 	// runtimeBytes is what the program takes by itself: code, stacks, tables of the collector.
 	runtimeBytes = 48 << 20
 	// garbageBytes is what the collector may leave beside as much again as keys and values take.
@@ -36,15 +40,27 @@ func (d *daemon) memoryLine() string {
 	for _, p := range parts {
 		add(p.Name, p.Bytes)
 	}
-	connections := int64(d.places) * connectionBytes
+	connections := int64(d.places) * d.plan.connectionBytes()
 	add("a snapshot's view", kv.ViewBudget)
 	add("a snapshot's copy", server.FetchBytes)
 	add("clients", server.ClientsMax)
 	add(fmt.Sprintf("%d connections", d.places), connections)
+	if d.plan.tlsServer != nil {
+		add("handshakes", handshakesBytes)
+		connections += handshakesBytes
+	}
 	total += kv.ViewBudget + server.FetchBytes + server.ClientsMax + connections + runtimeBytes
 	return fmt.Sprintf("%sruntime %s = at most %s beside twice the keys and values; longest "+
 		"value %s", sum.String(), size(runtimeBytes),
 		size(total), size(int64(d.plan.maxValue)))
+}
+
+// connectionBytes is the most that one takes: any may be one with TLS, if there are such.
+func (p *plan) connectionBytes() int64 {
+	if p.tlsServer != nil {
+		return tlsConnectionBytes
+	}
+	return connectionBytes
 }
 
 // diskLine says what the data directory takes at most.
@@ -75,7 +91,7 @@ func (d *daemon) keepMemoryLimit() {
 		connections, _ := d.server.Connections()
 		metrics.Read(live)
 		limit := memoryLimit(int64(live[0].Value.Uint64()),
-			buffers+int64(connections)*connectionBytes+server.FetchBytes+
+			buffers+int64(connections)*d.plan.connectionBytes()+server.FetchBytes+
 				d.server.ClientBytes()+d.machine.ViewMemory(), d.machine.Memory())
 		if limit-last >= memoryLimitStep || last-limit >= memoryLimitStep {
 			debug.SetMemoryLimit(limit)

@@ -41,6 +41,8 @@ type options struct {
 	witness   bool
 	keepLog   int64
 	insecure  bool
+	userOptions
+	tlsOptions
 
 	secretFile string
 
@@ -130,7 +132,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"file with the secret that the members share, which raftd secret new makes; read again at "+
 			"SIGHUP; without it they speak in plain text")
 	f.BoolVar(&o.insecure, "insecure", o.insecure,
-		"allow addresses other than loopback without authentication")
+		"allow addresses other than loopback where nobody has to say who he is")
+	o.userOptions.bind(f)
+	o.tlsOptions.bind(f)
 }
 
 // maxCommandLimit is the largest command that the engine takes.
@@ -183,6 +187,18 @@ func (o *options) resolve() (*plan, error) {
 		return nil, err
 	}
 	if err = o.checkOwn(p.members); err != nil {
+		return nil, err
+	}
+	if err = o.userOptions.read(); err != nil {
+		return nil, err
+	}
+	if err = o.tlsOptions.read(); err != nil {
+		return nil, err
+	}
+	if err = p.checkForward(); err != nil {
+		return nil, err
+	}
+	if err = o.checkTLSAddress(); err != nil {
 		return nil, err
 	}
 	return p, o.checkAddresses()
@@ -250,8 +266,8 @@ func (o *options) parseJoin() (list []string, err error) {
 	return list, nil
 }
 
-// checkAddresses refuses addresses that other machines can reach, unless it is for members that
-// have a secret: there is no other authentication yet.
+// checkAddresses refuses addresses that other machines can reach where nobody has to say who he is:
+// clients by a password or a certificate, members by their secret.
 func (o *options) checkAddresses() error {
 	for _, a := range []struct{ flag, address string }{{"--client", o.client}, {"--peer", o.peer},
 		{"--http", o.http}} {
@@ -263,16 +279,20 @@ func (o *options) checkAddresses() error {
 			return usagef("%s: %q is not HOST:PORT: %v", a.flag, a.address, err)
 		}
 		switch {
-		case o.insecure || tcp.IP.IsLoopback() || a.flag == "--peer" && o.secretFile != "":
+		case o.insecure, tcp.IP.IsLoopback(), a.flag == "--client" && o.locked(),
+			a.flag == "--peer" && o.secretFile != "":
+			continue
 		case a.flag == "--peer":
 			return usagef("--peer %s can be reached from other machines, and the members have no "+
 				"secret: make one with raftd secret new FILE and give it to all of them with "+
 				"--secret-file, or type --insecure if the network is yours alone", a.address)
-		default:
-			return usagef("%s %s can be reached from other machines, and raftd has no "+
-				"authentication yet; use a loopback address, or type --insecure if the network "+
-				"is yours alone", a.flag, a.address)
 		}
+		if a.flag == "--client" {
+			return o.openToAll(a.flag, a.address)
+		}
+		return usagef("%s %s can be reached from other machines, and that port has no "+
+			"authentication yet; use a loopback address, or type --insecure if the network "+
+			"is yours alone", a.flag, a.address)
 	}
 	if o.advertise == "" {
 		o.advertise = o.client

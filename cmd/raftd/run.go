@@ -45,6 +45,7 @@ func run(o *options, out io.Writer) error {
 	if reread != nil {
 		go d.rereadSecret(reread)
 	}
+	d.rereadCertificates()
 	d.announce(out)
 	go d.keepMemoryLimit()
 	select {
@@ -117,7 +118,8 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	d.places = clients
 	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
 		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
-		Logger: d.log, Hold: server.HoldTime(p.election)})
+		Logger: d.log, Hold: server.HoldTime(p.election), Users: p.users, Forward: p.forward,
+		ForwardTLS: p.tlsDialer})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
@@ -133,6 +135,9 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 		SnapshotAfter(p.snapshot).SecretFile(p.secretFile).Logger(d.log)
 	if p.witness {
 		b.Witness().WitnessLog(p.keepLog)
+	}
+	if p.tlsServer != nil {
+		b.Secure(p.tlsClient, p.tlsServer)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -151,9 +156,15 @@ func (p *plan) warnings() (list []string) {
 		list = append(list, fmt.Sprintf("journal %s is NOT durable: acknowledged writes can be "+
 			"lost when this machine stops; for measurements and tests only", p.journal))
 	}
-	if p.insecure {
+	if p.insecure && !p.locked() {
 		list = append(list, "--insecure: there is no authentication; everybody who reaches "+
 			"these addresses can read and write")
+	} else if p.insecure {
+		list = append(list, "--insecure: the ports for members and for HTTP have no authentication")
+	}
+	if p.inClear() {
+		list = append(list, fmt.Sprintf("--client %s: passwords and keys cross the network in "+
+			"plain text; give clients --tls-client", p.client))
 	}
 	if p.exposed() {
 		list = append(list, fmt.Sprintf("--peer %s: members speak in plain text, and everybody "+
@@ -195,6 +206,10 @@ func (d *daemon) announce(out io.Writer) {
 		fmt.Fprintf(out, "  witness   it votes and keeps the log, and has no keys\n")
 	}
 	fmt.Fprintf(out, "  clients   %s      try: redis-cli -p %s\n", p.client, port(p.client))
+	if p.tlsServer != nil {
+		fmt.Fprintf(out, "  with TLS  %s      try: redis-cli -p %s --tls\n", p.tlsClient,
+			port(p.tlsClient))
+	}
 	fmt.Fprintf(out, "  members   %s, %s\n", p.peer, secretLine(&st))
 	if p.http != "" {
 		fmt.Fprintf(out, "  http      http://%s/metrics  /readyz  /healthz%s\n", p.http,
@@ -300,7 +315,7 @@ func explain(err error) string {
 func flagOf(option string) string {
 	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
 		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join",
-		"Journal":  "journal",
+		"Journal": "journal", "Secure": "tls-client",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",

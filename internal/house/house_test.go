@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"internal/interleave": {},
 	"internal/freeport":   {},
 	"internal/pages":      {},
+	"internal/certs":      {}, // for tests
 	// The second is imported in builds with the tag interleave.
 	"ring":                          {"internal/poison", "internal/interleave"},
 	"ziplist":                       {"journal/record", "internal/poison"},
@@ -94,11 +95,14 @@ var mayImport = map[string][]string{
 		"journal", "ring",
 	},
 	"cmd/raftd": {
-		"engine", "journal", "journal/record", "netio", "netio/resp", "netio/secure",
-		"cmd/raftd/server", "cmd/raftd/kv",
+		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
+		"cmd/raftd/kv", "cmd/raftd/auth", "netio/secure",
 	},
-	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
-	"cmd/raftd/kv":     {"engine", "netio/resp"},
+	"cmd/raftd/server": {
+		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
+	},
+	"cmd/raftd/auth": {},
+	"cmd/raftd/kv":   {"engine", "netio/resp"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.

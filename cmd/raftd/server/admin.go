@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringraft/ringraft/cmd/raftd/auth"
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
@@ -189,7 +190,7 @@ func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		var matched []setting
 		for _, s := range f.server.settings() {
 			for _, pattern := range args[2:] {
-				if match(strings.ToLower(printable(pattern, 256)), s.name) {
+				if auth.Match(strings.ToLower(printable(pattern, 256)), s.name) {
 					matched = append(matched, s)
 					break
 				}
@@ -303,7 +304,7 @@ func appendNames(dst []byte, filter [][]byte) []byte {
 		}
 	case is(filter[1], "PATTERN"):
 		pattern := strings.ToLower(string(filter[2]))
-		wanted = func(_ *command, name string) bool { return match(pattern, name) }
+		wanted = func(_ *command, name string) bool { return auth.Match(pattern, name) }
 	default:
 		return resp.AppendError(dst, faultSyntax)
 	}

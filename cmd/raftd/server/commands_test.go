@@ -3,6 +3,8 @@ package server
 import (
 	"strings"
 	"testing"
+
+	"github.com/ringraft/ringraft/cmd/raftd/auth"
 )
 
 func TestValueLimit(t *testing.T) {
@@ -24,7 +26,7 @@ func TestEveryCommandIsFound(t *testing.T) {
 			t.Errorf("%s is not found", d.name)
 		}
 		if d.summary == "" || d.since == "" || d.group == "" ||
-			(d.class == local || d.class == errand) == (d.run == nil) ||
+			(d.class == local || d.subs != nil) == (d.run == nil) ||
 			(d.run != nil || d.class == byLeader || d.class == beside) == (d.encode != nil) {
 			t.Errorf("%s: row is not complete", d.name)
 		}
@@ -82,7 +84,7 @@ func TestGlob(t *testing.T) {
 			true}, {`a\`, `a\`, true},
 		{strings.Repeat("*a", 100) + "b", strings.Repeat("a", 250), false},
 	} {
-		if got := match(x.pattern, x.s); got != x.want {
+		if got := auth.Match(x.pattern, x.s); got != x.want {
 			t.Errorf("%q %q: %v", x.pattern, x.s, got)
 		}
 	}

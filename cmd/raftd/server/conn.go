@@ -24,6 +24,8 @@ type socket interface {
 	// meanwhile.
 	Pause()
 	Resume()
+	// CloseAfter closes the connection after d unless it is called again before; 0: never.
+	CloseAfter(d time.Duration)
 	// Reserve has large input come without waiting for that of clients. Once.
 	Reserve()
 	// Yield has what was not consumed brought again when others have had their turn.
@@ -79,6 +81,7 @@ type conn struct {
 	closed    bool
 	aborted   bool // it is being closed
 
+	login
 	account
 }
 
@@ -233,6 +236,9 @@ func (c *conn) run(b []byte) (n int) {
 		c.size = size
 		if len(f.args) > 0 && !f.execute(c, f.args, b[n:n+size]) {
 			return n
+		}
+		if !c.known {
+			c.boundLogin()
 		}
 		if c.queue.tail != pending {
 			c.keep(b[n:n+size], min(len(b)-n-size, (most-c.queue.len())*size))

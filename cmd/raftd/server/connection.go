@@ -32,7 +32,7 @@ func connectionCommands() []*command {
 		{name: "select", arity: 2, alone: true, flags: []string{"loading", "stale", "fast"},
 			run: runSelect, group: "connection", since: "1.0.0",
 			summary: "Change the selected database: there is only 0"},
-		{name: "auth", arity: -2, flags: flags,
+		{name: "auth", arity: -2, alone: true, flags: flags,
 			run: runAuth, group: "connection", since: "1.0.0",
 			summary: "Authenticate to the server"},
 		{name: "hello", arity: -1, alone: true, flags: flags,
@@ -49,9 +49,10 @@ func connectionCommands() []*command {
 			},
 			run: runClient, group: "connection", since: "2.4.0",
 			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, REPLY ON, NO-EVICT, NO-TOUCH"},
-		{name: "raft.proxy", arity: 2, alone: true, flags: []string{"noscript", "admin"},
+		{name: "raft.proxy", arity: -2, alone: true, flags: []string{"noscript", "admin"},
 			run: runProxy, group: "raft", since: "0.1.0",
-			summary: "Sent by another member: commands of this connection were forwarded once"},
+			summary: "Sent by another member, with a user and a password if those are asked for: " +
+				"commands of this connection were forwarded once"},
 	}
 }
 
@@ -87,26 +88,6 @@ func runSelect(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		"this connection ends so that nothing is done there by mistake")
 }
 
-// There is no password yet. Redis then refuses a password alone, and lets the user named default in
-// with any.
-const (
-	faultNoPassword = "ERR AUTH <password> called without any password configured for the " +
-		"default user. Are you sure your configuration is correct?"
-	faultWrongUser = "WRONGPASS invalid username-password pair or user is disabled."
-)
-
-func runAuth(f *front, c *conn, args [][]byte, dst []byte) []byte {
-	switch {
-	case len(args) == 2:
-		return resp.AppendError(dst, faultNoPassword)
-	case len(args) > 3:
-		return resp.AppendError(dst, faultSyntax)
-	case string(args[1]) != "default":
-		return resp.AppendError(dst, faultWrongUser)
-	}
-	return resp.AppendOK(dst)
-}
-
 func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	proto := c.proto
 	if len(args) > 1 {
@@ -124,8 +105,8 @@ func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	for i := 2; i < len(args); i++ {
 		switch {
 		case is(args[i], "AUTH") && i+2 < len(args):
-			if string(args[i+1]) != "default" {
-				return resp.AppendError(dst, faultWrongUser)
+			if fault := c.logIn(string(args[i+1]), args[i+2]); fault != "" {
+				return resp.AppendError(dst, fault)
 			}
 			i += 2
 		case is(args[i], "SETNAME") && i+1 < len(args):
@@ -137,6 +118,9 @@ func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			return resp.AppendError(dst,
 				"ERR Syntax error in HELLO option '"+printable(args[i], 128)+"'")
 		}
+	}
+	if c.restricted() {
+		return resp.AppendError(dst, faultHelloFirst)
 	}
 	if named {
 		c.client.setName(name)
@@ -168,6 +152,7 @@ func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	c.speak(resp.RESP2)
 	c.discards = false
 	c.client.setName(nil)
+	c.begin()
 	return resp.AppendSimple(dst, "RESET")
 }
 
@@ -179,6 +164,10 @@ const proxyVersion = "4"
 func runProxy(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	if string(args[1]) != proxyVersion {
 		return resp.AppendError(dst, "NOPROTO unsupported version of forwarding")
+	}
+	if fault := f.admitMember(c, args); fault != "" {
+		c.end()
+		return resp.AppendError(dst, fault)
 	}
 	c.proxied = true
 	c.sock.Reserve() // a client whose large command does not come keeps no other member waiting
@@ -327,8 +316,8 @@ func (p *client) line(now time.Time) string {
 		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()), flags)
 	input, output := p.input.Load(), p.output.Load()
 	fmt.Fprintf(&s, " qbuf=%d qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=%d tot-mem=%d events=r "+
-		"cmd=%s user=default redir=-1 resp=%d",
-		input, output, input+output, command, p.proto.Load())
+		"cmd=%s user=%s redir=-1 resp=%d",
+		input, output, input+output, command, text(p.user.Load()), p.proto.Load())
 	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()),
 		text(p.libraryVersion.Load()))
 	return s.String()

@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/netio/resp"
@@ -37,7 +39,14 @@ func (s *Server) runErrand(ctx context.Context, address string, command []byte) 
 		return fault("TRYAGAIN not changed: this member cannot reach", err)
 	}
 	defer c.Close()
-	if _, err := c.Write(append(append([]byte(nil), greeting...), command...)); err != nil {
+	if over := s.cfg.ForwardTLS; over != nil {
+		secured := tls.Client(c, over.Config(address))
+		if err := secured.HandshakeContext(dial); err != nil {
+			return fault("TRYAGAIN not changed: this member cannot reach", err)
+		}
+		c = secured
+	}
+	if _, err := c.Write(append(slices.Clone(s.greeting()), command...)); err != nil {
 		return fault("UNKNOWNRESULT see RAFT.MEMBER LIST; the connection was lost to", err)
 	}
 	e := errandReplies{conn: c}

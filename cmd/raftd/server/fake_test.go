@@ -114,6 +114,7 @@ type wire struct {
 	// yielded: rest comes again in the next turn; turns counts them
 	yielded bool
 	turns   int
+	limit   time.Duration // of CloseAfter
 }
 
 func (w *wire) Write(b []byte) error {
@@ -171,6 +172,9 @@ func (w *wire) Abort(error) {
 	w.drop()
 	w.conn.gone()
 }
+
+// CloseAfter notes how long the connection may stay.
+func (w *wire) CloseAfter(d time.Duration) { w.limit = d }
 
 func (w *wire) Pause()   { w.paused = true }
 func (w *wire) Yield()   { w.yielded = true }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ringraft/ringraft/netio/resp"
@@ -33,8 +32,9 @@ type forwarder struct {
 	head    int
 	out     []byte
 	dirty   bool
-	retired bool  // not to the leader any more: close once no reply is pending
-	giveUp  int64 // retired: then pending replies become unknown results
+	retired bool   // not to the leader any more: close once no reply is pending
+	giveUp  int64  // retired: then pending replies become unknown results
+	said    string // what was logged last
 }
 
 // forwarded is one command whose reply is expected. conn is nil for the handshake.
@@ -163,7 +163,7 @@ func (fw *forwarder) crowded() bool {
 func (fw *forwarder) opened(sock socket) {
 	fw.sock, fw.state, fw.since = sock, forwarderGreeting, fw.front.now()
 	fw.replies.Reset()
-	fw.out = resp.AppendBulkStrings(fw.out[:0], "RAFT.PROXY", proxyVersion)
+	fw.out = append(fw.out[:0], fw.front.server.greeting()...)
 	fw.pending, fw.head, fw.unread = append(fw.pending[:0], forwarded{}), 0, 0
 	if fw.bulk {
 		fw.out = resp.AppendBulkStrings(fw.out, "CLIENT", "SETNAME", bulkName)
@@ -257,9 +257,9 @@ func (fw *forwarder) endInput() {
 // greet takes the answer to the handshake. Only now the leader is known to take commands.
 func (fw *forwarder) greet(reply []byte) error {
 	if string(reply) != "+OK\r\n" {
-		return fw.broken("it refused RAFT.PROXY " + proxyVersion + ": " +
-			strings.TrimSpace(printable(reply, 128)))
+		return fw.broken("it refused RAFT.PROXY " + proxyVersion + ": " + refusedGreeting(reply))
 	}
+	fw.said = ""
 	if fw.state == forwarderGreeting { // else it is the answer to its name
 		fw.state, fw.front.wake = forwarderOpen, true
 		fw.greeted()
@@ -288,7 +288,8 @@ func (o *forwarded) answer(reply []byte) {
 func (fw *forwarder) lost(cause error) {
 	f := fw.front
 	var broken *ForwardError
-	if errors.As(cause, &broken) {
+	if errors.As(cause, &broken) && broken.Problem != fw.said {
+		fw.said = broken.Problem
 		f.server.cfg.Logger.Warn("the connection to the leader was closed", "err", cause)
 	}
 	fw.sock, fw.state, fw.unread = nil, forwarderDialing, 0

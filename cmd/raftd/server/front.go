@@ -152,6 +152,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.fault(unknownFault(args))
 	case !d.arityFits(len(args)):
 		f.reject(c, d, arityFault(d.name))
+	case !f.permits(c, d, args):
 	case c.discards && !d.transaction:
 		f.reject(c, d, faultInMulti)
 	case d.alone && !c.queue.empty():
@@ -547,6 +548,8 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2,
+	c := &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2,
 		window: window{windowStart, pendingMax}}
+	c.begin()
+	return c
 }

@@ -132,7 +132,7 @@ func persistenceFields(s *Server, st *engine.Status) []field {
 func statsFields(s *Server, st *engine.Status) []field {
 	_, all := s.Connections()
 	c := s.Counts()
-	return []field{
+	return append([]field{
 		{"total_connections_received", number(all)},
 		{"rejected_connections", number(s.Refused())},
 		{"total_commands_processed", number(c.Total)},
@@ -144,7 +144,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"client_output_buffer_limit_disconnections", number(s.Overloads())},
 		{"expired_keys", "0"},
 		{"evicted_keys", "0"},
-	}
+	}, s.deniedFields()...)
 }
 
 func replicationFields(s *Server, st *engine.Status) []field {

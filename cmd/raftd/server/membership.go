@@ -67,7 +67,7 @@ var memberHelp = []string{
 // arguments: it is refused here.
 func (d *command) isLocal(args [][]byte) bool {
 	if d.class != errand {
-		return d.class == local
+		return d.class == local || d.name == "acl" && !savesUsers(args)
 	}
 	s := d.sub(args[1])
 	return s == nil || !arityFits(s.arity, len(args)) || is(args[1], memberList) ||

@@ -8,7 +8,7 @@ import (
 // parse reads the first request of b into f.args; 0 means that it is
 // incomplete. Each connection remembers how far it got with a large one.
 func (f *front) parse(c *conn, b []byte) (int, error) {
-	c.parser.MaxBulk = c.bulkMax(f)
+	c.parser.MaxBulk, c.parser.Restricted = c.bulkMax(f), c.restricted()
 	n, err := c.parser.Parse(b, &f.command)
 	f.args = f.command.Args
 	if err != nil {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/ringraft/ringraft/netio"
@@ -24,15 +23,17 @@ var greeting = resp.AppendBulkStrings(nil, "RAFT.PROXY", proxyVersion)
 // admits decides on a connection beyond the clients' places by what it says first. It reports false
 // while that is not decided, or was decided against it.
 func (h *clientHandler) admits(c *netio.Conn, b []byte) bool {
+	if h.admitted {
+		return true
+	}
+	member, missing := beginsAsMember(b)
 	switch {
-	case h.admitted:
-		return true
-	case bytes.HasPrefix(b, greeting):
+	case member:
 		h.admitted = true
-		c.CloseAfter(0)
+		c.CloseAfter(h.conn.patience())
 		return true
-	case bytes.HasPrefix(greeting, b):
-		c.Expect(len(greeting) - len(b))
+	case missing > 0:
+		c.Expect(missing)
 	default:
 		c.Refuse()
 	}

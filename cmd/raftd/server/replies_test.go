@@ -228,7 +228,9 @@ var ownReplies = []struct {
 		"Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH on", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH maybe", "-ERR syntax error\r\n", ""}, "Redis has it from 7.2 on"},
-	{reply{"COMMAND COUNT", ":50\r\n", ""}, "there are fewer"},
+	{reply{"ACL SAVE", "-ERR this member has no file of users: start it with --users-file\r\n", ""},
+		"Redis speaks of its configuration file"},
+	{reply{"COMMAND COUNT", ":51\r\n", ""}, "there are fewer"},
 	{reply{"COMMAND INFO get",
 		"*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n" +
 			"*3\r\n+@read\r\n+@string\r\n+@fast\r\n*0\r\n*0\r\n*0\r\n",
@@ -365,6 +367,8 @@ func TestStockRedis(t *testing.T) {
 			t.Errorf("COMMAND INFO %s:\nstock %q\n ours %q", d.name, got, ours)
 		}
 	}
+	dialStock(t, address)("FLUSHALL")
+	askStockUsers(t, address)
 	for _, proto := range []string{"2", "3"} {
 		ask := dialStock(t, address)
 		ask("FLUSHALL")
@@ -389,6 +393,19 @@ func TestStockRedis(t *testing.T) {
 
 // dialStock returns what sends a command, as words, and reads its reply.
 func dialStock(t *testing.T, address string) func(cmd string) string {
+	ask := dialStockWords(t, address)
+	return func(cmd string) string {
+		got, err := ask(cmd)
+		if err != nil {
+			t.Fatalf("%s: %v", cmd, err)
+		}
+		return got
+	}
+}
+
+// dialStockWords is dialStock of commands as aclTalk has them. The error says that the connection
+// has ended.
+func dialStockWords(t *testing.T, address string) func(cmd string) (string, error) {
 	sock, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -396,18 +413,18 @@ func dialStock(t *testing.T, address string) func(cmd string) string {
 	t.Cleanup(func() { sock.Close() })
 	var in []byte
 	buf := make([]byte, 1<<16)
-	return func(cmd string) string {
-		if _, err := sock.Write([]byte(array(strings.Fields(cmd)...))); err != nil {
-			t.Fatal(err)
+	return func(cmd string) (string, error) {
+		if _, err := sock.Write([]byte(array(words(cmd)...))); err != nil {
+			return "", err
 		}
 		for in = in[:0]; ; {
 			n, err := sock.Read(buf)
 			if err != nil {
-				t.Fatalf("%s: %v", cmd, err)
+				return "", err
 			}
 			in = append(in, buf[:n]...)
 			if replySize(in) == len(in) {
-				return string(in)
+				return string(in), nil
 			}
 		}
 	}

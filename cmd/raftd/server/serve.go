@@ -84,7 +84,12 @@ const forwarderBackoffMax = 200 * time.Millisecond
 // dialForwarder makes a forwarder that netio keeps connected until stop.
 func dialForwarder(loop *netio.Loop, f *front, address string) *forwarder {
 	fw := &forwarder{front: f, address: address}
-	up := loop.Dial(netio.LinkConfig{Address: address, BackoffMax: forwarderBackoffMax,
+	var over netio.Securer
+	if c := f.server.cfg.ForwardTLS; c != nil {
+		over = c.To(address)
+	}
+	up := loop.Dial(netio.LinkConfig{
+		Address: address, BackoffMax: forwarderBackoffMax, Secure: over,
 		Handler: func(c *netio.Conn) netio.Handler {
 			fw.greeted = c.Link().Established
 			fw.opened(c)

@@ -14,9 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/cmd/raftd/auth"
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/netio/resp"
+	"github.com/ringraft/ringraft/netio/secure"
 )
 
 // Follower says what a member that does not lead does with data commands.
@@ -40,8 +42,11 @@ type Config struct {
 	MaxClients int
 	Client     string // address clients reach this member at, for INFO
 	Machine    *kv.Machine
-	Warnings   []string     // of unsafe settings, repeated in INFO
-	Logger     *slog.Logger // nil: silent
+	Users      *auth.Registry    // nil: everybody may do everything
+	Forward    Credential        // of this member when it forwards to the leader
+	ForwardTLS *secure.TLSClient // that secures what it forwards; nil: it travels in plain text
+	Warnings   []string          // of unsafe settings, repeated in INFO
+	Logger     *slog.Logger      // nil: silent
 	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
 	// Serve takes them from the engine that it serves.
 	Status     func() engine.Status
@@ -68,6 +73,9 @@ type Server struct {
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
 
+	users  *auth.Registry
+	denied denials
+
 	backlog        atomic.Int64 // of all connections, see account.go
 	overloads      atomic.Uint64
 	overloadLogged atomic.Int64 // when
@@ -91,6 +99,8 @@ type client struct {
 
 	name, library, libraryVersion atomic.Pointer[string]
 
+	user atomic.Pointer[string]
+
 	command atomic.Pointer[string] // name of the newest one
 	proto   atomic.Int32
 	proxied atomic.Bool
@@ -103,7 +113,11 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client)}
+	s := &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client),
+		users: cfg.Users}
+	if s.users == nil {
+		s.users = NewUsers()
+	}
 	if cfg.Status != nil {
 		s.source.Store(&source{cfg.Status, cfg.Leadership})
 	}

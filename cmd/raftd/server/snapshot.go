@@ -49,6 +49,9 @@ const faultSaving = "Background save already in progress"
 func (f *front) beside(c *conn, d *command, args [][]byte) {
 	waits, status, ok := besideMeans(d, args)
 	switch {
+	case d.name == "acl":
+		f.saveUsers(c, d, args)
+		return
 	case d.name == "raft.snapshot" && len(args) > 1 && is(args[1], "FETCH"):
 		f.fetch(c, args)
 		return

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ringraft/ringraft/cmd/raftd/auth"
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 )
 
@@ -43,6 +44,10 @@ type command struct {
 
 	group, since, summary string
 
+	access auth.Access // what it does with its keys
+	number int         // in the book of rules; its subcommands have those behind it
+	always bool        // carried out for everybody, also without a password
+
 	listed bool // in the table, as opposed to stateful
 	slow   bool // local, and not fast
 	place  int  // in the table, for counters
@@ -74,15 +79,16 @@ var (
 
 func init() {
 	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands(),
-		clusterCommands(), snapshotCommands(), memberCommands())
+		clusterCommands(), snapshotCommands(), memberCommands(), aclCommands())
 	byName = newIndex()
+	book = newBook()
 }
 
 func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
 			d.place, d.listed = len(all), true
-			d.slow = (d.class == local || d.class == errand) && !slices.Contains(d.flags, "fast")
+			d.slow = (d.class == local || d.subs != nil) && !slices.Contains(d.flags, "fast")
 			all = append(all, d)
 		}
 	}
