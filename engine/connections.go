@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // defaultConnections is how many connections an address of Serve has open at once.
 const defaultConnections = 16384
@@ -30,6 +33,16 @@ func (c *connections) check() error {
 			c.max, c.spare)}
 	}
 	return nil
+}
+
+// StopServing closes the addresses given to Builder.Serve to whoever is not connected yet, as a
+// part of ending gently: whoever is connected stays until Close. Any goroutine may call it.
+func (e *Engine) StopServing() error {
+	var all []error
+	for i := range e.b.services {
+		all = append(all, e.net.StopAccepting(1+i))
+	}
+	return errors.Join(all...)
 }
 
 // Refused is how many connections to addresses given to Builder.Serve were refused, because as many

@@ -101,6 +101,10 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	err := d.engine.Ready(ctx)
 	st := d.engine.Status()
+	if d.stopping.Load() {
+		http.Error(w, "not ready: it stops", http.StatusServiceUnavailable)
+		return
+	}
 	if err == nil && st.Notice() == "" {
 		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", st.Role, st.Leader, st.Applied)
 		return

@@ -94,10 +94,11 @@ var mayImport = map[string][]string{
 	},
 	"cmd/raftd": {
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
-		"cmd/raftd/kv",
+		"cmd/raftd/settings", "cmd/raftd/kv",
 	},
-	"cmd/raftd/server": {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
-	"cmd/raftd/kv":     {"engine", "netio/resp"},
+	"cmd/raftd/settings": {},
+	"cmd/raftd/server":   {"engine", "netio", "netio/resp", "cmd/raftd/kv"},
+	"cmd/raftd/kv":       {"engine", "netio/resp"},
 }
 
 // onlyIn lists foreign packages that only some rooms may import.

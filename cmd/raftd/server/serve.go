@@ -31,6 +31,9 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		return dialForwarder(env.Loop, f, address)
 	}
 	f.do = env.Loop.Do
+	s.mu.Lock()
+	s.loops = append(s.loops, f.do)
+	s.mu.Unlock()
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
 	return func(c *netio.Conn) netio.Handler {
