@@ -79,8 +79,8 @@ func newConfigCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [flags of raftd]",
 		Short: "Find every mistake in the settings",
-		Long: `Finds every mistake in the flags, in the environment and in the file, and prints each on
-a line of its own. It looks at the settings only: not whether ports are free, or what is in
+		Long: `Finds every mistake in the flags, in the environment and in the file, and prints each
+on a line of its own. It looks at the settings only: not whether ports are free, or what is in
 the data directory.
 
 Exit status: 0 there is none, 2 there are some.`,
@@ -188,7 +188,8 @@ member is shown by CONFIG GET.`,
 	return cmd
 }
 
-const defaultsFront = `Settings of raftd: raftd --config FILE, or RAFTD_CONFIG=FILE in the environment.
+const defaultsFront = `Settings of raftd: raftd --config FILE, or RAFTD_CONFIG=FILE in the
+environment.
 What stands here are the defaults. To change one, remove its # and write another value.
 Bytes may have a unit, as "64MiB"; durations are written as "250ms", "10s" or "2m".
 raftd config check --config FILE finds mistakes.`

@@ -185,9 +185,9 @@ func TestAProcessTakesEverySource(t *testing.T) {
 	at := slices.Index(p.args, "--members")
 	p.args = slices.Delete(p.args, at, at+2)
 	p.start(t)
-	await(t, "a leader", func() bool { return connect(p).Set(t.Context(), "k", "v", 0).Err() == nil })
 	cl := connect(p)
 	defer cl.Close()
+	await(t, "a leader", func() bool { return cl.Set(t.Context(), "k", "v", 0).Err() == nil })
 	for name, want := range map[string]string{"log-level": "error", "snapshot-after": "1MiB",
 		"members": "1=" + flagOfProcess(p, "--peer"), "id": "1", "heartbeat": "50ms",
 		"config": os.Getenv("RAFTD_CONFIG")} {

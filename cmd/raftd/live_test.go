@@ -11,7 +11,7 @@ import (
 
 // TestConfigSet changes what can change in a running member: what it says then, and what it does.
 func TestConfigSet(t *testing.T) {
-	d := member(t, t.TempDir(), "--snapshot-after", "-1", "--log-level", "error", "--maxclients", "50")
+	d := member(t, t.TempDir(), "--snapshot-after", "-1", "--maxclients", "50")
 	c := client(t, d, 2)
 	ctx := t.Context()
 	set := func(pairs ...any) error {
@@ -43,7 +43,7 @@ func TestConfigSet(t *testing.T) {
 		{"maxclients", "0", "argument must be between 1 and 4294967295 inclusive"},
 		{"maxclients", "x", "argument couldn't be parsed into an integer"},
 		{"maxclients", "100000000",
-			"The operating system is not able to handle the specified number of clients, try with "},
+			"The operating system is not able to handle the specified number of clients, try "},
 		{"tcp-keepalive", "x", "argument couldn't be parsed into an integer"},
 		{"tcp-keepalive", "2", "argument must be between 3 and 32400 inclusive"},
 		{"tcp-keepalive", "10h", "argument must be between 3 and 32400 inclusive"},
@@ -56,8 +56,7 @@ func TestConfigSet(t *testing.T) {
 		if x.name == "log-level" {
 			err = set(x.name, x.value)
 		}
-		want := fmt.Sprintf("ERR CONFIG SET failed (possibly related to argument '%s') - %s", x.name,
-			x.fault)
+		want := "ERR CONFIG SET failed (possibly related to argument '" + x.name + "') - " + x.fault
 		if err == nil || !strings.HasPrefix(err.Error(), want) || got(x.name) != before ||
 			got("log-level") != "error" {
 			t.Errorf("%s %s: %v, and it is %s", x.name, x.value, err, got(x.name))
@@ -69,7 +68,8 @@ func TestConfigSet(t *testing.T) {
 
 func snapshotsBegin(t *testing.T, d *daemon, c *redis.Client) {
 	for i := range 20 {
-		if err := c.Set(t.Context(), fmt.Sprint(i), strings.Repeat("x", 8<<10), 0).Err(); err != nil {
+		value := strings.Repeat("x", 8<<10)
+		if err := c.Set(t.Context(), fmt.Sprint(i), value, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

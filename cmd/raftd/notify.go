@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// notifier tells the service manager how far this process is, as sd_notify(3) of systemd does: lines
-// of NAME=VALUE in one datagram to the socket that NOTIFY_SOCKET names. A nil one tells nothing.
+// notifier tells the service manager how far this process is, as sd_notify(3) of systemd does:
+// lines of NAME=VALUE in one datagram to the socket that NOTIFY_SOCKET names. A nil one tells
+// nothing.
 type notifier struct {
 	conn  *net.UnixConn
 	every time.Duration // between two signs of life; 0: nobody waits for them

@@ -133,9 +133,10 @@ func TestARollingRestart(t *testing.T) {
 		more()
 	}
 	s.end()
-	t.Logf("%d commands of 8 clients while members 1 to 3 were restarted (%d led at first), in %v; "+
-		"%d errors that a retry did not cure; the longest command took %v; this process itself "+
-		"stood still for %v at most", s.count.Load(), lead, took, len(s.failed), s.longest, s.paused)
+	t.Logf("%d commands of 8 clients while members 1 to 3 were restarted (%d led at first), in "+
+		"%v; %d errors that a retry did not cure; the longest command took %v; this process "+
+		"itself stood still for %v at most", s.count.Load(), lead, took, len(s.failed), s.longest,
+		s.paused)
 	for _, err := range s.failed[:min(5, len(s.failed))] {
 		t.Error(err)
 	}

@@ -253,8 +253,8 @@ func othersVote(st *engine.Status) bool {
 }
 
 // drain sends clients elsewhere: nobody new comes in, what was asked is answered, and then they are
-// disconnected. A member that led waits until the others have heard what became of the commands that
-// they forwarded. What is cut off instead may have been carried out.
+// disconnected. A member that led waits until the others have heard what became of the commands
+// that they forwarded. What is cut off instead may have been carried out.
 func (d *daemon) drain() {
 	if err := d.engine.StopServing(); err != nil {
 		d.log.Warn("closing the port for clients", "err", err)
@@ -272,8 +272,8 @@ func (d *daemon) drain() {
 		case <-tick.C:
 		case <-deadline.C:
 			clients, members := d.server.Left()
-			d.log.Warn("not all that was asked is answered: the rest is cut off", "clients", clients,
-				"members", members)
+			d.log.Warn("not all that was asked is answered: the rest is cut off",
+				"clients", clients, "members", members)
 			return
 		case <-d.engine.Done():
 			return

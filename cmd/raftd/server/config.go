@@ -3,7 +3,6 @@ package server
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,8 +10,8 @@ import (
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// Setting is a row of CONFIG GET, and of CONFIG SET if it can change while raftd runs. Its functions
-// are called in a network loop, of several at once, and must not wait.
+// Setting is a row of CONFIG GET, and of CONFIG SET if it can change while raftd runs. Its
+// functions are called in a network loop, of several at once, and must not wait.
 type Setting struct {
 	Name string // lower case
 	Get  func() string
@@ -122,8 +121,8 @@ func (x *Setting) named(pattern []byte) (name string, ok bool) {
 	return x.Name, match(strings.ToLower(printable(pattern, 256)), x.Name)
 }
 
-// configSet changes all of the pairs, or none. As in Redis, all names are looked at before the first
-// value is.
+// configSet changes all of the pairs, or none. As in Redis, all names are looked at before the
+// first value is.
 func (s *Server) configSet(pairs [][]byte, client string, dst []byte) []byte {
 	if len(pairs)%2 != 0 {
 		return resp.AppendError(dst, faultSyntax)
@@ -164,8 +163,8 @@ func (s *Server) configSet(pairs [][]byte, client string, dst []byte) []byte {
 }
 
 func appendConfigFault(dst, name []byte, fault string) []byte {
-	return resp.AppendError(dst, fmt.Sprintf(
-		"ERR CONFIG SET failed (possibly related to argument '%s') - %s", printable(name, 128), fault))
+	return resp.AppendError(dst, "ERR CONFIG SET failed (possibly related to argument '"+
+		printable(name, 128)+"') - "+fault)
 }
 
 // remedy says what to do instead of CONFIG SET.

@@ -26,9 +26,9 @@ func (s *Server) Alive(ctx context.Context) bool {
 	return true
 }
 
-// Finish ends the connections of clients: what they have asked for is answered, then each is closed.
-// It does not wait. Those of other members stay: a member ends its own when it has heard what became
-// of all that it forwarded here, and knows another leader.
+// Finish ends the connections of clients: what they have asked for is answered, then each is
+// closed. It does not wait. Those of other members stay: a member ends its own when it has heard
+// what became of all that it forwarded here, and knows another leader.
 func (s *Server) Finish() {
 	byLoop := map[*front][]*conn{}
 	s.mu.Lock()

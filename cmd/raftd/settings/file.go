@@ -16,8 +16,8 @@ import (
 // fileMax bounds the file, in bytes.
 const fileMax = 1 << 20
 
-// readFile takes what the file has. A key that is no setting is a mistake, and so is --config: there
-// is one file.
+// readFile takes what the file has. A key that is no setting is a mistake, and so is --config:
+// there is one file.
 func (s *Set) readFile(path string) {
 	text, err := readText(path)
 	if err != nil {
@@ -180,8 +180,8 @@ func (s *Set) nearest(name string, most int) (found *Setting) {
 	return found
 }
 
-// changes is how many letters have to be put in, taken out or replaced (Levenshtein, by rows). Names
-// that are far too long differ anyway.
+// changes is how many letters have to be put in, taken out or replaced (Levenshtein, by rows).
+// Names that are far too long differ anyway.
 func changes(a, b string) int {
 	const longest = 64
 	if len(a) > longest || len(b) > longest {

@@ -162,8 +162,8 @@ func problem(kind, text string, err error) string {
 	if errors.Is(err, strconv.ErrRange) {
 		return fmt.Sprintf("%q is out of range", text)
 	}
-	what := map[string]string{"int": "a whole number", "uint": "a whole number that is not negative",
-		"bool": "true or false", "float": "a number",
+	what := map[string]string{"int": "a whole number", "float": "a number",
+		"uint": "a whole number that is not negative", "bool": "true or false",
 		"duration": "a duration such as 250ms, 10s or 2m"}[strings.TrimRight(kind, "0123456789")]
 	if what == "" {
 		return err.Error()

@@ -147,13 +147,15 @@ func TestMistakesSayWhereTheyStand(t *testing.T) {
 			want: "--config: open /nowhere.toml: no such file or directory"},
 		{environ: "TEST_ID=", want: `TEST_ID: "" is not a whole number that is not negative`},
 		{environ: "TEST_SNAPSHOT_AFTR=1",
-			want: "TEST_SNAPSHOT_AFTR: there is no such setting; did you mean TEST_SNAPSHOT_AFTER?"},
+			want: "TEST_SNAPSHOT_AFTR: there is no such setting; did you mean " +
+				"TEST_SNAPSHOT_AFTER?"},
 		{environ: "TEST_snapshot_after=1", want: "TEST_snapshot_after: there is no such setting; " +
 			"did you mean TEST_SNAPSHOT_AFTER?"},
 		{text: "\n\nid = 'x'", want: `F:3: id: "x" is not a whole number that is not negative`},
 		{text: "# c\nsnapshot_after = 1",
 			want: `F:2: there is no setting "snapshot_after"; did you mean snapshot-after?`},
-		{text: "safe = true\nnothing-like-it = 1", want: `F:2: there is no setting "nothing-like-it"`},
+		{text: "safe = true\nnothing-like-it = 1",
+			want: `F:2: there is no setting "nothing-like-it"`},
 		{text: "\n[raft]\nid = 1", want: `F:2: there is no setting "raft"`},
 		{text: "a.b = 1", want: `F:1: there is no setting "a"`},
 		{text: "id = \n", want: "F:1: expected value but found '\\n' instead"},
@@ -161,7 +163,8 @@ func TestMistakesSayWhereTheyStand(t *testing.T) {
 		{text: "config = 'x'", want: "F:1: config: a file cannot name another one"},
 		{text: "id = [1]", want: "F:1: id: takes one value, not a list"},
 		{text: "\nname = {a = 1}", want: "F:2: name: takes one value, not a table"},
-		{text: "id = 2020-01-01", want: "F:1: id: is neither a word nor a number nor true or false"},
+		{text: "id = 2020-01-01",
+			want: "F:1: id: is neither a word nor a number nor true or false"},
 		{text: "join = [[1]]",
 			want: "F:1: join: the list has something that is neither a word nor a number"},
 		{text: "[members]\n1 = [1]",
@@ -199,7 +202,8 @@ func TestVariablesOfOthersAreLeftAlone(t *testing.T) {
 
 // All mistakes are told at once, and what is wrong has its default.
 func TestAllMistakesAreTold(t *testing.T) {
-	s, v := newSet(t, "--id=x", "--most=many", "--"+FileFlag, file(t, "wait = 3\nidd = 1\nsafe = 'a'"))
+	path := file(t, "wait = 3\nidd = 1\nsafe = 'a'")
+	s, v := newSet(t, "--id=x", "--most=many", "--"+FileFlag, path)
 	list := s.Load([]string{"TEST_MAX_CLIENTS=no"})
 	if len(list) != 6 {
 		t.Errorf("%d mistakes: %v", len(list), list)
