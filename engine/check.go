@@ -18,17 +18,18 @@ const (
 	heartbeatMax = time.Minute
 	timeoutMax   = time.Hour
 	giveUpMax    = 24 * time.Hour
-	keepAliveMax = 9 * time.Hour // the kernel counts to 32,767 s
 	commandMax   = 32 << 20
 	memoryMax    = 1 << 40
 	slotsMax     = 1 << 20
 	segmentMax   = 64 << 30
-	snapshotMin  = 64 << 10
-	snapshotMax  = 1 << 50
 	advertiseMax = 255
 	cellsMax     = 1 << 22
 	laneBytesMax = 1 << 30
 )
+
+// Check says what Start would refuse before it takes anything: a *ConfigError, the first that is
+// found, or nil.
+func (b *Builder) Check() error { return b.check() }
 
 // check holds every option against what it may be, and against each other. Each
 // error names the method to change.
@@ -83,7 +84,7 @@ func (b *Builder) checkTimes() error {
 		between("ElectionTimeout", b.election, 0, timeoutMax),
 		between("StallLimit", b.stallLimit, 0, timeoutMax),
 		between("GiveUp", b.giveUp, 0, giveUpMax),
-		between("KeepAlive", b.keepAlive, 0, keepAliveMax),
+		between("KeepAlive", b.keepAlive, 0, KeepAliveMax),
 	); err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (b *Builder) checkTimes() error {
 	case b.election < 3*b.heartbeat:
 		return &ConfigError{"ElectionTimeout",
 			fmt.Sprintf("%v; must be at least three heartbeats of %v", b.election, b.heartbeat)}
-	case b.keepAlive != 0 && b.keepAlive < 3*time.Second:
+	case b.keepAlive != 0 && b.keepAlive < KeepAliveMin:
 		return &ConfigError{"KeepAlive", fmt.Sprintf("%v; must be 0 or at least 3s", b.keepAlive)}
 	case b.giveUp > 0 && b.giveUp < max(b.stallLimit, b.election):
 		return &ConfigError{"GiveUp", fmt.Sprintf(
@@ -117,9 +118,10 @@ func (b *Builder) checkSizes() error {
 	case b.segment < 0 || b.segment > segmentMax || b.segment%device.Block != 0:
 		return &ConfigError{"SegmentBytes", fmt.Sprintf("%d bytes; must be 0, which is 64 MiB, "+
 			"or a multiple of %d up to 64 GiB", b.segment, device.Block)}
-	case b.snapshot > snapshotMax || b.snapshot > 0 && b.snapshot < snapshotMin:
+	case b.snapshot > SnapshotAfterMax || b.snapshot > 0 && b.snapshot < SnapshotAfterMin:
 		return &ConfigError{"SnapshotAfter", fmt.Sprintf("%d bytes; must be 0, which is 256 MiB, "+
-			"negative, which is never, or %d to %d", b.snapshot, snapshotMin, snapshotMax)}
+			"negative, which is never, or %d to %d", b.snapshot, SnapshotAfterMin,
+			SnapshotAfterMax)}
 	case b.segment > 0 && b.segment < least:
 		return &ConfigError{"SegmentBytes", fmt.Sprintf(
 			"%d bytes; with MaxCommand of %d it must be at least %d",

@@ -1,6 +1,10 @@
 package engine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"iter"
+)
 
 // defaultConnections is how many connections an address of Serve has open at once.
 const defaultConnections = 16384
@@ -32,17 +36,39 @@ func (c *connections) check() error {
 	return nil
 }
 
+// StopServing closes the addresses given to Builder.Serve to whoever is not connected yet, as a
+// part of ending gently: whoever is connected stays until Close. Any goroutine may call it.
+func (e *Engine) StopServing() error {
+	var all []error
+	for i := range e.listeners() {
+		all = append(all, e.net.StopAccepting(i))
+	}
+	return errors.Join(all...)
+}
+
 // Refused is how many connections to addresses given to Builder.Serve and Builder.Secure were
 // refused, because as many as allowed were open. Any goroutine may call it.
 func (e *Engine) Refused() (n uint64) {
-	at := 0 // the members' listener
-	for _, s := range e.b.services {
-		at++
-		n += e.net.Refused(at)
-		if s.secure != nil {
-			at++
-			n += e.net.Refused(at)
-		}
+	for i := range e.listeners() {
+		n += e.net.Refused(i)
 	}
 	return n
+}
+
+// listeners are the places of the services' listeners; that of the members is before them.
+func (e *Engine) listeners() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		at := 0
+		for _, s := range e.b.services {
+			if at++; !yield(at) {
+				return
+			}
+			if s.secure == nil {
+				continue
+			}
+			if at++; !yield(at) {
+				return
+			}
+		}
+	}
 }

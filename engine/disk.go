@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"cmp"
-
 	"github.com/ringraft/ringraft/journal"
 )
 
@@ -20,7 +18,7 @@ type DiskPart struct {
 // behind are sent one. Bounded is false, and the parts are none, when the log is never let
 // go: without snapshots, or in memory. Any goroutine may call it.
 func (e *Engine) Disk() (total int64, parts []DiskPart, bounded bool) {
-	after := cmp.Or(e.b.snapshot, defaultSnapshot)
+	after := e.member.Pace().After
 	if e.files == nil || after < 0 {
 		return 0, nil, false
 	}

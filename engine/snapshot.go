@@ -204,12 +204,8 @@ func (e *Engine) load(sm pipeline.StateMachine) error {
 
 // snapshots says when the member takes some.
 func (e *Engine) snapshots() member.Snapshots {
-	after := cmp.Or(e.b.snapshot, defaultSnapshot)
-	margin := int64(marginMax)
-	if after > 0 {
-		margin = min(after/4, marginMax)
-	}
-	s := member.Snapshots{Dir: e.files, After: after, Margin: margin,
+	p := snapshotsAfter(cmp.Or(e.b.snapshot, defaultSnapshot))
+	s := member.Snapshots{Dir: e.files, After: p.After, Margin: p.Margin,
 		Wall: func() int64 { return time.Now().UnixNano() }}
 	if e.files != nil {
 		receive := *e.files

@@ -150,6 +150,34 @@ func snapshotFiles(t *testing.T, dir string) (names []string) {
 	return names
 }
 
+// When snapshots are taken can change while the engine runs, and what is beyond the bounds is the
+// bound.
+func TestSnapshotAfterChanges(t *testing.T) {
+	e := mustAlone(t, t.TempDir(), &summed{}, nil)
+	propose(t, e, 40, 4096)
+	if s := e.Status().Snapshot; s.Count != 0 || s.Underway {
+		t.Fatalf("a snapshot that nobody asked for: %+v", s)
+	}
+	if _, _, bounded := e.Disk(); bounded {
+		t.Error("the log is bounded without snapshots")
+	}
+	e.SetSnapshotAfter(1)
+	if after := e.member.Pace().After; after != SnapshotAfterMin {
+		t.Errorf("every %d bytes", after)
+	}
+	untilStatus(t, e, func(s *Status) bool { return s.Snapshot.Count > 0 })
+	if _, _, bounded := e.Disk(); !bounded {
+		t.Error("the log is not bounded")
+	}
+	for given, want := range map[int64]int64{0: defaultSnapshot, -5: -5,
+		1 << 62: SnapshotAfterMax} {
+		e.SetSnapshotAfter(given)
+		if after := e.member.Pace().After; after != want {
+			t.Errorf("%d: every %d bytes, want %d", given, after, want)
+		}
+	}
+}
+
 // A member starts from its newest snapshot and the log behind it, again and again; the
 // log before goes, and two files stay.
 func TestAMemberStartsFromItsSnapshot(t *testing.T) {

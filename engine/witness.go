@@ -49,9 +49,9 @@ func (b *Builder) WitnessLog(bytes int64) *Builder { b.witnessLog = bytes; retur
 // checkWitness refuses lists with too many witnesses, and one that has this member as what
 // it is not.
 func (b *Builder) checkWitness() error {
-	if n := b.witnessLog; n != 0 && (n < witnessLogMin || n > snapshotMax) {
+	if n := b.witnessLog; n != 0 && (n < witnessLogMin || n > SnapshotAfterMax) {
 		return &ConfigError{"WitnessLog", fmt.Sprintf("%d bytes; must be 0, which is 16 GiB, or "+
-			"%d to %d", n, witnessLogMin, snapshotMax)}
+			"%d to %d", n, witnessLogMin, SnapshotAfterMax)}
 	}
 	if len(b.members) == 0 {
 		return nil

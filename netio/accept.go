@@ -23,7 +23,8 @@ type listener struct {
 	Listener
 	server  *Server
 	ln      net.Listener
-	open    *atomic.Int64 // accepted connections, of those that share its places, too
+	max     *atomic.Int64 // Listener.Max, which SetMax changes
+	open    *atomic.Int64 // accepted connections; both, of those that share its places, too
 	refused atomic.Uint64 // for want of a place
 	said    seldom
 	held    int // a descriptor for gnet, which duplicates that of a connection; -1: none
@@ -77,8 +78,8 @@ func (l *listener) accept() {
 			continue
 		}
 		pause = 0
-		open := l.open.Add(1)
-		if l.Max > 0 && open > int64(l.Max+l.Spare) {
+		open, most := l.open.Add(1), l.max.Load()
+		if most > 0 && open > most+int64(l.Spare) {
 			l.open.Add(-1)
 			l.refuse()
 			if l.Secure == nil {
@@ -89,12 +90,12 @@ func (l *listener) accept() {
 			closeQuietly(nc)
 			continue
 		}
-		if err := s.cfg.probe(nc); err != nil {
+		if err := s.probe(nc); err != nil {
 			s.cfg.Logger.Warn("setting up keep-alive", "peer", nc.RemoteAddr(), "error", err)
 		}
 		c := s.newConn(s.loops[next%len(s.loops)], nc, l.Accept)
 		l.giveDescriptor()
-		c.listener, c.beyond = l, l.Max > 0 && open > int64(l.Max)
+		c.listener, c.beyond = l, most > 0 && open > most
 		if l.Secure != nil {
 			l.shakeHands(nc, c)
 		} else {
@@ -138,7 +139,7 @@ func (l *listener) refuse() {
 	if n := l.said.due(sayEvery); n > 0 {
 		l.server.cfg.Logger.Log(l.server.ctx, slog.LevelWarn,
 			"connections were refused: all places are taken", "addr", l.ln.Addr(), "refused", n,
-			"places", l.Max)
+			"places", l.max.Load())
 	}
 }
 
@@ -149,6 +150,18 @@ func closeQuietly(nc net.Conn) { _ = nc.Close() }
 // Refused is how many connections listener i has refused because all of its places were taken.
 // Any goroutine may call it.
 func (s *Server) Refused(i int) uint64 { return s.listeners[i].refused.Load() }
+
+// StopAccepting closes listener i to whoever is not connected yet: the system refuses them. Any
+// goroutine may call it.
+func (s *Server) StopAccepting(i int) error {
+	if err := s.listeners[i].ln.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// SetMax changes Listener.Max of listener i for who comes from now on. Any goroutine may call it.
+func (s *Server) SetMax(i, places int) { s.listeners[i].max.Store(int64(places)) }
 
 // Beyond reports whether the connection is one of Listener.Spare: it was accepted although all of
 // the places were taken, so that the handler may find out who it is, and refuse whom it does not

@@ -91,6 +91,31 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// The number of places can change: who is connected stays, and who comes finds the new number.
+func TestPlacesChange(t *testing.T) {
+	s := start(t, Config{Listeners: []Listener{{Addr: "127.0.0.1:0", Accept: echo, Max: 1,
+		Refusal: []byte("full\n")}}}, nil)
+	has := func(want string) net.Conn {
+		t.Helper()
+		nc := dial(t, s)
+		if got, err := ask(t, nc); got != want {
+			t.Fatal(got, err)
+		}
+		return nc
+	}
+	first := has("x")
+	has("full\n")
+	s.SetMax(0, 2)
+	second := has("x")
+	s.SetMax(0, 1)
+	has("full\n")
+	for _, nc := range []net.Conn{first, second} {
+		if got, err := ask(t, nc); got != "x" {
+			t.Fatal(got, err)
+		}
+	}
+}
+
 // A connection with a spare place is asked who it is. It may keep the place, is refused in words,
 // or is closed when it says nothing.
 func TestSparePlaces(t *testing.T) {

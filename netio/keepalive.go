@@ -38,17 +38,33 @@ func (c *Config) listen(own *Listener) (net.Listener, error) {
 // probesMax is more probes than fit into KeepAlive: TCP_USER_TIMEOUT ends them.
 const probesMax = 12
 
+// SetKeepAlive changes Config.KeepAlive for connections that are accepted from now on; at least 3
+// s. Any goroutine may call it.
+func (s *Server) SetKeepAlive(d time.Duration) {
+	s.keepAlive.Store(int64(max(d, keepAliveMin)))
+}
+
 // probe has the kernel probe the peer's host when the connection is idle. The kernel counts in
 // seconds.
-func (c *Config) probe(nc net.Conn) error {
+func (s *Server) probe(nc net.Conn) error {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return nil
 	}
-	quarter := c.KeepAlive / 4
+	d := time.Duration(s.keepAlive.Load())
+	if d != s.cfg.KeepAlive { // what is inherited from the listener
+		raw, err := tcp.SyscallConn()
+		if err == nil {
+			err = setUserTimeout(raw, d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	quarter := d / 4
 	return tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Count: probesMax,
 		Idle:     max(quarter+rand.N(quarter), time.Second),
-		Interval: max(c.KeepAlive/12, time.Second)})
+		Interval: max(d/12, time.Second)})
 }
 
 // setUserTimeout bounds the time for which data may stay without an answer from the peer's host.

@@ -29,13 +29,18 @@ func TestAcceptedConnectionsProbeTheirPeers(t *testing.T) {
 	}
 	for keepAlive, want := range map[time.Duration][5]int{
 		0:                {1, 15, 5, probesMax, 60000},
+		-time.Minute:     {1, 15, 5, probesMax, 60000}, // it is changed while the server runs
 		time.Second:      {1, 1, 1, probesMax, 3000},
 		12 * time.Second: {1, 3, 1, probesMax, 12000},
 	} {
-		s, err := Start(Config{KeepAlive: keepAlive,
+		s, err := Start(Config{KeepAlive: max(keepAlive, -keepAlive/5),
 			Listeners: []Listener{{Addr: "127.0.0.1:0", Accept: accept}}})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if keepAlive < 0 {
+			s.SetKeepAlive(1)
+			s.SetKeepAlive(-keepAlive)
 		}
 		c, err := net.Dial("tcp", s.Addr(0).String())
 		if err != nil {

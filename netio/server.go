@@ -48,7 +48,10 @@ type Config struct {
 	Logger *slog.Logger // nil: silent
 }
 
-const readBufferCap = 512 << 10
+const (
+	readBufferCap = 512 << 10
+	keepAliveMin  = 3 * time.Second
+)
 
 func (c *Config) fill() {
 	c.Loops = or(c.Loops, 1)
@@ -58,7 +61,7 @@ func (c *Config) fill() {
 	c.InboundLarge = or(c.InboundLarge, 128<<20)
 	c.InboundReserved = or(c.InboundReserved, 64<<20)
 	c.OutboundPatience = or(c.OutboundPatience, 10*time.Second)
-	c.KeepAlive = max(or(c.KeepAlive, time.Minute), 3*time.Second)
+	c.KeepAlive = max(or(c.KeepAlive, time.Minute), keepAliveMin)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -113,6 +116,7 @@ type Server struct {
 	client    *gnet.Client
 	loops     []*Loop
 	listeners []*listener
+	keepAlive atomic.Int64 // Config.KeepAlive, which SetKeepAlive changes
 
 	ctx     context.Context // of accepting and dialing
 	cancel  context.CancelFunc
@@ -134,6 +138,7 @@ type Server struct {
 func Start(cfg Config) (*Server, error) {
 	cfg.fill()
 	s := &Server{cfg: cfg, stopped: make(chan struct{})}
+	s.keepAlive.Store(int64(cfg.KeepAlive))
 	s.room.max, s.reserve.max = cfg.InboundLarge, cfg.InboundReserved
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, own := range cfg.Listeners {
@@ -142,9 +147,11 @@ func Start(cfg Config) (*Server, error) {
 			s.closeListeners()
 			return nil, &ListenError{Addr: own.Addr, Err: err}
 		}
-		l := &listener{Listener: own, server: s, ln: ln, held: -1, open: new(atomic.Int64)}
+		l := &listener{Listener: own, server: s, ln: ln, held: -1, open: new(atomic.Int64),
+			max: new(atomic.Int64)}
+		l.max.Store(int64(own.Max))
 		if n := len(s.listeners); own.Shares && n > 0 {
-			l.open = s.listeners[n-1].open
+			l.open, l.max = s.listeners[n-1].open, s.listeners[n-1].max
 		}
 		s.listeners = append(s.listeners, l)
 	}

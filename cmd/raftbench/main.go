@@ -119,8 +119,12 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%v (see %s --help)", err, c.CommandPath())
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRun(), newDemo(), newCheck(), newRing(), newJournal())
+	for _, c := range root.Commands() {
+		if err := completeValues(c); err != nil {
+			panic(err) // registered twice
+		}
+	}
 	return root
 }
 

@@ -96,6 +96,10 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	err := d.engine.Ready(ctx)
 	st := d.engine.Status()
+	if d.stopping.Load() {
+		http.Error(w, "not ready: it stops", http.StatusServiceUnavailable)
+		return
+	}
 	if err == nil && st.Notice() == "" && st.LedByWitness == 0 {
 		role := st.Role.String()
 		if st.Witness {

@@ -9,13 +9,15 @@
 // damage. So do raftd snapshot list and verify, of snapshots. raftd snapshot take asks a running
 // member for one, and restore makes a new cluster of one. raftd member lists and changes the
 // members of a running cluster; 3 says that it is not known whether they were changed. raftd secret
-// new makes the secret that members share.
+// new makes the secret that members share. raftd config checks and shows the settings, which come
+// from flags, the environment and a file.
 package main
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +36,9 @@ func execute(args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "raftd: "+explain(err))
+	for line := range strings.SplitSeq(explain(err), "\n") {
+		fmt.Fprintln(os.Stderr, "raftd: "+line)
+	}
 	var usage *usageError
 	var config *engine.ConfigError
 	if errors.As(err, &usage) || errors.As(err, &config) {
@@ -66,7 +70,11 @@ A fourth member joins it, and is added:
 
   raftd --id 4 --data d4 --client 127.0.0.1:7679 --peer 127.0.0.1:7680 --http 127.0.0.1:7681 \
         --join 127.0.0.1:7380
-  raftd member add 4=127.0.0.1:7680 --addr 127.0.0.1:7379`,
+  raftd member add 4=127.0.0.1:7680 --addr 127.0.0.1:7379
+
+Every flag below is also a variable of the environment, --snapshot-after is
+RAFTD_SNAPSHOT_AFTER, and a key of the file that --config names. Flags go before the
+environment, and the environment before the file; raftd config show says what counts.`,
 		Example: "  raftd --id 1 --data d1 --members " +
 			"1=127.0.0.1:7380,2=127.0.0.1:7480,3=127.0.0.1:7580",
 		SilenceErrors: true,
@@ -77,14 +85,18 @@ A fourth member joins it, and is added:
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(o, cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.load(os.Environ()); err != nil {
+				return err
+			}
+			return o.placed(run(o, cmd.OutOrStdout()))
+		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
-	o.bind(cmd.Flags())
+	o.bindAll(cmd)
 	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand(),
-		newSecretCommand())
-	cmd.CompletionOptions.HiddenDefaultCmd = true
+		newSecretCommand(), newConfigCommand())
 	return cmd
 }

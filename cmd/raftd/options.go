@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ringraft/ringraft/cmd/raftd/server"
+	"github.com/ringraft/ringraft/cmd/raftd/settings"
 	"github.com/ringraft/ringraft/engine"
 	"github.com/ringraft/ringraft/journal"
 )
@@ -46,7 +47,8 @@ type options struct {
 
 	secretFile string
 
-	typed func(flag string) bool // it is on the command line
+	settings *settings.Set          // where the values come from; nil: all are flags
+	typed    func(flag string) bool // it has a value from the command line or another source
 }
 
 // plan is what the options mean.
@@ -109,9 +111,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.follower, "follower", o.follower,
 		"what a member that does not lead does with data commands: proxy to the leader | "+
 			"redirect with -MOVED")
-	f.IntVar(&o.maxValue, "max-value", o.maxValue,
+	settings.BytesVar(f, &o.maxValue, "max-value",
 		"longest value in bytes; the least of the members' counts for all")
-	f.Int64Var(&o.snapshot, "snapshot-after", o.snapshot,
+	settings.BytesVar(f, &o.snapshot, "snapshot-after",
 		"bytes of log after which the keys are written to a file and the log before that goes; "+
 			"-1: only when asked for")
 	f.DurationVar(&o.heartbeat, "heartbeat", o.heartbeat, "interval of the leader's heartbeats")
@@ -135,6 +137,19 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"allow addresses other than loopback where nobody has to say who he is")
 	o.userOptions.bind(f)
 	o.tlsOptions.bind(f)
+	o.bindForms(f)
+}
+
+// bindForms says of some flags which values they take, and of which form.
+func (o *options) bindForms(f *pflag.FlagSet) {
+	settings.Directory(f, "data")
+	settings.Table(f, "members")
+	settings.List(f, "join")
+	settings.Choices(f, "journal", journal.Modes()...)
+	settings.Choices(f, "pipeline", "parallel", "serial")
+	settings.Choices(f, "threads", "fused", "threaded")
+	settings.Choices(f, "follower", "proxy", "redirect")
+	settings.Choices(f, "log-level", "debug", "info", "warn", "error")
 }
 
 // maxCommandLimit is the largest command that the engine takes.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/ringraft/ringraft/internal/pages"
@@ -31,6 +32,22 @@ func TestPageListsTheFlags(t *testing.T) {
 			strings.ReplaceAll(f.Usage, "|", "\\|"))
 	})
 	pages.Hold(t, page, "flags", s.String())
+}
+
+// TestPageListsTheSettings holds docs/configuration.md against the settings.
+func TestPageListsTheSettings(t *testing.T) {
+	o := defaults()
+	o.bindAll(&cobra.Command{})
+	var s strings.Builder
+	s.WriteString("| flag, and key of the file | environment | default |\n|---|---|---|\n")
+	for _, x := range o.settings.All() {
+		value := x.Default()
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(&s, "| `%s` | `%s` | %s |\n", x.Name, x.Environment, value)
+	}
+	pages.Hold(t, "../../docs/configuration.md", "settings", s.String())
 }
 
 var descText = regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*variableLabels: \{([^}]*)\}`)

@@ -93,6 +93,7 @@ on the command line.`,
 	cmd.Flags().StringVar(&mode, "journal", "direct", "how the directory is written, as --journal "+
 		"of raftd; not memory")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	complete(cmd, "journal", oneOf(journal.Modes()...))
 	return cmd
 }
 

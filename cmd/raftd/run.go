@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,10 +48,13 @@ func run(o *options, out io.Writer) error {
 	}
 	d.rereadCertificates()
 	d.announce(out)
+	d.notifyStarted()
 	go d.keepMemoryLimit()
 	select {
 	case s := <-signals:
 		d.log.Info("stopping", "signal", s.String())
+		d.stopping.Store(true)
+		d.notify("STOPPING=1")
 		go func() {
 			<-signals
 			fmt.Fprintln(os.Stderr, "raftd: second signal: exiting at once")
@@ -86,11 +90,16 @@ func setProcessors(p *plan) {
 type daemon struct {
 	plan    *plan
 	log     *slog.Logger
+	level   slog.LevelVar // of log
+	live    live
 	machine *kv.Machine
 	server  *server.Server
 	engine  *engine.Engine
 	http    *httpServer
 	places  int // for clients
+
+	notifier *notifier
+	stopping atomic.Bool
 }
 
 // startUnlessTold starts a member. A signal ends the start where it waits for others.
@@ -101,34 +110,57 @@ func startUnlessTold(p *plan) (*daemon, error) {
 }
 
 func start(ctx context.Context, p *plan) (*daemon, error) {
-	d := &daemon{plan: p, machine: kv.New()}
-	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: p.level}))
-	limit, err := descriptorLimit()
+	d, err := prepare(p)
 	if err != nil {
 		return nil, err
 	}
-	clients, err := clientPlaces(p.clients, limit)
-	if err != nil {
-		return nil, err
-	}
-	if clients < p.clients {
+	if d.places < p.clients {
 		d.log.Warn("the limit of open files leaves fewer places for clients than --maxclients",
-			"limit", limit, "places", clients)
+			"places", d.places)
 	}
-	d.places = clients
-	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
-		MaxClients: clients, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
-		Logger: d.log, Hold: server.HoldTime(p.election), Users: p.users, Forward: p.forward,
-		ForwardTLS: p.tlsDialer})
 	web, err := listenHTTP(p.http)
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if d.engine, err = d.builder().Start(ctx); err != nil {
+		web.close()
+		return nil, err
+	}
+	d.live.engine.Store(d.engine)
+	d.http = web
+	web.serve(d)
+	return d, nil
+}
+
+// prepare makes a member that takes no socket, lock or file yet.
+func prepare(p *plan) (*daemon, error) {
+	d := &daemon{plan: p, machine: kv.New()}
+	d.level.Set(p.level)
+	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &d.level}))
+	limit, err := descriptorLimit()
+	if err != nil {
+		return nil, err
+	}
+	if d.places, err = clientPlaces(p.clients, limit); err != nil {
+		return nil, err
+	}
+	d.server = server.New(server.Config{Follower: p.follower, MaxValue: p.maxValue,
+		MaxClients: d.places, Client: p.client, Machine: d.machine, Warnings: p.warnings(),
+		Logger: d.log, Hold: server.HoldTime(p.election), Settings: d.settings(),
+		File: p.file(), Users: p.users, Forward: p.forward, ForwardTLS: p.tlsDialer})
+	return d, nil
+}
+
+// builder is what the engine is started with.
+func (d *daemon) builder() *engine.Builder {
+	p := d.plan
 	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).
 		Join(p.join...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).
-		MaxConnections(clients, server.MemberPlaces, server.MaxClientsReached).
+		MaxConnections(d.places, server.MemberPlaces, server.MaxClientsReached).
 		Heartbeat(p.heartbeat).ElectionTimeout(p.election).
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
@@ -139,15 +171,7 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	if p.tlsServer != nil {
 		b.Secure(p.tlsClient, p.tlsServer)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	if d.engine, err = b.Start(ctx); err != nil {
-		web.close()
-		return nil, err
-	}
-	d.http = web
-	web.serve(d)
-	return d, nil
+	return b
 }
 
 // warnings are printed at each start and in INFO.
@@ -264,24 +288,41 @@ func othersVote(st *engine.Status) bool {
 	})
 }
 
-// drain waits until what was committed is applied and answered.
+// drain sends clients elsewhere: nobody new comes in, what was asked is answered, and then they are
+// disconnected. A member that led waits until the others have heard what became of the commands
+// that they forwarded. What is cut off instead may have been carried out.
 func (d *daemon) drain() {
+	if err := d.engine.StopServing(); err != nil {
+		d.log.Warn("closing the port for clients", "err", err)
+	}
+	d.server.Finish()
 	deadline := time.NewTimer(drainLimit)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if st := d.engine.Status(); st.Applied >= st.Commit && d.server.Idle() {
+		if st := d.engine.Status(); st.Applied >= st.Commit && d.server.Idle() && d.ended() {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-deadline.C:
+			clients, members := d.server.Left()
+			d.log.Warn("not all that was asked is answered: the rest is cut off",
+				"clients", clients, "members", members)
 			return
 		case <-d.engine.Done():
 			return
 		}
 	}
+}
+
+// ended reports whether nobody is connected whom a gentle end has to wait for: no client, and of a
+// member that does not lead no other member either.
+func (d *daemon) ended() bool {
+	leading, _, _ := d.engine.Leadership()
+	clients, members := d.server.Left()
+	return clients == 0 && (leading || members == 0)
 }
 
 func (d *daemon) closeHTTP() { d.http.close() }
@@ -290,7 +331,10 @@ func (d *daemon) closeHTTP() { d.http.close() }
 func explain(err error) string {
 	var config *engine.ConfigError
 	var hang *engine.HangError
+	var placed *placedError
 	switch {
+	case errors.As(err, &placed):
+		return placed.settings.Explain(explain(placed.err))
 	case errors.As(err, &hang):
 		return fmt.Sprintf("%v; look after the device, then start raftd again (--give-up says "+
 			"how long to wait)", err)

@@ -96,8 +96,9 @@ var mayImport = map[string][]string{
 	},
 	"cmd/raftd": {
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
-		"cmd/raftd/kv", "cmd/raftd/auth", "netio/secure",
+		"cmd/raftd/kv", "cmd/raftd/auth", "cmd/raftd/settings", "netio/secure",
 	},
+	"cmd/raftd/settings": {},
 	"cmd/raftd/server": {
 		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
 	},

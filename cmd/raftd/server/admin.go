@@ -29,9 +29,11 @@ func serverCommands() []*command {
 		{name: "config", arity: -2,
 			subs: []subcommand{
 				{"config|get", -3, 0}, {"config|set", -4, 0}, {"config|resetstat", 2, 0},
+				{"config|rewrite", 2, 0}, {"config|help", 2, 0},
 			},
 			run: runConfig, group: "server", since: "2.0.0",
-			summary: "GET settings by pattern; RESETSTAT"},
+			summary: "GET settings by pattern; SET those that can change while raftd runs, " +
+				"on this member; RESETSTAT, HELP"},
 		{name: "info", arity: -1, flags: stale,
 			run: runInfo, group: "server", since: "1.0.0",
 			summary: "Information about the server, by section"},
@@ -153,59 +155,6 @@ func appendMember(dst []byte, m *engine.MemberStatus) []byte {
 		return resp.AppendInt(dst, 1)
 	}
 	return resp.AppendInt(dst, 0)
-}
-
-// setting is one row of CONFIG GET.
-type setting struct{ name, value string }
-
-// settings are answers to the questions that tools ask; none of them can be set.
-func (s *Server) settings() []setting {
-	st := s.status()
-	fsync := "always" // tools that measure look here whether replies wait for the disk
-	if !st.JournalDurable {
-		fsync = "no"
-	}
-	return []setting{
-		{"appendfsync", fsync},
-		{"appendonly", "yes"},
-		{"bind", s.cfg.Client},
-		{"cluster-enabled", yesNo(s.clusters())},
-		{"databases", "1"},
-		{"follower", s.cfg.Follower.String()},
-		{"journal", st.Journal},
-		{"maxclients", strconv.Itoa(s.cfg.MaxClients)},
-		{"maxmemory", "0"},
-		{"maxmemory-policy", "noeviction"},
-		{"pipeline", st.Pipeline},
-		{"proto-max-bulk-len", strconv.Itoa(s.cfg.MaxValue)},
-		{"save", ""},
-		{"threads", st.Threads},
-		{"timeout", "0"},
-	}
-}
-
-func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
-	switch {
-	case is(args[1], "GET"):
-		var matched []setting
-		for _, s := range f.server.settings() {
-			for _, pattern := range args[2:] {
-				if auth.Match(strings.ToLower(printable(pattern, 256)), s.name) {
-					matched = append(matched, s)
-					break
-				}
-			}
-		}
-		dst = resp.AppendMap(dst, len(matched))
-		for _, s := range matched {
-			dst = resp.AppendBulkString(dst, s.name)
-			dst = resp.AppendBulkString(dst, s.value)
-		}
-		return dst
-	case is(args[1], "RESETSTAT"):
-		return resp.AppendOK(dst)
-	}
-	return resp.AppendError(dst, "ERR settings are chosen when raftd starts; see raftd --help")
 }
 
 func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {

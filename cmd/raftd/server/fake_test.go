@@ -239,7 +239,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 	r.status.Members = []engine.MemberStatus{{ID: 1},
 		{ID: 2, Address: "127.0.0.1:7382", Connected: true}}
 	cfg := Config{MaxValue: 1 << 20, Hold: time.Second, Client: "127.0.0.1:7379",
-		Machine:    r.lane.machine,
+		Machine: r.lane.machine, Settings: r.settings(),
 		Status:     func() engine.Status { return r.status },
 		Leadership: func() (bool, uint64, string) { return leadershipOf(&r.status) }}
 	if change != nil {

@@ -548,8 +548,8 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	c := &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2,
-		window: window{windowStart, pendingMax}}
+	c := &conn{front: f, sock: sock, proto: resp.RESP2, window: window{windowStart, pendingMax}}
+	c.client = f.server.join(c, address, local)
 	c.begin()
 	return c
 }

@@ -87,7 +87,7 @@ func serverFields(s *Server, st *engine.Status) []field {
 
 func clientFields(s *Server, st *engine.Status) []field {
 	now, _ := s.Connections()
-	return []field{{"connected_clients", number(now)}, {"maxclients", number(s.cfg.MaxClients)},
+	return []field{{"connected_clients", number(now)}, {"maxclients", number(s.MaxClients())},
 		{"blocked_clients", "0"}, {"held_clients", number(s.Counts().Held)}}
 }
 

@@ -81,8 +81,13 @@ func runMember(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		m := (*f.server.members.Load()).Membership()
 		return appendMembership(dst, &st, &m)
 	}
-	dst = resp.AppendArray(dst, len(memberHelp))
-	for _, line := range memberHelp {
+	return appendHelp(dst, memberHelp)
+}
+
+// appendHelp answers HELP of a command with subcommands.
+func appendHelp(dst []byte, lines []string) []byte {
+	dst = resp.AppendArray(dst, len(lines))
+	for _, line := range lines {
 		dst = resp.AppendSimple(dst, line)
 	}
 	return dst

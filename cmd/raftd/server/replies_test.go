@@ -82,6 +82,34 @@ var stockReplies = []reply{
 	{"CONFIG GET", "-ERR wrong number of arguments for 'config|get' command\r\n", ""},
 	{"CONFIG FOO", "-ERR unknown subcommand 'FOO'. Try CONFIG HELP.\r\n", ""},
 	{"CONFIG RESETSTAT", "+OK\r\n", ""},
+	{"CONFIG SET a", "-ERR wrong number of arguments for 'config|set' command\r\n", ""},
+	{"CONFIG SET a b", "-ERR Unknown option or number of arguments for CONFIG SET - 'a'\r\n", ""},
+	{"CONFIG SET a b c", "-ERR syntax error\r\n", ""},
+	{"CONFIG SET LogLevel NOTICE", "+OK\r\n", ""},
+	{"CONFIG GET LOGLEVEL loglevel l*l nosuch", "*2\r\n$8\r\nLOGLEVEL\r\n$6\r\nnotice\r\n",
+		"%1\r\n$8\r\nLOGLEVEL\r\n$6\r\nnotice\r\n"},
+	{"CONFIG SET LogLevel loud",
+		"-ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument(s) must be " +
+			"one of the following: debug, verbose, notice, warning\r\n", ""},
+	{"CONFIG SET loglevel debug LogLevel debug",
+		"-ERR CONFIG SET failed (possibly related to argument 'LogLevel') - duplicate " +
+			"parameter\r\n", ""},
+	{"CONFIG SET loglevel loud nosuch 1",
+		"-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'\r\n", ""},
+	{"CONFIG SET loglevel debug nosuch 1",
+		"-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'\r\n", ""},
+	{"CONFIG GET loglevel", "*2\r\n$8\r\nloglevel\r\n$6\r\nnotice\r\n",
+		"%1\r\n$8\r\nloglevel\r\n$6\r\nnotice\r\n"},
+	{"CONFIG REWRITE", "-ERR The server is running without a config file\r\n", ""},
+	{"CONFIG REWRITE x", "-ERR wrong number of arguments for 'config|rewrite' command\r\n", ""},
+	{"CONFIG HELP", "*11\r\n+CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n" +
+		"+GET <pattern>\r\n" +
+		"+    Return parameters matching the glob-like <pattern> and their values.\r\n" +
+		"+SET <directive> <value>\r\n" +
+		"+    Set the configuration <directive> to <value>.\r\n+RESETSTAT\r\n" +
+		"+    Reset statistics reported by the INFO command.\r\n+REWRITE\r\n" +
+		"+    Rewrite the configuration file.\r\n+HELP\r\n+    Prints this help.\r\n", ""},
+	{"CONFIG HELP x", "-ERR wrong number of arguments for 'config|help' command\r\n", ""},
 	{"COMMAND COUNT", ":…", ""},
 	{"COMMAND COUNT x", "-ERR wrong number of arguments for 'command|count' command\r\n", ""},
 	{"COMMAND FOO", "-ERR unknown subcommand 'FOO'. Try COMMAND HELP.\r\n", ""},
@@ -211,23 +239,33 @@ var ownReplies = []struct {
 }{
 	{reply{"WATCH k", "-" + faultWatch + "\r\n", ""}, "no transactions yet"},
 	{reply{"UNWATCH", "-" + faultWatch + "\r\n", ""}, "no transactions yet"},
-	{reply{"CONFIG GET DATABASES", "*2\r\n$9\r\ndatabases\r\n$1\r\n1\r\n",
-		"%1\r\n$9\r\ndatabases\r\n$1\r\n1\r\n"}, "there is one; and names come back in lower case"},
+	{reply{"CONFIG GET DATABASES", "*2\r\n$9\r\nDATABASES\r\n$1\r\n1\r\n",
+		"%1\r\n$9\r\nDATABASES\r\n$1\r\n1\r\n"}, "there is one"},
 	{reply{"CONFIG GET appendonly", "*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n",
 		"%1\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n"}, "there is always a journal"},
 	{reply{"CONFIG GET maxmem*",
-		"*4\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n",
-		"%2\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n"},
+		"*6\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n$17\r\nmaxmemory-clients\r\n$9\r\n536870912\r\n" +
+			"$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n",
+		"%3\r\n$9\r\nmaxmemory\r\n$1\r\n0\r\n$17\r\nmaxmemory-clients\r\n$9\r\n536870912\r\n" +
+			"$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n"},
 		"nothing is evicted"},
-	{reply{"CONFIG SET save x", "-ERR settings are chosen when raftd starts; see raftd --help\r\n",
-		""},
-		"nothing can be set"},
+	{reply{"CONFIG SET save x",
+		"-ERR CONFIG SET failed (possibly related to argument 'save') - can't set immutable " +
+			"config: restart this member with --snapshot-after\r\n", ""},
+		"snapshots are taken by bytes of log"},
 	{reply{"CLIENT SETINFO LIB-NAME go-redis", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT SETINFO LIB-VER 9.1", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT SETINFO LIB-AGE 9.1", "-ERR Unrecognized option 'LIB-AGE'\r\n", ""},
 		"Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH on", "+OK\r\n", ""}, "Redis has it from 7.2 on"},
 	{reply{"CLIENT NO-TOUCH maybe", "-ERR syntax error\r\n", ""}, "Redis has it from 7.2 on"},
+	{reply{"CONFIG SET loglevel debug DataBases 3",
+		"-ERR CONFIG SET failed (possibly related to argument 'DataBases') - can't set immutable " +
+			"config: raftd has no choice here\r\n", ""}, "it says what to do"},
+	{reply{"CONFIG SET proto-max-bulk-len 1mb",
+		"-ERR CONFIG SET failed (possibly related to argument 'proto-max-bulk-len') - can't set " +
+			"immutable config: restart this member with --max-value\r\n", ""},
+		"it can change there"},
 	{reply{"ACL SAVE", "-ERR this member has no file of users: start it with --users-file\r\n", ""},
 		"Redis speaks of its configuration file"},
 	{reply{"COMMAND COUNT", ":51\r\n", ""}, "there are fewer"},

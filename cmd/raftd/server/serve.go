@@ -34,6 +34,9 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	f.after = func(d time.Duration, g func()) {
 		time.AfterFunc(d, func() { _ = f.do(g) }) // an error: the loop has ended
 	}
+	s.mu.Lock()
+	s.loops = append(s.loops, f.do)
+	s.mu.Unlock()
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
 	return func(c *netio.Conn) netio.Handler {

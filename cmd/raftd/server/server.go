@@ -47,6 +47,10 @@ type Config struct {
 	ForwardTLS *secure.TLSClient // that secures what it forwards; nil: it travels in plain text
 	Warnings   []string          // of unsafe settings, repeated in INFO
 	Logger     *slog.Logger      // nil: silent
+	// Settings are rows of CONFIG GET and SET beside those that the server knows itself, and before
+	// them where both have one.
+	Settings []Setting
+	File     string // that settings come from; "": there is none
 	// Status reports on the engine, Leadership says who leads; any goroutine may call them. Nil:
 	// Serve takes them from the engine that it serves.
 	Status     func() engine.Status
@@ -55,9 +59,10 @@ type Config struct {
 
 // Server is what the fronts of all loops share. Its methods may be called by any goroutine.
 type Server struct {
-	cfg    Config
-	start  time.Time
-	source atomic.Pointer[source]
+	cfg      Config
+	settings []Setting // by name, see config.go
+	start    time.Time
+	source   atomic.Pointer[source]
 
 	refused      atomic.Pointer[func() uint64]
 	transfer     atomic.Pointer[func(ctx context.Context, to uint64) error]
@@ -69,6 +74,8 @@ type Server struct {
 	changing     atomic.Bool
 	commandMax   atomic.Pointer[func() int] // of the engine; nil: not known
 	httpRefused  sync.Once                  // to log it once
+
+	maxClients atomic.Int64
 
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
@@ -83,6 +90,7 @@ type Server struct {
 	mu      sync.Mutex
 	clients map[uint64]*client
 	totals  []*totals // one per loop
+	loops   []func(func()) error
 }
 
 // source is where a server learns of the engine.
@@ -96,6 +104,7 @@ type client struct {
 	id             uint64
 	address, local string
 	since          time.Time
+	conn           *conn // its loop's
 
 	name, library, libraryVersion atomic.Pointer[string]
 
@@ -121,8 +130,16 @@ func New(cfg Config) *Server {
 	if cfg.Status != nil {
 		s.source.Store(&source{cfg.Status, cfg.Leadership})
 	}
+	s.settings = s.sortedSettings()
+	s.maxClients.Store(int64(cfg.MaxClients))
 	return s
 }
+
+// MaxClients is how many clients may be connected.
+func (s *Server) MaxClients() int { return int(s.maxClients.Load()) }
+
+// SetMaxClients has INFO say another number than Config.MaxClients; the engine is who counts.
+func (s *Server) SetMaxClients(n int) { s.maxClients.Store(int64(n)) }
 
 func (s *Server) now() int64 { return int64(time.Since(s.start)) }
 
@@ -145,8 +162,8 @@ func (s *Server) redisRole() string {
 	return "replica"
 }
 
-func (s *Server) join(address, local string) *client {
-	p := &client{id: s.lastID.Add(1), address: address, local: local, since: time.Now()}
+func (s *Server) join(c *conn, address, local string) *client {
+	p := &client{id: s.lastID.Add(1), address: address, local: local, since: time.Now(), conn: c}
 	p.proto.Store(int32(resp.RESP2))
 	s.accepted.Add(1)
 	s.mu.Lock()

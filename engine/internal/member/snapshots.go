@@ -27,6 +27,20 @@ type Snapshots struct {
 	Rate int64
 }
 
+// Pace is Snapshots.After and Margin.
+type Pace struct{ After, Margin int64 }
+
+// SetPace changes when snapshots are taken, from the next tick on. Any goroutine.
+func (m *Member) SetPace(p Pace) { m.snapshots.changed.Store(&p) }
+
+// Pace is when snapshots are taken. Any goroutine.
+func (m *Member) Pace() Pace {
+	if p := m.snapshots.changed.Load(); p != nil {
+		return *p
+	}
+	return Pace{m.cfg.Snapshots.After, m.cfg.Snapshots.Margin}
+}
+
 // ErrNoSnapshots: the state machine cannot be written to a file, or there is nowhere
 // to keep one.
 var ErrNoSnapshots = errors.New("this member takes no snapshots")
@@ -73,6 +87,7 @@ type snapshots struct {
 	mu      sync.Mutex
 	arrived []*SnapshotRequest
 	waiting flag
+	changed atomic.Pointer[Pace] // while the member runs; nil: it was not
 
 	// The polling goroutine's.
 	sizes  sizes
@@ -144,7 +159,7 @@ func (s *snapshots) behind(m *Member) int64 {
 // grown by as much as the last one has bytes, and by After at least. So what snapshots
 // write is at most as much as the log.
 func (s *snapshots) due(m *Member, now int64) bool {
-	after := m.cfg.Snapshots.After
+	after := m.Pace().After
 	return now >= s.retry && (len(s.asking) > 0 ||
 		after >= 0 && s.behind(m) >= max(after, s.newest.Bytes))
 }
@@ -373,7 +388,7 @@ func (m *Member) keepFor(s uint64) uint64 {
 		}
 		return before + 1
 	}
-	keep := min(s, m.snapshots.sizes.before(s, m.cfg.Snapshots.Margin)) + 1
+	keep := min(s, m.snapshots.sizes.before(s, m.Pace().Margin)) + 1
 	if _, pinned := m.Pinned(m.now); pinned > 0 {
 		keep = min(keep, pinned)
 	}
