@@ -137,8 +137,50 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.MaxConnections(-1, 0, "") }, "not be negative"},
 		{func(b *Builder) { b.MaxConnections(0, -1, "") }, "not be negative"},
 	},
+	"AdmitLearners": {
+		{func(b *Builder) { b.AdmitLearners(-1) }, "0 to 7"},
+		{func(b *Builder) { b.AdmitLearners(8) }, "0 to 7"},
+	},
+	"Name": {
+		{func(b *Builder) { b.Name(strings.Repeat("x", 65)) }, "64"},
+		{func(b *Builder) { b.Name("a\nb") }, "printable"},
+	},
+	"Expect": {
+		{func(b *Builder) { b.expecting(1) }, "2 to 7"},
+		{func(b *Builder) { b.expecting(8) }, "2 to 7"},
+		{func(b *Builder) { b.expecting(3).ID(1) }, "leave it out"},
+		{func(b *Builder) { b.expecting(3).Cluster(5) }, "leave it out"},
+		{func(b *Builder) { b.expecting(3).Join() }, "nobody would be heard"},
+		{func(b *Builder) { b.Expect(3) }, "Listen is not given"},
+	},
+	"Discover": {
+		{func(b *Builder) { b.Discover(group("10.0.0.1:7382")) }, "multicast address"},
+		{func(b *Builder) { b.Discover(group("239.1.1.1:0")) }, "multicast address"},
+		{func(b *Builder) { b.Discover(Discovery{Interface: "lo"}) }, "multicast address"},
+		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Key = d.Key[1:] }) }, "16"},
+		{func(b *Builder) { b.discovering(func(d *Discovery) { d.OldKey = d.Key[1:] }) }, "16"},
+		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Interface = "" }) }, "interface"},
+		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Interface = "no0" }) }, "no0"},
+	},
 	"Logger": {{func(b *Builder) { b.Logger(nil) }, "nil"}},
 	"Start":  {}, // it refuses
+}
+
+// expecting is Expect with all that it needs.
+func (b *Builder) expecting(n int) *Builder {
+	return b.Expect(n).Join("127.0.0.1:7380").Listen("127.0.0.1:1")
+}
+
+// discovering is Discover with all that it needs, changed.
+func (b *Builder) discovering(change func(*Discovery)) {
+	d := group("239.1.1.1:1")
+	change(&d)
+	b.Discover(d).Listen("127.0.0.1:1")
+}
+
+// group is Discover's, with all that it needs but a Listen.
+func group(at string) Discovery {
+	return Discovery{Group: at, Interface: "lo", Key: []byte("0123456789abcdef")}
 }
 
 func eight() (m []Member) {

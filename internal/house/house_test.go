@@ -70,11 +70,12 @@ var mayImport = map[string][]string{
 		"engine/internal/replica", "engine/internal/wire", "ring", "netio",
 	},
 	"engine": {
-		"engine/internal/config", "engine/internal/founding", "engine/internal/hints",
+		"engine/internal/config", "engine/internal/discovery", "engine/internal/founding",
+		"engine/internal/hints",
 		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
 		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
-		"ziplist", "journal", "journal/record", "journal/device", "netio",
+		"ziplist", "journal", "journal/record", "journal/device", "netio", "netio/multicast",
 	},
 	"engine/internal/sim": {
 		"engine/internal/config", "engine/internal/founding", "engine/internal/member",

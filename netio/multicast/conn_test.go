@@ -136,13 +136,16 @@ func TestAnotherSender(t *testing.T) {
 
 func TestWhatCannotBeOpened(t *testing.T) {
 	ok := Config{Group: netip.MustParseAddrPort("239.255.42.42:7382"), Interface: "lo", Key: key}
+	at := func(group string) func(*Config) {
+		return func(c *Config) { c.Group = netip.MustParseAddrPort(group) }
+	}
 	for what, x := range map[string]struct {
 		change func(*Config)
 		err    error
 	}{
-		"no group":     {func(c *Config) { c.Group = netip.MustParseAddrPort("10.0.0.1:7382") }, ErrGroup},
-		"no port":      {func(c *Config) { c.Group = netip.MustParseAddrPort("239.1.1.1:0") }, ErrGroup},
-		"IPv6":         {func(c *Config) { c.Group = netip.MustParseAddrPort("[ff02::1]:1") }, ErrGroup},
+		"no group":     {at("10.0.0.1:7382"), ErrGroup},
+		"no port":      {at("239.1.1.1:0"), ErrGroup},
+		"IPv6":         {at("[ff02::1]:1"), ErrGroup},
 		"a short key":  {func(c *Config) { c.Key = key[1:] }, ErrKey},
 		"a short one":  {func(c *Config) { c.OldKey = key[1:] }, ErrKey},
 		"no interface": {func(c *Config) { c.Interface = "" }, nil},

@@ -119,7 +119,8 @@ func TestEachDatagramOnce(t *testing.T) {
 func TestAnEarlierIncarnation(t *testing.T) {
 	g := testGate("a", nil)
 	of := func(incarnation, sequence uint64) Verdict {
-		_, v := g.pass(made("a", key, Sender{[2]uint64{1, 2}, incarnation}, sequence, ""), source, 1)
+		from := Sender{[2]uint64{1, 2}, incarnation}
+		_, v := g.pass(made("a", key, from, sequence, ""), source, 1)
 		return v
 	}
 	for i, x := range [][3]uint64{{3, 50, uint64(Taken)}, {4, 1, uint64(Taken)},

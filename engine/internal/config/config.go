@@ -34,6 +34,8 @@ type Member struct {
 	Priority int
 	// Learns: an outgoing voter stays as a learner when the joint configuration is left.
 	Learns bool
+	// Joined: a learner that nobody added; it joined by itself.
+	Joined bool
 }
 
 // Config is a configuration, without the index of its entry. Each list is in order of
@@ -75,7 +77,7 @@ func encode(members []Member) (list []*wire.Member) {
 	for _, m := range members {
 		list = append(list, &wire.Member{Id: m.ID, Address: m.Address,
 			DirectoryHigh: m.Directory[0], DirectoryLow: m.Directory[1],
-			Priority: int32(m.Priority), Learns: m.Learns})
+			Priority: int32(m.Priority), Learns: m.Learns, Joined: m.Joined})
 	}
 	return list
 }
@@ -112,7 +114,7 @@ func decode(list []*wire.Member) (members []Member, err error) {
 			return nil, errors.New("config: a member without id")
 		}
 		m := Member{ID: v.Id, Address: v.Address, Priority: int(v.Priority), Learns: v.Learns,
-			Directory: raft.Directory{v.DirectoryHigh, v.DirectoryLow}}
+			Joined: v.Joined, Directory: raft.Directory{v.DirectoryHigh, v.DirectoryLow}}
 		i, twice := slices.BinarySearchFunc(members, m, byID)
 		if twice {
 			return nil, fmt.Errorf("config: member %d is listed twice", m.ID)

@@ -60,6 +60,10 @@ type Config struct {
 	Address       func() string
 	Configuration func() []byte
 
+	// Meet is told of a Hello that asks, and returns what this one says besides; nil: nothing
+	// is said. Any goroutine. Of Self 0 and Cluster 0 it is one that asks itself.
+	Meet func(*Hello) *wire.Meeting
+
 	// Across says that the polling goroutine is not the loop of Start: frames
 	// are copied into a ring, which Drain writes out in the loop. Otherwise Send
 	// and Flush run in the loop, and frames are written from where they lie.

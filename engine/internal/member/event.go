@@ -56,6 +56,10 @@ const (
 	MemberAgain // it is one again
 	Preferred   // leadership is being handed to Member, of higher priority
 
+	Admitted     // Member joined by itself and is a learner now; or is not: Err
+	SelfPromoted // Member had joined by itself and is a voter now; or is not: Err
+	Silent       // Member had joined by itself, was not heard for Age, and is removed; or not: Err
+
 	SnapshotSent      // Member was given the snapshot of entry Have, in Age
 	SnapshotInstalled // this member goes on from the snapshot of entry Have, of Member
 	SnapshotRefused   // this member cannot take the snapshot of entry Have, of Member: Err

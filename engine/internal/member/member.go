@@ -57,6 +57,8 @@ type Config struct {
 	Unlink func(id uint64)
 	Start  func(Job) // runs a job beside the polling goroutine
 
+	Admission // who joins by itself
+
 	Snapshots Snapshots
 	From      Start // what Load has restored
 
@@ -125,6 +127,7 @@ type Member struct {
 	transfers transfers
 	guests    introductions
 	changes   changes
+	admission admission
 	removal   removal
 	priority  priority
 	feeding   feeding
@@ -262,6 +265,7 @@ func (m *Member) After(now int64) error {
 		m.followMembers(now)
 	}
 	m.transfers.poll(m, now)
+	m.admission.poll(m)
 	m.changes.poll(m, now)
 	m.exchange(now)
 	return m.found(now)
@@ -275,6 +279,7 @@ func (m *Member) maintain(now int64) {
 	m.lookAfterOthers(now)
 	m.removal.check(m, now)
 	m.priority.check(m, now)
+	m.admission.check(m, now)
 	m.space.check(m, now)
 	m.snapshots.check(m, now)
 	m.core.SetStalled(m.watchdog.on || m.replica.Stuck())
