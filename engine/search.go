@@ -53,6 +53,7 @@ type found struct {
 	directory raft.Directory
 	pledged   []byte          // a list that it has promised; nil: it joins
 	cluster   uint64          // that it joins
+	admitted  bool            // its leader has made this one a learner
 	members   []config.Member // of that
 }
 
@@ -329,7 +330,7 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 			more = append(more, m.Address)
 		}
 		if id := r.Meeting.GetAdmitted(); id != 0 {
-			e.b.id, first, why = id, r, nil
+			e.b.id, first, why, f.admitted = id, r, nil, true
 			break
 		}
 		why = s.refusal(r, why)

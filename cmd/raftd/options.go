@@ -39,6 +39,7 @@ type options struct {
 	clients   int
 	snapshot  int64
 	insecure  bool
+	finding
 
 	typed func(flag string) bool // it is on the command line
 }
@@ -84,7 +85,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 			"to a cluster keeps its own")
 	f.StringVar(&o.join, "join", o.join,
 		"addresses for members, as HOST:PORT,…, of a cluster to join: this member then waits to "+
-			"be added by raftd member add; needs --id and --peer, not --members")
+			"be added by raftd member add, or with --admit there is a member at once, without --id, "+
+			"too; a name may stand for several addresses; needs --peer, not --members")
+	o.finding.bind(f)
 	f.StringVar(&o.advertise, "advertise", o.advertise,
 		"address told to clients and members in place of --client, when that is not reachable "+
 			"from elsewhere")
@@ -170,6 +173,9 @@ func (o *options) resolve() (*plan, error) {
 	if p.join, err = o.parseJoin(); err != nil {
 		return nil, err
 	}
+	if err = o.resolveFinding(); err != nil {
+		return nil, err
+	}
 	if err = o.checkOwn(p.members); err != nil {
 		return nil, err
 	}
@@ -219,10 +225,8 @@ func (o *options) parseJoin() (list []string, err error) {
 		return nil, usagef("--join and --members: a new member joins a cluster, founding members " +
 			"begin one; give one of the two")
 	}
-	for _, flag := range []string{"id", "peer"} {
-		if !o.typed(flag) {
-			return nil, usagef("--join needs --%s, which no other member may have", flag)
-		}
+	if !o.typed("peer") && o.discover == "" {
+		return nil, usagef("--join needs --peer, which no other member may have")
 	}
 	for part := range strings.SplitSeq(o.join, ",") {
 		address := strings.TrimSpace(part)

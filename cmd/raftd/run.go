@@ -117,7 +117,7 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
-	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).
+	b := engine.New().Dir(p.data).Listen(p.peer).Members(p.members...).
 		Join(p.join...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).
@@ -126,6 +126,7 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
 		SnapshotAfter(p.snapshot).Logger(d.log)
+	p.find(b)
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	if d.engine, err = b.Start(ctx); err != nil {
@@ -164,13 +165,7 @@ func (d *daemon) announce(out io.Writer) {
 		}
 	}
 	if st.Joining {
-		fmt.Fprintf(out, "raftd member %d joins cluster %016x\n", st.ID, st.Cluster)
-		what, verb := "added", "add"
-		if st.Refused {
-			what, verb = "put in the place of its old data directory", "replace"
-		}
-		fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s --addr HOST:PORT of a "+
-			"member, for clients\n", what, verb, st.ID, st.Members[0].Address)
+		announceJoining(out, &st)
 	} else {
 		fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
 			nodes)
@@ -189,6 +184,21 @@ func (d *daemon) announce(out io.Writer) {
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)
 	}
+}
+
+// announceJoining says what a member waits for that has joined.
+func announceJoining(out io.Writer, st *engine.Status) {
+	fmt.Fprintf(out, "raftd member %d joins cluster %016x\n", st.ID, st.Cluster)
+	what, verb := "added", "add"
+	switch {
+	case st.Admitted:
+		fmt.Fprintf(out, "  admitted  as a learner: it is sent the keys\n")
+		return
+	case st.Refused:
+		what, verb = "put in the place of its old data directory", "replace"
+	}
+	fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s --addr HOST:PORT of a "+
+		"member, for clients\n", what, verb, st.ID, st.Members[0].Address)
 }
 
 func size(n int64) string {
@@ -279,6 +289,8 @@ func explain(err error) string {
 func flagOf(option string) string {
 	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
 		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join",
+		"Discover": "discover", "Expect": "bootstrap-expect", "AdmitLearners": "voters",
+		"Name":     "cluster",
 		"Journal":  "journal",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
