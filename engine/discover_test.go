@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/discovery"
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/netio/multicast"
 )
 
@@ -121,4 +123,97 @@ func TestMembersThatMoved(t *testing.T) {
 		}
 	}
 	h.every("1 voter, 2 voter, 3 voter")
+}
+
+// What is announced by somebody who has the key makes nobody a member, and takes no place of
+// one. A false address of a member is dialed while that is away, comes to nothing, and the
+// member is found again where the configuration has it.
+func TestAnAnnouncementDecidesNothing(t *testing.T) {
+	d := onLo(t)
+	h := newHerd(t, 3, nil)
+	var all []Member
+	for i, p := range h.peers {
+		all = append(all, at(uint64(i+1), p))
+	}
+	h.tune = func(i int, b *Builder) {
+		b.Discover(d).Name("a").ID(uint64(i + 1)).Members(all...).AdmitLearners(7)
+	}
+	h.start(0, 1, 2)
+	h.every("1 voter, 2 voter, 3 voter")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialed := make(chan struct{}, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			dialed <- struct{}{}
+			_ = c.Close()
+		}
+	}()
+	second := h.engines[1].recovery.Directory
+	lies := []discovery.Server{
+		{Member: 9, Directory: raft.Directory{9, 9}},
+		{Member: 1, Directory: raft.Directory{9, 8}},
+		{Member: 2, Directory: second, Incarnation: 99},
+	}
+	for i := range lies {
+		lies[i].Cluster, lies[i].Founded = h.engines[0].Status().Cluster, true
+		lies[i].Peer = l.Addr().String()
+		says(t, d, lies[i])
+	}
+	for _, i := range []int{0, 2} {
+		until(t, "what is said", func() bool {
+			n := 0
+			for _, s := range h.engines[i].Discovery().Servers {
+				if s.Peer == l.Addr().String() {
+					n++
+				}
+			}
+			return n >= 2 // the third one is put right by the member itself
+		})
+	}
+	if n := len(dialed); n > 0 {
+		t.Errorf("%d dials of one that was only announced, while all are connected", n)
+	}
+	h.stop(1)
+	says(t, d, lies[2])
+	select {
+	case <-dialed:
+	case <-time.After(20 * time.Second):
+		t.Error("a member that is away is not dialed where it is said to be")
+	}
+	h.start(1)
+	h.every("1 voter, 2 voter, 3 voter")
+	for _, e := range h.engines {
+		until(t, "all are connected", func() bool {
+			m := e.Membership().Members
+			return m[0].Connected && m[1].Connected && m[2].Connected
+		})
+	}
+}
+
+// says announces a server, as one that has the key.
+func says(t *testing.T, d Discovery, s discovery.Server) {
+	t.Helper()
+	g, err := d.group()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := multicast.Open(multicast.Config{Group: g, Interface: d.Interface, Cluster: "a",
+		Key: d.Key, Self: multicast.Sender{Directory: drawDirectory()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	table := discovery.New(1)
+	table.SetSelf(s, 0)
+	if err := c.Send(table.Announce(1<<40, multicast.PayloadMax)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -89,6 +89,9 @@ func (e *Engine) begin(ctx context.Context, known journal.Identity, ok bool) (er
 		e.b.id = founding.Named(&e.membership, e.found.directory)
 		return nil
 	}
+	if e.found.cluster != 0 {
+		e.b.id = e.found.id
+	}
 	given := e.b.members
 	if len(given) == 0 {
 		given = []Member{{ID: e.b.id, Address: cmp.Or(e.b.listen, "127.0.0.1:0")}}

@@ -53,6 +53,7 @@ type found struct {
 	directory raft.Directory
 	pledged   []byte          // a list that it has promised; nil: it joins
 	cluster   uint64          // that it joins
+	id        uint64          // there
 	admitted  bool            // its leader has made this one a learner
 	members   []config.Member // of that
 }
@@ -330,7 +331,7 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 			more = append(more, m.Address)
 		}
 		if id := r.Meeting.GetAdmitted(); id != 0 {
-			e.b.id, first, why, f.admitted = id, r, nil, true
+			f.id, first, why, f.admitted = id, r, nil, true
 			break
 		}
 		why = s.refusal(r, why)
@@ -340,6 +341,9 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 	s.mu.Unlock()
 	if why != nil {
 		return false, why
+	}
+	if f.id == 0 {
+		f.id = e.b.id
 	}
 	f.cluster, f.members = first.Cluster, first.config.Members()
 	e.log.Info("joining a cluster", "cluster", fmt.Sprintf("%016x", f.cluster), "asked",

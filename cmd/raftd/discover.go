@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"github.com/ringraft/ringraft/engine"
@@ -147,5 +148,27 @@ func (p *plan) find(b *engine.Builder) {
 	b.Name(p.cluster).Expect(p.expect).Discover(p.discovery)
 	if p.admit || p.voters > 0 {
 		b.AdmitLearners(p.voters)
+	}
+}
+
+var (
+	descHeard = desc("discovery_servers", "Servers that --discover has heard of lately.")
+	descSent  = desc("discovery_sent_total", "Datagrams sent by --discover.")
+
+	descDatagrams = desc("discovery_datagrams_total",
+		"Datagrams that arrived for --discover, by what became of them.", "outcome")
+)
+
+// discovery collects what was heard; without --discover there is nothing.
+func (c *collector) discovery(gauge func(*prometheus.Desc, float64, ...string),
+	count func(*prometheus.Desc, uint64, ...string)) {
+	if c.d.plan.discover == "" {
+		return
+	}
+	s := c.d.engine.Discovery()
+	gauge(descHeard, float64(len(s.Servers)))
+	count(descSent, s.Sent)
+	for outcome, n := range s.Arrived {
+		count(descDatagrams, n, outcome)
 	}
 }

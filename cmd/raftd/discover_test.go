@@ -55,6 +55,12 @@ func (f *byThemselves) run(i int, more ...string) {
 			freeAddress(f.t), "--client", p.client, "--http", ""}, append(f.args, more...)...)
 		f.all[i] = p
 	}
+	f.begin(p)
+}
+
+// begin starts a process, which serves from now on.
+func (f *byThemselves) begin(p *process) {
+	f.t.Helper()
 	p.start(f.t)
 	f.mu.Lock()
 	f.serving = append(f.serving, p)
