@@ -70,8 +70,8 @@ func (e *Engine) logAdmission(ev member.Event, age time.Duration) {
 	case member.Silent:
 		done = fmt.Sprintf("member %d, which joined by itself, was silent for %v and is removed",
 			ev.Member, age)
-		tried = fmt.Sprintf("member %d, which joined by itself, is silent for %v and was not removed",
-			ev.Member, age)
+		tried = fmt.Sprintf("member %d, which joined by itself, is silent for %v and was not "+
+			"removed", ev.Member, age)
 	}
 	if ev.Err != nil {
 		e.log.Warn(tried, "err", ev.Err)

@@ -34,8 +34,8 @@ const (
 // error names the method to change.
 func (b *Builder) check() error {
 	return cmp.Or(b.checkIdentity(), b.checkChoices(), b.checkTimes(), b.checkSizes(),
-		b.checkAddresses(), b.checkMembers(), b.discovery.check(), b.checkJoin(), b.checkExpect(), b.admitting.check(),
-		b.connections.check())
+		b.checkAddresses(), b.checkMembers(), b.discovery.check(), b.checkJoin(),
+		b.checkExpect(), b.admitting.check(), b.connections.check())
 }
 
 func (b *Builder) checkIdentity() error {

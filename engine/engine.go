@@ -40,7 +40,7 @@ type Engine struct {
 	joins      bool                          // at the start it was in no configuration
 	found      found                         // of a search for its cluster
 	founder    *founding.Founder             // nil: it joins
-	pledged    []byte                        // the list of a founding, promised at the start; nil: none
+	pledged    []byte                        // the list of a founding, promised at the start
 	followed   atomic.Pointer[config.Config] // that is in force now; nil: none
 	committed  atomic.Pointer[config.Config] // the last one that is; nil: none is known
 	recovery   journal.Recovery

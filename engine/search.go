@@ -323,9 +323,9 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 	var why error
 	for _, r := range members {
 		if r.Cluster != first.Cluster {
-			return false, fmt.Errorf("%s belongs to cluster %016x, %s to %016x: give the addresses "+
-				"of one, or give each a name (raftd: --cluster)", first.address, first.Cluster,
-				r.address, r.Cluster)
+			return false, fmt.Errorf("%s belongs to cluster %016x, %s to %016x: give the "+
+				"addresses of one, or give each a name (raftd: --cluster)", first.address,
+				first.Cluster, r.address, r.Cluster)
 		}
 		for _, m := range r.config.Members() {
 			more = append(more, m.Address)

@@ -130,8 +130,8 @@ func (h *herd) empty(i int) {
 // Three servers that expect each other found a cluster, with ids in the order of their
 // directories, by the list of all addresses, in which each finds itself. Then they are started
 // again with the same, and a fourth one joins them: it is a learner, and a voter as long as
-// there are fewer than four. One that loses its directory comes back as another member, with the same
-// command.
+// there are fewer than four. One that loses its directory comes back as another member, with
+// the same command.
 func TestServersFindEachOther(t *testing.T) {
 	h := newHerd(t, 4, nil)
 	h.tune = func(_ int, b *Builder) {
@@ -322,13 +322,15 @@ func TestANameOfSeveral(t *testing.T) {
 		t.Error("the name was looked up once")
 	}
 	h.tune = func(_ int, b *Builder) { b.Join(h.peers[1], h.peers[0]) }
-	if err := h.refuses(3); err == nil || !strings.Contains(err.Error(), "give the addresses of one") {
-		t.Error(err)
+	says := func(want string) {
+		t.Helper()
+		if err := h.refuses(3); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("not saying %q: %v", want, err)
+		}
 	}
+	says("give the addresses of one")
 	h.tune = func(_ int, b *Builder) { b.Join(h.peers[1]).Name("a") }
-	if err := h.refuses(3); err == nil || !strings.Contains(err.Error(), `cluster "b", not to "a"`) {
-		t.Error(err)
-	}
+	says(`cluster "b", not to "a"`)
 }
 
 // The file that keeps a directory's id is read as it was written, or not at all.

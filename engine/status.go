@@ -160,8 +160,8 @@ func (s *Status) Notice() string {
 		return fmt.Sprintf("member %d was removed from the cluster: stop it, and remove its data "+
 			"directory before it is added again", s.ID)
 	case s.Joining && s.Admitted:
-		return fmt.Sprintf("member %d was admitted to cluster %016x, and waits for its leader", s.ID,
-			s.Cluster)
+		return fmt.Sprintf("member %d was admitted to cluster %016x, and waits for its leader",
+			s.ID, s.Cluster)
 	case s.Joining:
 		return fmt.Sprintf("this server has joined cluster %016x and is no member yet: add it on "+
 			"the leader: raftd member add %d=%s", s.Cluster, s.ID, s.Members[0].Address)

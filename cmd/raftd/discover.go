@@ -39,11 +39,11 @@ func (o *finding) bind(f *pflag.FlagSet) {
 		"file whose first line is the secret of --discover, 16 bytes at least, the same for all "+
 			"members")
 	f.IntVar(&o.expect, "bootstrap-expect", 0,
-		"found a cluster of so many members, 2 to 7, when as many servers with empty directories "+
-			"have heard each other by --join or --discover; the ids are given")
+		"found a cluster of so many members, 2 to 7, when as many servers with empty "+
+			"directories have heard each other by --join or --discover; the ids are given")
 	f.BoolVar(&o.admit, "admit", false,
-		"as the leader, admit servers that ask, as learners: those with --join or --discover; give "+
-			"it to every member")
+		"as the leader, admit servers that ask, as learners: those with --join or --discover; "+
+			"give it to every member")
 	f.IntVar(&o.voters, "voters", 0,
 		"as the leader, promote learners that joined by themselves while there are fewer voters; "+
 			"implies --admit; 0: raftd member promote does it")
@@ -59,8 +59,8 @@ func (o *options) searches() bool {
 func (o *options) resolveFinding() error {
 	switch {
 	case o.expect != 0 && o.members != "":
-		return usagef("--bootstrap-expect and --members: the founding members are listed, or they " +
-			"find each other; give one of the two")
+		return usagef("--bootstrap-expect and --members: the founding members are listed, or " +
+			"they find each other; give one of the two")
 	case o.expect != 0 && o.typed("id"):
 		return usagef("--bootstrap-expect and --id: the founding gives the ids; leave --id out")
 	case o.expect != 0 && o.join == "" && o.discover == "":

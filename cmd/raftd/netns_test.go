@@ -17,9 +17,9 @@ func TestFiveHostsFindEachOther(t *testing.T) {
 		t.Skip("RINGRAFT_NETNS is not set: it makes network namespaces")
 	}
 	n := newNetwork(t, 5)
-	f := newByThemselves(t, "--discover", "239.255.42.42:7382", "--interface", "eth0", "--cluster",
-		"test", "--secret-file", secret(t), "--voters", "5", "--insecure", "--bootstrap-expect", "3",
-		"--election-timeout", "500ms")
+	f := newByThemselves(t, "--discover", "239.255.42.42:7382", "--interface", "eth0",
+		"--cluster", "test", "--secret-file", secret(t), "--voters", "5", "--insecure",
+		"--bootstrap-expect", "3", "--election-timeout", "500ms")
 	for i := range 3 {
 		n.run(f, i)
 	}
@@ -58,7 +58,8 @@ func newNetwork(t *testing.T, hosts int) *network {
 	for i := range hosts {
 		space, port := n.space(i), fmt.Sprint("v", i)
 		n.ip("netns", "add", space)
-		n.ip("-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", bridge)
+		n.ip("-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns",
+			bridge)
 		n.ip("-n", bridge, "link", "set", port, "master", "br0", "up")
 		n.ip("-n", space, "addr", "add", n.address(i)+"/24", "dev", "eth0")
 		n.ip("-n", space, "link", "set", "eth0", "up")

@@ -243,7 +243,8 @@ func decodeServer(b []byte) (s Server, n int) {
 	le := binary.LittleEndian
 	s = Server{Cluster: le.Uint64(b), Member: le.Uint64(b[8:]),
 		Directory:   raft.Directory{le.Uint64(b[16:]), le.Uint64(b[24:])},
-		Incarnation: le.Uint64(b[32:]), Sequence: le.Uint64(b[40:]), Founded: b[48]&flagFounded != 0}
+		Incarnation: le.Uint64(b[32:]), Sequence: le.Uint64(b[40:]),
+		Founded: b[48]&flagFounded != 0}
 	n = 49
 	for _, to := range []*string{&s.Peer, &s.Client} {
 		if n >= len(b) || n+1+int(b[n]) > len(b) {

@@ -224,8 +224,8 @@ func TestFoundingByNumber(t *testing.T) {
 		w := newCrowd(t, n, n, rand.New(rand.NewPCG(1, uint64(n))))
 		w.rounds()
 		if w.count() != n || len(w.founded) != 1 || w.broken != "" {
-			t.Errorf("%d servers: %d founded %d lists: %s: %s", n, w.count(), len(w.founded), w.broken,
-				w.hosts[0].gathering.Why())
+			t.Errorf("%d servers: %d founded %d lists: %s: %s", n, w.count(), len(w.founded),
+				w.broken, w.hosts[0].gathering.Why())
 		}
 	}
 }
@@ -358,7 +358,8 @@ func TestAListThatAnotherOnePromised(t *testing.T) {
 	} {
 		w.start(h)
 		h.gathering.Hear(o.Candidate, View{Name: x.name, Expects: 3, Promised: x.list})
-		if step, b := h.gathering.Next(); step != x.want || step == Promise && !bytes.Equal(b, good) {
+		step, b := h.gathering.Next()
+		if step != x.want || step == Promise && !bytes.Equal(b, good) {
 			t.Errorf("%s: %v", what, step)
 		}
 	}
