@@ -34,7 +34,7 @@ const (
 	// askLimit is how long one address may take to say which cluster it belongs to.
 	askLimit = 3 * time.Second
 	// askAgain is the pause before all addresses are asked once more.
-	askAgain = 500 * time.Millisecond
+	askAgain = 250 * time.Millisecond
 	// askLines is how long it takes until it is said again that nobody has answered.
 	askLines = 5 * time.Second
 	// joinMax is how many addresses may be given, and how many are asked.
@@ -71,6 +71,7 @@ type search struct {
 	gathering *founding.Gathering // nil: it founds nothing
 	callers   []string            // where those are reached that have asked here
 	more      []string            // members of the cluster that was found
+	admitters []string            // of more and others, those that have answered last
 }
 
 // look looks for the cluster of a directory that has no journal.
@@ -154,7 +155,7 @@ func (s *search) hurry() {
 
 // meeting is what this one tells; mu is held.
 func (s *search) meeting() *wire.Meeting {
-	m := &wire.Meeting{Name: s.e.b.name, Admit: true, Wanted: s.e.b.id}
+	m := &wire.Meeting{Name: s.e.b.name, Wanted: s.e.b.id}
 	if s.gathering == nil {
 		return m
 	}
@@ -249,9 +250,6 @@ type reply struct {
 // round asks all once. done: the cluster is known, or nothing will come of it.
 func (s *search) round(ctx context.Context, f *found) (done bool, err error) {
 	replies := s.ask(ctx)
-	if ctx.Err() != nil && len(replies) == 0 {
-		return false, ctx.Err()
-	}
 	var members []*reply
 	for i := range replies {
 		r := &replies[i]
@@ -266,10 +264,11 @@ func (s *search) round(ctx context.Context, f *found) (done bool, err error) {
 			err = r.err
 		}
 	}
-	if len(members) > 0 {
+	if len(members) > 0 && ctx.Err() == nil { // else some have not answered
 		return s.join(members, f)
 	}
-	if s.gathering == nil {
+	s.admit(nil)
+	if s.gathering == nil || ctx.Err() != nil {
 		return false, err
 	}
 	list, failed := s.gather(replies)
@@ -323,6 +322,7 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 	var why error
 	for _, r := range members {
 		if r.Cluster != first.Cluster {
+			s.admit(nil)
 			return false, fmt.Errorf("%s belongs to cluster %016x, %s to %016x: give the "+
 				"addresses of one, or give each a name (raftd: --cluster)", first.address,
 				first.Cluster, r.address, r.Cluster)
@@ -340,6 +340,7 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 	s.more = more
 	s.mu.Unlock()
 	if why != nil {
+		s.admit(members)
 		return false, why
 	}
 	if f.id == 0 {
@@ -349,6 +350,20 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 	e.log.Info("joining a cluster", "cluster", fmt.Sprintf("%016x", f.cluster), "asked",
 		first.address, "members", membersOf(&first.config))
 	return true, nil
+}
+
+// admit has those that have answered be asked to admit this one: it is known by then that they
+// are of one cluster, so that no other one admits it, too.
+func (s *search) admit(members []*reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.admitters) == 0 && len(members) > 0 {
+		s.hurry()
+	}
+	s.admitters = nil
+	for _, r := range members {
+		s.admitters = append(s.admitters, r.address)
+	}
 }
 
 // refusal is why this one does not join yet, by a member's answer; nil: it joins, and waits
@@ -374,12 +389,17 @@ func (s *search) refusal(r *reply, before error) error {
 func (s *search) ask(ctx context.Context) []reply {
 	addresses := s.addresses(ctx)
 	s.mu.Lock()
-	q := link.Question{ID: s.e.b.id, Address: s.e.b.listen, Directory: s.self.Directory,
-		Meeting: s.meeting()}
+	admitters, plain, admit := s.admitters, s.meeting(), s.meeting()
 	s.mu.Unlock()
+	admit.Admit = true
 	replies := make([]reply, len(addresses))
 	var all sync.WaitGroup
 	for i, a := range addresses {
+		q := link.Question{ID: s.e.b.id, Address: s.e.b.listen, Directory: s.self.Directory,
+			Meeting: plain}
+		if slices.Contains(admitters, a) {
+			q.Meeting = admit
+		}
 		all.Go(func() { replies[i] = s.askOne(ctx, a, q) })
 	}
 	all.Wait()

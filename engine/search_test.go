@@ -45,8 +45,8 @@ func newHerd(t *testing.T, n int, tune func(i int, b *Builder)) *herd {
 // builder is what server i is started with.
 func (h *herd) builder(i int) *Builder {
 	b := New().Dir(h.dirs[i]).Listen(h.peers[i]).StateMachine(&counter{}).
-		Journal(journal.BufferedDsync).ElectionTimeout(patient).MaxCommand(1 << 20).
-		SegmentBytes(4 << 20).Logger(h.log[i].logger())
+		Journal(journal.BufferedDsync).ElectionTimeout(500 * time.Millisecond).
+		MaxCommand(1 << 20).SegmentBytes(4 << 20).Logger(h.log[i].logger())
 	h.tune(i, b)
 	return b
 }
@@ -296,7 +296,8 @@ func TestWhereNobodyIsAdmitted(t *testing.T) {
 }
 
 // A name may stand for several addresses; it is looked up each time. One that asks by its id
-// is admitted with that; two clusters, and one of another name, are not joined.
+// is admitted with that, and one whose id another directory has waits to take its place; two
+// clusters, and one of another name, are not joined.
 func TestANameOfSeveral(t *testing.T) {
 	h := newHerd(t, 4, nil)
 	var asked int
@@ -331,6 +332,14 @@ func TestANameOfSeveral(t *testing.T) {
 	says("give the addresses of one")
 	h.tune = func(_ int, b *Builder) { b.Join(h.peers[1]).Name("a") }
 	says(`cluster "b", not to "a"`)
+	if n := len(h.engines[0].Membership().Members) + len(h.engines[1].Membership().Members); n != 3 {
+		t.Errorf("%d members of two clusters: it was admitted", n)
+	}
+	h.tune = func(_ int, b *Builder) { b.Join(h.peers[0]).ID(6) } // that of another directory
+	h.start(3)
+	if s := h.engines[3].Status(); !s.Joining || s.Admitted || !s.Refused {
+		t.Errorf("%+v", s)
+	}
 }
 
 // The file that keeps a directory's id is read as it was written, or not at all.
@@ -360,4 +369,14 @@ func TestCandidateFile(t *testing.T) {
 	if _, err := e.candidate(); !errors.Is(err, errCandidate) {
 		t.Error(err)
 	}
+}
+
+// FuzzCandidate: no bytes are an id of a directory but those that were written.
+func FuzzCandidate(f *testing.F) {
+	f.Add(encodeCandidate(raft.Directory{1, 2}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if d, err := decodeCandidate(b); err == nil && string(encodeCandidate(d)) != string(b) {
+			t.Errorf("%x", b)
+		}
+	})
 }

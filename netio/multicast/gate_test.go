@@ -1,6 +1,7 @@
 package multicast
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -202,6 +203,7 @@ func FuzzGate(f *testing.F) {
 		g := testGate("a", nil)
 		if sealed && len(b) == Size {
 			m := newMAC(key, "a")
+			b = bytes.Clone(b)
 			copy(b[macAt:], m.of(b))
 		}
 		d, v := g.pass(b, source, 1)
