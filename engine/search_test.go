@@ -332,7 +332,8 @@ func TestANameOfSeveral(t *testing.T) {
 	says("give the addresses of one")
 	h.tune = func(_ int, b *Builder) { b.Join(h.peers[1]).Name("a") }
 	says(`cluster "b", not to "a"`)
-	if n := len(h.engines[0].Membership().Members) + len(h.engines[1].Membership().Members); n != 3 {
+	one, two := h.engines[0].Membership().Members, h.engines[1].Membership().Members
+	if n := len(one) + len(two); n != 3 {
 		t.Errorf("%d members of two clusters: it was admitted", n)
 	}
 	h.tune = func(_ int, b *Builder) { b.Join(h.peers[0]).ID(6) } // that of another directory

@@ -85,8 +85,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 			"to a cluster keeps its own")
 	f.StringVar(&o.join, "join", o.join,
 		"addresses for members, as HOST:PORT,…, of a cluster to join: this member then waits to "+
-			"be added by raftd member add, or with --admit there is a member at once, also without "+
-			"--id; a name may stand for several addresses; needs --peer, not --members")
+			"be added by raftd member add, or with --admit there is a member at once, also "+
+			"without --id; a name may stand for several addresses; needs --peer, not --members")
 	o.finding.bind(f)
 	f.StringVar(&o.advertise, "advertise", o.advertise,
 		"address told to clients and members in place of --client, when that is not reachable "+
