@@ -28,6 +28,12 @@ type Builder struct {
 	listen    string
 	members   []Member
 	join      []string
+	name      string
+	expect    int // founders; 0: they are listed, or there are none
+	discovery Discovery
+	admitting admitting
+	lookUp    func(ctx context.Context, host string) ([]string, error) // tests; nil: the system's
+	anyID     bool                                                     // none was given
 	mode      journal.Mode
 	pipeline  Pipeline
 	threads   Threads
@@ -59,14 +65,15 @@ const defaultGiveUp = 20 * time.Second
 // New returns a builder with safe defaults. StateMachine or Witness has to be given, and Dir
 // unless Journal is journal.Memory. Without Members it makes a cluster of one.
 func New() *Builder {
-	return &Builder{id: 1, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
+	return &Builder{id: 1, anyID: true, mode: journal.Direct, heartbeat: 50 * time.Millisecond,
 		election: 250 * time.Millisecond, maxCommand: 1 << 20, slots: 1024,
 		memory: 64 << 20, giveUp: defaultGiveUp, logger: slog.New(slog.DiscardHandler)}
 }
 
-// ID is this member's id, 1 by default and never 0. A data directory keeps the id
-// that it was made with; Start refuses another.
-func (b *Builder) ID(id uint64) *Builder { b.id = id; return b }
+// ID is this member's id, never 0. A data directory keeps the id that it was made with; Start
+// refuses another. By default it is 1; for a directory that looks for its cluster (Join, Expect,
+// Discover), the one that it is given there.
+func (b *Builder) ID(id uint64) *Builder { b.id, b.anyID = id, false; return b }
 
 // Cluster is the id of the cluster, by which members know each other. 0, the
 // default, derives it from the list given to Members. A data directory keeps the
@@ -224,6 +231,9 @@ func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	own.secret.keys = keys
 	own.members, own.services = slices.Clone(b.members), slices.Clone(b.services)
 	own.join = slices.Clone(b.join)
+	if own.anyID && own.searches() {
+		own.id = 0 // until it is known
+	}
 	if own.stallLimit == 0 {
 		own.stallLimit = own.election
 	}

@@ -35,8 +35,8 @@ func (b *Builder) Check() error { return b.check() }
 // error names the method to change.
 func (b *Builder) check() error {
 	return cmp.Or(b.checkIdentity(), b.checkChoices(), b.checkTimes(), b.checkSizes(),
-		b.checkAddresses(), b.checkMembers(), b.checkWitness(), b.checkJoin(),
-		b.connections.check())
+		b.checkAddresses(), b.checkMembers(), b.checkWitness(), b.checkDiscovery(), b.checkJoin(),
+		b.checkExpect(), b.admitting.check(), b.connections.check())
 }
 
 func (b *Builder) checkIdentity() error {

@@ -138,6 +138,7 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.MaxConnections(0, -1, "") }, "not be negative"},
 	},
 	"Secret": {
+		{func(b *Builder) { b.Discover(group("239.1.1.1:1")).Listen("127.0.0.1:1") }, "none given"},
 		{func(b *Builder) { b.Secret(make([]byte, 31)) }, "31 bytes"},
 		{func(b *Builder) { b.Secret(make([]byte, 32)) }, "random"},
 		{func(b *Builder) { b.Secret(make([][]byte, 5)...) }, "1 to 4"},
@@ -147,8 +148,48 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.SecretFile("/dev/null") }, "no file"},
 		{func(b *Builder) { b.SecretFile("x").Secret(secretOf("x")) }, "one of the two"},
 	},
+	"AdmitLearners": {
+		{func(b *Builder) { b.AdmitLearners(-1) }, "0 to 7"},
+		{func(b *Builder) { b.AdmitLearners(8) }, "0 to 7"},
+	},
+	"Name": {
+		{func(b *Builder) { b.Name(strings.Repeat("x", 65)) }, "64"},
+		{func(b *Builder) { b.Name("a\nb") }, "printable"},
+	},
+	"Expect": {
+		{func(b *Builder) { b.expecting(1) }, "2 to 7"},
+		{func(b *Builder) { b.expecting(8) }, "2 to 7"},
+		{func(b *Builder) { b.expecting(3).ID(1) }, "leave it out"},
+		{func(b *Builder) { b.expecting(3).Cluster(5) }, "leave it out"},
+		{func(b *Builder) { b.expecting(3).Join() }, "nobody would be heard"},
+		{func(b *Builder) { b.Expect(3) }, "Listen is not given"},
+	},
+	"Discover": {
+		{func(b *Builder) { b.Discover(group("10.0.0.1:7382")) }, "multicast address"},
+		{func(b *Builder) { b.Discover(group("239.1.1.1:0")) }, "multicast address"},
+		{func(b *Builder) { b.Discover(Discovery{Interface: "lo"}) }, "multicast address"},
+		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Interface = "" }) }, "interface"},
+		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Interface = "no0" }) }, "no0"},
+	},
 	"Logger": {{func(b *Builder) { b.Logger(nil) }, "nil"}},
 	"Start":  {}, // it refuses
+}
+
+// expecting is Expect with all that it needs.
+func (b *Builder) expecting(n int) *Builder {
+	return b.Expect(n).Join("127.0.0.1:7380").Listen("127.0.0.1:1")
+}
+
+// discovering is Discover with all that it needs, changed.
+func (b *Builder) discovering(change func(*Discovery)) {
+	d := group("239.1.1.1:1")
+	change(&d)
+	b.Discover(d).Listen("127.0.0.1:1").Secret(secretOf("group"))
+}
+
+// group is Discover's, with all that it needs but a Listen.
+func group(at string) Discovery {
+	return Discovery{Group: at, Interface: "lo"}
 }
 
 func eight() (m []Member) {

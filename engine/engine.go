@@ -38,9 +38,11 @@ type Engine struct {
 	membership config.Config                 // that it was started with
 	home       string                        // where the members reach this one, by that
 	joins      bool                          // at the start it was in no configuration
-	found      []config.Member               // of the cluster that it joins, as one of them said
+	found      found                         // of a search for its cluster
 	founder    *founding.Founder             // nil: it joins
+	pledged    []byte                        // the list of a founding, promised at the start
 	followed   atomic.Pointer[config.Config] // that is in force now; nil: none
+	committed  atomic.Pointer[config.Config] // the last one that is; nil: none is known
 	recovery   journal.Recovery
 	longest    int // bytes of the longest command that is in the log or may come
 	started    time.Time
@@ -55,10 +57,11 @@ type Engine struct {
 	timing  *timing
 	lanes   laneTable
 
-	net      *netio.Server
-	peers    *link.Peers
-	services services
-	ticker   ticker
+	net       *netio.Server
+	peers     *link.Peers
+	announcer announcer
+	services  services
+	ticker    ticker
 
 	status    atomic.Pointer[Status]
 	members   atomic.Pointer[Membership]
@@ -81,11 +84,14 @@ func start(ctx context.Context, b Builder) (*Engine, error) {
 	e.lifecycle.done, e.ticker.stop = make(chan struct{}), make(chan struct{})
 	e.timing = newTiming(e.clock)
 	e.lanes.table.Store(&[]*pipeline.Lane{})
-	if err := e.open(ctx); err != nil {
+	if err := e.openAnnouncer(); err != nil {
 		return nil, err
 	}
+	if err := e.open(ctx); err != nil {
+		return nil, errors.Join(err, e.announcer.close())
+	}
 	if err := e.assemble(); err != nil {
-		return nil, errors.Join(err, e.journal.Close())
+		return nil, errors.Join(err, e.announcer.close(), e.journal.Close())
 	}
 	if err := e.listen(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -197,14 +203,15 @@ func (e *Engine) Close() error {
 	life.closed.Do(func() {
 		life.stopping.Store(true)
 		e.ticker.end()
+		life.closeErr = e.announcer.close()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
 		e.lanes.close()
 		e.peers.Close()
 		var hang *HangError
 		if errors.As(e.Err(), &hang) || !halted || !e.endJobs() {
-			life.closeErr = e.abandon(hang)
+			life.closeErr = errors.Join(life.closeErr, e.abandon(hang))
 		} else {
-			life.closeErr = errors.Join(e.closeNet(5*time.Second), e.member.Sync(),
+			life.closeErr = errors.Join(life.closeErr, e.closeNet(5*time.Second), e.member.Sync(),
 				e.journal.Close())
 			b, _ := e.notes.book.Encode()
 			e.writeNotes(b)

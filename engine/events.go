@@ -96,6 +96,8 @@ func (e *Engine) logMember(ev member.Event, age time.Duration) {
 	case member.SnapshotRefused:
 		e.log.Warn(fmt.Sprintf("cannot take the snapshot that member %d offers; it is tried again",
 			ev.Member), "index", ev.Have, "err", reason(ev.Err))
+	case member.Admitted, member.SelfPromoted, member.Silent:
+		e.logAdmission(ev, age)
 	case member.NotAMember:
 		e.log.Warn("this member was removed from the cluster: it keeps still, and can be stopped",
 			"because", ev.Err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/journal"
 )
@@ -132,16 +133,30 @@ func (e *Engine) promise(list []byte) error {
 }
 
 // promised is what this directory has promised.
-func (e *Engine) promised() ([]byte, error) {
+func (e *Engine) promised() ([]byte, error) { return e.promisedBy(e.recovery.Directory) }
+
+// promisedBy is what a directory has promised, if it is the one that is here.
+func (e *Engine) promisedBy(d raft.Directory) ([]byte, error) {
 	if e.b.mode == journal.Memory {
-		return nil, nil
+		return e.found.pledged, nil // it lives as long as this process
 	}
-	return readPromise(e.b.dir, e.recovery.Directory)
+	return readPromise(e.b.dir, d)
+}
+
+// pledge keeps a promise before there is a journal.
+func (e *Engine) pledge(d raft.Directory, list []byte) error {
+	if e.b.mode == journal.Memory {
+		return nil
+	}
+	return writePromise(e.b.dir, d, list)
 }
 
 // recordMembers keeps a committed configuration as the journal's metadata, in the polling
 // goroutine: what a log that has lost its configurations to damage begins with.
 func (e *Engine) recordMembers(index uint64, data []byte) {
+	if c, err := config.Decode(data); err == nil {
+		e.committed.Store(&c)
+	}
 	if err := e.journal.SetMetadata(data); err != nil {
 		e.log.Warn("the journal does not record the members", "index", index, "err", err)
 	}

@@ -37,6 +37,7 @@ func (e *Engine) newPeers() *link.Peers {
 		Across:   e.b.threads == Threaded,
 		Patience: 2 * e.b.election, Logger: e.log, Wake: e.run.wake,
 		Address: e.ownAddress, Configuration: e.configuration, Introduce: e.introduce,
+		Meet:    e.meeting,
 		Deliver: func(s *replica.Source) { e.member.Replica().AddSource(s) }})
 }
 
@@ -82,6 +83,7 @@ func (e *Engine) listen(ctx context.Context) error {
 	e.ticker.running.Add(1) // before the first poll, which may fail and close the engine
 	go e.tickLoop()
 	e.run.start(net.Loops()[0])
+	e.announcer.serve(e)
 	return ctx.Err()
 }
 

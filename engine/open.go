@@ -25,38 +25,33 @@ const runBytes = 300 << 10
 // directory records, or, in a fresh one, those that the builder was given. One that joins
 // a cluster asks its members which that is.
 func (e *Engine) open(ctx context.Context) error {
-	given := e.b.members
-	if len(given) == 0 {
-		given = []Member{{ID: e.b.id, Address: cmp.Or(e.b.listen, "127.0.0.1:0")}}
+	known, ok, err := e.identity()
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
 	}
-	e.membership = configOf(e.b.cluster, given)
+	if err = e.begin(ctx, known, ok); err != nil {
+		return err
+	}
 	own, _ := e.membership.Find(e.b.id) // it is in the list
 	e.home = own.Address
 	identity := journal.Identity{Cluster: e.membership.Cluster, Replica: e.b.id}
-	known, ok, err := e.identity()
 	switch {
-	case err != nil:
-		return fmt.Errorf("engine: %w", err)
 	case ok && e.b.cluster != 0 && e.b.cluster != known.Cluster:
 		return &ConfigError{"Cluster", fmt.Sprintf("%d; %s belongs to cluster %d: "+
 			"give that, none, or another directory", e.b.cluster, e.b.dir, known.Cluster)}
 	case ok:
 		identity.Cluster = known.Cluster
-	case e.b.witness && len(e.b.members) == 0 && len(e.b.join) == 0:
+	case e.b.witness && len(e.b.members) == 0 && !e.b.searches():
 		return &ConfigError{"Witness", "no cluster has a witness alone: give Members or Join"}
-	case len(e.b.join) > 0:
-		found, err := e.lookUp(ctx)
-		if err != nil {
-			return err
-		}
-		identity.Cluster, e.found = found.Cluster, found.Members()
+	case e.found.cluster != 0:
+		identity.Cluster = e.found.cluster
 	}
 	nobody := config.Config{Cluster: identity.Cluster} // before the cluster is founded
-	if e.joins = len(e.b.join) > 0 && !ok; e.joins {
+	if e.joins = e.found.cluster != 0; e.joins {
 		nobody = e.waiting(identity.Cluster)
 	}
 	j, rec, err := journal.Open(journal.Config{Dir: e.b.dir, Mode: e.b.mode, Identity: identity,
-		Directory: drawDirectory(), SegmentBytes: e.b.segment, Metadata: nobody.Encode(),
+		Directory: e.found.directory, SegmentBytes: e.b.segment, Metadata: nobody.Encode(),
 		Damaged: true, HangMax: e.b.giveUp, FS: e.b.files})
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
@@ -65,12 +60,45 @@ func (e *Engine) open(ctx context.Context) error {
 	if e.joins {
 		e.recovery.Metadata = nobody.Encode()
 	}
-	if err = e.restore(identity.Cluster); err == nil {
+	if err = cmp.Or(e.forgetCandidate(), e.restore(identity.Cluster)); err == nil {
 		err = e.adopt(identity.Cluster)
 	}
 	if err != nil {
 		return errors.Join(err, j.Close())
 	}
+	return nil
+}
+
+// begin finds out which id this member has, and who founds its cluster, if that is not
+// founded yet: those that the builder was given, or that it has found.
+func (e *Engine) begin(ctx context.Context, known journal.Identity, ok bool) (err error) {
+	switch {
+	case !ok && e.b.searches():
+		e.found, err = e.look(ctx)
+	case ok && e.b.id == 0:
+		e.b.id = known.Replica
+	}
+	if err != nil {
+		return err
+	}
+	if e.found.directory == (raft.Directory{}) {
+		e.found.directory = drawDirectory()
+	}
+	if e.found.pledged != nil {
+		if e.membership, err = config.Decode(e.found.pledged); err != nil {
+			return fmt.Errorf("engine: %s: %w", e.b.dir, err)
+		}
+		e.b.id = founding.Named(&e.membership, e.found.directory)
+		return nil
+	}
+	if e.found.cluster != 0 {
+		e.b.id = e.found.id
+	}
+	given := e.b.members
+	if len(given) == 0 {
+		given = []Member{{ID: e.b.id, Address: cmp.Or(e.b.listen, "127.0.0.1:0")}}
+	}
+	e.membership = configOf(e.b.cluster, given)
 	return nil
 }
 
@@ -99,7 +127,12 @@ func (e *Engine) adopt(cluster uint64) error {
 		return err
 	}
 	known := len(own.Voters) > 0
-	unmarked := len(e.b.join) > 0 && e.recovery.Fresh && len(e.recovery.Metadata) == 0
+	promised, err := e.promised()
+	if err != nil {
+		return err
+	}
+	unmarked := e.b.searches() && promised == nil && e.recovery.Fresh &&
+		len(e.recovery.Metadata) == 0
 	if e.joins = e.joins || waits(&own) || unmarked; unmarked { // it ended in its first start
 		own = e.waiting(cluster)
 		e.recovery.Metadata = own.Encode()
@@ -113,7 +146,7 @@ func (e *Engine) adopt(cluster uint64) error {
 	if known {
 		e.compareMembers(&given, index)
 	}
-	if err := e.adoptFounding(&given, cluster, known); err != nil {
+	if err := e.adoptFounding(&given, promised, cluster, known); err != nil {
 		return err
 	}
 	if c := &e.membership; known && len(c.Voters) == 1 && c.Votes(e.b.id) && !c.Joint() {
@@ -150,10 +183,10 @@ func (e *Engine) adoptSizes() error {
 
 // adoptFounding takes over how far the founding of the cluster has come, which a
 // directory that joins has no part in.
-func (e *Engine) adoptFounding(given *config.Config, cluster uint64, known bool) error {
-	promised, err := e.promised()
-	if err != nil {
-		return err
+func (e *Engine) adoptFounding(given *config.Config, promised []byte, cluster uint64,
+	known bool) (err error) {
+	if e.pledged = promised; known {
+		e.pledged = nil
 	}
 	if !known && promised != nil { // it keeps to what it has promised
 		if e.membership, err = config.Decode(promised); err != nil {
@@ -170,7 +203,7 @@ func (e *Engine) adoptFounding(given *config.Config, cluster uint64, known bool)
 	if err := e.checkUnfounded(cluster, known || promised != nil); err != nil {
 		return err
 	}
-	if known && len(e.b.join) > 0 {
+	if known && e.b.searches() {
 		e.log.Info("the data directory belongs to a cluster already: nobody is asked for one",
 			"dir", e.b.dir, "cluster", fmt.Sprintf("%016x", e.membership.Cluster))
 	}
@@ -184,9 +217,9 @@ func (e *Engine) checkUnfounded(cluster uint64, settled bool) error {
 	const remove = "remove the directory, which holds nothing"
 	switch {
 	case settled:
-	case len(e.b.join) > 0:
+	case e.b.searches():
 		return &ConfigError{"Join", fmt.Sprintf("%s was made for a new cluster, which is not "+
-			"founded yet: %s, or leave Join out", e.b.dir, remove)}
+			"founded yet: %s, or leave Join, Expect and Discover out", e.b.dir, remove)}
 	case len(e.b.members) == 0 && e.membership.Cluster != cluster:
 		return &ConfigError{"Members", fmt.Sprintf("none given, and %s was made for cluster "+
 			"%016x, to found it or to join it: give Members or Join as then, or %s",
@@ -293,7 +326,8 @@ func (e *Engine) assemble() error {
 		Journal: e.journal, Machine: e.stateMachine(), Lanes: e.lanes.all,
 		Link: e.newLink, Unlink: e.peers.Remove,
 		Snapshots: e.snapshots(), WitnessLog: e.witnessLog(), From: e.from,
-		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
+		Admission: member.Admission{Open: e.b.admitting.open, Voters: e.b.admitting.voters},
+		Start:     e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},
 		OnRole: e.roleChanged, OnMembers: e.recordMembers, OnConfig: decodeConfiguration,
@@ -325,7 +359,7 @@ func (e *Engine) firstConfiguration() (raft.Configuration, error) {
 // founders is with whom a member connects whose log does not say who the members are.
 func (e *Engine) founders() []config.Member {
 	if e.joins {
-		return e.found
+		return e.found.members
 	}
 	return e.membership.Members()
 }

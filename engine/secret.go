@@ -85,6 +85,9 @@ func (e *Engine) setKeys(s *secret) error {
 		return &ConfigError{"Secret", "none given: a member that has a secret keeps one"}
 	}
 	e.peers.SetKeys(keys)
+	if e.announcer.conn != nil {
+		_ = e.announcer.conn.SetKeys(datagramKeys(keys)) // they are as long as they have to be
+	}
 	e.log.Info("the secrets were replaced", "accepted", keys.Names(), "dials_with", keys.Names()[0])
 	e.run.wake()
 	return nil

@@ -81,6 +81,7 @@ type Status struct {
 	Uptime         time.Duration // since Builder.Start
 	Unfounded      string        // why the cluster is not founded yet, "" it is
 	Joining        bool          // this member is in no configuration, and waits to be added
+	Admitted       bool          // the leader has admitted it: it waits for the log
 	Removed        bool          // this member was one, and was removed
 	Refused        bool          // another data directory is known as this member
 	Bound          bool          // each voter is known by its data directory
@@ -169,6 +170,9 @@ func (s *Status) Notice() string {
 			"directory before it is added again", s.ID)
 	case s.Locked != "":
 		return "no other member can be spoken to: " + s.Locked
+	case s.Joining && s.Admitted:
+		return fmt.Sprintf("member %d was admitted to cluster %016x, and waits for its leader",
+			s.ID, s.Cluster)
 	case s.Joining:
 		return fmt.Sprintf("this server has joined cluster %016x and is no member yet: add it on "+
 			"the leader: raftd member add %d=%s", s.Cluster, s.ID, s.Members[0].Address)
@@ -208,6 +212,7 @@ func (e *Engine) publishStatus() {
 	s.LeaderCommit, _ = core.LeaderCommit()
 	s.Unfounded, s.Refused = e.member.Unfounded(), e.member.Refused()
 	s.Joining, s.Removed = e.joins && len(core.Config().Voters) == 0, e.member.Removed()
+	s.Admitted = s.Joining && e.found.admitted
 	s.Refused = s.Refused || s.Joining && e.isFound()
 	s.Bound = bound(core)
 	s.Secrets, s.Locked = e.secretStatus()

@@ -28,6 +28,7 @@ type fleet struct {
 	dir string
 	all map[int]*process // by id; each that was started, and is not forgotten
 
+	asks   []string       // what runs raftd member; nil: nothing else does
 	wanted map[int]string // who is to be a member: kinds
 	tries  map[int]int    // of raftd member, by exit status
 
@@ -170,7 +171,8 @@ func (f *fleet) member(args ...string) (status int, says string) {
 // memberWhile does something else while it runs.
 func (f *fleet) memberWhile(something func(), args ...string) (status int, says string) {
 	args = append([]string{"member"}, args...)
-	cmd := exec.Command(os.Args[0], append(args, "--addr", f.addresses(), "--timeout", "60s")...)
+	args = append(append(slices.Clone(f.asks), os.Args[0]), args...)
+	cmd := exec.Command(args[0], append(args[1:], "--addr", f.addresses(), "--timeout", "60s")...)
 	cmd.Env = append(os.Environ(), runAsRaftd+"=1")
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -215,7 +215,7 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descSnapRuns, descSnapFails, descSnapTaken, descSnapLog, descSnapView, descFirst,
 		descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
 		descOverload, descClients, descAccepted, descRejected,
-		descCommands, descRefused, descForwarded} {
+		descCommands, descRefused, descForwarded, descHeard, descSent, descDatagrams} {
 		out <- d
 	}
 }
@@ -287,6 +287,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRefused, counts.Faults, "fault")
 	count(descRefused, counts.Refused, "state")
 	count(descForwarded, counts.Forwarded)
+	c.discovery(gauge, count)
 }
 
 func (c *collector) snapshots(s *engine.SnapshotStatus,

@@ -44,6 +44,7 @@ type options struct {
 	insecure  bool
 	userOptions
 	tlsOptions
+	finding
 
 	secretFile string
 
@@ -92,12 +93,14 @@ func (o *options) bind(f *pflag.FlagSet) {
 			"ID=HOST:PORT/witness; a directory that belongs to a cluster keeps its own")
 	f.StringVar(&o.join, "join", o.join,
 		"addresses for members, as HOST:PORT,…, of a cluster to join: this member then waits to "+
-			"be added by raftd member add; needs --id and --peer, not --members")
+			"be added by raftd member add, or with --admit there is a member at once, also "+
+			"without --id; a name may stand for several addresses; needs --peer, not --members")
 	f.BoolVar(&o.witness, "witness", o.witness,
 		"this member votes and keeps the log, and has no keys: with two others it survives the "+
 			"loss of any one; --members or raftd member add say it too")
 	f.Int64Var(&o.keepLog, "witness-log", o.keepLog,
 		"bytes of log that a witness keeps for other members that are behind")
+	o.finding.bind(f)
 	f.StringVar(&o.advertise, "advertise", o.advertise,
 		"address told to clients and members in place of --client, when that is not reachable "+
 			"from elsewhere")
@@ -201,6 +204,9 @@ func (o *options) resolve() (*plan, error) {
 	if p.join, err = o.parseJoin(); err != nil {
 		return nil, err
 	}
+	if err = o.resolveFinding(); err != nil {
+		return nil, err
+	}
 	if err = o.checkOwn(p.members); err != nil {
 		return nil, err
 	}
@@ -266,10 +272,8 @@ func (o *options) parseJoin() (list []string, err error) {
 		return nil, usagef("--join and --members: a new member joins a cluster, founding members " +
 			"begin one; give one of the two")
 	}
-	for _, flag := range []string{"id", "peer"} {
-		if !o.typed(flag) {
-			return nil, usagef("--join needs --%s, which no other member may have", flag)
-		}
+	if !o.typed("peer") && o.discover == "" {
+		return nil, usagef("--join needs --peer, which no other member may have")
 	}
 	for part := range strings.SplitSeq(o.join, ",") {
 		address := strings.TrimSpace(part)

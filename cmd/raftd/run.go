@@ -156,7 +156,7 @@ func prepare(p *plan) (*daemon, error) {
 // builder is what the engine is started with.
 func (d *daemon) builder() *engine.Builder {
 	p := d.plan
-	b := engine.New().ID(p.id).Dir(p.data).Listen(p.peer).Members(p.members...).
+	b := engine.New().Dir(p.data).Listen(p.peer).Members(p.members...).
 		Join(p.join...).Journal(p.journal).
 		Pipeline(p.pipeline).Threads(p.threads).StateMachine(d.machine).Advertise(p.advertise).
 		Serve(p.client, d.server.Serve).
@@ -165,6 +165,7 @@ func (d *daemon) builder() *engine.Builder {
 		StallLimit(p.stall).GiveUp(p.giveUp).KeepAlive(p.keepAlive).
 		MaxCommand(p.maxValue + server.CommandRoom).Memory(logMemory).
 		SnapshotAfter(p.snapshot).SecretFile(p.secretFile).Logger(d.log)
+	p.find(b)
 	if p.witness {
 		b.Witness().WitnessLog(p.keepLog)
 	}
@@ -211,17 +212,7 @@ func (d *daemon) announce(out io.Writer) {
 		}
 	}
 	if st.Joining {
-		fmt.Fprintf(out, "raftd member %d joins cluster %016x\n", st.ID, st.Cluster)
-		what, verb := "added", "add"
-		if st.Refused {
-			what, verb = "put in the place of its old data directory", "replace"
-		}
-		kind := ""
-		if st.Witness {
-			kind = " --witness"
-		}
-		fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s%s --addr HOST:PORT of a "+
-			"member, for clients\n", what, verb, st.ID, st.Members[0].Address, kind)
+		announceJoining(out, &st)
 	} else {
 		fmt.Fprintf(out, "raftd member %d of cluster %016x, %d member(s)\n", st.ID, st.Cluster,
 			nodes)
@@ -248,6 +239,21 @@ func (d *daemon) announce(out io.Writer) {
 	for _, w := range p.warnings() {
 		fmt.Fprintf(out, "  WARNING   %s\n", w)
 	}
+}
+
+// announceJoining says what a member waits for that has joined.
+func announceJoining(out io.Writer, st *engine.Status) {
+	fmt.Fprintf(out, "raftd member %d joins cluster %016x\n", st.ID, st.Cluster)
+	what, verb := "added", "add"
+	switch {
+	case st.Admitted:
+		fmt.Fprintf(out, "  admitted  as a learner: it is sent the keys\n")
+		return
+	case st.Refused:
+		what, verb = "put in the place of its old data directory", "replace"
+	}
+	fmt.Fprintf(out, "  waits     to be %s: raftd member %s %d=%s --addr HOST:PORT of a "+
+		"member, for clients\n", what, verb, st.ID, st.Members[0].Address)
 }
 
 func size(n int64) string {
@@ -360,6 +366,8 @@ func flagOf(option string) string {
 	flag, ok := map[string]string{"ID": "id", "Dir": "data", "Serve": "client",
 		"Advertise": "advertise", "Listen": "peer", "Members": "members", "Join": "join",
 		"Journal": "journal", "Secure": "tls-client",
+		"Discover": "discover", "Expect": "bootstrap-expect", "AdmitLearners": "voters",
+		"Name":     "cluster",
 		"Pipeline": "pipeline", "Threads": "threads", "MaxCommand": "max-value",
 		"Heartbeat": "heartbeat", "ElectionTimeout": "election-timeout",
 		"StallLimit": "stall-limit", "GiveUp": "give-up", "KeepAlive": "tcp-keepalive",

@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"netio":                         {},
 	"netio/resp":                    {},
 	"netio/secure":                  {"netio"},
+	"netio/multicast":               {},
 	"engine/internal/raft/quorum":   {},
 	"engine/internal/raft/progress": {},
 	"engine/internal/raft": {
@@ -47,8 +48,10 @@ var mayImport = map[string][]string{
 	"engine/internal/founding": {
 		"engine/internal/config", "engine/internal/raft", "engine/internal/wire",
 	},
-	"engine/internal/hints":    {"engine/internal/raft"},
-	"engine/internal/pipeline": {"ring", "ziplist", "journal", "journal/record"},
+	"engine/internal/hints": {"engine/internal/raft"},
+	// Neither it nor what it is told by reaches a member: hints of where to dial, no more.
+	"engine/internal/discovery": {"engine/internal/raft"},
+	"engine/internal/pipeline":  {"ring", "ziplist", "journal", "journal/record"},
 	"engine/internal/peer": {
 		"engine/internal/raft", "engine/internal/raft/progress", "engine/internal/wire",
 		"ziplist", "journal", "journal/record",
@@ -69,11 +72,13 @@ var mayImport = map[string][]string{
 		"engine/internal/replica", "engine/internal/wire", "ring", "netio", "netio/secure",
 	},
 	"engine": {
-		"engine/internal/config", "engine/internal/founding", "engine/internal/hints",
+		"engine/internal/config", "engine/internal/discovery", "engine/internal/founding",
+		"engine/internal/hints",
 		"engine/internal/link", "engine/internal/member", "engine/internal/raft",
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
 		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
-		"ziplist", "journal", "journal/record", "journal/device", "netio", "netio/secure",
+		"ziplist", "journal", "journal/record", "journal/device", "netio", "netio/multicast",
+		"netio/secure",
 	},
 	"engine/internal/sim": {
 		"engine/internal/config", "engine/internal/founding", "engine/internal/member",
@@ -109,7 +114,7 @@ var mayImport = map[string][]string{
 // onlyIn lists foreign packages that only some rooms may import.
 var onlyIn = map[string][]string{
 	"github.com/panjf2000/gnet":               {"netio"},
-	"golang.org/x/sys":                        {"netio", "journal/device"},
+	"golang.org/x/sys":                        {"netio", "netio/multicast", "journal/device"},
 	"github.com/flynn/noise":                  {"netio/secure"},
 	"golang.org/x/crypto":                     {"netio/secure"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"bench", "engine"},

@@ -18,6 +18,7 @@ var stepRooms = []string{
 	"engine/internal/raft", "engine/internal/raft/quorum", "engine/internal/raft/progress",
 	"engine/internal/replica", "engine/internal/pipeline", "engine/internal/peer",
 	"engine/internal/config", "engine/internal/founding", "engine/internal/member",
+	"engine/internal/discovery",
 	"engine/internal/snapshot", "engine/internal/wire", "ring", "ziplist",
 	"journal/record", "journal", "internal/simdisk",
 }

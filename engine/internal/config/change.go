@@ -27,6 +27,7 @@ func (c *Config) Promoting(id, out uint64) Config {
 	n := c.clone()
 	n.Outgoing = slices.Clone(n.Voters)
 	if m, ok := find(n.Learners, id); ok {
+		m.Joined = false
 		n.Learners, n.Voters = remove(n.Learners, id), insert(n.Voters, m)
 	}
 	n.Voters = remove(n.Voters, out)

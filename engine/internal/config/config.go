@@ -37,6 +37,8 @@ type Member struct {
 	Priority int
 	// Learns: an outgoing voter stays as a learner when the joint configuration is left.
 	Learns bool
+	// Joined: a learner that nobody added; it joined by itself.
+	Joined bool
 }
 
 // Config is a configuration, without the index of its entry. Each list is in order of
@@ -78,7 +80,7 @@ func encode(members []Member) (list []*wire.Member) {
 	for _, m := range members {
 		list = append(list, &wire.Member{Id: m.ID, Address: m.Address,
 			DirectoryHigh: m.Directory[0], DirectoryLow: m.Directory[1],
-			Witness: m.Witness, Priority: int32(m.Priority), Learns: m.Learns})
+			Witness: m.Witness, Priority: int32(m.Priority), Learns: m.Learns, Joined: m.Joined})
 	}
 	return list
 }
@@ -115,7 +117,7 @@ func decode(list []*wire.Member) (members []Member, err error) {
 			return nil, errors.New("config: a member without id")
 		}
 		m := Member{ID: v.Id, Address: v.Address, Witness: v.Witness,
-			Priority: int(v.Priority), Learns: v.Learns,
+			Priority: int(v.Priority), Learns: v.Learns, Joined: v.Joined,
 			Directory: raft.Directory{v.DirectoryHigh, v.DirectoryLow}}
 		i, twice := slices.BinarySearchFunc(members, m, byID)
 		if twice {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/ringraft/ringraft/engine/internal/raft"
 	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio"
 	"github.com/ringraft/ringraft/netio/secure"
@@ -17,42 +18,49 @@ import (
 // ErrNotFounded: who was asked belongs to a cluster that has no members yet.
 var ErrNotFounded = errors.New("its cluster is not founded yet")
 
-// Ask asks the server that listens for members at an address which cluster it belongs to,
-// for a server with the given id that is in none and is to be reached at own; with keys, nil
-// for in plain text. It returns the cluster, and the configuration that the other one follows,
-// encoded. It waits until ctx ends, and calls nobody back.
-func Ask(ctx context.Context, address string, id uint64, own string, keys *secure.Keys) (
-	cluster uint64, configuration []byte, err error) {
+// Question is what a server says of itself that is in no cluster and asks which there is.
+type Question struct {
+	ID        uint64         // that it is to have there; 0: it has no wish
+	Address   string         // where members are to reach it
+	Directory raft.Directory // that it is going to have; zero: it does not know yet
+	Meeting   *wire.Meeting  // what it says besides; nil: nothing
+	Keys      *secure.Keys   // that it proves to have, in a session; nil: it speaks in plain text
+}
+
+// Ask asks the server that listens for members at an address which cluster it belongs to.
+// It returns its answer, with the cluster and the configuration that the other one follows;
+// with ErrNotFounded, without. It waits until ctx ends, and calls nobody back.
+func Ask(ctx context.Context, address string, q Question) (w Welcome, err error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return 0, nil, err
+		return w, err
 	}
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
-	var w Welcome
 	stream := io.ReadWriter(c)
-	if keys != nil {
-		stream, err = secure.Client(c, keys)
+	if q.Keys != nil {
+		stream, err = secure.Client(c, q.Keys)
 	}
 	if err == nil {
 		w, err = ask(stream, Hello{Version: wire.Version, Versions: Versions{wire.VersionMin,
-			wire.VersionMax}, From: id, Address: own})
+			wire.VersionMax}, From: q.ID, Address: q.Address, Directory: q.Directory,
+			Meeting: q.Meeting})
 	}
 	switch {
 	case ctx.Err() != nil:
-		return 0, nil, fmt.Errorf("%s does not answer: %w", address, ctx.Err())
+		return w, fmt.Errorf("%s does not answer: %w", address, ctx.Err())
 	case bySecret(err):
-		return 0, nil, fmt.Errorf("%s refuses: %w", address, err)
+		return w, fmt.Errorf("%s refuses: %w", address, err)
 	case err != nil:
-		return 0, nil, fmt.Errorf("%s does not answer as a member: %w", address, err)
+		return w, fmt.Errorf("%s does not answer as a member: %w", address, err)
 	case w.Cluster != 0 && len(w.Configuration) > 0:
-		return w.Cluster, w.Configuration, nil // in whatever words it says that this is all
+		return w, nil // in whatever words it says that this is all
 	case w.Refused == (&Refusal{Reason: Asked}).Error():
-		return 0, nil, fmt.Errorf("%s: %w", address, ErrNotFounded)
+		return w, fmt.Errorf("%s: %w", address, ErrNotFounded)
 	}
-	return 0, nil, fmt.Errorf("%s refuses: %s", address, w.Refused)
+	return w, fmt.Errorf("%s refuses: %s", address, w.Refused)
 }
 
 // ask says hello and reads the answer.

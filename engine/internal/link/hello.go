@@ -23,7 +23,7 @@ const (
 //	48 command max │ 50 run max │ 80 01 version min │ 88 01 version max
 //	90 01 features │ 99 01 directory, high 64 bits │ a1 01 low
 //	aa 01 n address │ b8 01 began in term │ c0 01 with an entry of term │ c8 01 index
-//	d1 01 nonce │ d8 01 witness
+//	d1 01 nonce │ d8 01 witness │ c2 02 n meeting
 //
 // Those from command max on came later: an earlier release leaves them out and
 // skips them. One of cluster 0 only asks which cluster the other belongs to.
@@ -43,6 +43,8 @@ type Hello struct {
 	CommandMax  uint64         // bytes of the longest command that From takes; 0: it does not say
 	RunMax      uint64         // bytes of records in one append that From can write; 0: the same
 	Witness     bool           // From has no state machine
+	// Meeting is what one that asks, and who answers it, say besides; nil: nothing.
+	Meeting *wire.Meeting
 }
 
 // life is the start of the data directory that says it.
@@ -86,7 +88,8 @@ func (h *Hello) encode() ([]byte, error) {
 		RunMax: h.RunMax, VersionMin: h.Versions.Min, VersionMax: h.Versions.Max,
 		Features: h.Features, DirectoryHigh: h.Directory[0], DirectoryLow: h.Directory[1],
 		Address: h.Address, BeganTerm: h.Began.Term, BeganEntryTerm: h.Began.Entry,
-		BeganIndex: h.Began.Index, Nonce: h.Nonce, Witness: h.Witness})
+		BeganIndex: h.Began.Index, Nonce: h.Nonce, Witness: h.Witness,
+		Meeting: h.Meeting})
 }
 
 // decodeHello copies what it keeps of b.
@@ -99,7 +102,7 @@ func decodeHello(b []byte) (Hello, error) {
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
 		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
 		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address,
-		Nonce: m.Nonce, Witness: m.Witness,
+		Nonce: m.Nonce, Witness: m.Witness, Meeting: m.Meeting,
 		Began: hints.Position{Term: m.BeganTerm, Entry: m.BeganEntryTerm, Index: m.BeganIndex}}, nil
 }
 
@@ -111,7 +114,7 @@ func (w *Welcome) encode() ([]byte, error) {
 		DirectoryHigh: w.Directory[0], DirectoryLow: w.Directory[1],
 		Address: w.Address, Configuration: w.Configuration, BeganTerm: w.Began.Term,
 		BeganEntryTerm: w.Began.Entry, BeganIndex: w.Began.Index, Nonce: w.Nonce,
-		Witness: w.Witness})
+		Witness: w.Witness, Meeting: w.Meeting})
 }
 
 // decodeWelcome copies what it keeps of b.
@@ -124,7 +127,7 @@ func decodeWelcome(b []byte) (Welcome, error) {
 		Incarnation: m.Incarnation, Advertised: m.Advertised, CommandMax: m.CommandMax,
 		RunMax: m.RunMax, Versions: Versions{m.VersionMin, m.VersionMax}, Features: m.Features,
 		Directory: raft.Directory{m.DirectoryHigh, m.DirectoryLow}, Address: m.Address,
-		Nonce: m.Nonce, Witness: m.Witness,
+		Nonce: m.Nonce, Witness: m.Witness, Meeting: m.Meeting,
 		Began: hints.Position{Term: m.BeganTerm, Entry: m.BeganEntryTerm, Index: m.BeganIndex}}
 	return Welcome{Hello: h, Grant: m.Grant, Refused: m.Refused,
 		Configuration: m.Configuration}, nil

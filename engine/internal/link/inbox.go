@@ -55,8 +55,8 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	if refusal != nil {
 		w.Refused = refusal.Error()
 	}
-	if refusal != nil && refusal.Reason == Asked && t.cfg.Configuration != nil {
-		w.Configuration = t.cfg.Configuration()
+	if refusal != nil && refusal.Reason == Asked {
+		t.answer(&h, &w)
 	}
 	answer, err := w.encode()
 	if err == nil {
@@ -84,9 +84,20 @@ func (in *Inbox) hello(c *netio.Conn, _ uint32, b []byte) error {
 	return nil
 }
 
+// answer tells one that asks which cluster this is.
+func (t *Peers) answer(h *Hello, w *Welcome) {
+	if t.cfg.Configuration != nil {
+		w.Configuration = t.cfg.Configuration()
+	}
+	if t.cfg.Meet != nil {
+		w.Meeting = t.cfg.Meet(h)
+	}
+}
+
 // tellRefusal logs a refusal, now and then.
 func (t *Peers) tellRefusal(r *Refusal, from net.Addr) {
 	switch due := t.refusals.due(r.Reason, r.Hello.From, from, time.Now()); {
+	case r.Reason == Asked && t.cfg.Cluster == 0: // it asks, too
 	case due && r.Reason == Asked:
 		t.cfg.Logger.Info("told which cluster this is", "from", from.String(),
 			"member", r.Hello.From)
@@ -164,7 +175,7 @@ func (t *Peers) admit(in *Inbox, h *Hello) (grant int, refusal *Refusal) {
 		return refuse(OtherVersion)
 	case h.Cluster != own.Cluster && h.Cluster != 0:
 		return refuse(OtherCluster)
-	case h.From == own.From:
+	case h.From == own.From && h.From != 0:
 		return refuse(OwnID)
 	case h.Cluster == 0:
 		return refuse(Asked)

@@ -65,6 +65,9 @@ type Config struct {
 	// Kind says whether a member is a witness by the configuration that this one follows, and
 	// whether that names it; nil: it is not asked. It is called from any goroutine.
 	Kind func(id uint64) (witness, known bool)
+	// Meet is told of a Hello that asks, and returns what this one says besides; nil: nothing
+	// is said. Any goroutine. Of Self 0 and Cluster 0 it is one that asks itself.
+	Meet func(*Hello) *wire.Meeting
 
 	// Across says that the polling goroutine is not the loop of Start: frames
 	// are copied into a ring, which Drain writes out in the loop. Otherwise Send

@@ -260,6 +260,8 @@ func TestWhoCannotBeAnsweredIsRefused(t *testing.T) {
 	}
 }
 
+func asks(id uint64) Question { return Question{ID: id, Address: "127.0.0.1:1"} }
+
 // A server without a cluster asks, and is told cluster and configuration; it is not
 // admitted.
 func TestAsk(t *testing.T) {
@@ -271,9 +273,9 @@ func TestAsk(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
 	defer cancel()
-	of, list, err := Ask(ctx, one.address(), 4, "127.0.0.1:1", nil)
-	if err != nil || of != cluster || string(list) != "who is in it" {
-		t.Fatalf("%x %q %v", of, list, err)
+	w, err := Ask(ctx, one.address(), asks(4))
+	if err != nil || w.Cluster != cluster || string(w.Configuration) != "who is in it" {
+		t.Fatalf("%+v %v", w, err)
 	}
 	b.until(t, "the end of the connection", func() bool { return len(one.endings()) == 1 })
 	if len(one.peers.All()) != 0 || one.inboxes() != 0 {
@@ -283,12 +285,12 @@ func TestAsk(t *testing.T) {
 	if n := one.count("refused a connection"); n != 0 {
 		t.Error("it counts as refused")
 	}
-	if _, _, err := Ask(ctx, one.address(), 1, "127.0.0.1:1", nil); err == nil ||
+	if _, err := Ask(ctx, one.address(), asks(1)); err == nil ||
 		!strings.Contains(err.Error(), "two replicas were given one id") {
 		t.Error(err)
 	}
 	configuration.Store([]byte(nil))
-	if _, _, err := Ask(ctx, one.address(), 4, "127.0.0.1:1", nil); !errors.Is(err, ErrNotFounded) {
+	if _, err := Ask(ctx, one.address(), asks(4)); !errors.Is(err, ErrNotFounded) {
 		t.Error(err)
 	}
 }
@@ -311,7 +313,7 @@ func TestAskSomebodyElse(t *testing.T) {
 		{[]byte{0xff}, "does not answer as a member"},
 		{make([]byte, answerMax+1), "length is not acceptable"},
 	} {
-		if _, _, err := Ask(ctx, answers(t, x.answer), 4, "127.0.0.1:1", nil); err == nil ||
+		if _, err := Ask(ctx, answers(t, x.answer), asks(4)); err == nil ||
 			!strings.Contains(err.Error(), x.says) {
 			t.Errorf("not saying %q: %v", x.says, err)
 		}
@@ -321,9 +323,8 @@ func TestAskSomebodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of, _, err := Ask(ctx, answers(t, later), 4, "127.0.0.1:1", nil)
-	if of != cluster || err != nil {
-		t.Error(of, err)
+	if w, err := Ask(ctx, answers(t, later), asks(4)); w.Cluster != cluster || err != nil {
+		t.Error(w, err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -332,7 +333,7 @@ func TestAskSomebodyElse(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	short, end := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer end()
-	if _, _, err := Ask(short, l.Addr().String(), 4, "", nil); !errors.Is(err,
+	if _, err := Ask(short, l.Addr().String(), asks(4)); !errors.Is(err,
 		context.DeadlineExceeded) {
 		t.Error(err)
 	}

@@ -82,6 +82,9 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("protocol version %s, this member speaks %s", h.versions(),
 			Versions{wire.VersionMin, wire.VersionMax})
 	case OtherCluster:
+		if r.Cluster == 0 {
+			return "this server belongs to no cluster yet: it asks the others for one"
+		}
 		return fmt.Sprintf("cluster %016x, this member belongs to %016x: "+
 			"were both given the same members?", h.Cluster, r.Cluster)
 	case OtherMember:

@@ -176,8 +176,10 @@ func TestAskWithASecret(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
 	defer cancel()
 	ask := func(r *rig, ks *secure.Keys) (uint64, string, error) {
-		id, c, err := Ask(ctx, r.address(), 9, "127.0.0.1:1", ks)
-		return id, string(c), err
+		q := asks(9)
+		q.Keys = ks
+		w, err := Ask(ctx, r.address(), q)
+		return w.Cluster, string(w.Configuration), err
 	}
 	id, c, err := ask(with, keysOf(t, "y"))
 	if err != nil || id != cluster || c != "configuration" {

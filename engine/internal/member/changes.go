@@ -57,11 +57,12 @@ const (
 	Remove                           // a voter or a learner
 	Replace                          // a member by another one, or by another directory of its id
 	Update                           // its address and its priority
+	Admit                            // a learner that asks for it, with the directory that it says
 )
 
 var changeNames = [...]string{AddLearner: "adding a learner", AddVoter: "adding a voter",
 	Promote: "promoting a learner", Demote: "demoting a voter", Remove: "removing a member",
-	Replace: "replacing a member", Update: "updating a member"}
+	Replace: "replacing a member", Update: "updating a member", Admit: "admitting a learner"}
 
 // String says what is being done.
 func (k ChangeKind) String() string {
@@ -301,6 +302,8 @@ func (x *Change) done(conf *config.Config) bool {
 	switch x.kind {
 	case AddLearner, Demote:
 		return member && !votes
+	case Admit:
+		return member && now.Directory == x.with.Directory
 	case AddVoter, Promote:
 		return votes
 	case Remove:
@@ -322,7 +325,7 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 	old, member := conf.Find(id)
 	votes := conf.Votes(id)
 	switch x.kind {
-	case AddLearner, AddVoter:
+	case AddLearner, AddVoter, Admit:
 		if member {
 			return fmt.Errorf("%w: member %d", ErrMember, id)
 		}
@@ -420,6 +423,9 @@ func (x *Change) next(m *Member, conf *config.Config, now int64) (*config.Config
 	switch x.kind {
 	case AddLearner:
 		return x.added(m, conf, now)
+	case Admit:
+		next := conf.WithLearner(x.with)
+		return &next, nil
 	case AddVoter, Promote:
 		if _, member := conf.Find(id); member || x.kind == Promote {
 			return x.promoted(m, conf, 0, now)

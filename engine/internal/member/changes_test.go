@@ -383,3 +383,39 @@ func TestALeaderIsReached(t *testing.T) {
 		t.Error("nobody answers the leader")
 	}
 }
+
+// Where somebody says that a member is, it is dialed in turn with what is known better, and
+// only while it is not connected. Of one that is no member nothing comes of it.
+func TestHints(t *testing.T) {
+	conf := alone()
+	conf.Learners = []config.Member{at(2, "b:2")}
+	g := changeRig(t, conf)
+	g.up[2] = true
+	g.run(rigElection)
+	g.Hint(2, "h:2")
+	g.Hint(9, "h:9")
+	dialed := func() string { return g.Link(2).(*rigLink).at }
+	if g.run(2 * dialedFor); dialed() != "b:2" || g.Link(9) != nil {
+		t.Error(dialed(), g.Link(9))
+	}
+	g.up[2] = false
+	for i, want := range []string{"b:2", "h:2", "b:2", "h:2"} {
+		if g.run(rigHeartbeat); dialed() != want {
+			t.Errorf("%d: %s", i, dialed())
+		}
+		g.run(dialedFor)
+	}
+	g.Introduce(2, "y:2") // as it says itself
+	for i, want := range []string{"y:2", "b:2", "h:2", "y:2"} {
+		if g.run(rigHeartbeat); dialed() != want {
+			t.Errorf("%d: %s", i, dialed())
+		}
+		g.run(dialedFor)
+	}
+	for id := range uint64(100) {
+		g.Hint(id, "many")
+	}
+	if n := len(g.guests.hinted); n != config.MembersMax {
+		t.Errorf("%d hints", n)
+	}
+}

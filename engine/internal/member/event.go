@@ -59,6 +59,9 @@ const (
 	WitnessLeads  // this witness leads until a full member has what it has
 	BeyondWitness // this witness cannot bring Member up to date any more: Err
 	WithinWitness // no longer so
+	Admitted      // Member joined by itself and is a learner now; or is not: Err
+	SelfPromoted  // Member had joined by itself and is a voter now; or is not: Err
+	Silent        // Member had joined by itself, was not heard for Age, and is removed; or not: Err
 
 	SnapshotSent      // Member was given the snapshot of entry Have, in Age
 	SnapshotInstalled // this member goes on from the snapshot of entry Have, of Member

@@ -51,6 +51,7 @@ type otherMember struct {
 	introduced bool   // as a guest
 	listed     string // its address in the newest configuration that names it; "": none
 	said       string // as it was introduced last; "": not
+	hinted     string // where somebody said that it is; "": nobody did
 	next       string // the one to try as soon as there is no connection; "": none
 	connection uint64 // when it was told last that it is no member
 	told       int    // how often, on that connection
@@ -62,6 +63,7 @@ type otherMember struct {
 type introductions struct {
 	mu      sync.Mutex
 	arrived []config.Member
+	hinted  []config.Member
 	waiting flag
 
 	heard []config.Member // the polling goroutine's: the newest of each, oldest first
@@ -75,6 +77,19 @@ func (m *Member) Introduce(id uint64, address string) {
 		return
 	}
 	m.guests.add(config.Member{ID: id, Address: address}, true)
+}
+
+// Hint says where a member may be reached, on nobody's word: it is dialed there, in turn with
+// what is known better, while it is not connected. It makes no way to anybody. Any goroutine.
+func (m *Member) Hint(id uint64, address string) {
+	g := &m.guests
+	g.mu.Lock()
+	g.hinted = slices.DeleteFunc(g.hinted, func(o config.Member) bool { return o.ID == id })
+	if len(g.hinted) < config.MembersMax {
+		g.hinted = append(g.hinted, config.Member{ID: id, Address: address})
+	}
+	g.mu.Unlock()
+	g.waiting.set()
 }
 
 // add has one wait to be greeted. What it says newly counts, else what it said since.
@@ -98,9 +113,14 @@ func (m *Member) greet(now int64) {
 		return
 	}
 	m.guests.mu.Lock()
-	arrived := m.guests.arrived
-	m.guests.arrived = nil
+	arrived, hinted := m.guests.arrived, m.guests.hinted
+	m.guests.arrived, m.guests.hinted = nil, nil
 	m.guests.mu.Unlock()
+	for _, s := range hinted {
+		if o := m.other(s.ID); o != nil {
+			o.hinted = s.Address
+		}
+	}
 	guests := 0
 	for i := range m.links {
 		if m.links[i].introduced {
@@ -232,9 +252,7 @@ func (m *Member) moveLinks(now int64) {
 		}
 		to := o.next
 		if to == "" && now-o.seen >= int64(dialedFor) {
-			if to = o.said; to == "" || to == o.address {
-				to = o.listed
-			}
+			to = o.elsewhere()
 		}
 		if m.other(o.id).next = ""; to == "" || to == o.address {
 			continue
@@ -242,8 +260,21 @@ func (m *Member) moveLinks(now int64) {
 		m.disconnect(o.id)
 		moved := m.connect(o.id, to, now)
 		moved.named, moved.introduced, moved.care = o.named, o.introduced, o.care
-		moved.listed, moved.said = o.listed, o.said
+		moved.listed, moved.said, moved.hinted = o.listed, o.said, o.hinted
 	}
+}
+
+// elsewhere is the address that is tried when the present one leads nowhere: what the other
+// one said of itself, what the configuration says, what somebody said, and so on.
+func (o *otherMember) elsewhere() string {
+	list := slices.DeleteFunc([]string{o.said, o.listed, o.hinted}, func(a string) bool {
+		return a == ""
+	})
+	list = slices.Compact(list)
+	if len(list) == 0 {
+		return ""
+	}
+	return list[(slices.Index(list, o.address)+1)%len(list)]
 }
 
 // partLinks drops links to those who are no members, once they have been told. Nobody is

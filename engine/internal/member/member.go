@@ -61,6 +61,8 @@ type Config struct {
 	// full voters that are behind, in bytes.
 	WitnessLog int64
 
+	Admission // who joins by itself
+
 	Snapshots Snapshots
 	From      Start // what Load has restored
 
@@ -129,6 +131,7 @@ type Member struct {
 	transfers transfers
 	guests    introductions
 	changes   changes
+	admission admission
 	removal   removal
 	priority  priority
 	feeding   feeding
@@ -277,6 +280,7 @@ func (m *Member) After(now int64) error {
 	}
 	m.giveWay()
 	m.transfers.poll(m, now)
+	m.admission.poll(m)
 	m.changes.poll(m, now)
 	m.exchange(now)
 	return m.found(now)
@@ -290,6 +294,7 @@ func (m *Member) maintain(now int64) {
 	m.lookAfterOthers(now)
 	m.removal.check(m, now)
 	m.priority.check(m, now)
+	m.admission.check(m, now)
 	m.space.check(m, now)
 	m.snapshots.check(m, now)
 	m.witnessed.check(m, now)

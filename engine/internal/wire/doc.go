@@ -12,4 +12,4 @@
 // alias: nothing is copied and nothing is allocated.
 package wire
 
-//go:generate protoc --go_out=. --go_opt=paths=source_relative wire.proto
+//go:generate protoc --go_out=. --go_opt=paths=source_relative wire.proto meeting.proto

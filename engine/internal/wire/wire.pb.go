@@ -571,7 +571,9 @@ type Hello struct {
 	// Drawn when this incarnation began.
 	Nonce uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// The sender is a witness: it votes and keeps the log, and has no state.
-	Witness       bool `protobuf:"varint,27,opt,name=witness,proto3" json:"witness,omitempty"`
+	Witness bool `protobuf:"varint,27,opt,name=witness,proto3" json:"witness,omitempty"`
+	// Of one that asks: see meeting.proto.
+	Meeting       *Meeting `protobuf:"bytes,40,opt,name=meeting,proto3" json:"meeting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -739,6 +741,13 @@ func (x *Hello) GetWitness() bool {
 	return false
 }
 
+func (x *Hello) GetMeeting() *Meeting {
+	if x != nil {
+		return x.Meeting
+	}
+	return nil
+}
+
 // Welcome answers a Hello. A refusal says why in words for the operator.
 type Welcome struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -767,8 +776,10 @@ type Welcome struct {
 	BeganIndex     uint64 `protobuf:"varint,25,opt,name=began_index,json=beganIndex,proto3" json:"began_index,omitempty"`
 	Nonce          uint64 `protobuf:"fixed64,26,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	Witness        bool   `protobuf:"varint,27,opt,name=witness,proto3" json:"witness,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// For a Hello that asks.
+	Meeting       *Meeting `protobuf:"bytes,40,opt,name=meeting,proto3" json:"meeting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -955,6 +966,13 @@ func (x *Welcome) GetWitness() bool {
 	return false
 }
 
+func (x *Welcome) GetMeeting() *Meeting {
+	if x != nil {
+		return x.Meeting
+	}
+	return nil
+}
+
 // Member is one replica of a configuration entry.
 type Member struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -969,6 +987,8 @@ type Member struct {
 	// The id of the data directory that speaks for it; 0, 0: any.
 	DirectoryHigh uint64 `protobuf:"fixed64,16,opt,name=directory_high,json=directoryHigh,proto3" json:"directory_high,omitempty"`
 	DirectoryLow  uint64 `protobuf:"fixed64,17,opt,name=directory_low,json=directoryLow,proto3" json:"directory_low,omitempty"`
+	// Of a learner: nobody added it, it joined by itself.
+	Joined        bool `protobuf:"varint,40,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1050,6 +1070,13 @@ func (x *Member) GetDirectoryLow() uint64 {
 		return x.DirectoryLow
 	}
 	return 0
+}
+
+func (x *Member) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
 }
 
 // Membership is the data of a configuration entry: who votes and learns, where they are.
@@ -1202,7 +1229,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\"\x85\x06\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\x1a\rmeeting.proto\"\x85\x06\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -1255,7 +1282,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05chunk\x18\x04 \x01(\x04R\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04done\x18\x06 \x01(\bR\x04done\x12\x18\n" +
-	"\arefused\x18\a \x01(\tR\arefused\"\xb9\x04\n" +
+	"\arefused\x18\a \x01(\tR\arefused\"\xee\x04\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1283,7 +1310,8 @@ const file_wire_proto_rawDesc = "" +
 	"\vbegan_index\x18\x19 \x01(\x04R\n" +
 	"beganIndex\x12\x14\n" +
 	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\x12\x18\n" +
-	"\awitness\x18\x1b \x01(\bR\awitness\"\x91\x05\n" +
+	"\awitness\x18\x1b \x01(\bR\awitness\x123\n" +
+	"\ameeting\x18( \x01(\v2\x19.ringraft.wire.v1.MeetingR\ameeting\"\xc6\x05\n" +
 	"\aWelcome\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\x04R\acluster\x12\x12\n" +
@@ -1314,7 +1342,8 @@ const file_wire_proto_rawDesc = "" +
 	"\vbegan_index\x18\x19 \x01(\x04R\n" +
 	"beganIndex\x12\x14\n" +
 	"\x05nonce\x18\x1a \x01(\x06R\x05nonce\x12\x18\n" +
-	"\awitness\x18\x1b \x01(\bR\awitness\"\xcc\x01\n" +
+	"\awitness\x18\x1b \x01(\bR\awitness\x123\n" +
+	"\ameeting\x18( \x01(\v2\x19.ringraft.wire.v1.MeetingR\ameeting\"\xe4\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -1322,7 +1351,8 @@ const file_wire_proto_rawDesc = "" +
 	"\bpriority\x18\x04 \x01(\x11R\bpriority\x12\x16\n" +
 	"\x06learns\x18\x05 \x01(\bR\x06learns\x12%\n" +
 	"\x0edirectory_high\x18\x10 \x01(\x06R\rdirectoryHigh\x12#\n" +
-	"\rdirectory_low\x18\x11 \x01(\x06R\fdirectoryLow\"\xc4\x01\n" +
+	"\rdirectory_low\x18\x11 \x01(\x06R\fdirectoryLow\x12\x16\n" +
+	"\x06joined\x18( \x01(\bR\x06joined\"\xc4\x01\n" +
 	"\n" +
 	"Membership\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\x04R\acluster\x120\n" +
@@ -1358,20 +1388,23 @@ var file_wire_proto_goTypes = []any{
 	(*Member)(nil),         // 6: ringraft.wire.v1.Member
 	(*Membership)(nil),     // 7: ringraft.wire.v1.Membership
 	(*Founding)(nil),       // 8: ringraft.wire.v1.Founding
+	(*Meeting)(nil),        // 9: ringraft.wire.v1.Meeting
 }
 var file_wire_proto_depIdxs = []int32{
 	1, // 0: ringraft.wire.v1.Frame.snapshot_offer:type_name -> ringraft.wire.v1.SnapshotOffer
 	2, // 1: ringraft.wire.v1.Frame.snapshot_chunk:type_name -> ringraft.wire.v1.SnapshotChunk
 	3, // 2: ringraft.wire.v1.Frame.snapshot_answer:type_name -> ringraft.wire.v1.SnapshotAnswer
 	8, // 3: ringraft.wire.v1.Frame.founding:type_name -> ringraft.wire.v1.Founding
-	6, // 4: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
-	6, // 5: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
-	6, // 6: ringraft.wire.v1.Membership.outgoing:type_name -> ringraft.wire.v1.Member
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	9, // 4: ringraft.wire.v1.Hello.meeting:type_name -> ringraft.wire.v1.Meeting
+	9, // 5: ringraft.wire.v1.Welcome.meeting:type_name -> ringraft.wire.v1.Meeting
+	6, // 6: ringraft.wire.v1.Membership.voters:type_name -> ringraft.wire.v1.Member
+	6, // 7: ringraft.wire.v1.Membership.learners:type_name -> ringraft.wire.v1.Member
+	6, // 8: ringraft.wire.v1.Membership.outgoing:type_name -> ringraft.wire.v1.Member
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -1379,6 +1412,7 @@ func file_wire_proto_init() {
 	if File_wire_proto != nil {
 		return
 	}
+	file_meeting_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
