@@ -68,7 +68,7 @@ func (s *site) config(t *testing.T, shows bool) *tls.Config {
 
 // over is a client over TLS.
 func (s *site) over(t *testing.T, address, password string, shows bool) *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: address, Password: password, MaxRetries: -1,
+	c := redis.NewClient(&redis.Options{Addr: address, Password: password, MaxRetries: 20,
 		TLSConfig: s.config(t, shows)})
 	t.Cleanup(func() { c.Close() })
 	return c
