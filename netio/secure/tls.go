@@ -1,4 +1,3 @@
-// Package secure makes the bytes of connections secret.
 package secure
 
 import (
