@@ -142,6 +142,12 @@ func (b *Builder) checkAddresses() error {
 				b.advertise, advertiseMax)}
 	}
 	for _, s := range b.services {
+		switch {
+		case s.secureAddress != "" && s.address == "" && s.open == nil:
+			return &ConfigError{"Secure", "no front end before it: give Serve first"}
+		case s.secureAddress != "" && s.secure == nil:
+			return &ConfigError{"Secure", s.secureAddress + ": how is nil"}
+		}
 		if _, _, err := splitAddress(s.address); err != nil {
 			return &ConfigError{"Serve", fmt.Sprintf("address %q: %v", s.address, err)}
 		}

@@ -27,6 +27,7 @@ type refused struct {
 var refusals = map[string][]refused{
 	"ID": {{func(b *Builder) { b.ID(0) }, "not be 0"}},
 	// which of them a directory takes, TestADirectoryKeepsItsCluster says
+	"Check":   {}, // it tells of the others
 	"Cluster": {},
 	"Dir": {
 		{func(b *Builder) { b.Dir("") }, "journal.Memory"},
@@ -137,6 +138,20 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.MaxConnections(-1, 0, "") }, "not be negative"},
 		{func(b *Builder) { b.MaxConnections(0, -1, "") }, "not be negative"},
 	},
+	"Secure": {
+		{func(b *Builder) { b.Secure("127.0.0.1:1", noSecurer{}) }, "give Serve first"},
+		{func(b *Builder) { b.Serve("127.0.0.1:1", front).Secure("127.0.0.1:2", nil) }, "nil"},
+		{func(b *Builder) { b.Serve("127.0.0.1:1", front).Secure("x", noSecurer{}) }, "address"},
+	},
+	"Witness": {
+		{func(b *Builder) {
+			b.Witness().Listen("127.0.0.1:1").Members(at(1, "127.0.0.1:1"), at(2, "127.0.0.1:2"))
+		}, "started as a witness"},
+	},
+	"WitnessLog": {
+		{func(b *Builder) { b.WitnessLog(1) }, "16 GiB"},
+		{func(b *Builder) { b.WitnessLog(-1) }, "16 GiB"},
+	},
 	"Secret": {
 		{func(b *Builder) { b.Discover(group("239.1.1.1:1")).Listen("127.0.0.1:1") }, "none given"},
 		{func(b *Builder) { b.Secret(make([]byte, 31)) }, "31 bytes"},
@@ -200,6 +215,9 @@ func eight() (m []Member) {
 }
 
 func front(Env) netio.Acceptor { return nil }
+
+// noSecurer stands for something that makes connections secret.
+type noSecurer struct{ netio.Securer }
 
 // What cannot be used is refused before anything is taken, by the name of the method
 // that gave it. Some of it made Start panic with sockets open, some was taken.

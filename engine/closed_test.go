@@ -94,11 +94,19 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			_, err := e.Read(ctx, nil)
 			return closedErr(err) && errors.Is(err, ErrNotApplied)
 		},
-		"Engine.Disk":         func() bool { _, _, bounded := e.Disk(); return !bounded },
-		"Engine.Ready":        func() bool { return closedErr(e.Ready(ctx)) },
-		"Engine.ResetStages":  func() bool { e.ResetStages(); return true },
-		"Engine.ReloadSecret": func() bool { return closedErr(e.ReloadSecret()) },
-		"Engine.SetSecret":    func() bool { return closedErr(e.SetSecret(secretOf("x"))) },
+		"Engine.Disk":      func() bool { _, _, bounded := e.Disk(); return !bounded },
+		"Engine.Discovery": func() bool { return len(e.Discovery().Servers) == 0 },
+		"Engine.SetKeepAlive": func() bool {
+			e.SetKeepAlive(time.Minute)
+			return true
+		},
+		"Engine.SetMaxConnections": func() bool { e.SetMaxConnections(1); return true },
+		"Engine.SetSnapshotAfter":  func() bool { e.SetSnapshotAfter(0); return true },
+		"Engine.StopServing":       func() bool { return closedErr(e.StopServing()) },
+		"Engine.Ready":             func() bool { return closedErr(e.Ready(ctx)) },
+		"Engine.ResetStages":       func() bool { e.ResetStages(); return true },
+		"Engine.ReloadSecret":      func() bool { return closedErr(e.ReloadSecret()) },
+		"Engine.SetSecret":         func() bool { return closedErr(e.SetSecret(secretOf("x"))) },
 		"Engine.Snapshot": func() bool {
 			_, err := e.Snapshot(ctx)
 			return closedErr(err)

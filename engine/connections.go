@@ -37,8 +37,12 @@ func (c *connections) check() error {
 }
 
 // StopServing closes the addresses given to Builder.Serve to whoever is not connected yet, as a
-// part of ending gently: whoever is connected stays until Close. Any goroutine may call it.
+// part of ending gently: whoever is connected stays until Close. Any goroutine may call it. Errors
+// are ErrClosed and those of the system.
 func (e *Engine) StopServing() error {
+	if e.lifecycle.stopping.Load() {
+		return ErrClosed
+	}
 	var all []error
 	for i := range e.listeners() {
 		all = append(all, e.net.StopAccepting(i))
