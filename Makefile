@@ -13,14 +13,17 @@ all: build
 build:
 	$(GO) build -o $(BIN)/ ./cmd/...
 
+# How many packages are tested at once: many tests wait for elections and disks.
+AT_ONCE ?= 3
+
 # The simulation runs last: its fixed seeds, then a minute of fresh ones.
 test: build
 	$(GO) vet ./...
-	$(GO) test $$($(GO) list ./... | grep -v /engine/internal/sim)
+	$(GO) test -p $(AT_ONCE) $$($(GO) list ./... | grep -v /engine/internal/sim)
 	$(GO) test -count=1 -tags poison ./engine/internal/sim
 
 race:
-	$(GO) test -race -short $$($(GO) list ./... | grep -v /internal/house)
+	$(GO) test -race -short -p $(AT_ONCE) $$($(GO) list ./... | grep -v /internal/house)
 
 # Fresh seeds for a minute; SEED=n replays one with its transcript; SEEDS=a..b
 # runs a range. docs/testing.md explains what is printed.
