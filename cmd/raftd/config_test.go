@@ -97,7 +97,7 @@ func TestAStartNamesTheSource(t *testing.T) {
 		"\nheartbeat = '1ms'":  "F:2: heartbeat: 1ms; must be 2ms to 1m0s",
 		"http = 5":             `F:1: http: "5" is not HOST:PORT`,
 		"peer = '127.0.0.1:x'": `F:1: peer: "127.0.0.1:x" is not HOST:PORT`,
-		"join = ['h:1']":       "F:1: join needs --id, which no other member may have",
+		"join = ['h:1']":       "F:1: join needs --peer, which no other member may have",
 		"id = 'a'\nwait = 1":   `F:1: id: "a" is not a whole number that is not negative`,
 	} {
 		path := inFile(t, text)
