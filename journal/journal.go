@@ -102,6 +102,7 @@ type Journal struct {
 	ops     []device.Op
 	open    []byte // one block: opening and seal batches
 	scratch []byte
+	states  [][]byte // buffers of state records, free
 
 	number          uint64 // of the newest batch submitted
 	chain           uint64

@@ -43,6 +43,13 @@ const bufferKept = 4 * readAhead
 // NewReader returns a reader. Any goroutine.
 func (j *Journal) NewReader() *Reader { return &Reader{j: j, glued: make([]byte, 0, 8<<10)} }
 
+// Release gives back the reader's memory, and with it the bytes of the last Run. The reader
+// may be used on.
+func (r *Reader) Release() {
+	device.GiveBack(r.buf, r.j.block)
+	r.buf, r.held, r.valid, r.loaded, r.run = nil, location{}, 0, false, Run{}
+}
+
 // Read returns entries from index on, of one batch, at most maxBytes but at
 // least one. ErrNotYet, a *CompactedError, a *DamageError for bytes that do not
 // match their checksums, or the file's error.
@@ -125,7 +132,8 @@ func (r *Reader) load(s *found, index uint64) error {
 		want = max(want, min(readAhead, r.j.cfg.SegmentBytes-int64(from.position)))
 	}
 	if n := int64(len(r.buf)); n < want || n > bufferKept && want <= bufferKept {
-		r.buf = device.Aligned(int(max(want, min(readAhead, r.j.cfg.SegmentBytes))), r.j.block)
+		device.GiveBack(r.buf, r.j.block)
+		r.buf = device.Borrow(int(max(want, min(readAhead, r.j.cfg.SegmentBytes))), r.j.block)
 	}
 	r.valid = 0
 	ok, err := r.j.segments.read(seg, r.buf[:want], int64(from.position))

@@ -172,7 +172,7 @@ func (r *recovery) lostBefore(first uint64) bool {
 // walk reads the log to its end.
 func (r *recovery) walk() {
 	r.win.live = r.live
-	defer r.win.drop()
+	defer r.win.release(r.block)
 	k, pos := 0, int64(0)
 	for {
 		f := r.inspect(k, pos)

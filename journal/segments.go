@@ -222,7 +222,7 @@ func (s *segments) fill(f device.File, ahead bool) error {
 	if s.how.reserves() {
 		return f.Reserve(s.bytes, s.how == Fallocated)
 	}
-	zeros := device.Aligned(int(min(zeroStep, s.bytes)), s.block)
+	zeros := s.zeros()
 	for off := int64(0); off < s.bytes; off += int64(len(zeros)) {
 		if s.closing.Load() {
 			return ErrClosed
@@ -238,6 +238,16 @@ func (s *segments) fill(f device.File, ahead bool) error {
 	}
 	return nil
 }
+
+// zeros are at most zeroStep zeros, to be written from.
+func (s *segments) zeros() []byte {
+	if s.block > device.Block {
+		return device.Aligned(int(min(zeroStep, s.bytes)), s.block)
+	}
+	return zeroed()[:min(zeroStep, s.bytes)]
+}
+
+var zeroed = sync.OnceValue(func() []byte { return device.Aligned(zeroStep, device.Block) })
 
 // processStart is what age counts from; the stage's own time is not the maker's.
 var processStart = time.Now()

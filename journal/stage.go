@@ -182,6 +182,7 @@ func (j *Journal) land(now int64) {
 		}
 		j.durable.Store(f.sequence)
 	}
+	j.keepStates(f.ops)
 	j.flights[0], j.flights[1] = j.flights[1], flight{ops: f.ops[:0]}
 	if j.flights[0].tag != 0 {
 		j.flights[0].since = now // at the latest
@@ -338,7 +339,7 @@ func (j *Journal) openBatch(hard Hard) {
 func (j *Journal) stateOps() {
 	j.state.sequence++
 	j.dirty = false
-	b := device.Aligned(stateCopies*j.block, j.block)
+	b := j.stateBuffer()
 	for i := range stateCopies {
 		j.state.encode(b[i*j.block:])
 	}
@@ -346,6 +347,25 @@ func (j *Journal) stateOps() {
 	f := j.segments.state
 	j.ops = append(j.ops, device.Op{File: f, Off: 0, Buf: b[:half]},
 		device.Op{File: f, Off: int64(half), Buf: b[half:]})
+}
+
+// stateBuffer returns zeroes, and what encode wrote into the buffer before.
+func (j *Journal) stateBuffer() []byte {
+	if n := len(j.states); n > 0 {
+		b := j.states[n-1]
+		j.states = j.states[:n-1]
+		return b
+	}
+	return device.Aligned(stateCopies*j.block, j.block)
+}
+
+// keepStates takes the buffers of state records back of a flight that is done.
+func (j *Journal) keepStates(ops []device.Op) {
+	for i := range ops {
+		if o := &ops[i]; o.File == j.segments.state && o.Off == 0 {
+			j.states = append(j.states, o.Buf[:stateCopies*j.block])
+		}
+	}
 }
 
 // submitSeal promises the last batch: an empty batch, then the state file

@@ -52,7 +52,8 @@ func (w *window) at(f device.File, size, off int64, n, block int) (b []byte, bad
 		w.room = roundUp(int(min(roomBytes, size)), block)
 	}
 	if need := w.room + max(n, int(min(int64(w.bytes), size))); len(w.part) < need {
-		w.part = device.Aligned(need, block)
+		device.GiveBack(w.part, block)
+		w.part = device.Borrow(need, block)
 	}
 	b = w.part[w.room:][:min(int64(len(w.part)-w.room), size-off)]
 	if f.ReadAt(b, off) == nil {
@@ -89,7 +90,7 @@ func (w *window) read(size int64, block int) {
 		p.off = 0
 	}
 	if len(w.other) == 0 {
-		w.other = device.Aligned(w.room+int(min(int64(w.bytes), size)), block)
+		w.other = device.Borrow(w.room+int(min(int64(w.bytes), size)), block)
 	}
 	p.buf = w.other[w.room:][:min(int64(len(w.other)-w.room), size-p.off)]
 	w.next = p
@@ -140,4 +141,12 @@ func (w *window) drop() {
 		w.next = nil
 	}
 	w.file, w.buf = nil, nil
+}
+
+// release is drop when nothing more is to be read: nothing that was read is valid.
+func (w *window) release(block int) {
+	w.drop()
+	device.GiveBack(w.part, block)
+	device.GiveBack(w.other, block)
+	w.part, w.other = nil, nil
 }

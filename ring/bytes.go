@@ -52,6 +52,14 @@ func NewBytes(capacity int) *Bytes {
 	return &Bytes{buf: make([]byte, n), mask: uint64(n - 1)}
 }
 
+// Reset makes the ring as NewBytes returns it, but for what the buffer holds. Nobody
+// else uses the ring, or what was read from it.
+func (b *Bytes) Reset() {
+	b.head, b.reserved, b.freed, b.tail, b.seen = 0, 0, 0, 0, 0
+	b.published.Store(0)
+	b.released.Store(0)
+}
+
 // Cap is the capacity in bytes.
 func (b *Bytes) Cap() int { return len(b.buf) }
 

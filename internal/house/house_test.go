@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"ring":                          {"internal/poison", "internal/interleave"},
 	"ziplist":                       {"journal/record", "internal/poison"},
 	"journal/record":                {},
-	"journal/device":                {},
+	"journal/device":                {"internal/poison"},
 	"internal/simdisk":              {"journal/device"},
 	"journal":                       {"journal/record", "journal/device", "internal/poison"},
 	"netio":                         {},

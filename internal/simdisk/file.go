@@ -26,6 +26,7 @@ type write struct {
 	off   int64
 	b     []byte
 	state state
+	read  bool // b are bytes of the file's data, which must not change
 }
 
 // state is how far a write has come.
@@ -40,15 +41,20 @@ const (
 
 // put writes into a file's bytes, which grow if need be.
 func put(data, b []byte, off int64) []byte {
-	if n := int(off) + len(b) - len(data); n > 0 {
-		data = append(data, make([]byte, n)...)
+	if gap := int(off) - len(data); gap > 0 {
+		data = append(data, make([]byte, gap)...)
 	}
-	copy(data[off:], b)
-	return data
+	n := copy(data[off:], b)
+	return append(data, b[n:]...)
 }
 
-// own makes data the file's alone.
+// own makes data the file's alone, to be changed.
 func (f *file) own() {
+	for _, w := range f.writes {
+		if w.read {
+			w.b, w.read = slices.Clone(w.b), false
+		}
+	}
 	if f.shared {
 		f.data, f.shared = slices.Clone(f.data), false
 	}
@@ -74,13 +80,20 @@ func (f *file) finish(w *write, flags device.Flags) {
 	if !slices.Contains(f.writes, w) {
 		return // it was decided by Op.Tear
 	}
-	durable := flags.Dsync || flags.Sync
-	if !durable || len(f.writes) > 1 {
+	durable, behind := flags.Dsync || flags.Sync, !f.shared && w.off >= int64(len(f.data))
+	stays := !durable || len(f.writes) > 1
+	if stays {
 		f.separate()
+	}
+	if !behind {
+		f.own()
+	}
+	f.data = put(f.data, w.b, w.off)
+	if n := int64(len(w.b)); stays && behind {
+		w.b, w.read = f.data[w.off:w.off+n:w.off+n], true
+	} else if stays {
 		w.b = slices.Clone(w.b)
 	}
-	f.own()
-	f.data = put(f.data, w.b, w.off)
 	w.state = done
 	if durable {
 		w.state = certain
@@ -111,14 +124,19 @@ func (f *file) sync() {
 func (f *file) settle() {
 	n := 0
 	for n < len(f.writes) && f.writes[n].state == certain {
-		if w := f.writes[n]; f.apart {
-			f.base = put(f.base, w.b, w.off)
-		}
 		n++
 	}
-	if f.writes = slices.Delete(f.writes, 0, n); len(f.writes) == 0 {
-		f.base, f.apart = nil, false
+	if n == len(f.writes) { // the disk holds what is read
+		clear(f.writes)
+		f.writes, f.base, f.apart = f.writes[:0], nil, false
+		return
 	}
+	for _, w := range f.writes[:n] {
+		if f.apart {
+			f.base = put(f.base, w.b, w.off)
+		}
+	}
+	f.writes = slices.Delete(f.writes, 0, n)
 }
 
 // left is the file as power leaves it that goes now, with bytes of its own if

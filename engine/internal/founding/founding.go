@@ -72,6 +72,14 @@ type Founder struct {
 	founded   bool
 	known     []byte
 	others    []other // in order of id
+	newest    decoded
+}
+
+// decoded is the list that was decoded last: the same one is looked at again and again.
+type decoded struct {
+	list []byte
+	conf config.Config
+	err  error
 }
 
 // other is what was heard of another founder last.
@@ -214,12 +222,21 @@ func (f *Founder) shown() []byte {
 
 // names reports whether a list binds a founder to a directory.
 func (f *Founder) names(list []byte, id uint64, d raft.Directory) bool {
-	c, err := config.Decode(list)
+	c, err := f.decode(list)
 	if err != nil {
 		return false
 	}
 	m, ok := c.Find(id)
 	return ok && m.Directory == d
+}
+
+// decode is config.Decode of a list. What it returns is valid until the next call.
+func (f *Founder) decode(list []byte) (*config.Config, error) {
+	if n := &f.newest; n.list == nil || !bytes.Equal(n.list, list) {
+		n.list = slices.Clone(list)
+		n.conf, n.err = config.Decode(list)
+	}
+	return &f.newest.conf, f.newest.err
 }
 
 // complete reports that all founders were heard, were given the same, have promised
@@ -249,7 +266,7 @@ func (f *Founder) unanimous() bool {
 	if f.promised == nil || !f.names(f.promised, f.self, f.directory) {
 		return false
 	}
-	c, err := config.Decode(f.promised)
+	c, err := f.decode(f.promised)
 	if err != nil {
 		return false
 	}
@@ -327,7 +344,7 @@ func (f *Founder) broken() string {
 			return
 		}
 		hold = append(hold, id)
-		c, err := config.Decode(promised)
+		c, err := f.decode(promised)
 		for _, v := range c.Voters {
 			if err == nil && v.Directory != f.directoryOf(v.ID) && !slices.Contains(lost, v.ID) {
 				lost = append(lost, v.ID)

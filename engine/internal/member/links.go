@@ -166,12 +166,17 @@ func (m *Member) reachLeader(now int64) {
 	}
 }
 
+var noMembers config.Config // before a founding
+
 // members is the configuration in force, with addresses; without where the caller's
 // configurations have none. It must not be written to.
 func (m *Member) members() *config.Config {
 	c := m.core.Config()
 	if value := config.Of(&c); value != nil {
 		return value
+	}
+	if len(c.Voters) == 0 && len(c.Outgoing) == 0 && len(c.Learners) == 0 {
+		return &noMembers
 	}
 	bare := func(ids []uint64) (list []config.Member) {
 		for _, id := range ids {
@@ -188,10 +193,19 @@ func (m *Member) members() *config.Config {
 // known is who is to be connected with: the members, or as long as there is no
 // configuration those that the member was given.
 func (m *Member) known() []config.Member {
-	if all := m.members().Members(); len(all) > 0 {
+	if c := m.members(); c != m.everybody.of {
+		m.everybody = everybody{c, c.Members()}
+	}
+	if all := m.everybody.members; len(all) > 0 {
 		return all
 	}
 	return m.cfg.Founders
+}
+
+// everybody is who is in a configuration, which nobody writes to.
+type everybody struct {
+	of      *config.Config
+	members []config.Member
 }
 
 // followMembers makes the links that are missing, corrects addresses, and drops the links
@@ -246,17 +260,14 @@ type followed struct {
 
 // moveLinks has links lead to another address, where they lead to no connection.
 func (m *Member) moveLinks(now int64) {
-	for _, o := range slices.Clone(m.links) {
-		if connection, _ := o.link.State(); connection != 0 {
+	i := 0
+	for range len(m.links) { // one that moves goes to the end, and those behind it move up
+		to := m.links[i].elsewhere(now)
+		if to == "" {
+			i++
 			continue
 		}
-		to := o.next
-		if to == "" && now-o.seen >= int64(dialedFor) {
-			to = o.elsewhere()
-		}
-		if m.other(o.id).next = ""; to == "" || to == o.address {
-			continue
-		}
+		o := m.links[i]
 		m.disconnect(o.id)
 		moved := m.connect(o.id, to, now)
 		moved.named, moved.introduced, moved.care = o.named, o.introduced, o.care
@@ -264,17 +275,32 @@ func (m *Member) moveLinks(now int64) {
 	}
 }
 
-// elsewhere is the address that is tried when the present one leads nowhere: what the other
-// one said of itself, what the configuration says, what somebody said, and so on.
-func (o *otherMember) elsewhere() string {
-	list := slices.DeleteFunc([]string{o.said, o.listed, o.hinted}, func(a string) bool {
-		return a == ""
-	})
-	list = slices.Compact(list)
-	if len(list) == 0 {
+// elsewhere is the address to dial from now on, if it is another one; else "".
+func (o *otherMember) elsewhere(now int64) string {
+	if connection, _ := o.link.State(); connection != 0 {
 		return ""
 	}
-	return list[(slices.Index(list, o.address)+1)%len(list)]
+	to := o.next
+	if to == "" && now-o.seen >= int64(dialedFor) {
+		to = o.another()
+	}
+	if o.next = ""; to == o.address {
+		return ""
+	}
+	return to
+}
+
+// another is the address that is tried when the present one leads nowhere: what the other
+// one said of itself, what the configuration says, what somebody said, and so on.
+func (o *otherMember) another() string {
+	list := [...]string{o.said, o.listed, o.hinted}
+	at := slices.Index(list[:], o.address) // -1: the first one is next
+	for i := range list {
+		if a := list[(at+1+i)%len(list)]; a != "" && a != o.address {
+			return a
+		}
+	}
+	return ""
 }
 
 // partLinks drops links to those who are no members, once they have been told. Nobody is
@@ -287,7 +313,7 @@ func (m *Member) partLinks(now int64) {
 	for i := range m.links {
 		m.tell(&m.links[i], settled, now)
 	}
-	gone := func(o otherMember) bool {
+	gone := func(o *otherMember) bool {
 		switch {
 		case o.named || o.id == m.core.Leader():
 			return false
@@ -296,9 +322,11 @@ func (m *Member) partLinks(now int64) {
 		}
 		return settled && o.told >= toldTimes
 	}
-	for _, o := range slices.Clone(m.links) {
-		if gone(o) {
-			m.disconnect(o.id)
+	for i := 0; i < len(m.links); {
+		if o := &m.links[i]; gone(o) {
+			m.disconnect(o.id) // those behind it move up
+		} else {
+			i++
 		}
 	}
 }
@@ -325,11 +353,12 @@ func (m *Member) tell(o *otherMember, settled bool, now int64) {
 
 // other is the way to a member, nil if there is none.
 func (m *Member) other(id uint64) *otherMember {
-	i := slices.IndexFunc(m.links, func(o otherMember) bool { return o.id == id })
-	if i < 0 {
-		return nil
+	for i := range m.links {
+		if o := &m.links[i]; o.id == id {
+			return o
+		}
 	}
-	return &m.links[i]
+	return nil
 }
 
 // connect makes a link, and serves the member from now on. What it returns is valid until

@@ -123,7 +123,8 @@ type Member struct {
 	replica *replica.Replica
 	links   []otherMember
 	followed
-	recorded followed // that OnMembers was told of
+	everybody everybody
+	recorded  followed // that OnMembers was told of
 
 	applyRead *journalRead // apply's, of what the store no longer holds
 	watchdog  watchdog

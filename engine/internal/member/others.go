@@ -125,10 +125,19 @@ func (m *Member) follow(o *otherMember, now int64) {
 	}
 }
 
+// unfitIn is what a member cannot take, if that is why it is not fed.
+func unfitIn(err error) peer.Unfit {
+	if err == nil {
+		return peer.Unfit{}
+	}
+	var unfit peer.Unfit
+	errors.As(err, &unfit)
+	return unfit
+}
+
 // lookAtUnfit reports an entry of the log that a member cannot take.
 func (m *Member) lookAtUnfit(o *otherMember) {
-	var unfit peer.Unfit
-	errors.As(m.replica.Unfed(o.id), &unfit)
+	unfit := unfitIn(m.replica.Unfed(o.id))
 	if unfit == o.care.unfit {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ringraft/ringraft/engine/internal/config"
 	"github.com/ringraft/ringraft/engine/internal/raft"
 )
 
@@ -74,4 +75,24 @@ func TestAPauseIsNoTrouble(t *testing.T) {
 	g.now += int64(time.Minute)
 	g.run(100 * time.Millisecond)
 	g.expect("after a pause")
+}
+
+// A tick in which nothing happens allocates nothing, with another member to look after.
+func TestAQuietTickAllocatesNothing(t *testing.T) {
+	conf := alone()
+	conf.Learners = []config.Member{at(2, "b:2")}
+	g := changeRig(t, conf)
+	if g.up[2] = true; g.Link(2) == nil {
+		t.Fatal("there is no link to member 2")
+	}
+	g.run(rigElection)
+	n := testing.AllocsPerRun(100, func() {
+		g.now += int64(rigHeartbeat / 2)
+		if err := g.After(g.now); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("it allocates %v times", n)
+	}
 }

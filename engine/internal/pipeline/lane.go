@@ -119,6 +119,38 @@ type completions struct {
 
 // NewLane makes a lane; the engine does, and wires it.
 func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func() int64) *Lane {
+	return NewLaneOver(nil, id, cfg, maxCommand, wake, clock)
+}
+
+// NewLaneOver is NewLane with the rings of another lane, unless that is nil, which was made
+// with the same sizes and which nobody uses any more.
+func NewLaneOver(old *Lane, id uint16, cfg LaneConfig, maxCommand int, wake func(),
+	clock func() int64) *Lane {
+	cfg.complete(maxCommand)
+	cfg.maxCommand, cfg.wake, cfg.clock = maxCommand, wake, clock
+	n := uint64(cfg.Cells)
+	l := &Lane{
+		id: id, cells: n, cfg: cfg, next: 1, oldest: 1, ordinal: 1,
+		done: make([]uint8, n), requests: make([]uint64, n),
+		completions: completions{ring: make([]Completion, n)},
+		app:         laneApply{done: make([]uint64, n)},
+	}
+	if old == nil {
+		l.writes, l.reads = ring.NewBytes(cfg.Bytes), ring.NewBytes(cfg.Queries)
+		l.completions.replies = ring.NewBytes(cfg.Replies)
+	} else {
+		l.writes, l.reads = old.writes, old.reads
+		l.completions.replies = old.completions.replies
+		for _, r := range []*ring.Bytes{l.writes, l.reads, l.completions.replies} {
+			r.Reset()
+		}
+	}
+	l.limit.Store(int64(maxCommand))
+	return l
+}
+
+// complete sets what is not set, and rounds up.
+func (cfg *LaneConfig) complete(maxCommand int) {
 	if cfg.Cells <= 0 {
 		cfg.Cells = 32768
 	}
@@ -134,18 +166,6 @@ func NewLane(id uint16, cfg LaneConfig, maxCommand int, wake func(), clock func(
 	if cfg.Replies <= 0 {
 		cfg.Replies = sideBytes
 	}
-	cfg.maxCommand, cfg.wake, cfg.clock = maxCommand, wake, clock
-	n := uint64(cfg.Cells)
-	l := &Lane{
-		id: id, cells: n, cfg: cfg,
-		writes: ring.NewBytes(cfg.Bytes), reads: ring.NewBytes(cfg.Queries),
-		next: 1, oldest: 1, ordinal: 1,
-		done: make([]uint8, n), requests: make([]uint64, n),
-		completions: completions{ring: make([]Completion, n), replies: ring.NewBytes(cfg.Replies)},
-		app:         laneApply{done: make([]uint64, n)},
-	}
-	l.limit.Store(int64(maxCommand))
-	return l
 }
 
 // LimitCommands lowers what one command may have, in bytes, below what the lane

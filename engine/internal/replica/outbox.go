@@ -48,7 +48,9 @@ func (o *outbox) call(in input, f func(*raft.Effects)) bool {
 	if o.pending() {
 		return false
 	}
-	o.input = in
+	if !in.empty() {
+		o.input = in
+	}
 	f(&o.effects)
 	o.carry()
 	return true
@@ -81,7 +83,10 @@ func (o *outbox) carry() {
 		o.at++
 	}
 	o.effects.Reset()
-	o.at, o.input = 0, input{}
+	o.at = 0
+	if !o.input.empty() { // most calls have none, and it is large
+		o.input = input{}
+	}
 }
 
 func needsInput(s raft.Source) bool {
@@ -101,6 +106,10 @@ func (in *input) holds(s raft.Source) bool {
 	return true
 }
 
+func (in *input) empty() bool {
+	return in.batch.Lane == nil && in.frame.source == nil && in.config == nil && in.state == nil
+}
+
 // check holds the outbox against its numbered invariants, between two calls.
 func (o *outbox) check() error {
 	if n := len(o.effects.List); n > effectsMax {
@@ -108,7 +117,7 @@ func (o *outbox) check() error {
 	}
 	in := &o.input
 	if !o.pending() {
-		if in.batch.Lane != nil || in.frame.source != nil || in.config != nil || in.state != nil {
+		if !in.empty() {
 			return errors.New("outbox: an input outlives its effects")
 		}
 		return nil

@@ -304,11 +304,14 @@ func (r *Replica) maintain() {
 
 // shortage says whether proposals are refused, and with which reason.
 func shortage(err error) (full bool, why pipeline.Reason) {
+	if err == nil {
+		return false, pipeline.NoSpace
+	}
 	var short *journal.ShortageError
 	if errors.As(err, &short) && short.Of != journal.NoSpace {
 		return true, pipeline.Shortage
 	}
-	return err != nil, pipeline.NoSpace
+	return true, pipeline.NoSpace
 }
 
 // DurableIndex is this replica's own durable index. Poll's goroutine only.

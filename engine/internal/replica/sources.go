@@ -20,6 +20,7 @@ type Source struct {
 	id        uint16
 	mark      mark
 	closed    atomic.Bool
+	gone      atomic.Bool
 }
 
 // NewSource returns a source for frames from a member whose connection proved that
@@ -34,6 +35,10 @@ func (s *Source) Close() { s.closed.Store(true) }
 
 // Closed reports that no more frames come; any goroutine.
 func (s *Source) Closed() bool { return s.closed.Load() }
+
+// Gone reports that the replica uses neither the source nor its ring any more; any
+// goroutine.
+func (s *Source) Gone() bool { return s.gone.Load() }
 
 // sources is the table of frame rings. A place is free again when its link is
 // closed and every frame was stored.
@@ -103,6 +108,7 @@ func (t *sources) release(stored uint64) {
 		if s.mark.pos == 0 && s.Closed() {
 			if _, ok := s.Ring.Peek(); !ok {
 				t.table[i] = nil
+				s.gone.Store(true)
 			}
 		}
 	}

@@ -92,10 +92,15 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	w, p := h.w, h.w.plan
 	birth, first := h.founders(rec, from)
 	seed := h.rng.next()
+	old := h.lanes // of its last life
 	h.reads, h.clientLanes, h.lanes = [16]*journalRead{}, nil, nil
 	h.limits.Run = j.Largest()
 	for i := range p.Lanes {
-		h.addLane(i)
+		var over *pipeline.Lane
+		if i < len(old) {
+			over = old[i]
+		}
+		h.addLane(i, over)
 	}
 	m, err := member.Build(member.Config{
 		ID: h.id, Members: first, Founding: birth, Seed: seed,

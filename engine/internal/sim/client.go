@@ -19,12 +19,12 @@ type clientLane struct {
 	slow     int64
 }
 
-func (h *host) addLane(id int) {
+func (h *host) addLane(id int, over *pipeline.Lane) {
 	l := &clientLane{host: h, id: id}
 	sizes := pipeline.LaneConfig{Cells: h.w.plan.Cells, Bytes: 1, Queries: 16 << 10,
 		Replies: 16 << 10, Notify: l.notify}
 	wake := func() { h.wake(h.w.plan.Gap / 4) }
-	l.lane = pipeline.NewLane(uint16(id), sizes, h.limits.Command, wake, h.local)
+	l.lane = pipeline.NewLaneOver(over, uint16(id), sizes, h.limits.Command, wake, h.local)
 	l.pending = make([]int, l.lane.Cells())
 	l.mask = uint64(l.lane.Cells() - 1)
 	h.clientLanes = append(h.clientLanes, l)

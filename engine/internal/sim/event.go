@@ -21,7 +21,6 @@ const (
 // an earlier life are void.
 type event struct {
 	at         int64
-	seq        uint64
 	kind       eventKind
 	host       *host
 	life       int
@@ -32,48 +31,74 @@ type event struct {
 	call       func()
 }
 
-// eventQueue is a heap of events, by time and then by order of scheduling.
+// eventQueue is a heap of events, by time and then by order of scheduling. What
+// the heap moves about is small and holds no pointers; the events stay in slots.
 type eventQueue struct {
-	heap []event
-	seq  uint64
+	heap  []place
+	slots []event
+	free  []int32 // slots of events that were taken
+	seq   uint64
 }
 
-func (e *event) before(o *event) bool { return e.at < o.at || e.at == o.at && e.seq < o.seq }
+// place is an event's place in the order of events. No two are equal.
+type place struct {
+	at   int64
+	seq  uint64
+	slot int32
+}
+
+func (p *place) before(o *place) bool { return p.at < o.at || p.at == o.at && p.seq < o.seq }
 
 func (q *eventQueue) push(e event) {
 	q.seq++
-	e.seq = q.seq
-	q.heap = append(q.heap, e)
+	p := place{at: e.at, seq: q.seq}
+	if n := len(q.free); n > 0 {
+		p.slot, q.free = q.free[n-1], q.free[:n-1]
+		q.slots[p.slot] = e
+	} else {
+		p.slot = int32(len(q.slots))
+		q.slots = append(q.slots, e)
+	}
+	q.heap = append(q.heap, p)
 	h := q.heap
-	for i := len(h) - 1; i > 0; {
+	i := len(h) - 1
+	for i > 0 {
 		up := (i - 1) / 4
-		if !h[i].before(&h[up]) {
+		if !p.before(&h[up]) {
 			break
 		}
-		h[i], h[up] = h[up], h[i]
+		h[i] = h[up]
 		i = up
 	}
+	h[i] = p
 }
 
+// pop takes the first event. Its slot keeps what the event points to until the slot
+// is used again.
 func (q *eventQueue) pop() event {
 	h := q.heap
-	top := h[0]
+	first := h[0].slot
 	n := len(h) - 1
-	h[0], h[n] = h[n], event{}
+	last := h[n]
 	h = h[:n]
-	for i := 0; ; {
-		least := i
-		for k := 4*i + 1; k <= 4*i+4 && k < n; k++ {
+	i := 0
+	for child := 1; child < n; child = 4*i + 1 {
+		least := child
+		for k := child + 1; k <= child+3 && k < n; k++ {
 			if h[k].before(&h[least]) {
 				least = k
 			}
 		}
-		if least == i {
+		if !h[least].before(&last) {
 			break
 		}
-		h[i], h[least] = h[least], h[i]
+		h[i] = h[least]
 		i = least
 	}
+	if n > 0 {
+		h[i] = last
+	}
 	q.heap = h
-	return top
+	q.free = append(q.free, first)
+	return q.slots[first]
 }

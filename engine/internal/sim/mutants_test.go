@@ -393,8 +393,7 @@ var mutants = []mutant{
 		"engine/internal/raft/election.go",
 		"|| c.Refused() || c.Dismissed() {", "|| c.Refused() {"},
 	{"address-not-followed", "who moved is dialed where it was", "engine/internal/member/links.go",
-		"if m.other(o.id).next = \"\"; to == \"\" || to == o.address {",
-		"if m.other(o.id).next = \"\"; true {"},
+		"if o.next = \"\"; to == o.address {", "if o.next = \"\"; true {"},
 	{"priority-forgotten", "leadership stays where it came to be",
 		"engine/internal/member/priority.go",
 		"if v.Priority > best && !v.Witness && m.fit(&v) {",
@@ -455,5 +454,5 @@ var mutants = []mutant{
 
 	// Frames.
 	{"frame-unchecked", "a flipped bit reaches the log", "netio/frames.go",
-		"if f.digest.Sum64() != f.sum {", "if false {"},
+		"if !f.Authentic && f.checksum(payload) != f.sum {", "if false {"},
 }

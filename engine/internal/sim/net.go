@@ -24,6 +24,7 @@ type network struct {
 	old         []*frame // what was sent some time ago, for replays
 	free        []*frame
 	hello       []byte
+	message     raft.Message // that is being sent
 	delay       int64
 	losses      float64
 }
@@ -53,6 +54,7 @@ type connection struct {
 	arrived  uint64
 	frames   netio.Frames
 	source   *replica.Source
+	life     int // of the receiver, in which the source was made
 	dialing  bool
 }
 
@@ -129,7 +131,7 @@ func (c *connection) connect() {
 	c.number, c.last, c.arrived, c.sent = t.made, 0, 0, 0
 	inbox := c.w.plan.Inbox
 	c.grant = inbox / 4
-	c.source = replica.NewSource(a, c.from.directory, ring.NewBytes(inbox))
+	c.source, c.life = replica.NewSource(a, c.from.directory, c.inbox()), c.to.life
 	c.frames = netio.Frames{Sink: c.source.Ring, FrameMax: inbox / 2}
 	if _, err := c.frames.Data(nil, t.hello); err != nil {
 		c.w.fail("frames", "hello refused: %v", err)
@@ -138,6 +140,15 @@ func (c *connection) connect() {
 	c.to.member.Introduce(a, c.from.address)
 	c.from.wake(0)
 	c.to.wake(0)
+}
+
+// inbox is an empty ring for the receiver's frames: the one it had, if nobody uses that.
+func (c *connection) inbox() *ring.Bytes {
+	if s := c.source; s != nil && (s.Gone() || c.life != c.to.life) {
+		s.Ring.Reset()
+		return s.Ring
+	}
+	return ring.NewBytes(c.w.plan.Inbox)
 }
 
 // broken ends the connection; it is dialed again.
@@ -219,8 +230,9 @@ func (c *connection) transmit(q *queued) {
 	f.buf = netio.AppendFrameHeader(f.buf[:0])
 	f.buf = append(append(f.buf, q.front...), q.records...)
 	netio.SealFrame(f.buf, 0)
-	var m raft.Message
-	switch _, err := wire.Parse(f.buf[netio.FrameHeaderSize:], &m); {
+	m := &t.message
+	*m = raft.Message{}
+	switch _, err := wire.Parse(f.buf[netio.FrameHeaderSize:], m); {
 	case err == wire.ErrSnapshot:
 		w.judge.sentSnapshot(c.from, f.buf[netio.FrameHeaderSize:])
 		c.pass(f, raft.Append)
@@ -231,14 +243,14 @@ func (c *connection) transmit(q *queued) {
 	}
 	founds := wire.IsFounding(f.buf[netio.FrameHeaderSize:])
 	if !founds {
-		w.judge.sent(c.from, &m)
+		w.judge.sent(c.from, m)
 	}
 	if m.Type == raft.TimeoutNow {
-		w.judge.handsOver(c, &m, q.last)
+		w.judge.handsOver(c, m, q.last)
 	}
 	w.trace = mix(w.trace, uint64(m.Type)<<56^m.Term<<40^m.PrevIndex<<8^m.Match)
 	if w.out != nil && !founds && m.Type != raft.Heartbeat && m.Type != raft.HeartbeatAck {
-		w.logf("n%d → n%d  %v", c.from.id, c.to.id, &m)
+		w.logf("n%d → n%d  %v", c.from.id, c.to.id, m)
 	}
 	c.pass(f, m.Type)
 }

@@ -284,6 +284,7 @@ func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 	}
 	p.hole = 0
 	r := j.NewReader()
+	defer r.Release()
 	for i := sure + 1; i <= rec.Last; {
 		run, err := r.Read(i, 1<<20)
 		if err != nil {
@@ -304,6 +305,7 @@ func (p *platter) damaged(j *journal.Journal, rec *journal.Recovery) error {
 // compare reads the whole log back, as far as it goes back.
 func (p *platter) compare(j *journal.Journal, first uint64) error {
 	r := j.NewReader()
+	defer r.Release()
 	for i := first; i <= uint64(len(p.log)); {
 		run, err := r.Read(i, 1<<20)
 		if err != nil {

@@ -47,8 +47,8 @@ func (d *Dir) Create(h Header) (*Writer, error) {
 		return nil, err
 	}
 	h.Configuration = slices.Clone(h.Configuration)
-	w := &Writer{dir: d, head: h, sink: s, plain: device.Aligned(ChunkBytes, block),
-		packed: device.Aligned(chunkHeader+s2.MaxEncodedLen(pieceBytes), block)}
+	w := &Writer{dir: d, head: h, sink: s, plain: device.Borrow(ChunkBytes, block),
+		packed: device.Borrow(chunkHeader+s2.MaxEncodedLen(pieceBytes), block)}
 	if err := w.begin(); err != nil {
 		return nil, err
 	}
@@ -81,9 +81,17 @@ func (w *Writer) write(k Kind, n int, at Place) error {
 // fail ends the writer, unless err is nil.
 func (w *Writer) fail(err error) error {
 	if err != nil {
-		w.err = w.sink.drop(err)
+		w.over(w.sink.drop(err))
 	}
 	return w.err
+}
+
+// over ends the writer, whose calls return err from now on.
+func (w *Writer) over(err error) {
+	w.err = err
+	device.GiveBack(w.plain, block)
+	device.GiveBack(w.packed, block)
+	w.plain, w.packed = nil, nil
 }
 
 type sectionWriter struct {
@@ -169,10 +177,10 @@ func (w *Writer) Commit() (Info, error) {
 		return Info{}, err
 	}
 	if err := w.sink.publish(w.head.ID); err != nil {
-		w.err = err
+		w.over(err)
 		return Info{}, err
 	}
-	w.err = ErrEnded
+	w.over(ErrEnded)
 	return Info{ID: w.head.ID, Cluster: w.dir.Cluster, Digest: w.tally.fold.Sum64(),
 		Bytes: w.tally.next.Offset + block, Chunks: w.tally.next.Chunk + 1,
 		Created: w.head.Created, Configuration: w.head.Configuration}, nil
@@ -219,6 +227,6 @@ func (w *Writer) Abort() error {
 	if w.err != nil {
 		return nil
 	}
-	w.err = ErrEnded
+	w.over(ErrEnded)
 	return w.sink.drop(nil)
 }
