@@ -8,7 +8,9 @@
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
 // damage. So do raftd snapshot list and verify, of snapshots. raftd snapshot take asks a running
 // member for one, and restore makes a new cluster of one. raftd member lists and changes the
-// members of a running cluster; 3 says that it is not known whether they were changed.
+// members of a running cluster; 3 says that it is not known whether they were changed. raftd status
+// says how a cluster is: 0 healthy, 1 degraded, 2 nobody answers. raftd transfer hands leadership
+// over.
 package main
 
 import (
@@ -30,17 +32,25 @@ func execute(args []string) int {
 	cmd := newCommand()
 	cmd.SetArgs(args)
 	err := cmd.Execute()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "raftd: "+explain(err))
+	}
+	return exitStatus(err)
+}
+
+// exitStatus says by a number how a command ended.
+func exitStatus(err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "raftd: "+explain(err))
 	var usage *usageError
 	var config *engine.ConfigError
-	if errors.As(err, &usage) || errors.As(err, &config) {
+	if errors.As(err, &usage) || errors.As(err, &config) || errors.Is(err, errNobody) {
 		return 2
 	}
 	if errors.Is(err, errDamaged) || errors.Is(err, errBadSnapshot) ||
-		errors.Is(err, engine.ErrBadSnapshot) || errors.Is(err, errUnknownChange) {
+		errors.Is(err, engine.ErrBadSnapshot) || errors.Is(err, errUnknownChange) ||
+		errors.Is(err, errUnknownTransfer) {
 		return 3
 	}
 	return 1
@@ -82,7 +92,8 @@ A fourth member joins it, and is added:
 		return &usageError{fmt.Errorf("%w; see raftd --help", err)}
 	})
 	o.bind(cmd.Flags())
-	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand())
+	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand(),
+		newStatusCommand(), newTransferCommand())
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
