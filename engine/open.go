@@ -282,7 +282,7 @@ func (e *Engine) assemble() error {
 			Bind: true},
 		Seed:  uint64(time.Now().UnixNano()) ^ e.b.id<<48,
 		Times: e.b.times(), Sizes: member.Sizes{Slots: e.b.slots, CommandMax: e.b.maxCommand},
-		Journal: e.journal, Machine: asMachine(e.b.machine), Lanes: e.lanes.all,
+		Journal: e.journal, Machine: e.asMachine(e.b.machine), Lanes: e.lanes.all,
 		Link: e.newLink, Unlink: e.peers.Remove,
 		Snapshots: e.snapshots(), From: e.from,
 		Start: e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,

@@ -140,7 +140,7 @@ func snapshotError(err error) error {
 
 // restore finds the directory of snapshots and restores the state machine.
 func (e *Engine) restore(cluster uint64) (err error) {
-	sm := asMachine(e.b.machine)
+	sm := e.asMachine(e.b.machine)
 	_, can := e.b.machine.(Snapshotter)
 	switch {
 	case e.b.mode == journal.Memory:
