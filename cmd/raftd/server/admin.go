@@ -30,7 +30,7 @@ func serverCommands() []*command {
 				{"config|get", -3, 0}, {"config|set", -4, 0}, {"config|resetstat", 2, 0},
 			},
 			run: runConfig, group: "server", since: "2.0.0",
-			summary: "GET settings by pattern; RESETSTAT"},
+			summary: "GET settings by pattern; SET some of them until raftd ends; RESETSTAT"},
 		{name: "info", arity: -1, flags: stale,
 			run: runInfo, group: "server", since: "1.0.0",
 			summary: "Information about the server, by section"},
@@ -181,11 +181,18 @@ func (s *Server) settings() []setting {
 	}
 }
 
+// allSettings are those that CONFIG GET shows, by name.
+func (s *Server) allSettings() []setting {
+	all := append(s.settings(), s.tuned()...)
+	slices.SortFunc(all, func(a, b setting) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
 func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	switch {
 	case is(args[1], "GET"):
 		var matched []setting
-		for _, s := range f.server.settings() {
+		for _, s := range f.server.allSettings() {
 			for _, pattern := range args[2:] {
 				if match(strings.ToLower(printable(pattern, 256)), s.name) {
 					matched = append(matched, s)
@@ -200,9 +207,11 @@ func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		}
 		return dst
 	case is(args[1], "RESETSTAT"):
+		f.publishLatency()
+		f.server.resetLatencies()
 		return resp.AppendOK(dst)
 	}
-	return resp.AppendError(dst, "ERR settings are chosen when raftd starts; see raftd --help")
+	return f.server.configSet(args[2:], dst)
 }
 
 func runCommand(f *front, c *conn, args [][]byte, dst []byte) []byte {

@@ -83,6 +83,30 @@ func BenchmarkPipelined(b *testing.B) {
 	}
 }
 
+// A command that comes by itself, and one that is answered at once: what is done once a batch, and
+// what is looked at for each command.
+func BenchmarkAlone(b *testing.B) {
+	for _, command := range []string{"SET k v", "PING"} {
+		b.Run(strings.ToLower(command[:4]), func(b *testing.B) {
+			f, c := newEcho()
+			input := []byte(array(strings.Fields(command)...))
+			for range b.N {
+				c.input(input)
+				f.completions()
+			}
+		})
+	}
+}
+
+func BenchmarkPingPipelined64(b *testing.B) {
+	f, c := newEcho()
+	input := []byte(strings.Repeat(array("PING"), 64))
+	for n := 0; n < b.N; n += 64 {
+		c.input(input)
+		f.finish()
+	}
+}
+
 func TestNoAllocationPerCommand(t *testing.T) {
 	f, c := newEcho()
 	input := []byte(strings.Repeat(array("SET", "k", "v")+array("GET",

@@ -52,15 +52,16 @@ type conn struct {
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	blocked bool   // listed in front.blocked: nothing is read
-	wakeAt  int    // blocked until no more replies than this are pending
-	full    bool   // blocked until its backlog is half of what it may be
-	room    int    // blocked until there is this much room for replies in the lane
-	slow    bool   // blocked until slow commands have their turn again
-	running bool   // input is on the stack
-	goesOn  bool   // and waits no more
-	kept    kept   // commands that can go again
-	held    []byte // those that go again, in front of all input
+	blocked bool       // listed in front.blocked: nothing is read
+	wakeAt  int        // blocked until no more replies than this are pending
+	full    bool       // blocked until its backlog is half of what it may be
+	room    int        // blocked until there is this much room for replies in the lane
+	slow    bool       // blocked until slow commands have their turn again
+	paused  pauseLevel // blocked until a pause of this level or above is over
+	running bool       // input is on the stack
+	goesOn  bool       // and waits no more
+	kept    kept       // commands that can go again
+	held    []byte     // those that go again, in front of all input
 
 	window    window        // of forwarded commands
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
@@ -75,7 +76,9 @@ type conn struct {
 	closing   bool          // no more input; close when no reply is pending
 	finished  bool          // the client has sent its last byte; close when all is answered
 	closed    bool
-	aborted   bool // it is being closed
+	aborted   bool     // it is being closed
+	monitor   *monitor // nil: it is none
+	activeAt  int64    // client.active, as others see it
 
 	account
 }
@@ -194,6 +197,9 @@ func (c *conn) runHeld() bool {
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	f.began, f.valueMax = f.now(), f.server.maxValue()
+	f.watch.least = f.server.least.Load()
+	f.paused, f.monitors = f.server.pause.at(f.began), f.server.monitors.Load()
+	c.tellActive()
 	defer f.spread(f.began)
 	began := c.queue.tail
 	defer func() { c.noteSingle(c.queue.tail - began) }()
@@ -227,6 +233,9 @@ func (c *conn) run(b []byte) (n int) {
 		if len(f.args) > 0 && !f.execute(c, f.args, b[n:n+size]) {
 			return n
 		}
+		if f.monitors != nil && len(f.args) > 0 {
+			f.show(c, f.args)
+		}
 		if c.queue.tail != pending {
 			c.keep(b[n:n+size], min(len(b)-n-size, (most-c.queue.len())*size))
 		}
@@ -257,6 +266,8 @@ func (c *conn) mayResume() bool {
 	switch {
 	case c.queue.len() > c.wakeAt, len(c.kept.again) > 0, c.kept.stays.holding:
 		return false
+	case c.paused != noPause && c.front.server.pause.at(c.front.now()) >= c.paused:
+		return false
 	case c.full && c.backlogged(2):
 		if n := c.sock.Outbound(); n > 0 {
 			c.sock.NotifyBelow(n / 2)
@@ -269,6 +280,10 @@ func (c *conn) mayResume() bool {
 // unblock ends what block began.
 func (c *conn) unblock() {
 	c.blocked, c.full, c.slow, c.room = false, false, false, 0
+	if c.paused != noPause {
+		c.paused = noPause
+		c.client.paused.Store(false)
+	}
 	c.goOn()
 }
 
@@ -415,6 +430,7 @@ func (c *conn) drained() {
 func (c *conn) gone() {
 	c.closed, c.held, c.unconsumed = true, nil, 0
 	c.front.server.leave(c.client)
+	c.unmonitor()
 	c.queue.drop()
 	releaseCuts(c.out.cuts)
 	c.out.cuts, c.out.apart = nil, 0

@@ -45,6 +45,13 @@ type front struct {
 	valueMax int // longest value that every member takes, when it began
 
 	slowUsed int64 // ns that slow commands took since the last tick
+	watch    watch
+	watches  bool        // what took long in the engine
+	paused   pauseLevel  // when the batch of commands under way began
+	monitors *[]*monitor // the same; nil: there is none
+
+	ownMonitors []*monitor // on connections of this loop
+	line        []byte     // for monitors
 
 	dirty           []*conn
 	dirtyForwarders []*forwarder
@@ -92,6 +99,7 @@ type cell struct {
 	place   uint64
 	due     uint32 // bytes that its reply may have
 	command uint32 // its place in the table
+	began   int64  // when the loop took it up, monotonic ns
 }
 
 // leadership is who leads, as far as this member knows.
@@ -110,6 +118,7 @@ func newFront(s *Server, l lane) *front {
 	return &front{
 		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
 		now: s.now, start: func(g func()) { go g() }, keeper: keeper{machine: s.cfg.Machine},
+		watch: watch{room: slowRoom, least: s.least.Load()}, watches: s.fronts.Add(1) == 1,
 		forwarders: make(map[string]*forwarder),
 		useCounts: useCounts{
 			counts: make([]commandCount, len(commands)),
@@ -150,6 +159,10 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		f.reject(c, d, arityFault(d.name))
 	case c.discards && !d.transaction:
 		f.reject(c, d, faultInMulti)
+	case f.paused != noPause && f.pauses(c, d, args):
+		return false
+	case c.monitor != nil && d.encode != nil:
+		f.reject(c, d, faultMonitor)
 	case d.alone && !c.queue.empty():
 		c.block(0)
 		return false
@@ -197,11 +210,18 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 		}
 		c.command = &s.name
 	}
-	start := int64(0)
-	if d.slow {
+	start, measured := int64(0), d.slow || f.measuresAll()
+	if measured {
 		start = f.now()
 	}
 	f.reply = d.run(f, c, args, f.reply[:0])
+	if measured {
+		now := f.now()
+		f.measure(c, d, 0, start, now, args)
+		if d.slow {
+			f.slowUsed += now - start
+		}
+	}
 	if d.listed {
 		f.count(d)
 		if f.reply[0] == '-' {
@@ -212,10 +232,10 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 	if cap(f.reply) > 64<<10 {
 		f.reply = nil
 	}
-	if d.slow {
-		f.slowUsed += f.now() - start
-	}
 }
+
+// measuresAll reports whether commands that are answered at once are measured one by one.
+func (f *front) measuresAll() bool { return f.watch.least < fastLocal }
 
 // data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
@@ -346,7 +366,7 @@ func (f *front) submit(c *conn, d *command, args [][]byte) bool {
 	f.laneUsed = true
 	f.tally.inLane++
 	f.due += due
-	f.cells[request&f.mask] = cell{c, c.queue.push(kind), uint32(due), uint32(d.place)}
+	f.cells[request&f.mask] = cell{c, c.queue.push(kind), uint32(due), uint32(d.place), f.began}
 	return true
 }
 
@@ -363,6 +383,8 @@ func laneFault(err error) string {
 
 // completions takes the lane's answers, in whatever order they come.
 func (f *front) completions() {
+	now := f.now()
+	f.watch.least = f.server.least.Load()
 	for {
 		done, ok := f.lane.Next()
 		if !ok {
@@ -378,6 +400,7 @@ func (f *front) completions() {
 			continue
 		}
 		if done.Outcome == engine.Applied {
+			f.measure(c, d, place, at.began, now, nil)
 			c.kept.until = 0
 			if len(done.Reply) > 0 && done.Reply[0] == '-' {
 				f.counted(d).Failed++
@@ -489,7 +512,9 @@ func (f *front) tick() {
 		f.refresh()
 		f.checkGreetings()
 	}
-	f.slowUsed = 0
+	f.slowUsed, f.watch.room = 0, slowRoom
+	f.watchEngine()
+	f.sendMonitors()
 	f.forgetBulk()
 	f.settleAll()
 	f.wake = f.wake || len(f.holders) > 0
@@ -539,6 +564,7 @@ func (f *front) giveBack(b []byte) {
 
 // accept makes the connection of a socket.
 func (f *front) accept(sock socket, address, local string) *conn {
-	return &conn{front: f, sock: sock, client: f.server.join(address, local), proto: resp.RESP2,
-		window: window{windowStart, pendingMax}}
+	c := &conn{front: f, sock: sock, proto: resp.RESP2, window: window{windowStart, pendingMax}}
+	c.client = f.server.join(c, address, local)
+	return c
 }

@@ -74,7 +74,7 @@ var (
 
 func init() {
 	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands(),
-		clusterCommands(), snapshotCommands(), memberCommands())
+		clusterCommands(), snapshotCommands(), memberCommands(), watchCommands())
 	byName = newIndex()
 }
 
