@@ -12,9 +12,9 @@ import (
 	"github.com/ringraft/ringraft/netio/resp"
 )
 
-// tells is a reply to RAFT.STATUS: pairs of its own, and the members by their clients'
+// states is a reply to RAFT.STATUS: pairs of its own, and the members by their clients'
 // addresses from the first id on, whose own comes first.
-func tells(id int, clients []string, pairs ...string) string {
+func states(id int, clients []string, pairs ...string) string {
 	b := resp.AppendArray(nil, len(pairs)+8)
 	for _, s := range append([]string{"raft_cluster_id", "00aa", "raft_node_id", fmt.Sprint(id),
 		"raft_journal_durable", "yes"}, pairs...) {
@@ -65,7 +65,7 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 		{"no snapshot", append([]string{"raft_snapshot_error", "rotten"}, leads...), follows,
 			clients[:2], []string{"its last snapshot failed: rotten"}},
 	} {
-		first, second := tells(1, x.clients, x.one...), tells(2, x.clients, x.two...)
+		first, second := states(1, x.clients, x.one...), states(2, x.clients, x.two...)
 		one.change = func() string { return first }
 		two.change = func() string { return second }
 		s, err := askCluster(quick(t), []string{one.address})
@@ -89,9 +89,9 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 func TestStatusOfTwoClusters(t *testing.T) {
 	one, two := newFakeMember(t), newFakeMember(t)
 	leads := []string{"raft_role", "leader", "raft_leader_id", "1"}
-	one.change = func() string { return tells(1, []string{one.address}, leads...) }
+	one.change = func() string { return states(1, []string{one.address}, leads...) }
 	two.change = func() string {
-		return strings.Replace(tells(1, []string{two.address}, leads...), "00aa", "00bb", 1)
+		return strings.Replace(states(1, []string{two.address}, leads...), "00aa", "00bb", 1)
 	}
 	s, err := askCluster(quick(t), []string{one.address, two.address})
 	if err != nil || len(s.Members) != 1 || len(s.Problems) != 1 ||
@@ -100,8 +100,8 @@ func TestStatusOfTwoClusters(t *testing.T) {
 	}
 }
 
-// told runs raftd with these arguments in this process, and returns what it printed.
-func told(t *testing.T, args ...string) (status int, says string) {
+// executed runs raftd with these arguments in this process, and returns what it printed.
+func executed(t *testing.T, args ...string) (status int, says string) {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -122,16 +122,16 @@ func told(t *testing.T, args ...string) (status int, says string) {
 func TestStatusAndTransfer(t *testing.T) {
 	members := cluster(t)
 	lead, others := leader(t, members)
-	if status, _ := told(t, "status", "--addr", freeAddress(t)); status != 2 {
+	if status, _ := executed(t, "status", "--addr", freeAddress(t)); status != 2 {
 		t.Errorf("nobody answers: status %d", status)
 	}
 	until(t, "a healthy cluster", func() bool {
-		status, says := told(t, "status", "--addr", others[0].plan.client)
+		status, says := executed(t, "status", "--addr", others[0].plan.client)
 		return status == 0 && strings.Contains(says, "3 member(s), 3 of them vote") &&
 			strings.Contains(says, "memory ok") && strings.HasSuffix(says, "healthy\n")
 	})
 	target := fmt.Sprint(others[0].engine.Status().ID)
-	if status, says := told(t, "transfer", target, "--addr", others[1].plan.client); status != 0 ||
+	if status, says := executed(t, "transfer", target, "--addr", others[1].plan.client); status != 0 ||
 		!strings.HasPrefix(says, "member "+target+" leads, after member") {
 		t.Errorf("transfer: status %d, %q", status, says)
 	}
@@ -139,17 +139,17 @@ func TestStatusAndTransfer(t *testing.T) {
 	if s := fmt.Sprint(lead.engine.Status().ID); s != target {
 		t.Fatalf("member %s leads", s)
 	}
-	if status, _ := told(t, "transfer", target, "--addr", lead.plan.client); status != 1 {
+	if status, _ := executed(t, "transfer", target, "--addr", lead.plan.client); status != 1 {
 		t.Errorf("to whoever leads: status %d", status)
 	}
-	if status, _ := told(t, "transfer", "x"); status != 2 {
+	if status, _ := executed(t, "transfer", "x"); status != 2 {
 		t.Errorf("to x: status %d", status)
 	}
 	if err := others[1].engine.Close(); err != nil {
 		t.Fatal(err)
 	}
 	gone := fmt.Sprint(others[1].engine.Status().ID)
-	status, says := told(t, "status", "--json", "--addr", lead.plan.client)
+	status, says := executed(t, "status", "--json", "--addr", lead.plan.client)
 	var s clusterState
 	if err := json.Unmarshal([]byte(says), &s); err != nil || status != 1 || s.Healthy ||
 		!strings.Contains(fmt.Sprint(s.Problems), "member "+gone+" does not answer") {
