@@ -55,6 +55,7 @@ type Engine struct {
 	timing  *timing
 	lanes   laneTable
 	logged  leadership // for the polling goroutine
+	lag     lagHistory // the same
 
 	net      *netio.Server
 	peers    *link.Peers

@@ -206,6 +206,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descCommands, descRefused, descForwarded} {
 		out <- d
 	}
+	for _, d := range moreDescs {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -272,6 +275,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRefused, counts.Faults, "fault")
 	count(descRefused, counts.Refused, "state")
 	count(descForwarded, counts.Forwarded)
+	c.more(&st, out)
 }
 
 func (c *collector) snapshots(s *engine.SnapshotStatus,

@@ -131,8 +131,8 @@ func TestStatusAndTransfer(t *testing.T) {
 			strings.Contains(says, "memory ok") && strings.HasSuffix(says, "healthy\n")
 	})
 	target := fmt.Sprint(others[0].engine.Status().ID)
-	if status, says := executed(t, "transfer", target, "--addr", others[1].plan.client); status != 0 ||
-		!strings.HasPrefix(says, "member "+target+" leads, after member") {
+	status, says := executed(t, "transfer", target, "--addr", others[1].plan.client)
+	if status != 0 || !strings.HasPrefix(says, "member "+target+" leads, after member") {
 		t.Errorf("transfer: status %d, %q", status, says)
 	}
 	lead, others = leader(t, members)
@@ -149,7 +149,7 @@ func TestStatusAndTransfer(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := fmt.Sprint(others[1].engine.Status().ID)
-	status, says := executed(t, "status", "--json", "--addr", lead.plan.client)
+	status, says = executed(t, "status", "--json", "--addr", lead.plan.client)
 	var s clusterState
 	if err := json.Unmarshal([]byte(says), &s); err != nil || status != 1 || s.Healthy ||
 		!strings.Contains(fmt.Sprint(s.Problems), "member "+gone+" does not answer") {

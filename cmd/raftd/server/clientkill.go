@@ -139,6 +139,5 @@ func (s *Server) kill(v *victims, me *conn) (n int64) {
 			}
 		})
 	}
-	s.killed.Add(uint64(n))
 	return n
 }

@@ -74,6 +74,7 @@ type conn struct {
 	size      int           // bytes of the newest command
 	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go
 	closing   bool          // no more input; close when no reply is pending
+	faulty    bool          // what it sent is not the protocol
 	finished  bool          // the client has sent its last byte; close when all is answered
 	closed    bool
 	aborted   bool     // it is being closed
@@ -327,6 +328,7 @@ func (c *conn) fault(text string) {
 
 // fail answers with an error and ends the connection once all replies have left.
 func (c *conn) fail(text string) {
+	c.faulty = true
 	c.fault(text)
 	c.end()
 }

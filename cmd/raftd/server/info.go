@@ -141,7 +141,7 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"retried_commands", number(c.Retried)},
 		{"slowlog_skipped", number(c.SlowSkipped)},
 		{"monitor_lines_lost", number(s.monitorLost.Load())},
-		{"clients_killed", number(s.killed.Load())},
+		{"clients_killed", number(s.closed[closedKilled].Load())},
 		{"leader_links_lost", number(c.ForwardersLost)},
 		{"client_output_buffer_limit_disconnections", number(s.Overloads())},
 		{"expired_keys", "0"},

@@ -74,6 +74,9 @@ func (h *clientHandler) Closed(c *netio.Conn, err error) {
 		h.conn.front.server.cfg.Logger.Debug("a client's connection ended",
 			"client", c.RemoteAddr(), "error", err)
 	}
+	if h.admitted {
+		h.conn.front.server.countClosed(h.conn, err)
+	}
 	h.conn.gone()
 }
 

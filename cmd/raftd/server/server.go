@@ -74,7 +74,7 @@ type Server struct {
 	pause       pause
 	monitors    atomic.Pointer[[]*monitor] // nil: there is none
 	monitorLost atomic.Uint64
-	killed      atomic.Uint64 // by CLIENT KILL
+	closed      closedCounts
 
 	fronts   atomic.Uint64
 	lastID   atomic.Uint64
