@@ -82,20 +82,22 @@ func splitAddresses(list string) (all []string) {
 type memberState struct {
 	ID      uint64 `json:"id"`
 	Kind    string `json:"kind"`
+	Witness bool   `json:"witness"`
 	Address string `json:"address"`        // for members
 	Clients string `json:"client_address"` // "" it is not known
 	Answers bool   `json:"answers"`
 	Failure string `json:"failure,omitempty"` // why it does not answer
 
 	Role         string `json:"role,omitempty"`
-	Leader       uint64 `json:"leader"` // that it follows; 0: none
+	Leader       uint64 `json:"leader"` // that it follows, maybe a witness; 0: none
 	Term         uint64 `json:"term"`
 	Last         uint64 `json:"last"`
 	Durable      uint64 `json:"durable"`
 	Commit       uint64 `json:"commit"`
 	LeaderCommit uint64 `json:"leader_commit"`
 	Applied      uint64 `json:"applied"`
-	Notice       string `json:"notice,omitempty"` // why it takes no part
+	Notice       string `json:"notice,omitempty"`         // why it takes no part
+	Beyond       string `json:"witness_notice,omitempty"` // whom this witness cannot help
 
 	Snapshot      uint64 `json:"snapshot"` // newest entry in it; 0: there is none
 	SnapshotAge   uint64 `json:"snapshot_age_seconds"`
@@ -143,14 +145,16 @@ func decodeAnswer(reply resp.Reply) *answer {
 	a := &answer{memberState: memberState{Answers: true}}
 	texts := map[string]*string{"raft_cluster_id": &a.cluster, "raft_role": &a.Role,
 		"raft_identity_notice": &a.Notice, "raft_snapshot_error": &a.SnapshotError,
-		"raft_journal": &a.Journal, "raft_journal_shortage": &a.Shortage}
+		"raft_journal": &a.Journal, "raft_journal_shortage": &a.Shortage,
+		"raft_witness_notice": &a.Beyond}
+	byWitness := uint64(0)
 	numbers := map[string]*uint64{"raft_node_id": &a.ID, "raft_leader_id": &a.Leader,
 		"raft_current_term": &a.Term, "raft_log_last_index": &a.Last,
 		"raft_durable_index": &a.Durable, "raft_commit_index": &a.Commit,
 		"raft_leader_commit_index": &a.LeaderCommit, "raft_last_applied_index": &a.Applied,
 		"raft_snapshot_index": &a.Snapshot, "raft_snapshot_age_seconds": &a.SnapshotAge,
 		"raft_log_first_index": &a.LogFirst, "raft_log_bytes_since_snapshot": &a.LogBytes,
-		"raft_write_age_ms": &a.WriteAgeMillis}
+		"raft_write_age_ms": &a.WriteAgeMillis, "raft_led_by_witness": &byWitness}
 	eachPair(reply, func(name string, v resp.Reply) {
 		text := string(v.Body)
 		switch {
@@ -160,12 +164,15 @@ func decodeAnswer(reply resp.Reply) *answer {
 			*numbers[name] = count(text)
 		case name == "raft_journal_durable":
 			a.JournalDurable = text == "yes"
+		case name == "raft_is_witness":
+			a.Witness = text == "yes"
 		case name == "members":
 			for m, ok := v.Next(); ok; m, ok = v.Next() {
 				a.others = append(a.others, decodeMember(m))
 			}
 		}
 	})
+	a.Leader = cmp.Or(a.Leader, byWitness)
 	if len(a.others) > 0 { // the first is this one
 		own := a.others[0]
 		a.Kind, a.Address, a.Clients = own.Kind, own.Address, own.Clients
@@ -304,7 +311,8 @@ func (q *inquiry) addSilent(rows map[uint64]*memberState, a *answer) {
 		if known := rows[m.ID]; known != nil && (known.Answers || known.Clients != "") {
 			continue
 		}
-		row := &memberState{ID: m.ID, Kind: m.Kind, Address: m.Address, Clients: m.Clients}
+		row := &memberState{ID: m.ID, Kind: m.Kind, Witness: m.Witness, Address: m.Address,
+			Clients: m.Clients}
 		switch err := q.failed[m.Clients]; {
 		case m.Clients == "":
 			row.Failure = "its address for clients is not known"

@@ -36,6 +36,10 @@ func (s *clusterState) judge() {
 			"majority; start the others", answer, voters)
 	}
 	for _, m := range s.Members {
+		if m.Witness && m.ID == s.Leader {
+			wrong("member %d, a witness, leads: it takes no commands, and hands over to a full "+
+				"member that has what it has; ask again in a moment", m.ID)
+		}
 		if m.Answers {
 			s.judgeMember(m, wrong)
 		} else {
@@ -52,6 +56,9 @@ func (s *clusterState) judgeMember(m *memberState, wrong func(string, ...any)) {
 	} else if s.Leader != 0 && m.Leader != s.Leader {
 		wrong("member %d follows member %d, and member %d leads: look at its log", m.ID, m.Leader,
 			s.Leader)
+	}
+	if m.Beyond != "" {
+		wrong("member %d: %s", m.ID, m.Beyond)
 	}
 	if m.Error != "" {
 		wrong("member %d is not fed by its leader: %s", m.ID, m.Error)
@@ -110,10 +117,13 @@ func (s *clusterState) print(w io.Writer) error {
 
 // row is the member's line of the table.
 func (m *memberState) row() string {
-	clients := cmp.Or(m.Clients, "-")
+	clients, kind := cmp.Or(m.Clients, "-"), cmp.Or(m.Kind, "-")
+	if m.Witness {
+		kind += " witness"
+	}
 	if !m.Answers {
 		return fmt.Sprintf("%d\t%s\tno answer\t-\t-\t-\t%d\t-\t-\t-\t%s", m.ID,
-			cmp.Or(m.Kind, "-"), m.Lag, clients)
+			kind, m.Lag, clients)
 	}
 	snapshot := "none"
 	if m.Snapshot > 0 {
@@ -126,6 +136,6 @@ func (m *memberState) row() string {
 	case m.WriteAgeMillis >= hangMillis:
 		journal = m.Journal + " HANGS"
 	}
-	return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s", m.ID, m.Kind, m.Role, m.Term,
+	return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s", m.ID, kind, m.Role, m.Term,
 		m.Commit, m.Applied, m.Lag, size(int64(m.LogBytes)), snapshot, journal, clients)
 }

@@ -62,6 +62,11 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 			clients[:2], []string{"has not finished a write for 1.5s"}},
 		{"the disk is full", append([]string{"raft_journal_shortage", "no space"}, leads...),
 			follows, clients[:2], []string{"its journal lacks room: no space"}},
+		{"a witness leads", append([]string{"raft_is_witness", "yes"}, leads...),
+			[]string{"raft_role", "follower", "raft_led_by_witness", "1"}, clients[:2],
+			[]string{"member 1, a witness, leads"}},
+		{"a witness is behind", leads, append([]string{"raft_witness_notice", "too far"},
+			follows...), clients[:2], []string{"member 2: too far"}},
 		{"no snapshot", append([]string{"raft_snapshot_error", "rotten"}, leads...), follows,
 			clients[:2], []string{"its last snapshot failed: rotten"}},
 	} {
@@ -121,7 +126,7 @@ func executed(t *testing.T, args ...string) (status int, says string) {
 // raftd status and raftd transfer against three members, one of which goes.
 func TestStatusAndTransfer(t *testing.T) {
 	members := cluster(t)
-	lead, others := leader(t, members)
+	_, others := leader(t, members)
 	if status, _ := executed(t, "status", "--addr", freeAddress(t)); status != 2 {
 		t.Errorf("nobody answers: status %d", status)
 	}
@@ -135,6 +140,7 @@ func TestStatusAndTransfer(t *testing.T) {
 	if status != 0 || !strings.HasPrefix(says, "member "+target+" leads, after member") {
 		t.Errorf("transfer: status %d, %q", status, says)
 	}
+	var lead *daemon
 	lead, others = leader(t, members)
 	if s := fmt.Sprint(lead.engine.Status().ID); s != target {
 		t.Fatalf("member %s leads", s)
