@@ -126,11 +126,10 @@ var stockReplies = []reply{
 		"-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'\r\n", ""},
 	{"CONFIG SET slowlog-max-len", "-ERR wrong number of arguments for 'config|set' command\r\n",
 		""},
-	{"CONFIG GET slowlog*",
-		"*4\r\n$23\r\nslowlog-log-slower-than\r\n$2\r\n-1\r\n" +
-			"$15\r\nslowlog-max-len\r\n$3\r\n128\r\n",
-		"%2\r\n$23\r\nslowlog-log-slower-than\r\n$2\r\n-1\r\n" +
-			"$15\r\nslowlog-max-len\r\n$3\r\n128\r\n"},
+	{"CONFIG GET slowlog-l*", "*2\r\n$23\r\nslowlog-log-slower-than\r\n$2\r\n-1\r\n",
+		"%1\r\n$23\r\nslowlog-log-slower-than\r\n$2\r\n-1\r\n"},
+	{"CONFIG GET slowlog-m*", "*2\r\n$15\r\nslowlog-max-len\r\n$3\r\n128\r\n",
+		"%1\r\n$15\r\nslowlog-max-len\r\n$3\r\n128\r\n"},
 	{"SLOWLOG", "-ERR wrong number of arguments for 'slowlog' command\r\n", ""},
 	{"SLOWLOG FOO", "-ERR unknown subcommand 'FOO'. Try SLOWLOG HELP.\r\n", ""},
 	{"SLOWLOG RESET", "+OK\r\n", ""},
@@ -168,7 +167,7 @@ var stockReplies = []reply{
 	{"CONFIG SET a b", "-ERR Unknown option or number of arguments for CONFIG SET - 'a'\r\n", ""},
 	{"CONFIG SET a b c", "-ERR syntax error\r\n", ""},
 	{"CONFIG SET LogLevel NOTICE", "+OK\r\n", ""},
-	{"CONFIG GET LOGLEVEL loglevel l*l nosuch", "*2\r\n$8\r\nLOGLEVEL\r\n$6\r\nnotice\r\n",
+	{"CONFIG GET LOGLEVEL loglevel logl*l nosuch", "*2\r\n$8\r\nLOGLEVEL\r\n$6\r\nnotice\r\n",
 		"%1\r\n$8\r\nLOGLEVEL\r\n$6\r\nnotice\r\n"},
 	{"CONFIG SET LogLevel loud",
 		"-ERR CONFIG SET failed (possibly related to argument 'loglevel') - argument(s) must be " +
