@@ -56,6 +56,8 @@ type Engine struct {
 	run     runner
 	timing  *timing
 	lanes   laneTable
+	logged  leadership // for the polling goroutine
+	lag     lagHistory // the same
 
 	net       *netio.Server
 	peers     *link.Peers
@@ -155,9 +157,37 @@ func (e *Engine) newLane(cfg LaneConfig) (*Lane, error) {
 	return &Lane{l, e.b.witness}, nil
 }
 
+// leadership is what was logged last of who leads, and what this member is.
+type leadership struct {
+	role         raft.Role
+	leader, term uint64 // the last leader that was known
+}
+
+// news is what an operator is told of a change: that it is one of the role, or else of the leader.
+// "": neither. A new term whose leader is not known yet is no news, nor is another attempt of a
+// candidate.
+func (l *leadership) news(role raft.Role, leader, term uint64) string {
+	was := *l
+	if l.role = role; leader != 0 {
+		l.leader, l.term = leader, term
+	}
+	switch {
+	case l.role != was.role:
+		return "role"
+	case *l != was:
+		return "leader"
+	}
+	return ""
+}
+
 // roleChanged runs in the polling goroutine.
 func (e *Engine) roleChanged(role raft.Role, leader, term uint64) {
-	e.log.Info("role", "role", role.String(), "leader", leader, "term", term)
+	log, news := e.log.Info, e.logged.news(role, leader, term)
+	if news == "" {
+		log, news = e.log.Debug, "term"
+	}
+	log(news, "role", role.String(), "leader", leader, "term", term,
+		"why", e.member.Replica().Why().String())
 	e.publishStatus()
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/internal/durations"
 	"github.com/ringraft/ringraft/ziplist"
 )
 
@@ -47,7 +48,8 @@ func newLanePath(sm StateMachine) *lanePath {
 	p.lane = &Lane{inner: p.inner}
 	table := []*pipeline.Lane{p.inner}
 	lanes := func() []*pipeline.Lane { return table }
-	p.apply = pipeline.NewApply(p.store, machine{sm}, lanes, nil, noTiming{})
+	timed := machine{sm, func() int64 { return 0 }, &durations.Histogram{}}
+	p.apply = pipeline.NewApply(p.store, timed, lanes, nil, noTiming{})
 	p.notices = p.apply.Notices()
 	return p
 }

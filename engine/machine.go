@@ -3,9 +3,11 @@ package engine
 import (
 	"errors"
 	"io"
+	"time"
 	"unsafe"
 
 	"github.com/ringraft/ringraft/engine/internal/pipeline"
+	"github.com/ringraft/ringraft/internal/durations"
 )
 
 // StateMachine is what the committed log drives: the application.
@@ -142,15 +144,20 @@ type MachineError struct {
 func (e *MachineError) Error() string { return (*pipeline.MachineError)(e).Error() }
 
 // machine is a StateMachine as the pipeline drives it.
-type machine struct{ StateMachine }
+type machine struct {
+	StateMachine
+	clock func() int64         // monotonic ns
+	took  *durations.Histogram // calls of Apply
+}
 
 // asMachine gives the pipeline a state machine, its views if it has some, and its disk.
-func asMachine(sm StateMachine) pipeline.StateMachine {
+func (e *Engine) asMachine(sm StateMachine) pipeline.StateMachine {
+	plain := machine{sm, e.clock, &e.timing.apply}
 	s, ok := sm.(Snapshotter)
 	if !ok {
-		return machine{sm}
+		return plain
 	}
-	inner := snapshotter{machine{sm}, s}
+	inner := snapshotter{plain, s}
 	if d, ok := sm.(DiskMachine); ok {
 		return diskMachine{inner, d}
 	}
@@ -187,6 +194,8 @@ func (s snapshotter) Restore(r io.Reader) (install func(), err error) { return s
 // Replies is a struct of nothing but a pipeline.Replies, so both begin at the same
 // address.
 func (m machine) Apply(entries []pipeline.Entry, replies *pipeline.Replies) {
+	began := m.clock()
 	m.StateMachine.Apply(unsafe.Slice((*Entry)(unsafe.SliceData(entries)), len(entries)),
 		(*Replies)(unsafe.Pointer(replies)))
+	m.took.Add(time.Duration(m.clock() - began))
 }

@@ -73,6 +73,7 @@ type Status struct {
 	Stages     []StageStatus  // of the batches proposed here, in the order of their way
 	Counters   Counters
 	Snapshot   SnapshotStatus
+	Ring       RingStatus
 
 	Journal        string        // Builder.Journal
 	JournalDurable bool          // what was acknowledged survives a power cut
@@ -91,6 +92,14 @@ type Status struct {
 	Locked         string        // by which secrets no other member can be spoken to, "" it can
 }
 
+// RingStatus is how far mutations of the log have come in this process, by their numbers: each
+// that is claimed will be stored in memory, then be durable on this member's disk. At most Slots
+// are under way.
+type RingStatus struct {
+	Slots                    int
+	Claimed, Stored, Durable uint64
+}
+
 // MemberStatus is one member as this one sees it.
 type MemberStatus struct {
 	ID         uint64
@@ -102,6 +111,12 @@ type MemberStatus struct {
 	Error      string // why not, or why it is not fed; "": nothing is known to be wrong
 	Match      uint64 // this one's Durable; on a leader what others have acknowledged, else 0
 	Lag        uint64 // on a leader: entries of its log that the member has not acknowledged
+	// On a leader: what its journal has written since the member had all, roughly, in bytes; and
+	// how long ago the first entry that the member lacks was put into the log, to a tick, and up to
+	// the time that it leads.
+	LagBytes uint64
+	LagTime  time.Duration
+
 	CommandMax int    // its Builder.MaxCommand, 0: it has not said
 	Mode       string // "self"; on a leader "probe", "stream" or "snapshot"; else ""
 	SentBytes  uint64 // of the log, since the start
@@ -145,6 +160,8 @@ func (e *Engine) Status() Status {
 	s.Commit = max(s.Commit, e.member.Apply().Ready().Load())
 	s.Counters.Commands, s.Counters.Reads, s.Counters.Unknown = e.member.Apply().Counts()
 	s.WriteAge = e.journal.WriteAge(e.clock())
+	r := &s.Ring
+	r.Claimed, r.Stored, r.Durable, r.Slots = e.member.Replica().Line()
 	s.Counters.StallTransfers = e.member.StallTransfers()
 	s.Counters.SpaceTransfers = e.member.SpaceTransfers()
 	s.Stages = e.timing.status()
@@ -228,6 +245,7 @@ func (e *Engine) publishStatus() {
 	s.Counters.StoreCompressed = uint64(zs.Compressed)
 	s.Counters.StoreUnpacked = zs.Unpacked
 	js := e.journal.Stats()
+	e.lag.note(role == raft.Leader, lagSample{e.clock(), s.Last, js.Bytes})
 	s.Counters.JournalWrites, s.Counters.JournalBytes = js.Writes, js.Bytes
 	s.Members = e.memberStatuses(s.Durable, role == raft.Leader)
 	if core.Witness(leader) || leader == e.b.id && e.b.witness {
@@ -282,6 +300,7 @@ func (e *Engine) memberStatus(c *config.Config, of *config.Member, leads bool) M
 	case leads:
 		known, _ := core.Member(p.ID())
 		m.Match, m.Mode, m.Lag = known.Match, known.Mode.String(), core.Last()-known.Match
+		m.LagBytes, m.LagTime = e.lag.of(known.Match, e.clock())
 		if m.Connected && m.Lag > 0 {
 			wrong = e.member.Unfed(p.ID())
 		}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/ringraft/ringraft/internal/durations"
 )
 
 // Stages of a batch's way through the leader, in order. Each batch is stamped
@@ -38,6 +40,7 @@ type timing struct {
 	clock func() int64
 	mu    sync.Mutex
 	stage [stageCount]*hdrhistogram.Histogram
+	apply durations.Histogram // calls of the state machine
 }
 
 func newTiming(clock func() int64) *timing {
@@ -79,4 +82,35 @@ func (t *timing) reset() {
 	for _, h := range t.stage {
 		h.Reset()
 	}
+}
+
+// Histogram counts how often something took how long, since the start.
+type Histogram struct {
+	// Bounds are those of the buckets, in order. Counts has one more: of what took longer than
+	// all of them. Counts[i] are those above Bounds[i-1] and not above Bounds[i].
+	Bounds []time.Duration
+	Counts []uint64
+	Sum    time.Duration
+}
+
+func histogram(h *durations.Histogram) Histogram {
+	counts, sum := h.Counts()
+	out := Histogram{Counts: counts[:], Sum: sum}
+	for i := range durations.Buckets {
+		out.Bounds = append(out.Bounds, durations.Bound(i))
+	}
+	return out
+}
+
+// Slowest returns the longest write of the journal, and the longest call of StateMachine.Apply,
+// that ended since it was called before; 0 for none. Whoever asks takes them, so one does. It
+// waits for nothing.
+func (e *Engine) Slowest() (write, apply time.Duration) {
+	return e.journal.WriteTimes().Slowest(), e.timing.apply.Slowest()
+}
+
+// Durations counts the writes of the journal and the calls of StateMachine.Apply by how long they
+// took. A write is counted from when it was given to the disk until it is known to be durable.
+func (e *Engine) Durations() (writes, applies Histogram) {
+	return histogram(e.journal.WriteTimes()), histogram(&e.timing.apply)
 }

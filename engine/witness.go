@@ -84,7 +84,7 @@ func (e *Engine) stateMachine() pipeline.StateMachine {
 	if e.b.witness {
 		return member.Witness{}
 	}
-	return asMachine(e.b.machine)
+	return e.asMachine(e.b.machine)
 }
 
 // witnessLog is Builder.WitnessLog.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringraft/ringraft/internal/durations"
 	"github.com/ringraft/ringraft/journal/device"
 )
 
@@ -128,6 +129,7 @@ type Journal struct {
 	failure         atomic.Pointer[error]
 
 	writes, bytes atomic.Uint64
+	took          durations.Histogram // of writes
 }
 
 // Durable is the sequence of the newest mutation on disk; every earlier one is
@@ -193,6 +195,10 @@ type Stats struct {
 func (j *Journal) Stats() Stats {
 	return Stats{j.writes.Load(), j.bytes.Load(), int(j.segments.chores.Load())}
 }
+
+// WriteTimes counts how long writes took, from their submission, or from the end of the one in
+// front of them, until the stage saw that they were durable. Any goroutine.
+func (j *Journal) WriteTimes() *durations.Histogram { return &j.took }
 
 // WriteAge is how long the write in flight has taken so far, 0 if there is
 // none. While the stage waits for its next segment that is the maker's write.

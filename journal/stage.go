@@ -163,6 +163,7 @@ func (j *Journal) land(now int64) {
 	if f.inline > 0 {
 		took = f.inline
 	}
+	j.took.Add(took)
 	// Of a write that was queued it is not known when the disk began it.
 	j.quick = took < inlineMax && (j.quick || !f.queued)
 	j.sealed, j.idle = f.seal && !j.pending(), now

@@ -218,6 +218,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descCommands, descRefused, descForwarded, descHeard, descSent, descDatagrams} {
 		out <- d
 	}
+	for _, d := range moreDescs {
+		out <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -288,6 +291,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRefused, counts.Refused, "state")
 	count(descForwarded, counts.Forwarded)
 	c.discovery(gauge, count)
+	c.more(&st, out)
 }
 
 func (c *collector) snapshots(s *engine.SnapshotStatus,

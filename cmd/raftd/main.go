@@ -8,9 +8,10 @@
 // raftd journal verify, dump and stats look at a journal and change nothing; 3 says that they found
 // damage. So do raftd snapshot list and verify, of snapshots. raftd snapshot take asks a running
 // member for one, and restore makes a new cluster of one. raftd member lists and changes the
-// members of a running cluster; 3 says that it is not known whether they were changed. raftd secret
-// new makes the secret that members share. raftd config checks and shows the settings, which come
-// from flags, the environment and a file.
+// members of a running cluster; 3 says that it is not known whether they were changed. raftd status
+// says how a cluster is: 0 healthy, 1 degraded, 2 nobody answers. raftd transfer hands leadership
+// over. raftd secret new makes the secret that members share. raftd config checks and shows the
+// settings, which come from flags, the environment and a file.
 package main
 
 import (
@@ -33,19 +34,27 @@ func execute(args []string) int {
 	cmd := newCommand()
 	cmd.SetArgs(args)
 	err := cmd.Execute()
+	if err != nil {
+		for line := range strings.SplitSeq(explain(err), "\n") {
+			fmt.Fprintln(os.Stderr, "raftd: "+line)
+		}
+	}
+	return exitStatus(err)
+}
+
+// exitStatus says by a number how a command ended.
+func exitStatus(err error) int {
 	if err == nil {
 		return 0
 	}
-	for line := range strings.SplitSeq(explain(err), "\n") {
-		fmt.Fprintln(os.Stderr, "raftd: "+line)
-	}
 	var usage *usageError
 	var config *engine.ConfigError
-	if errors.As(err, &usage) || errors.As(err, &config) {
+	if errors.As(err, &usage) || errors.As(err, &config) || errors.Is(err, errNobody) {
 		return 2
 	}
 	if errors.Is(err, errDamaged) || errors.Is(err, errBadSnapshot) ||
-		errors.Is(err, engine.ErrBadSnapshot) || errors.Is(err, errUnknownChange) {
+		errors.Is(err, engine.ErrBadSnapshot) || errors.Is(err, errUnknownChange) ||
+		errors.Is(err, errUnknownTransfer) {
 		return 3
 	}
 	return 1
@@ -97,6 +106,6 @@ environment, and the environment before the file; raftd config show says what co
 	})
 	o.bindAll(cmd)
 	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand(),
-		newSecretCommand(), newConfigCommand())
+		newStatusCommand(), newTransferCommand(), newSecretCommand(), newConfigCommand())
 	return cmd
 }

@@ -234,10 +234,7 @@ func (o *memberOptions) run(words []string, out io.Writer, progress *os.File) er
 	if err != nil {
 		return err
 	}
-	a := &memberAsker{}
-	for part := range strings.SplitSeq(o.addresses, ",") {
-		a.addresses = append(a.addresses, strings.TrimSpace(part))
-	}
+	a := &memberAsker{addresses: splitAddresses(o.addresses)}
 	if isTerminal(progress) {
 		a.progress = progress
 	}
@@ -339,7 +336,7 @@ func decodeMember(reply resp.Reply) (m memberRow) {
 		case "leader":
 			m.Leader = text == "yes"
 		case "connected":
-			m.Connected = text == "yes"
+			m.Connected = text == "yes" || text == "1"
 		case "bound":
 			m.Bound = text == "yes"
 		case "match":

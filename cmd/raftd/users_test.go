@@ -128,6 +128,11 @@ func toolsLogIn(t *testing.T, d, lead *daemon) {
 		{0, "member set 2 --priority 1 --user boss --pass-file " + file},
 		{1, "snapshot take"},
 		{0, "snapshot take --user boss --pass-file " + file + " --to " + t.TempDir() + "/s"},
+		{2, "status"},
+		{2, "status --user boss"},
+		{0, "status --user boss --pass-file " + file},
+		{1, "transfer"},
+		{0, "transfer --user boss --pass-file " + file},
 	} {
 		if got := tool(strings.Fields(x.args)...); got != x.status {
 			t.Errorf("%s: status %d, want %d", x.args, got, x.status)

@@ -23,13 +23,16 @@ var mayImport = map[string][]string{
 	"internal/freeport":   {},
 	"internal/pages":      {},
 	"internal/certs":      {}, // for tests
+	"internal/durations":  {},
 	// The second is imported in builds with the tag interleave.
-	"ring":                          {"internal/poison", "internal/interleave"},
-	"ziplist":                       {"journal/record", "internal/poison"},
-	"journal/record":                {},
-	"journal/device":                {"internal/poison"},
-	"internal/simdisk":              {"journal/device"},
-	"journal":                       {"journal/record", "journal/device", "internal/poison"},
+	"ring":             {"internal/poison", "internal/interleave"},
+	"ziplist":          {"journal/record", "internal/poison"},
+	"journal/record":   {},
+	"journal/device":   {"internal/poison"},
+	"internal/simdisk": {"journal/device"},
+	"journal": {
+		"journal/record", "journal/device", "internal/poison", "internal/durations",
+	},
 	"netio":                         {},
 	"netio/resp":                    {},
 	"netio/secure":                  {"netio"},
@@ -78,7 +81,7 @@ var mayImport = map[string][]string{
 		"engine/internal/raft/progress", "engine/internal/pipeline", "engine/internal/peer",
 		"engine/internal/replica", "engine/internal/snapshot", "engine/internal/wire", "ring",
 		"ziplist", "journal", "journal/record", "journal/device", "netio", "netio/multicast",
-		"netio/secure",
+		"netio/secure", "internal/durations",
 	},
 	"engine/internal/sim": {
 		"engine/internal/config", "engine/internal/founding", "engine/internal/member",

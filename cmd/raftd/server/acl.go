@@ -42,9 +42,11 @@ var keyAccess = map[string]auth.Access{
 
 // adminSubs are the subcommands in the category admin, and so in dangerous.
 var adminSubs = strings.Fields(`acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|save
-	acl|setuser acl|users client|list client|no-evict config|get config|resetstat config|set
-	raft.member|add raft.member|demote raft.member|help raft.member|list raft.member|promote
-	raft.member|remove raft.member|replace raft.member|set`)
+	acl|setuser acl|users client|kill client|list client|no-evict client|pause client|unpause
+	config|get config|resetstat config|rewrite config|set latency|doctor latency|histogram
+	latency|history latency|latest latency|reset raft.member|add raft.member|demote
+	raft.member|help raft.member|list raft.member|promote raft.member|remove raft.member|replace
+	raft.member|set slowlog|get slowlog|len slowlog|reset`)
 
 // statefulCategories are those of the commands that COMMAND does not list.
 var statefulCategories = map[string][]string{

@@ -16,15 +16,15 @@ var aclTalk = []struct{ who, cmd, reply string }{
 	{"a", "ACL LIST",
 		"*2\r\n$34\r\nuser default on nopass ~* &* +@all\r\n$30\r\nuser x off resetchannels " +
 			"-@all\r\n"},
-	{"a", "ACL SETUSER x on >pw ~a* %R~b* %W~c %rw~d &ch +@read -get +set", "+OK\r\n"},
+	{"a", "ACL SETUSER x on >pw ~a* %R~b* %W~c %rw~d &ch +@read -get", "+OK\r\n"},
 	{"a", "ACL LIST",
-		"*2\r\n$34\r\nuser default on nopass ~* &* +@all\r\n$134\r\nuser x on " +
+		"*2\r\n$34\r\nuser default on nopass ~* &* +@all\r\n$129\r\nuser x on " +
 			"#30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4 ~a* %R~b* %W~c ~d " +
-			"resetchannels &ch -@all +@read -get +set\r\n"},
+			"resetchannels &ch -@all +@read -get\r\n"},
 	{"a", "ACL GETUSER x",
 		"*12\r\n$5\r\nflags\r\n*1\r\n$2\r\non\r\n$9\r\npasswords\r\n*1\r\n$64\r\n" +
 			"30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4\r\n$8\r\n" +
-			"commands\r\n$22\r\n-@all +@read -get +set\r\n$4\r\nkeys\r\n$17\r\n~a* %R~b* %W~c " +
+			"commands\r\n$17\r\n-@all +@read -get\r\n$4\r\nkeys\r\n$17\r\n~a* %R~b* %W~c " +
 			"~d\r\n$8\r\nchannels\r\n$3\r\n&ch\r\n$9\r\nselectors\r\n*0\r\n"},
 	{"a", "ACL SETUSER x reset", "+OK\r\n"},
 	{"a", "ACL LIST",

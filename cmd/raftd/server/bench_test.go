@@ -39,6 +39,7 @@ func newEcho() (*front, *conn) {
 	s := New(Config{MaxValue: 1 << 20, Machine: kv.New(),
 		Status:     func() engine.Status { return st },
 		Leadership: func() (bool, uint64, string) { return leadershipOf(&st) }})
+	s.setSlowerThan(-1) // the clock is the machine's, which may be busy
 	f := newFront(s, lane{script: &laneEcho{reply: ok}})
 	return f, f.accept(&nowhere{}, "", "")
 }
@@ -80,6 +81,30 @@ func BenchmarkPipelined(b *testing.B) {
 				f.completions()
 			}
 		})
+	}
+}
+
+// A command that comes by itself, and one that is answered at once: what is done once a batch, and
+// what is looked at for each command.
+func BenchmarkAlone(b *testing.B) {
+	for _, command := range []string{"SET k v", "PING"} {
+		b.Run(strings.ToLower(command[:4]), func(b *testing.B) {
+			f, c := newEcho()
+			input := []byte(array(strings.Fields(command)...))
+			for range b.N {
+				c.input(input)
+				f.completions()
+			}
+		})
+	}
+}
+
+func BenchmarkPingPipelined64(b *testing.B) {
+	f, c := newEcho()
+	input := []byte(strings.Repeat(array("PING"), 64))
+	for n := 0; n < b.N; n += 64 {
+		c.input(input)
+		f.finish()
 	}
 }
 

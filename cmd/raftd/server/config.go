@@ -63,7 +63,7 @@ func (s *Server) redisSettings() []Setting {
 // sortedSettings are all rows by name. Of rows with one name the first counts: those of the program
 // that this server is part of.
 func (s *Server) sortedSettings() []Setting {
-	list := append(slices.Clone(s.cfg.Settings), s.redisSettings()...)
+	list := slices.Concat(s.cfg.Settings, s.redisSettings(), s.watchSettings())
 	slices.SortStableFunc(list, func(a, b Setting) int { return cmp.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(list, func(a, b Setting) bool { return a.Name == b.Name })
 }
@@ -92,7 +92,9 @@ func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	case "help":
 		return appendHelp(dst, configHelp)
 	}
-	return resp.AppendOK(dst) // resetstat
+	f.publishLatency() // resetstat
+	f.server.resetLatencies()
+	return resp.AppendOK(dst)
 }
 
 func (s *Server) configGet(patterns [][]byte, dst []byte) []byte {

@@ -54,16 +54,17 @@ type conn struct {
 	dirty bool   // listed in front.dirty
 
 	parser  resp.Parser
-	blocked bool   // listed in front.blocked: nothing is read
-	wakeAt  int    // blocked until no more replies than this are pending
-	full    bool   // blocked until its backlog is half of what it may be
-	room    int    // blocked until there is this much room for replies in the lane
-	slow    bool   // blocked until slow commands have their turn again
-	resting bool   // blocked until those that pipeline have rested
-	running bool   // input is on the stack
-	goesOn  bool   // and waits no more
-	kept    kept   // commands that can go again
-	held    []byte // those that go again, in front of all input
+	blocked bool       // listed in front.blocked: nothing is read
+	wakeAt  int        // blocked until no more replies than this are pending
+	full    bool       // blocked until its backlog is half of what it may be
+	room    int        // blocked until there is this much room for replies in the lane
+	slow    bool       // blocked until slow commands have their turn again
+	resting bool       // blocked until those that pipeline have rested
+	paused  pauseLevel // blocked until a pause of this level or above is over
+	running bool       // input is on the stack
+	goesOn  bool       // and waits no more
+	kept    kept       // commands that can go again
+	held    []byte     // those that go again, in front of all input
 
 	window    window        // of forwarded commands
 	path      *forwarder    // path of the commands whose replies are pending; nil: the lane
@@ -77,9 +78,12 @@ type conn struct {
 	size      int           // bytes of the newest command
 	discards  bool          // carries nothing out until EXEC or DISCARD, see unsupported.go
 	closing   bool          // no more input; close when no reply is pending
+	faulty    bool          // what it sent is not the protocol
 	finished  bool          // the client has sent its last byte; close when all is answered
 	closed    bool
-	aborted   bool // it is being closed
+	aborted   bool     // it is being closed
+	monitor   *monitor // nil: it is none
+	activeAt  int64    // client.active, as others see it
 
 	login
 	account
@@ -200,6 +204,9 @@ func (c *conn) runHeld() bool {
 func (c *conn) run(b []byte) (n int) {
 	f := c.front
 	f.began, f.valueMax = f.now(), f.server.maxValue()
+	f.watch.least = f.server.least.Load()
+	f.paused, f.monitors = f.server.pause.at(f.began), f.server.monitors.Load()
+	c.tellActive()
 	defer f.spread(f.began)
 	began := c.queue.tail
 	defer func() { c.noteSingle(c.queue.tail - began) }()
@@ -240,6 +247,9 @@ func (c *conn) run(b []byte) (n int) {
 		if !c.known {
 			c.boundLogin()
 		}
+		if f.monitors != nil && len(f.args) > 0 {
+			f.show(c, f.args)
+		}
 		if c.queue.tail != pending {
 			c.keep(b[n:n+size], min(len(b)-n-size, (most-c.queue.len())*size))
 		}
@@ -272,6 +282,8 @@ func (c *conn) mayResume() bool {
 		return false
 	case c.resting && c.front.pipelining.resting:
 		return false
+	case c.paused != noPause && c.front.server.pause.at(c.front.now()) >= c.paused:
+		return false
 	case c.full && c.backlogged(2):
 		if n := c.sock.Outbound(); n > 0 {
 			c.sock.NotifyBelow(n / 2)
@@ -284,6 +296,10 @@ func (c *conn) mayResume() bool {
 // unblock ends what block began.
 func (c *conn) unblock() {
 	c.blocked, c.full, c.slow, c.resting, c.room = false, false, false, false, 0
+	if c.paused != noPause {
+		c.paused = noPause
+		c.client.paused.Store(false)
+	}
 	c.goOn()
 }
 
@@ -327,6 +343,7 @@ func (c *conn) fault(text string) {
 
 // fail answers with an error and ends the connection once all replies have left.
 func (c *conn) fail(text string) {
+	c.faulty = true
 	c.fault(text)
 	c.end()
 }
@@ -430,6 +447,7 @@ func (c *conn) drained() {
 func (c *conn) gone() {
 	c.closed, c.held, c.unconsumed = true, nil, 0
 	c.front.server.leave(c.client)
+	c.unmonitor()
 	c.queue.drop()
 	releaseCuts(c.out.cuts)
 	c.out.cuts, c.out.apart = nil, 0

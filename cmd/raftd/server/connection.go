@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -46,9 +47,11 @@ func connectionCommands() []*command {
 				{"client|id", 2, 0}, {"client|info", 2, 0}, {"client|list", -2, 0},
 				{"client|getname", 2, 0}, {"client|setname", 3, 0}, {"client|setinfo", 4, 0},
 				{"client|reply", 3, 0}, {"client|no-evict", 3, 0}, {"client|no-touch", 3, 0},
+				{"client|kill", -3, 0}, {"client|pause", -3, 0}, {"client|unpause", 2, 0},
 			},
 			run: runClient, group: "connection", since: "2.4.0",
-			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, REPLY ON, NO-EVICT, NO-TOUCH"},
+			summary: "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, REPLY ON, NO-EVICT, NO-TOUCH; " +
+				"KILL connections; PAUSE, UNPAUSE this member's clients"},
 		{name: "raft.proxy", arity: -2, alone: true, flags: []string{"noscript", "admin"},
 			run: runProxy, group: "raft", since: "0.1.0",
 			summary: "Sent by another member, with a user and a password if those are asked for: " +
@@ -152,6 +155,7 @@ func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	c.speak(resp.RESP2)
 	c.discards = false
 	c.client.setName(nil)
+	c.unmonitor()
 	c.begin()
 	return resp.AppendSimple(dst, "RESET")
 }
@@ -218,6 +222,12 @@ func runClient(f *front, c *conn, args [][]byte, dst []byte) []byte {
 		return runSetInfo(c, args, dst)
 	case "reply":
 		return runReply(c, args, dst)
+	case "kill":
+		return runKill(f, c, args, dst)
+	case "pause":
+		return runPause(f, args, dst)
+	case "unpause":
+		return runUnpause(f, dst)
 	}
 	// no-evict, no-touch: nothing is ever evicted here
 	if !is(args[2], "ON") && !is(args[2], "OFF") {
@@ -240,22 +250,16 @@ func runReply(c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendError(dst, faultSyntax)
 }
 
-// clientFilter reads what follows CLIENT LIST: ids, or a type. Members that forward their clients'
-// commands are shown as replicas are in Redis.
+// clientFilter reads what follows CLIENT LIST: ids, or a type.
 func clientFilter(args [][]byte) (wanted func(p *client) bool, fault string) {
 	switch {
 	case len(args) == 0:
 		return func(*client) bool { return true }, ""
 	case len(args) == 2 && is(args[0], "TYPE"):
-		switch strings.ToLower(printable(args[1], 128)) {
-		case "normal":
-			return func(p *client) bool { return !p.proxied.Load() }, ""
-		case "replica", "slave":
-			return func(p *client) bool { return p.proxied.Load() }, ""
-		case "master", "pubsub":
-			return func(*client) bool { return false }, ""
+		if wanted = clientsOfType(string(args[1])); wanted == nil {
+			return nil, "ERR Unknown client type '" + printable(args[1], 128) + "'"
 		}
-		return nil, "ERR Unknown client type '" + printable(args[1], 128) + "'"
+		return wanted, ""
 	case len(args) < 2 || !is(args[0], "ID"):
 		return nil, faultSyntax
 	}
@@ -275,6 +279,14 @@ func (c *conn) tellCommand() {
 	if c.command != c.told {
 		c.told = c.command
 		c.client.command.Store(c.command)
+	}
+}
+
+// tellActive lets others see that a connection asked for something, once a second.
+func (c *conn) tellActive() {
+	if second := c.front.began / int64(time.Second); second != c.activeAt {
+		c.activeAt = second
+		c.client.active.Store(time.Now().Unix())
 	}
 }
 
@@ -306,18 +318,28 @@ func (p *client) line(now time.Time) string {
 	if last := p.command.Load(); last != nil {
 		command = *last
 	}
-	flags := "N"
+	flags, events := "", "r"
 	if p.proxied.Load() {
-		flags = "S" // as a replica's connection is marked: another member forwards through it
+		flags += "S" // as a replica's connection is marked: another member forwards through it
+	}
+	if p.monitors.Load() {
+		flags += "O"
+	}
+	if p.paused.Load() {
+		flags, events = flags+"b", "" // nothing is read
+	}
+	input, output := p.input.Load(), p.output.Load()
+	if output > 0 {
+		events += "w"
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=%s db=0 "+
+	fmt.Fprintf(&s, "id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=%d flags=%s db=0 "+
 		"sub=0 psub=0 ssub=0 multi=-1",
-		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()), flags)
-	input, output := p.input.Load(), p.output.Load()
-	fmt.Fprintf(&s, " qbuf=%d qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=%d tot-mem=%d events=r "+
-		"cmd=%s user=%s redir=-1 resp=%d",
-		input, output, input+output, command, text(p.user.Load()), p.proto.Load())
+		p.id, p.address, p.local, text(p.name.Load()), int(now.Sub(p.since).Seconds()),
+		max(0, now.Unix()-p.active.Load()), cmp.Or(flags, "N"))
+	fmt.Fprintf(&s, " qbuf=%d qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=%d "+
+		"tot-mem=%d events=%s cmd=%s user=%s redir=-1 resp=%d",
+		input, output, input+output, events, command, text(p.user.Load()), p.proto.Load())
 	fmt.Fprintf(&s, " lib-name=%s lib-ver=%s", text(p.library.Load()),
 		text(p.libraryVersion.Load()))
 	return s.String()

@@ -42,7 +42,8 @@ type forwarded struct {
 	conn    *conn
 	command *command
 	place   uint64
-	size    int // of the command in bytes
+	size    int   // of the command in bytes
+	began   int64 // when the loop took it up, monotonic ns
 }
 
 type forwarderState uint8
@@ -179,7 +180,7 @@ func (fw *forwarder) forward(c *conn, d *command, args [][]byte, raw []byte) {
 	if d.class == write || d.class == byLeader {
 		kind = writeReply
 	}
-	fw.push(forwarded{c, d, c.queue.push(kind), len(raw)})
+	fw.push(forwarded{c, d, c.queue.push(kind), len(raw), fw.front.began})
 	fw.unread += len(raw)
 	fw.front.tally.forwarded++
 	if raw[0] == '*' {
@@ -221,6 +222,8 @@ func (fw *forwarder) write() {
 
 // input gives complete replies to those who wait for them and returns how many bytes they took.
 func (fw *forwarder) input(b []byte) (n int, err error) {
+	now := fw.front.now()
+	fw.front.watch.least = fw.front.server.least.Load()
 	for n < len(b) {
 		size, err := fw.front.parseReply(fw, b[n:])
 		switch {
@@ -237,7 +240,7 @@ func (fw *forwarder) input(b []byte) (n int, err error) {
 		fw.head++
 		fw.unread -= o.size
 		if o.conn != nil {
-			o.answer(b[n : n+size])
+			o.answer(b[n:n+size], now)
 		} else if err := fw.greet(b[n : n+size]); err != nil {
 			return n, err
 		}
@@ -269,7 +272,7 @@ func (fw *forwarder) greet(reply []byte) error {
 
 // answer passes a reply of the leader on. One that says that the command had no effect may have
 // it go again.
-func (o *forwarded) answer(reply []byte) {
+func (o *forwarded) answer(reply []byte, now int64) {
 	c := o.conn
 	if reply[0] == '-' {
 		if o.command.class != byLeader && bytes.HasPrefix(reply, []byte("-TRYAGAIN ")) {
@@ -277,6 +280,9 @@ func (o *forwarded) answer(reply []byte) {
 			return
 		}
 		c.front.counted(o.command).Failed++
+	}
+	if !c.closed {
+		c.front.measure(c, o.command, o.place, o.began, now, nil)
 	}
 	c.kept.until = 0
 	c.window.answered(len(reply))

@@ -47,6 +47,14 @@ type front struct {
 	valueMax int // longest value that every member takes, when it began
 
 	slowUsed int64 // ns that slow commands took since the last tick
+	watch    watch
+	watches  bool        // what took long in the engine
+	paused   pauseLevel  // when the batch of commands under way began
+	monitors *[]*monitor // the same; nil: there is none
+	denied   bool        // the newest command, for want of a permission
+
+	ownMonitors []*monitor // on connections of this loop
+	line        []byte     // for monitors
 
 	dirty           []*conn
 	dirtyForwarders []*forwarder
@@ -92,7 +100,7 @@ type useCounts struct {
 type cell struct {
 	conn    *conn
 	place   uint64
-	at      int64  // ns, when it was sent
+	at      int64  // monotonic ns, when the loop took it up
 	due     uint32 // bytes that its reply may have
 	command uint16 // its place in the table
 	by      asker
@@ -114,6 +122,7 @@ func newFront(s *Server, l lane) *front {
 	return &front{
 		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
 		now: s.now, start: func(g func()) { go g() }, keeper: keeper{machine: s.cfg.Machine},
+		watch: watch{room: slowRoom, least: s.least.Load()}, watches: s.fronts.Add(1) == 1,
 		forwarders: make(map[route]*forwarder),
 		useCounts: useCounts{
 			counts: make([]commandCount, len(commands)),
@@ -143,6 +152,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	if d == nil {
 		d = lookupStateful(args[0])
 	}
+	f.denied = false
 	switch {
 	case (d == nil || !d.arityFits(len(args))) && speaksHTTP(args):
 		f.tally.faults++
@@ -153,8 +163,13 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 	case !d.arityFits(len(args)):
 		f.reject(c, d, arityFault(d.name))
 	case !f.permits(c, d, args):
+		f.denied = true
 	case c.discards && !d.transaction:
 		f.reject(c, d, faultInMulti)
+	case f.paused != noPause && f.pauses(c, d, args):
+		return false
+	case c.monitor != nil && d.encode != nil:
+		f.reject(c, d, faultMonitor)
 	case d.alone && !c.queue.empty():
 		c.block(0)
 		return false
@@ -202,11 +217,18 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 		}
 		c.command = &s.name
 	}
-	start := int64(0)
-	if d.slow {
+	start, measured := int64(0), d.slow || f.measuresAll()
+	if measured {
 		start = f.now()
 	}
 	f.reply = d.run(f, c, args, f.reply[:0])
+	if measured {
+		now := f.now()
+		f.measure(c, d, 0, start, now, args)
+		if d.slow {
+			f.slowUsed += now - start
+		}
+	}
 	if d.listed {
 		f.count(d)
 		if f.reply[0] == '-' {
@@ -217,10 +239,10 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 	if cap(f.reply) > 64<<10 {
 		f.reply = nil
 	}
-	if d.slow {
-		f.slowUsed += f.now() - start
-	}
 }
+
+// measuresAll reports whether commands that are answered at once are measured one by one.
+func (f *front) measuresAll() bool { return f.watch.least < fastLocal }
 
 // data sends a data command to the lane, or to the leader.
 func (f *front) data(c *conn, d *command, args [][]byte, raw []byte) bool {
@@ -371,7 +393,9 @@ func laneFault(err error) string {
 
 // completions takes the lane's answers, in whatever order they come.
 func (f *front) completions() {
-	for now := f.now(); ; {
+	now := f.now()
+	f.watch.least = f.server.least.Load()
+	for {
 		done, ok := f.lane.Next()
 		if !ok {
 			break
@@ -387,6 +411,7 @@ func (f *front) completions() {
 			continue
 		}
 		if done.Outcome == engine.Applied {
+			f.measure(c, d, place, at.at, now, nil)
 			c.kept.until = 0
 			if len(done.Reply) > 0 && done.Reply[0] == '-' {
 				f.counted(d).Failed++
@@ -498,7 +523,9 @@ func (f *front) tick() {
 		f.refresh()
 		f.checkGreetings()
 	}
-	f.slowUsed = 0
+	f.slowUsed, f.watch.room = 0, slowRoom
+	f.watchEngine()
+	f.sendMonitors()
 	f.forgetBulk()
 	f.settleAll()
 	f.wake = f.wake || len(f.holders) > 0

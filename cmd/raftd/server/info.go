@@ -140,6 +140,9 @@ func statsFields(s *Server, st *engine.Status) []field {
 		{"rejected_commands", number(c.Refused)},
 		{"forwarded_commands", number(c.Forwarded)},
 		{"retried_commands", number(c.Retried)},
+		{"slowlog_skipped", number(c.SlowSkipped)},
+		{"monitor_lines_lost", number(s.monitorLost.Load())},
+		{"clients_killed", number(s.closed[closedKilled].Load())},
 		{"leader_links_lost", number(c.ForwardersLost)},
 		{"client_output_buffer_limit_disconnections", number(s.Overloads())},
 		{"expired_keys", "0"},
@@ -226,6 +229,7 @@ func raftFields(st *engine.Status) []field {
 		{"raft_identity_notice", oneField(st.Notice())},
 		{"raft_secret", cmp.Or(strings.Join(st.Secrets, " "), "none")},
 		{"raft_write_age_ms", number(st.WriteAge.Milliseconds())},
+		{"raft_journal_shortage", oneField(st.Shortage)},
 		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
 		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},
 	}

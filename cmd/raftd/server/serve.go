@@ -23,6 +23,8 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		s.members.Store(&members)
 		commandMax := env.Engine.CommandMax
 		s.commandMax.Store(&commandMax)
+		slowest := env.Engine.Slowest
+		s.slowest.Store(&slowest)
 		refused := env.Engine.Refused
 		s.refused.Store(&refused)
 	}
@@ -40,7 +42,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)
 	return func(c *netio.Conn) netio.Handler {
-		h := &clientHandler{conn: f.accept(c, c.RemoteAddr().String(), s.cfg.Client)}
+		h := &clientHandler{conn: f.accept(c, c.RemoteAddr().String(), c.LocalAddr().String())}
 		if h.admitted = !c.Beyond(); !h.admitted {
 			c.CloseAfter(greetingTime)
 		}
@@ -77,6 +79,9 @@ func (h *clientHandler) Closed(c *netio.Conn, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		h.conn.front.server.cfg.Logger.Debug("a client's connection ended",
 			"client", c.RemoteAddr(), "error", err)
+	}
+	if h.admitted {
+		h.conn.front.server.countClosed(h.conn, err)
 	}
 	h.conn.gone()
 }

@@ -77,6 +77,18 @@ type Server struct {
 
 	maxClients atomic.Int64
 
+	slowLog     slowLog
+	latency     latencyMonitor
+	least       atomic.Int64                                        // see watch
+	slowest     atomic.Pointer[func() (write, apply time.Duration)] // of the engine; nil: not known
+	latencyBase [][latencyBuckets]uint64                            // by command, at a reset
+
+	pause       pause
+	monitors    atomic.Pointer[[]*monitor] // nil: there is none
+	monitorLost atomic.Uint64
+	closed      closedCounts
+
+	fronts   atomic.Uint64
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
 
@@ -101,18 +113,20 @@ type source struct {
 
 // client is what others may see of a connection.
 type client struct {
+	conn           *conn // for its loop
 	id             uint64
 	address, local string
 	since          time.Time
-	conn           *conn // its loop's
 
 	name, library, libraryVersion atomic.Pointer[string]
 
-	user atomic.Pointer[string]
-
-	command atomic.Pointer[string] // name of the newest one
-	proto   atomic.Int32
-	proxied atomic.Bool
+	user     atomic.Pointer[string]
+	command  atomic.Pointer[string] // name of the newest one
+	proto    atomic.Int32
+	proxied  atomic.Bool
+	paused   atomic.Bool  // its next command waits for the end of a pause
+	monitors atomic.Bool  // it is shown what others ask for
+	active   atomic.Int64 // when it asked for something last, in seconds since 1970
 
 	input, output atomic.Int64 // bytes that wait, roughly
 }
@@ -123,10 +137,12 @@ func New(cfg Config) *Server {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: cfg, start: time.Now(), clients: make(map[uint64]*client),
-		users: cfg.Users}
+		users: cfg.Users, latencyBase: make([][latencyBuckets]uint64, len(commands))}
 	if s.users == nil {
 		s.users = NewUsers()
 	}
+	s.slowLog.init()
+	s.setLeast()
 	if cfg.Status != nil {
 		s.source.Store(&source{cfg.Status, cfg.Leadership})
 	}
@@ -163,7 +179,8 @@ func (s *Server) redisRole() string {
 }
 
 func (s *Server) join(c *conn, address, local string) *client {
-	p := &client{id: s.lastID.Add(1), address: address, local: local, since: time.Now(), conn: c}
+	p := &client{conn: c, id: s.lastID.Add(1), address: address, local: local, since: time.Now()}
+	p.active.Store(p.since.Unix())
 	p.proto.Store(int32(resp.RESP2))
 	s.accepted.Add(1)
 	s.mu.Lock()
@@ -224,12 +241,14 @@ func (p *client) setName(name []byte) {
 
 // totals is what a loop has counted, published once per batch.
 type totals struct {
-	commands       []commandTotal // by command
+	commands       []commandTotal  // by command
+	latency        []latencyCounts // by command, see noteLatency
 	faults         atomic.Uint64
 	refused        atomic.Uint64
 	forwarded      atomic.Uint64
 	forwardersLost atomic.Uint64
 	retried        atomic.Uint64
+	slowSkipped    atomic.Uint64
 	held           atomic.Int64 // connections that wait for a leader
 	inLane         atomic.Int64 // requests in the lane
 }
@@ -255,17 +274,18 @@ type commandCount struct {
 
 // tally is the loop's own side of totals.
 type tally struct {
-	faults, refused, forwarded, forwardersLost, retried uint64
-	inLane                                              int64
+	faults, refused, forwarded, forwardersLost, retried, slowSkipped uint64
+	inLane                                                           int64
 
 	published  *totals
-	last       [5]uint64
+	last       [6]uint64
 	lastInLane int64
 	lastHeld   int64
 }
 
 func (s *Server) newTotals() *totals {
-	t := &totals{commands: make([]commandTotal, len(commands))}
+	t := &totals{commands: make([]commandTotal, len(commands)),
+		latency: make([]latencyCounts, len(commands))}
 	s.mu.Lock()
 	s.totals = append(s.totals, t)
 	s.mu.Unlock()
@@ -297,6 +317,9 @@ func (f *front) spread(start int64) {
 	for _, p := range f.touched {
 		n := &f.counts[p]
 		n.Time += each * time.Duration(n.unspread)
+		if d := commands[p]; d.class == local && !d.slow && !f.measuresAll() {
+			f.noteLatency(p, 0, int64(each), n.unspread)
+		}
 		n.unspread = 0
 	}
 }
@@ -320,8 +343,9 @@ func (f *front) publishCounts() {
 		t.commands[p].nanos.Store(uint64(n.Time))
 	}
 	f.touched = f.touched[:0]
-	now := [5]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost,
-		f.tally.retried}
+	f.publishLatency()
+	now := [6]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost,
+		f.tally.retried, f.tally.slowSkipped}
 	if now != f.tally.last {
 		f.tally.last = now
 		t.faults.Store(now[0])
@@ -329,6 +353,7 @@ func (f *front) publishCounts() {
 		t.forwarded.Store(now[2])
 		t.forwardersLost.Store(now[3])
 		t.retried.Store(now[4])
+		t.slowSkipped.Store(now[5])
 	}
 	if held := int64(len(f.holders)); held != f.tally.lastHeld {
 		f.tally.lastHeld = held
@@ -361,6 +386,7 @@ type Counts struct {
 	Forwarded      uint64                   // sent on to the leader
 	ForwardersLost uint64
 	Retried        uint64 // carried out again after they had no effect
+	SlowSkipped    uint64 // slow commands that the slow log did not take, see slowRoom
 	Held           int64  // clients that wait for a leader now
 }
 
@@ -387,6 +413,7 @@ func (s *Server) Counts() Counts {
 		c.Forwarded += t.forwarded.Load()
 		c.ForwardersLost += t.forwardersLost.Load()
 		c.Retried += t.retried.Load()
+		c.SlowSkipped += t.slowSkipped.Load()
 		c.Held += t.held.Load()
 	}
 	return c

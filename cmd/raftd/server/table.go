@@ -79,7 +79,7 @@ var (
 
 func init() {
 	commands = joined(stringCommands(), keyspaceCommands(), connectionCommands(), serverCommands(),
-		clusterCommands(), snapshotCommands(), memberCommands(), aclCommands())
+		clusterCommands(), snapshotCommands(), memberCommands(), aclCommands(), watchCommands())
 	byName = newIndex()
 	book = newBook()
 }

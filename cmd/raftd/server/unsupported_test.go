@@ -39,7 +39,6 @@ var refusedInPassing = map[string]string{
 	"subscribe":  "nothing is published",
 	"psubscribe": "nothing is published",
 	"ssubscribe": "nothing is published",
-	"monitor":    "the client sees nothing but its error",
 	"sync":       "a replica that gets an error begins anew",
 	"psync":      "a replica that gets an error begins anew",
 	"replconf":   "a replica that gets an error begins anew",

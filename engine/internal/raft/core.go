@@ -51,6 +51,7 @@ type Core struct {
 	witness   bool          // this replica keeps no state: see witness.go
 	incoming  Configuration // of the snapshot that is being stepped
 	dismissed uint64        // index of the newest configuration that is said to be without it
+	occasion  occasion
 
 	heartbeatTicks, electionTicks int
 }
@@ -150,6 +151,7 @@ func (c *Core) slot(id uint64) int {
 
 // Durable tells the own durable index. It may go down after a truncation.
 func (c *Core) Durable(index uint64, e *Effects) {
+	c.begin(onOther)
 	c.durable = min(index, c.log.last)
 	if c.role == Leader {
 		c.advance(e)
@@ -163,6 +165,7 @@ func (c *Core) Durable(index uint64, e *Effects) {
 
 // DurableHard tells the own durable hard state: a candidate's vote for itself counts from here on.
 func (c *Core) DurableHard(h Hard, e *Effects) {
+	c.begin(onOther)
 	c.durableHard = h
 	if c.role == Candidate && h == c.hard {
 		c.countSelf()
@@ -211,9 +214,10 @@ func (c *Core) sendGated(e *Effects, t MessageType, to uint64) *Message {
 
 // become changes role and leader, and tells.
 func (c *Core) become(role Role, leader uint64, e *Effects) {
+	why := c.why(c.role, role, leader)
 	c.role, c.leader = role, leader
 	f := e.add(RoleChange)
-	f.Role, f.Leader, f.Term = role, leader, c.hard.Term
+	f.Role, f.Leader, f.Term, f.Why = role, leader, c.hard.Term, why
 }
 
 // follow makes the replica a follower of a term not below its own, under a leader or none yet.

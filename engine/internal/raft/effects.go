@@ -76,6 +76,7 @@ type Effect struct {
 	// RoleChange; Term of Restore is that of entry Index.
 	Role         Role
 	Leader, Term uint64
+	Why          Why
 
 	// Peer.
 	Mode                progress.Mode

@@ -15,6 +15,7 @@ func (c *Core) SetStalled(stalled bool) { c.stalled = stalled }
 // took over. It needs no disk. False when it does not lead, or when the others that were heard
 // lately are no quorum by themselves: then nobody could be elected, and it can still confirm reads.
 func (c *Core) StepDown(e *Effects) bool {
+	c.begin(onStall)
 	var others quorum.Set
 	for i := range c.n {
 		if i != c.self && c.members[i].Active {

@@ -54,6 +54,8 @@ func (c *Core) step(m *Message, e *Effects) {
 		c.counters.Garbled++
 		return
 	}
+	c.begin(onMessage)
+	c.occasion.message, c.occasion.from = m.Type, m.From
 	if m.Type == Removed {
 		c.noteRemoval(m, e)
 		return

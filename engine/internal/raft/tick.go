@@ -10,6 +10,7 @@ func (c *Core) Tick(n int, e *Effects) {
 	if n <= 0 {
 		return
 	}
+	c.begin(onTick)
 	if c.role == Leader {
 		c.tickLeader(n, e)
 		return

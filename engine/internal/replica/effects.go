@@ -110,7 +110,7 @@ func (r *Replica) fromFrame(s *pipeline.Slot, seq uint64, skip uint32, f *frame)
 // two election timeouts as unknown.
 func (r *Replica) changeRole(e *raft.Effect) {
 	was := r.lead.role
-	r.lead = leadership{role: e.Role, leader: e.Leader, term: e.Term}
+	r.lead = leadership{role: e.Role, leader: e.Leader, term: e.Term, why: e.Why}
 	if was == raft.Leader && e.Role != raft.Leader {
 		for _, a := range r.actors {
 			a.Stop()
@@ -134,7 +134,11 @@ func (r *Replica) serves() bool { return r.lead.role == raft.Leader && !r.core.I
 type leadership struct {
 	role         raft.Role
 	leader, term uint64
+	why          raft.Why
 }
+
+// Why says why role, leader or term last changed.
+func (r *Replica) Why() raft.Why { return r.lead.why }
 
 // Role, leader and term as last reported by the core.
 func (r *Replica) Role() (role raft.Role, leader, term uint64) {

@@ -320,6 +320,14 @@ func (r *Replica) DurableIndex() uint64 { return r.durable.index() }
 // Stats counts what passed through. Poll's goroutine only.
 func (r *Replica) Stats() Stats { return r.stats }
 
+// Line is how far mutations have come on the sequence line: claimed, stored and durable. slots is
+// how many may be between the first and the last. Any goroutine.
+func (r *Replica) Line() (claimed, stored, durable uint64, slots int) {
+	durable = r.journal.Durable().Load() // those behind may only be ahead of it
+	stored = r.append.Stored().Load()
+	return r.ring.Cursor().Load(), stored, durable, r.ring.Cap()
+}
+
 // Sent returns what was sent to a member. Poll's goroutine only.
 func (r *Replica) Sent(member uint64) (bytes, entries, restarts uint64) {
 	if a := r.actor(member); a != nil {
