@@ -22,8 +22,11 @@ test: build
 	$(GO) test -p $(AT_ONCE) $$($(GO) list ./... | grep -v /engine/internal/sim)
 	$(GO) test -count=1 -tags poison ./engine/internal/sim
 
+# Of the tests that start processes, some with much in them: all would take as long as the rest.
+RACED = TestAFailoverIsToldOnce|TestSecretIsChangedUnderLoad|TestUsersOfACluster|TestClusterOverTLS|TestRaftdFindsItsCluster
 race:
-	$(GO) test -race -short -p $(AT_ONCE) $$($(GO) list ./... | grep -v /internal/house)
+	$(GO) test -race -short -p $(AT_ONCE) $$($(GO) list ./... | grep -v /internal/house | grep -v '/cmd/raftd$$')
+	$(GO) test -race -short -run '$(RACED)' ./cmd/raftd
 
 # Fresh seeds for a minute; SEED=n replays one with its transcript; SEEDS=a..b
 # runs a range. docs/testing.md explains what is printed.
