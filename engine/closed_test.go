@@ -96,8 +96,11 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 		},
 		"Engine.Disk":      func() bool { _, _, bounded := e.Disk(); return !bounded },
 		"Engine.Discovery": func() bool { return len(e.Discovery().Servers) == 0 },
-		"Engine.Durations": func() bool { w, _ := e.Durations(); return len(w.Counts) > len(w.Bounds) },
-		"Engine.Slowest":   func() bool { _, _ = e.Slowest(); return true },
+		"Engine.Durations": func() bool {
+			w, _ := e.Durations()
+			return len(w.Counts) > len(w.Bounds)
+		},
+		"Engine.Slowest": func() bool { _, _ = e.Slowest(); return true },
 		"Engine.SetKeepAlive": func() bool {
 			e.SetKeepAlive(time.Minute)
 			return true
