@@ -186,13 +186,19 @@ func (s *Server) startLoops() error {
 	for i := range s.cfg.Loops {
 		l := newLoop(s, i)
 		s.loops = append(s.loops, l)
-		if err := l.sockets.open(l.Wake); err != nil {
-			s.stopLoops()
-			return fmt.Errorf("netio: epoll set of loop %d: %w", i, err)
+		// The goroutine that wakes the loop starts after there is a doorbell: it reads what
+		// hanging it writes.
+		err := l.sockets.open()
+		if err != nil {
+			err = fmt.Errorf("netio: epoll set of loop %d: %w", i, err)
+		} else if err = l.hangDoorbell(client); err != nil {
+			err = fmt.Errorf("netio: doorbell of loop %d: %w", i, err)
+		} else if err = l.sockets.watch(l.Wake); err != nil {
+			err = fmt.Errorf("netio: waiting for the sockets of loop %d: %w", i, err)
 		}
-		if err := l.hangDoorbell(client); err != nil {
+		if err != nil {
 			s.stopLoops()
-			return fmt.Errorf("netio: doorbell of loop %d: %w", i, err)
+			return err
 		}
 		for _, other := range s.loops[:i] {
 			if other.el == l.el {

@@ -36,8 +36,8 @@ type readiness struct {
 	events uint32
 }
 
-// open creates the set; wake is called from another goroutine.
-func (s *sockets) open(wake func()) error {
+// open creates the set, for which nobody waits yet.
+func (s *sockets) open() error {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
@@ -46,11 +46,17 @@ func (s *sockets) open(wake func()) error {
 		return errors.Join(os.NewSyscallError("fcntl", err), unix.Close(epfd))
 	}
 	s.file, s.epfd = os.NewFile(uintptr(epfd), "sockets"), epfd
-	s.conns, s.done = make(map[uint64]*Conn), make(chan struct{})
+	s.conns = make(map[uint64]*Conn)
+	return nil
+}
+
+// watch starts the goroutine that waits for the set and calls wake.
+func (s *sockets) watch(wake func()) error {
 	raw, err := s.file.SyscallConn()
 	if err != nil {
-		return errors.Join(err, s.file.Close())
+		return err
 	}
+	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
 		s.wait(raw, wake)
@@ -136,6 +142,8 @@ func (s *sockets) close() {
 	if s.file != nil {
 		s.closing.Store(true)
 		_ = s.file.Close() // an epoll set has nothing to lose
-		<-s.done
+		if s.done != nil {
+			<-s.done
+		}
 	}
 }
