@@ -100,7 +100,7 @@ func (m *Machine) Apply(entries []engine.Entry, replies *engine.Replies) {
 }
 
 func (m *Machine) publish() {
-	m.keys.Store(int64(len(m.pairs.table)))
+	m.keys.Store(int64(m.pairs.count()))
 	m.memory.Store(m.pairs.memory())
 }
 
@@ -273,10 +273,10 @@ func (m *Machine) incrBy(rest body, b []byte) []byte {
 		return resp.AppendError(b, errMalformed)
 	}
 	var v int64
-	old := m.pairs.table[string(key)]
-	if old != nil {
+	old := m.pairs.find(key)
+	if old.buf != nil {
 		// a large one is empty here, and no number
-		if v, ok = ParseInt(m.pairs.valueOf(old, len(key)).small); !ok {
+		if v, ok = ParseInt(m.pairs.valueOf(old).small); !ok {
 			return resp.AppendError(b, errNotInt)
 		}
 	}

@@ -250,7 +250,7 @@ func TestSameLogSameDigestAndReplies(t *testing.T) {
 	if got := ask(mute, Append(nil, OpDigest)); got != want {
 		t.Fatalf("a replica that formats no replies differs: %q, %q", got, want)
 	}
-	if mute.Keys() != int64(len(one.pairs.table)) || mute.Memory() != two.pairs.memory() {
+	if mute.Keys() != int64(one.pairs.count()) || mute.Memory() != two.pairs.memory() {
 		t.Fatalf("counts differ")
 	}
 }
@@ -270,10 +270,16 @@ func TestDigestSeesWhatDiffers(t *testing.T) {
 }
 
 func TestTableAgainstModel(t *testing.T) {
+	t.Run("", func(t *testing.T) { tableAgainstModel(t, ^uint64(0)) })
+	t.Run("keys that share a hash", func(t *testing.T) { tableAgainstModel(t, 3) })
+}
+
+func tableAgainstModel(t *testing.T, mask uint64) {
 	r := rand.New(rand.NewPCG(3, 4))
 	model := map[string]string{}
 	var p pairs
 	p.reset()
+	p.mask = mask
 	type held struct {
 		pin  *Pin
 		want string
@@ -316,6 +322,7 @@ func TestTableAgainstModel(t *testing.T) {
 		}
 		if i%20000 == 19999 {
 			p.reset()
+			p.mask = mask
 			clear(model)
 		}
 		if i%5000 == 0 {
@@ -338,8 +345,12 @@ func TestTableAgainstModel(t *testing.T) {
 // checkTable compares the table with a model, and its books with what a walk over it finds.
 func checkTable(t *testing.T, p *pairs, model map[string]string) {
 	t.Helper()
-	for k := range p.table {
-		v, _ := p.get(b(k))
+	for is := range p.all {
+		k := string(is.key())
+		v, ok := p.get(is.key())
+		if !ok {
+			t.Fatalf("%s is in the table and not found", k)
+		}
 		got := string(v.small)
 		if v.large != nil {
 			got = string(bytes.Join(v.large.parts(nil, 0, v.large.size), nil))
@@ -348,8 +359,8 @@ func checkTable(t *testing.T, p *pairs, model map[string]string) {
 			t.Fatalf("%s: %d bytes, want %d", k, len(got), len(model[k]))
 		}
 	}
-	if len(p.table) != len(model) {
-		t.Fatalf("%d keys of %d", len(p.table), len(model))
+	if p.count() != len(model) {
+		t.Fatalf("%d keys of %d", p.count(), len(model))
 	}
 	checkBooks(t, p)
 }
@@ -357,9 +368,14 @@ func checkTable(t *testing.T, p *pairs, model map[string]string) {
 func checkBooks(t *testing.T, p *pairs) {
 	t.Helper()
 	total, sum, places := int64(0), digest{}, 0
-	for k, buf := range p.table {
-		v := p.valueOf(buf, len(k))
-		total += int64(cap(buf))
+	inUse := map[ref]bool{}
+	for is := range p.all {
+		v := p.valueOf(is)
+		total += int64(len(is.buf))
+		if inUse[is.at] {
+			t.Fatal("two pairs have one buffer")
+		}
+		inUse[is.at] = true
 		all := v.small
 		if v.large != nil {
 			total += v.large.capacity()
@@ -369,7 +385,7 @@ func checkBooks(t *testing.T, p *pairs) {
 		if (len(all) >= largeMin) != (v.large != nil) {
 			t.Fatalf("%d bytes lie where they should not", len(all))
 		}
-		sum.add(pairHash(b(k), xxhash.Sum64(all)))
+		sum.add(pairHash(is.key(), xxhash.Sum64(all)))
 	}
 	if total != p.bytes {
 		t.Fatalf("counted %d bytes of %d", p.bytes, total)

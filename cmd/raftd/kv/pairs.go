@@ -2,29 +2,22 @@ package kv
 
 import (
 	"encoding/binary"
-	"slices"
+	"hash/maphash"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
 )
 
-// pairs is the table of keys and values. One buffer holds a pair, so a new key costs one allocation
-// and the collector finds no pointers inside:
+// pairs is the table of keys and values. One buffer of a slab holds a pair:
 //
-//	| head, 4 bytes | hash of the pair, 8 bytes | key | value | spare |
-//	| head          | hash                      | key | place, 4 bytes |
+//	| head, 4 bytes | key length, 4 | hash of the pair, 8 bytes | key | value | spare |
+//	| head          | key length    | hash                      | key | place, 4 bytes |
 //
 //	head | value length, 13 bits | view, 19 bits |
 //
 // The second is of a large value, whose length in the head is 0x1fff and which lies at
 // places[place]. view is the number of the newest view that has the pair or must not have it: see
 // View.
-//
-// The map's key string is a view of the key bytes in the buffer, which never change. The value
-// length lies in the buffer so that an overwrite that fits touches no map slot: assigning to a map
-// slot would also replace the key string by the one used for the look-up, whose bytes belong to
-// somebody else.
 type pairs struct {
 	*content
 	pins   pins
@@ -32,12 +25,17 @@ type pairs struct {
 	view   *View  // that is to have what content had when it was opened; nil: none
 }
 
-// content is what FLUSHALL and a restored snapshot replace as a whole.
+// content is what FLUSHALL and a restored snapshot replace as a whole. The collector finds no
+// pointer in it for a pair, unless its value is large: see slab.
 type content struct {
-	table  map[string][]byte
+	table  map[uint64]ref // by the hash of the key
+	others map[string]ref // keys for whose hash the table had another one when they came
+	seed   maphash.Seed
+	mask   uint64 // of hashes: all of one, except in tests of different keys that share theirs
+	slab   slab
 	places []*large // nil: free
 	free   []uint32 // places
-	bytes  int64    // capacity of all buffers and large values
+	bytes  int64    // of all buffers and large values
 	sum    digest
 
 	// passed is the number of the newest view that has passed every pair, or that there was when
@@ -46,12 +44,13 @@ type content struct {
 }
 
 const (
-	pairHeader = hashAt + 8
-	hashAt     = 4
-	placeBytes = 4
-	// pairOverhead is what a pair costs in the map beside its buffer: key and slice header, control
-	// byte, and the slots that a table at average load leaves free.
-	pairOverhead = 56
+	pairHeader  = hashAt + 8
+	keyLengthAt = 4
+	hashAt      = 8
+	placeBytes  = 4
+	// pairOverhead is what a pair costs in the map: hash, ref, control byte, and the slots that a
+	// table at average load leaves free.
+	pairOverhead = 24
 	// A buffer larger than this and less than a quarter full after an overwrite is replaced by a
 	// fitting one.
 	shrinkAbove = 4096
@@ -64,22 +63,12 @@ const (
 
 const _ = uint(valueIsLarge - largeMin) // the length of a value that is not large fits
 
-// headLength and headView take a pair's head apart, headOf makes one.
-func headLength(buf []byte) int     { return int(binary.LittleEndian.Uint32(buf) & lengthMask) }
-func headView(buf []byte) uint32    { return binary.LittleEndian.Uint32(buf) >> lengthBits }
-func headOf(n int, v uint32) uint32 { return uint32(n) | v<<lengthBits }
-
-func setHeadView(buf []byte, v uint32) {
-	binary.LittleEndian.PutUint32(buf, headOf(headLength(buf), v))
-}
-
-// putHead says how long the value of a pair is. No view that is open wants it: it is new.
-func (p *pairs) putHead(buf []byte, n int) {
-	binary.LittleEndian.PutUint32(buf, headOf(n, p.number))
+func newContent() *content {
+	return &content{table: make(map[uint64]ref), seed: maphash.MakeSeed(), mask: ^uint64(0)}
 }
 
 // reset removes everything. The collector frees it beside the work that goes on.
-func (p *pairs) reset() { p.adopt(&content{table: make(map[string][]byte)}) }
+func (p *pairs) reset() { p.adopt(newContent()) }
 
 // adopt puts c in place of everything. A view that is open keeps what was there.
 func (p *pairs) adopt(c *content) {
@@ -92,7 +81,100 @@ func (p *pairs) adopt(c *content) {
 	p.pins.leaveAll(c)
 }
 
-func (c *content) memory() int64 { return c.bytes + int64(len(c.table))*pairOverhead }
+// count is the number of pairs.
+func (c *content) count() int { return len(c.table) + len(c.others) }
+
+func (c *content) memory() int64 {
+	return c.bytes + c.slab.room + int64(c.count())*pairOverhead
+}
+
+// pair is a buffer and where it is. The buffer is nil when there is none, and aliases the slab
+// until the pair is replaced or removed.
+type pair struct {
+	at  ref
+	buf []byte
+}
+
+func (p pair) keyLen() int      { return int(binary.LittleEndian.Uint32(p.buf[keyLengthAt:])) }
+func (p pair) key() []byte      { return p.buf[pairHeader : pairHeader+p.keyLen()] }
+func (p pair) start() int       { return pairHeader + p.keyLen() } // of the value
+func (p pair) hash() uint64     { return binary.LittleEndian.Uint64(p.buf[hashAt:]) }
+func (p pair) length() int      { return int(binary.LittleEndian.Uint32(p.buf) & lengthMask) }
+func (p pair) view() uint32     { return binary.LittleEndian.Uint32(p.buf) >> lengthBits }
+func (p pair) place() uint32    { return binary.LittleEndian.Uint32(p.buf[p.start():]) }
+func (p pair) isLarge() bool    { return p.length() == valueIsLarge }
+func (p pair) setKeyLen(n int)  { binary.LittleEndian.PutUint32(p.buf[keyLengthAt:], uint32(n)) }
+func (p pair) setView(v uint32) { p.setHead(p.length(), v) }
+
+func (p pair) setHead(n int, view uint32) {
+	binary.LittleEndian.PutUint32(p.buf, uint32(n)|view<<lengthBits)
+}
+
+func (c *content) hashOf(key []byte) uint64 { return maphash.Bytes(c.seed, key) & c.mask }
+
+func (c *content) at(r ref) pair { return pair{r, c.slab.at(r)} }
+
+// find returns the pair of a key.
+func (c *content) find(key []byte) pair {
+	if r, ok := c.table[c.hashOf(key)]; ok {
+		if p := c.at(r); string(p.key()) == string(key) {
+			return p
+		}
+	}
+	if len(c.others) > 0 {
+		if r, ok := c.others[string(key)]; ok {
+			return c.at(r)
+		}
+	}
+	return pair{}
+}
+
+// enter puts a pair into the table, in place of old if that has a buffer.
+func (c *content) enter(p, old pair) {
+	c.bytes += int64(len(p.buf) - len(old.buf))
+	key := p.key()
+	hash := c.hashOf(key)
+	r, taken := c.table[hash]
+	if taken == (old.buf != nil) && (!taken || r == old.at) {
+		c.table[hash] = p.at
+	} else { // another key has the hash, or had it when old came
+		if c.others == nil {
+			c.others = make(map[string]ref)
+		}
+		c.others[string(key)] = p.at
+	}
+	if old.buf != nil {
+		c.slab.giveBack(old.at)
+	}
+}
+
+// remove takes a pair out of the table.
+func (c *content) remove(p pair) {
+	c.bytes -= int64(len(p.buf))
+	key := p.key()
+	hash := c.hashOf(key)
+	if r, ok := c.table[hash]; ok && r == p.at {
+		delete(c.table, hash)
+	} else {
+		delete(c.others, string(key))
+	}
+	c.slab.giveBack(p.at)
+}
+
+// all loops over the pairs, in no order. The table may change in the body, as that of a Go map may:
+// each pair that stays is given once.
+func (c *content) all(yield func(pair) bool) {
+	for _, r := range c.table {
+		if !yield(c.at(r)) {
+			return
+		}
+	}
+	for _, r := range c.others {
+		if !yield(c.at(r)) {
+			return
+		}
+	}
+}
 
 // value is a value in the table: its bytes, or a large one.
 type value struct {
@@ -108,38 +190,38 @@ func (v value) size() int {
 }
 
 func (c *content) get(key []byte) (v value, ok bool) {
-	buf, ok := c.table[string(key)]
-	if !ok {
+	p := c.find(key)
+	if p.buf == nil {
 		return value{}, false
 	}
-	return c.valueOf(buf, len(key)), true
+	return c.valueOf(p), true
 }
 
-func (c *content) valueOf(buf []byte, keyLen int) value {
-	n, start := headLength(buf), pairHeader+keyLen
+func (c *content) valueOf(p pair) value {
+	n, start := p.length(), p.start()
 	if n == valueIsLarge {
-		return value{large: c.places[binary.LittleEndian.Uint32(buf[start:])]}
+		return value{large: c.places[p.place()]}
 	}
 	end := start + n
-	return value{small: buf[start:end:end]}
+	return value{small: p.buf[start:end:end]}
 }
 
 // set stores a copy of v. spare asks for room beyond it, for values that are expected to grow.
 func (p *pairs) set(key, v []byte, spare int) {
-	p.replace(key, v, spare, p.table[string(key)])
+	p.replace(key, v, spare, p.find(key))
 }
 
-// replace is set with the buffer that the table has for the key, nil when it has none.
-func (p *pairs) replace(key, v []byte, spare int, old []byte) {
-	if old != nil {
-		p.handOver(old, len(key))
+// replace is set with the pair that the table has for the key.
+func (p *pairs) replace(key, v []byte, spare int, old pair) {
+	if old.buf != nil {
+		p.handOver(old)
 		p.takeOut(old)
-		if before := p.valueOf(old, len(key)).large; before != nil {
+		if before := p.valueOf(old).large; before != nil {
 			if len(v) >= largeMin && p.pins.unheld(before) && before.overwrite(v) {
-				p.takeIn(old, key, before.hash.Sum64())
+				p.takeIn(old, before.hash.Sum64())
 				return
 			}
-			p.forget(old, len(key))
+			p.forget(old)
 		}
 	}
 	if len(v) >= largeMin {
@@ -151,12 +233,12 @@ func (p *pairs) replace(key, v []byte, spare int, old []byte) {
 
 // handOver gives a pair that is about to change or to go to the view that is open, unless it has it
 // already.
-func (p *pairs) handOver(buf []byte, keyLen int) {
-	if p.view == nil || headView(buf) == p.number {
+func (p *pairs) handOver(of pair) {
+	if p.view == nil || of.view() == p.number {
 		return
 	}
-	p.view.take(buf, keyLen)
-	setHeadView(buf, p.number)
+	p.view.take(of)
+	of.setView(p.number)
 	p.dropFailedView()
 }
 
@@ -168,33 +250,34 @@ func (p *pairs) dropFailedView() {
 }
 
 // takeIn enters a pair into the digest, by the hash of its value, and takeOut removes it.
-func (p *pairs) takeIn(buf, key []byte, value uint64) {
-	h := pairHash(key, value)
-	binary.LittleEndian.PutUint64(buf[hashAt:], h)
+func (p *pairs) takeIn(of pair, value uint64) {
+	h := pairHash(of.key(), value)
+	binary.LittleEndian.PutUint64(of.buf[hashAt:], h)
 	p.sum.add(h)
 }
 
-func (p *pairs) takeOut(buf []byte) { p.sum.sub(pairHashOf(buf)) }
+func (p *pairs) takeOut(of pair) { p.sum.sub(of.hash()) }
 
-func pairHashOf(buf []byte) uint64 { return binary.LittleEndian.Uint64(buf[hashAt:]) }
+// putHead says how long the value of a pair is. No view that is open wants it: it is new.
+func (p *pairs) putHead(of pair, n int) { of.setHead(n, p.number) }
 
 // putSmall stores a value in the pair's buffer, in place of what was there.
-func (p *pairs) putSmall(key, v []byte, spare int, old []byte) {
-	need := pairHeader + len(key) + len(v)
-	buf := old
-	if old == nil || need > cap(old) || cap(old) > shrinkAbove && need < cap(old)/4 {
-		buf = p.buffer(key, need+spare)
-		p.put(key, buf, old)
+func (p *pairs) putSmall(key, v []byte, spare int, old pair) {
+	need, room := pairHeader+len(key)+len(v), len(old.buf)
+	is := old
+	if need > room || room > shrinkAbove && need < room/4 {
+		is = p.newPair(key, need+spare)
+		p.enter(is, old)
 	}
-	copy(buf[pairHeader+len(key):cap(buf)], v)
-	p.putHead(buf, len(v))
-	p.takeIn(buf, key, xxhash.Sum64(v))
+	copy(is.buf[is.start():], v)
+	p.putHead(is, len(v))
+	p.takeIn(is, xxhash.Sum64(v))
 }
 
 // putLarge stores a large value at a place of its own.
-func (p *pairs) putLarge(key []byte, l *large, old []byte) {
-	buf := p.buffer(key, pairHeader+len(key)+placeBytes)
-	p.put(key, buf, old)
+func (p *pairs) putLarge(key []byte, l *large, old pair) {
+	is := p.newPair(key, pairHeader+len(key)+placeBytes)
+	p.enter(is, old)
 	place := uint32(len(p.places))
 	if n := len(p.free); n > 0 {
 		place = p.free[n-1]
@@ -205,14 +288,14 @@ func (p *pairs) putLarge(key []byte, l *large, old []byte) {
 	}
 	p.pins.enter(l)
 	p.bytes += l.capacity()
-	binary.LittleEndian.PutUint32(buf[pairHeader+len(key):], place)
-	p.putHead(buf, valueIsLarge)
-	p.takeIn(buf, key, l.hash.Sum64())
+	binary.LittleEndian.PutUint32(is.buf[is.start():], place)
+	p.putHead(is, valueIsLarge)
+	p.takeIn(is, l.hash.Sum64())
 }
 
 // forget removes the large value of a pair, which is to have another or none.
-func (p *pairs) forget(buf []byte, keyLen int) {
-	place := binary.LittleEndian.Uint32(buf[pairHeader+keyLen:])
+func (p *pairs) forget(of pair) {
+	place := of.place()
 	l := p.places[place]
 	p.places[place] = nil
 	p.free = append(p.free, place)
@@ -226,65 +309,55 @@ func (p *pairs) forget(buf []byte, keyLen int) {
 
 // append adds tail to the value of an existing key and returns the new length.
 func (p *pairs) append(key, tail []byte) int {
-	old := p.table[string(key)]
-	before := p.valueOf(old, len(key))
-	p.handOver(old, len(key))
+	old := p.find(key)
+	before := p.valueOf(old)
+	p.handOver(old)
 	p.takeOut(old)
 	size := before.size() + len(tail)
-	switch end := pairHeader + len(key) + size; {
+	switch end := old.start() + size; {
 	case before.large != nil:
 		p.bytes -= before.large.capacity()
 		before.large.append(tail)
 		p.bytes += before.large.capacity()
-		p.takeIn(old, key, before.large.hash.Sum64())
+		p.takeIn(old, before.large.hash.Sum64())
 	case size >= largeMin:
 		p.putLarge(key, newLarge(before.small, tail, min(size, chunkMax)), old)
-	case end <= cap(old):
-		copy(old[end-len(tail):cap(old)], tail)
+	case end <= len(old.buf):
+		copy(old.buf[end-len(tail):], tail)
 		p.putHead(old, size)
-		p.takeIn(old, key, xxhash.Sum64(old[pairHeader+len(key):end]))
+		p.takeIn(old, xxhash.Sum64(old.buf[old.start():end]))
 	default:
 		// Room for as much again: a value that grows by APPEND costs O(its size) in all.
-		buf := p.buffer(key, end+size)
-		copy(buf[pairHeader+len(key):], before.small)
-		copy(buf[end-len(tail):], tail)
-		p.putHead(buf, size)
-		p.put(key, buf, old)
-		p.takeIn(buf, key, xxhash.Sum64(buf[pairHeader+len(key):end]))
+		is := p.newPair(key, end+size)
+		copy(is.buf[is.start():], before.small)
+		copy(is.buf[end-len(tail):], tail)
+		p.putHead(is, size)
+		p.takeIn(is, xxhash.Sum64(is.buf[is.start():end]))
+		p.enter(is, old)
 	}
 	return size
 }
 
-// buffer returns a buffer of at least n bytes, used to its whole size class, with the key in place.
-func (p *pairs) buffer(key []byte, n int) []byte {
-	buf := emptyBuffer(n)
-	copy(buf[pairHeader:], key)
-	return buf
-}
-
-func emptyBuffer(n int) []byte {
-	buf := slices.Grow([]byte(nil), n)
-	return buf[:cap(buf)]
-}
-
-func (p *pairs) put(key, buf, old []byte) {
-	own := buf[pairHeader : pairHeader+len(key)]
-	p.table[unsafe.String(unsafe.SliceData(own), len(own))] = buf
-	p.bytes += int64(cap(buf) - cap(old))
+// newPair returns a buffer of at least n bytes, used to its whole size class, with the key in
+// place. It is not in the table yet.
+func (c *content) newPair(key []byte, n int) pair {
+	is := c.at(c.slab.take(n))
+	is.setKeyLen(len(key))
+	copy(is.buf[pairHeader:], key)
+	return is
 }
 
 func (p *pairs) delete(key []byte) bool {
-	buf, ok := p.table[string(key)]
-	if !ok {
+	old := p.find(key)
+	if old.buf == nil {
 		return false
 	}
-	v := p.valueOf(buf, len(key))
-	p.handOver(buf, len(key))
-	p.takeOut(buf)
+	v := p.valueOf(old)
+	p.handOver(old)
+	p.takeOut(old)
 	if v.large != nil {
-		p.forget(buf, len(key))
+		p.forget(old)
 	}
-	delete(p.table, string(key))
-	p.bytes -= int64(cap(buf))
+	p.remove(old)
 	return true
 }

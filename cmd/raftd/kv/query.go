@@ -42,7 +42,7 @@ func (m *Machine) Read(query, dst []byte) []byte {
 		return m.getRange(rest, dst)
 	case OpDBSize:
 		if len(rest) == 0 {
-			return resp.AppendInt(dst, int64(len(m.pairs.table)))
+			return resp.AppendInt(dst, int64(m.pairs.count()))
 		}
 	case OpDigest:
 		if len(rest) == 0 {
@@ -164,7 +164,7 @@ func (m *Machine) appendRange(dst []byte, v value, start, end int) []byte {
 func (m *Machine) digest(dst []byte) []byte {
 	dst = resp.AppendMap(dst, 3)
 	dst = resp.AppendInt(resp.AppendBulkString(dst, "applied_index"), int64(m.applied))
-	dst = resp.AppendInt(resp.AppendBulkString(dst, "keys"), int64(len(m.pairs.table)))
+	dst = resp.AppendInt(resp.AppendBulkString(dst, "keys"), int64(m.pairs.count()))
 	return resp.AppendBulkString(resp.AppendBulkString(dst, "digest"), m.pairs.sum.String())
 }
 

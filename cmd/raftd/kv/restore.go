@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -66,9 +67,9 @@ func (d *decoder) state() error {
 	if err := d.header(); err != nil {
 		return err
 	}
-	d.fresh.table = make(map[string][]byte, min(d.count, presizeMost))
+	d.fresh.table = make(map[uint64]ref, min(d.count, presizeMost))
 	for i := range d.count {
-		if i >= presizeMost && i == d.count/presizePart && i == uint64(len(d.fresh.table)) {
+		if i >= presizeMost && i == d.count/presizePart && i == uint64(d.fresh.count()) {
 			d.makeRoom()
 		}
 		if err := d.pair(); err != nil {
@@ -80,7 +81,7 @@ func (d *decoder) state() error {
 	} else if !errors.Is(err, io.EOF) {
 		return d.failed(err)
 	}
-	if n := len(d.fresh.table); uint64(n) != d.count || d.fresh.sum != d.sum {
+	if n := d.fresh.count(); uint64(n) != d.count || d.fresh.sum != d.sum {
 		return d.bad("%d different keys with digest %v; the header says %d with %v", n, d.fresh.sum,
 			d.count, d.sum)
 	}
@@ -90,10 +91,8 @@ func (d *decoder) state() error {
 // makeRoom makes the table large enough for all pairs, now that enough of them have come to believe
 // the header: a table that grows again and again moves each pair several times.
 func (d *decoder) makeRoom() {
-	table := make(map[string][]byte, d.count)
-	for k, buf := range d.fresh.table {
-		table[k] = buf
-	}
+	table := make(map[uint64]ref, d.count)
+	maps.Copy(table, d.fresh.table)
 	d.fresh.table = table
 }
 
@@ -136,14 +135,15 @@ func (d *decoder) pair() error {
 		return d.long(int(k), int(v))
 	}
 	n := pairHeader + int(k)
-	buf := emptyBuffer(n + int(v))
-	if err := d.fill(buf[pairHeader : n+int(v)]); err != nil {
+	p := &d.fresh
+	is := p.newPair(nil, n+int(v))
+	is.setKeyLen(int(k))
+	if err := d.fill(is.buf[pairHeader : n+int(v)]); err != nil {
 		return err
 	}
-	p, key := &d.fresh, buf[pairHeader:n]
-	p.put(key, buf, nil)
-	p.putHead(buf, int(v))
-	p.takeIn(buf, key, xxhash.Sum64(buf[n:n+int(v)]))
+	p.putHead(is, int(v))
+	p.takeIn(is, xxhash.Sum64(is.buf[n:n+int(v)]))
+	p.enter(is, p.find(is.key()))
 	return nil
 }
 
@@ -163,7 +163,7 @@ func (d *decoder) long(keyLen, size int) error {
 		if err := d.fill(v); err != nil {
 			return err
 		}
-		d.fresh.putSmall(key, v, 0, nil)
+		d.fresh.putSmall(key, v, 0, d.fresh.find(key))
 		return nil
 	}
 	l := &large{size: size}
@@ -177,7 +177,7 @@ func (d *decoder) long(keyLen, size int) error {
 		l.chunks = append(l.chunks, chunk)
 		rest -= len(chunk)
 	}
-	d.fresh.putLarge(key, l, nil)
+	d.fresh.putLarge(key, l, d.fresh.find(key))
 	return nil
 }
 

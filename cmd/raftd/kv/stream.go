@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 
@@ -40,7 +41,7 @@ func (v *View) header() []byte {
 	return binary.LittleEndian.AppendUint64(b, xxhash.Sum64(b))
 }
 
-// block is encoded pairs. Bytes that are long and do not change are referred to, not copied.
+// block is encoded pairs. Large values, which do not change, are referred to and not copied.
 type block struct {
 	bytes  []byte
 	refs   []reference // in the order of their places
@@ -84,7 +85,7 @@ func (b *block) add(key []byte, v value) {
 	b.bytes = binary.LittleEndian.AppendUint32(b.bytes, uint32(len(key)))
 	b.bytes = binary.LittleEndian.AppendUint32(b.bytes, uint32(v.size()))
 	if len(key) > copyMax {
-		b.refer(reference{parts: [][]byte{key}}, len(key))
+		b.refer(reference{parts: [][]byte{bytes.Clone(key)}}, len(key))
 		b.memory += int64(len(key))
 	} else {
 		b.bytes = append(b.bytes, key...)

@@ -53,7 +53,7 @@ var (
 // end anywhere, since a Go map may change while a loop is in its body: the loop gives each key that
 // is not deleted once, also when the map grows meanwhile. Count and digest are compared in the end.
 //
-// Keys and large values are not copied but referred to: their bytes do not change. Commands never
+// Large values are not copied but referred to: their bytes do not change. Commands never
 // wait for the writer's io.Writer, only for the lock, which the writer gives up when they want it.
 //
 // Alternatives: a table of many maps that is handed over a map at a time copies all neighbours of
@@ -92,7 +92,7 @@ func (m *Machine) Snapshot() (engine.View, error) {
 	if next == m.pairs.passed.Load() { // some pair may have that number already
 		return nil, ErrViewsSpent
 	}
-	v := &View{machine: m, number: next, applied: m.applied, pairs: len(m.pairs.table),
+	v := &View{machine: m, number: next, applied: m.applied, pairs: m.pairs.count(),
 		sum: m.pairs.sum, content: m.pairs.content}
 	if !m.view.CompareAndSwap(nil, v) {
 		return nil, ErrViewOpen
@@ -169,7 +169,7 @@ func (v *View) unlock() {
 }
 
 // take copies a pair that is about to change. The caller applies commands and has the lock.
-func (v *View) take(buf []byte, keyLen int) {
+func (v *View) take(p pair) {
 	last := len(v.handed) - 1
 	grown := last < 0 || v.handed[last].full()
 	if grown {
@@ -178,7 +178,7 @@ func (v *View) take(buf []byte, keyLen int) {
 	}
 	b := v.handed[last]
 	before := b.memory
-	v.add(b, buf, keyLen)
+	v.add(b, p)
 	if n := b.memory - before; n > 0 || grown {
 		v.memory.Add(n)
 		v.checkBudget()
@@ -197,14 +197,14 @@ func (v *View) newBlock() *block {
 }
 
 // add adds a pair that is wanted to a block.
-func (v *View) add(b *block, buf []byte, keyLen int) {
+func (v *View) add(b *block, p pair) {
 	v.passed++
-	v.done.add(pairHashOf(buf))
-	val := v.content.valueOf(buf, keyLen)
+	v.done.add(p.hash())
+	val := v.content.valueOf(p)
 	if val.large != nil {
 		v.machine.pairs.pins.hold(val.large)
 	}
-	b.add(buf[pairHeader:pairHeader+keyLen], val)
+	b.add(p.key(), val)
 }
 
 // checkBudget gives the view up when it takes too much memory. The lock is held.
@@ -283,10 +283,10 @@ func (v *View) write(c *content, w io.Writer) error {
 		return v.err
 	}
 	turn, least := 0, 1
-	for key, buf := range c.table {
-		if headView(buf) != v.number {
-			v.add(b, buf, len(key))
-			setHeadView(buf, v.number)
+	for p := range c.all {
+		if p.view() != v.number {
+			v.add(b, p)
+			p.setView(v.number)
 		}
 		turn++
 		if turn < turnMost && (turn < least || !v.wants.Load()) && !b.enough() {

@@ -20,8 +20,8 @@ import (
 // state is a copy of all keys and values.
 func state(m *Machine) map[string]string {
 	all := map[string]string{}
-	for k, buf := range m.pairs.table {
-		v := m.pairs.valueOf(buf, len(k))
+	for is := range m.pairs.all {
+		k, v := string(is.key()), m.pairs.valueOf(is)
 		all[k] = string(v.small)
 		if v.large != nil {
 			all[k] = string(bytes.Join(v.large.parts(nil, 0, v.large.size), nil))
@@ -667,18 +667,22 @@ func TestRestoreRefusesWhatIsNoState(t *testing.T) {
 
 // A key that is there twice, and in the digest, too.
 func TestRestoreRefusesAKeyTwice(t *testing.T) {
-	m := New()
-	apply(m, AppendSet(nil, 0, b("k"), b("value")))
-	s := stream(t, m)
-	s = append(s, s[headerBytes:]...)
-	twice := m.pairs.sum
-	twice.add(pairHash(b("k"), xxhash.Sum64String("value")))
-	binary.LittleEndian.PutUint64(s[24:], 2)
-	binary.LittleEndian.PutUint64(s[32:], twice.low)
-	binary.LittleEndian.PutUint64(s[40:], twice.high)
-	_, err := New().Restore(bytes.NewReader(sealed(s)))
-	if err == nil || !strings.Contains(err.Error(), "1 different keys") {
-		t.Error(err)
+	for _, key := range []string{"k", strings.Repeat("k", readStep+1)} {
+		for _, value := range []string{"value", strings.Repeat("v", largeMin)} {
+			m := New()
+			apply(m, AppendSet(nil, 0, b(key), b(value)))
+			s := stream(t, m)
+			s = append(s, s[headerBytes:]...)
+			twice := m.pairs.sum
+			twice.add(pairHash(b(key), xxhash.Sum64String(value)))
+			binary.LittleEndian.PutUint64(s[24:], 2)
+			binary.LittleEndian.PutUint64(s[32:], twice.low)
+			binary.LittleEndian.PutUint64(s[40:], twice.high)
+			_, err := New().Restore(bytes.NewReader(sealed(s)))
+			if err == nil || !strings.Contains(err.Error(), "1 different keys") {
+				t.Error(len(key), len(value), err)
+			}
+		}
 	}
 }
 
