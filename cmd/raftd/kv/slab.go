@@ -2,11 +2,11 @@ package kv
 
 import "encoding/binary"
 
-// slab keeps buffers of pairs in chunks of memory, those of one size class together, so the
-// collector sees one pointer for a chunk and none for a pair: with a pointer for each of ten million
-// pairs it takes seconds to find out that all are in use, and makes whoever allocates 16 MiB
-// meanwhile help for a tenth of a second. A buffer that is given back is taken again by the next one
-// of its class, and a chunk without any goes to the collector.
+// slab keeps buffers of pairs in chunks of memory, those of one size class together. So the
+// collector sees one pointer for a chunk and none for a pair: with one for each of ten million
+// pairs it takes seconds to find out that all are in use, and has whoever allocates 16 MiB
+// meanwhile help for a tenth of a second. A buffer that is given back is taken by the next one of
+// its class, and a chunk without any goes to the collector.
 //
 // As in other allocators of this kind, what is left of a table from which nearly all keys were
 // deleted may lie in many chunks, a little in each: Machine.Memory counts them.

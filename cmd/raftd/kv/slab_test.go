@@ -3,8 +3,10 @@ package kv
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -144,4 +146,23 @@ func TestViewOfKeysThatShareAHash(t *testing.T) {
 		checkBooks(t, &m.pairs)
 		want[gone] = "second"
 	}
+}
+
+// Keys are no objects of the collector's, or it would take seconds to pass ten million.
+func TestKeysAreNoObjects(t *testing.T) {
+	const keys = 100_000
+	objects := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapObjects
+	}
+	m, before := New(), objects()
+	for i := range keys {
+		do(m, AppendSet(nil, 0, fmt.Appendf(nil, "key:%d", i), b("value")))
+	}
+	if n := objects() - before; n > keys/10 {
+		t.Fatalf("%d objects for %d keys", n, keys)
+	}
+	runtime.KeepAlive(m)
 }
