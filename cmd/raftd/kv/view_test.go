@@ -10,7 +10,9 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -713,4 +715,42 @@ func TestRestoreTakesNoMemoryForLengths(t *testing.T) {
 			t.Errorf("%s: %d bytes for %d", name, got, len(s))
 		}
 	}
+}
+
+// over tells when it is read after its end.
+type over struct {
+	io.Reader
+	ended atomic.Bool
+	late  atomic.Int64
+}
+
+func (o *over) Read(b []byte) (int, error) {
+	n, err := o.Reader.Read(b)
+	if o.ended.Load() {
+		o.late.Add(1)
+	}
+	return n, err
+}
+
+// A stream that is refused early is not read any more when Restore has returned, though it was read
+// in front.
+func TestRestoreEndsItsReading(t *testing.T) {
+	for range 20 {
+		endless := &over{Reader: iotest.OneByteReader(zeros{})}
+		if _, err := New().Restore(endless); err == nil {
+			t.Fatal("zeros are taken for a state")
+		}
+		endless.ended.Store(true)
+		runtime.Gosched()
+		if n := endless.late.Load(); n != 0 {
+			t.Fatalf("read %d times after its end", n)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
