@@ -23,9 +23,10 @@ func (e *StreamError) Error() string {
 
 // Restore reads what a View wrote, all of r, into a state of its own, and compares its pairs with
 // the digest. It reads ahead of what it needs, on a goroutine of its own, which has ended when
-// Restore returns: to unpack and verify what comes takes time, too. It touches nothing that Apply and Read do, so they
-// go on meanwhile, on another goroutine. The goroutine that applies commands calls install, which
-// takes microseconds; the state before is then that of no one but an open view.
+// Restore returns: to unpack and verify what comes takes time, too. It touches nothing that Apply
+// and Read do, so they go on meanwhile, on another goroutine. The goroutine that applies commands
+// calls install, which takes microseconds; the state before is then that of no one but an open
+// view.
 //
 // The error is a *StreamError, or has that of r in it.
 func (m *Machine) Restore(r io.Reader) (install func(), err error) {
