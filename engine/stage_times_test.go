@@ -39,7 +39,8 @@ func TestStageTimesSince(t *testing.T) {
 	}
 	e.ResetStages()
 	record(1, 5*time.Millisecond)
-	if s := journal(e.StageTimes().Since(second)); s.Count != 1 || !near(s.P99, 5*time.Millisecond) {
+	s := journal(e.StageTimes().Since(second))
+	if s.Count != 1 || !near(s.P99, 5*time.Millisecond) {
 		t.Errorf("after a reset: %+v", s)
 	}
 }

@@ -143,18 +143,19 @@ func TestLivePageProblems(t *testing.T) {
 			Members: []engine.MemberStatus{{ID: 1, Connected: true}, {ID: 2, Connected: true},
 				{ID: 9, Kind: engine.Outside}}}
 	}
-	for says, change := range map[string]func(st *engine.Status){
-		"":                                   func(st *engine.Status) {},
-		"no leader is known":                 func(st *engine.Status) { st.Leader = 0 },
-		"witness 3 leads":                    func(st *engine.Status) { st.Leader, st.LedByWitness = 0, 3 },
-		"waits for member 2":                 func(st *engine.Status) { st.Unfounded = "waits for member 2" },
-		"this member stops":                  func(st *engine.Status) { st.Role = engine.Stopped },
-		"room: the disk is full":             func(st *engine.Status) { st.Shortage = "the disk is full" },
-		"not finished a write for more than": func(st *engine.Status) { st.WriteAge = 2 * time.Second },
-		"snapshot failed: no space":          func(st *engine.Status) { st.Snapshot.Error = "no space" },
-		"member 2 is not connected":          func(st *engine.Status) { st.Members[1].Connected = false },
-		"member 2: it is not fed":            func(st *engine.Status) { st.Members[1].Error = "it is not fed" },
-		"cannot help":                        func(st *engine.Status) { st.BeyondWitness = "cannot help" },
+	type status = engine.Status
+	for says, change := range map[string]func(st *status){
+		"":                       func(st *status) {},
+		"no leader is known":     func(st *status) { st.Leader = 0 },
+		"witness 3 leads":        func(st *status) { st.Leader, st.LedByWitness = 0, 3 },
+		"waits for member 2":     func(st *status) { st.Unfounded = "waits for member 2" },
+		"this member stops":      func(st *status) { st.Role = engine.Stopped },
+		"room: the disk is full": func(st *status) { st.Shortage = "the disk is full" },
+		"not finished a write":   func(st *status) { st.WriteAge = 2 * time.Second },
+		"failed: no space":       func(st *status) { st.Snapshot.Error = "no space" },
+		"2 is not connected":     func(st *status) { st.Members[1].Connected = false },
+		"member 2: it is unfed":  func(st *status) { st.Members[1].Error = "it is unfed" },
+		"cannot help":            func(st *status) { st.BeyondWitness = "cannot help" },
 	} {
 		st := well()
 		change(st)

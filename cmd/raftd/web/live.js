@@ -385,16 +385,18 @@ function memberRow(state, member) {
   if (member.witness) what.push('witness');
   if (self) what.push('this one');
   const known = (text) => member.known ? text : '';
+  // A leader counts what others have not acknowledged; of itself each knows what is not on disk.
+  const behind = self ? state.log.last - state.log.durable : member.lag;
   return [
     { text: member.id, small: what.join(', ') },
     { text: member.connected ? (self ? state.role : 'connected') : 'not connected',
       dot: member.connected, why: member.error },
     { text: known(whole(member.match)), kind: 'number' },
-    { text: known(self && state.role !== 'leader' ? '' : member.lag ? plural(member.lag, 'entry') +
+    { text: known(behind > 0 ? plural(behind, 'entry') +
       (member.lag_bytes ? ', ' + bytes(member.lag_bytes) : '') : 'nothing') },
     { text: known(member.lag_time ? micros(member.lag_time * 1000) : '') },
-    { text: member.mode === 'self' ? '' : member.mode +
-      (member.restarts > 1 ? `, ${whole(member.restarts)} starts` : '') },
+    { text: !member.mode || self ? '' : member.mode +
+      (member.restarts > 1 ? `, began ${whole(member.restarts)} times` : '') },
     { text: member.sent ? bytes(member.sent) : '', kind: 'number' },
     { text: member.address, kind: 'address' },
     { text: member.client, kind: 'address' },

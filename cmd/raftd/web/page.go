@@ -53,11 +53,11 @@ type page struct {
 	body []byte
 }
 
-// Handle adds the page to a mux. read returns the state of the moment: it is called in the goroutine
-// of a request, by one at a time, at most once every Fresh. loopback says that the server listens
-// where only this machine asks. Then a request must name it by an address or as localhost: a page
-// of some other site in a browser of this machine can make a name of its own mean 127.0.0.1, and
-// read what is answered.
+// Handle adds the page to a mux. read returns the state of the moment: it is called in the
+// goroutine of a request, by one at a time, at most once every Fresh. loopback says that the
+// server listens where only this machine asks. Then a request must name it by an address or as
+// localhost: a page of some other site in a browser of this machine can make a name of its own
+// mean 127.0.0.1, and read what is answered.
 func Handle(mux *http.ServeMux, loopback bool, read func() State) {
 	newPage(loopback, read).handle(mux)
 }

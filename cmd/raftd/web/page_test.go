@@ -150,16 +150,18 @@ func TestNothingFromElsewhere(t *testing.T) {
 	}
 	html := string(content("live.html"))
 	for what, banned := range map[string]string{
-		"a handler in an attribute": `(?i)<[^>]*\son[a-z]+\s*=`, "a style": `(?i)<style|\sstyle\s*=`,
-		"a script in the page": `(?i)<script[^>]*>[^<]`, "another element": `(?i)<(iframe|object|embed|form|base)\b`,
+		"a handler":       `(?i)<[^>]*\son[a-z]+\s*=`,
+		"a style":         `(?i)<style|\sstyle\s*=`,
+		"a script":        `(?i)<script[^>]*>[^<]`,
+		"another element": `(?i)<(iframe|object|embed|form|base)\b`,
 	} {
 		if m := regexp.MustCompile(banned).FindString(html); m != "" {
 			t.Errorf("live.html has %s: %s", what, m)
 		}
 	}
 	script := string(content("live.js"))
-	for _, banned := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write",
-		"eval(", "new Function", "cssText", "setAttribute('style'", "srcdoc"} {
+	for _, banned := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML",
+		"document.write", "eval(", "new Function", "cssText", "setAttribute('style'", "srcdoc"} {
 		if strings.Contains(script, banned) {
 			t.Errorf("live.js uses %s", banned)
 		}
@@ -170,15 +172,17 @@ func TestNothingFromElsewhere(t *testing.T) {
 func TestPageNamesItsFiles(t *testing.T) {
 	html := string(content("live.html"))
 	named := map[string]bool{"live.html": true}
-	for _, m := range regexp.MustCompile(`(?:href|src)="([^"#]+)"`).FindAllStringSubmatch(html, -1) {
+	links := regexp.MustCompile(`(?:href|src)="([^"#]+)"`)
+	for _, m := range links.FindAllStringSubmatch(html, -1) {
 		if strings.HasPrefix(m[1], "live.") {
 			named[m[1]] = true
 		} else if !slices.Contains([]string{"metrics", "readyz", "healthz"}, m[1]) {
 			t.Errorf("the page leads to %s", m[1])
 		}
 	}
-	if want := slices.Sorted(maps.Keys(types)); !slices.Equal(slices.Sorted(maps.Keys(named)), want) {
-		t.Errorf("named are %v, and served %v", slices.Sorted(maps.Keys(named)), want)
+	got, want := slices.Sorted(maps.Keys(named)), slices.Sorted(maps.Keys(types))
+	if !slices.Equal(got, want) {
+		t.Errorf("named are %v, and served %v", got, want)
 	}
 }
 
