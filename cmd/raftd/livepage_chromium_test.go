@@ -175,7 +175,8 @@ func (b *browser) key(name string) {
 	}
 }
 
-const textOf = "document.getElementById('%s').textContent"
+// textOf is of a page that may not be there yet.
+const textOf = "(document.getElementById('%s')?.textContent ?? '')"
 
 func shows(id, text string) string {
 	return fmt.Sprintf(textOf+".includes(%q)", id, text)
@@ -268,7 +269,7 @@ func TestLivePageInABrowserOutlivesRestarts(t *testing.T) {
 	}
 	b.awaits("it is gone", shows("verdict", "not reachable since"))
 	b.awaits("the state is marked as old", "document.body.classList.contains('lost')")
-	d = member(t, dir, at...)
+	member(t, dir, at...)
 	b.awaits("it is back", shows("verdict", "leads, and is well"))
 	b.awaits("the state is new", "!document.body.classList.contains('lost')")
 	if got := b.value(fmt.Sprintf(textOf, "term")); got == "1" {
