@@ -101,6 +101,9 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			return len(w.Counts) > len(w.Bounds)
 		},
 		"Engine.Slowest": func() bool { _, _ = e.Slowest(); return true },
+		"Engine.StageTimes": func() bool {
+			return len(e.StageTimes().Since(nil)) == len(e.Status().Stages)
+		},
 		"Engine.SetKeepAlive": func() bool {
 			e.SetKeepAlive(time.Minute)
 			return true

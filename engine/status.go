@@ -74,6 +74,7 @@ type Status struct {
 	Counters   Counters
 	Snapshot   SnapshotStatus
 	Ring       RingStatus
+	Log        LogStatus // Last, Durable, Commit and Applied of one moment
 
 	Journal        string        // Builder.Journal
 	JournalDurable bool          // what was acknowledged survives a power cut
@@ -91,6 +92,10 @@ type Status struct {
 	Secrets        []string      // names of those in force, the first is dialed with; nil: none
 	Locked         string        // by which secrets no other member can be spoken to, "" it can
 }
+
+// LogStatus is how far the log has come on this member, all as of one moment, which is that of
+// MemberStatus.Match: the differences between them are true, as those of Status itself are not.
+type LogStatus struct{ Last, Durable, Commit, Applied uint64 }
 
 // RingStatus is how far mutations of the log have come in this process, by their numbers: each
 // that is claimed will be stored in memory, then be durable on this member's disk. At most Slots
@@ -227,6 +232,8 @@ func (e *Engine) publishStatus() {
 		JournalDurable: e.b.mode.Durable(), Pipeline: e.b.pipeline.String(),
 		Threads: e.b.threads.String()}
 	s.LeaderCommit, _ = core.LeaderCommit()
+	s.Log = LogStatus{Last: s.Last, Durable: s.Durable, Commit: s.Commit,
+		Applied: e.member.Apply().Applied().Load()}
 	s.Unfounded, s.Refused = e.member.Unfounded(), e.member.Refused()
 	s.Joining, s.Removed = e.joins && len(core.Config().Voters) == 0, e.member.Removed()
 	s.Admitted = s.Joining && e.found.admitted

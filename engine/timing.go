@@ -68,12 +68,59 @@ func (t *timing) status() []StageStatus {
 	defer t.mu.Unlock()
 	out := make([]StageStatus, 0, stageCount)
 	for i, h := range t.stage {
-		at := func(q float64) time.Duration { return time.Duration(h.ValueAtQuantile(q)) * 100 }
-		out = append(out, StageStatus{Name: stageNames[i], Count: uint64(h.TotalCount()),
-			P50: at(50), P90: at(90), P99: at(99), P999: at(99.9),
-			Max: time.Duration(h.Max()) * 100})
+		out = append(out, stageStatus(i, h))
 	}
 	return out
+}
+
+func stageStatus(stage int, h *hdrhistogram.Histogram) StageStatus {
+	at := func(q float64) time.Duration { return time.Duration(h.ValueAtQuantile(q)) * 100 }
+	return StageStatus{Name: stageNames[stage], Count: uint64(h.TotalCount()),
+		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9),
+		Max: time.Duration(h.Max()) * 100}
+}
+
+// StageTimes are the times that batches had spent in each stage at some moment. They do not change,
+// and any goroutine may read them. See Engine.StageTimes.
+type StageTimes struct {
+	stage [stageCount]*hdrhistogram.Histogram
+}
+
+// StageTimes returns the times so far, since the start or the last ResetStages. It copies some
+// hundred kilobytes under a lock that the engine takes, too: for operators, a few times a second.
+func (e *Engine) StageTimes() *StageTimes {
+	t, out := e.timing, new(StageTimes)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, h := range t.stage {
+		out.stage[i] = h.Clone()
+	}
+	return out
+}
+
+// Since returns the distributions of what came after before was taken, in the order of the stages'
+// way; of all when before is nil, or when ResetStages was called in between.
+func (t *StageTimes) Since(before *StageTimes) []StageStatus {
+	out := make([]StageStatus, stageCount)
+	for i, h := range t.stage {
+		if before != nil {
+			h = less(h, before.stage[i])
+		}
+		out[i] = stageStatus(i, h)
+	}
+	return out
+}
+
+// less is h without what before counted, or h if before counted what h does not.
+func less(h, before *hdrhistogram.Histogram) *hdrhistogram.Histogram {
+	s, b := h.Export(), before.Export()
+	for i := range s.Counts {
+		if s.Counts[i] < b.Counts[i] {
+			return h
+		}
+		s.Counts[i] -= b.Counts[i]
+	}
+	return hdrhistogram.Import(s)
 }
 
 func (t *timing) reset() {

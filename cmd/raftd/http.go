@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ringraft/ringraft/cmd/raftd/web"
 	"github.com/ringraft/ringraft/engine"
 )
 
@@ -53,6 +54,8 @@ func (h *httpServer) serve(d *daemon) {
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", d.healthz)
 	mux.HandleFunc("/readyz", d.readyz)
+	loopback := isLoopback(h.listener.Addr().String())
+	web.Handle(mux, loopback, (&liveState{d: d}).read)
 	serveProfiles(mux, h.listener.Addr().String())
 	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout: time.Minute}

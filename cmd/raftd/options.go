@@ -87,7 +87,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.client, "client", o.client, "address for Redis clients")
 	f.StringVar(&o.peer, "peer", o.peer, "address for the other members")
 	f.StringVar(&o.http, "http", o.http,
-		"address for /metrics, /healthz, /readyz and /debug/pprof; empty: none")
+		"address for the live page, /metrics, /healthz, /readyz and /debug/pprof; empty: none")
 	f.StringVar(&o.members, "members", o.members,
 		"founding members as ID=HOST:PORT,…, the same list for each, a witness as "+
 			"ID=HOST:PORT/witness; a directory that belongs to a cluster keeps its own")

@@ -227,7 +227,7 @@ func (d *daemon) announce(out io.Writer) {
 	}
 	fmt.Fprintf(out, "  members   %s, %s\n", p.peer, secretLine(&st))
 	if p.http != "" {
-		fmt.Fprintf(out, "  http      http://%s/metrics  /readyz  /healthz%s\n", p.http,
+		fmt.Fprintf(out, "  http      http://%s/  /metrics  /readyz  /healthz%s\n", p.http,
 			profiles(p.http))
 	}
 	fmt.Fprintf(out, "  data      %s, incarnation %d\n", p.data, st.Incarnation)

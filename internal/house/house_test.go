@@ -104,13 +104,14 @@ var mayImport = map[string][]string{
 	},
 	"cmd/raftd": {
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
-		"cmd/raftd/kv", "cmd/raftd/auth", "cmd/raftd/settings", "netio/secure",
+		"cmd/raftd/kv", "cmd/raftd/auth", "cmd/raftd/settings", "cmd/raftd/web", "netio/secure",
 	},
 	"cmd/raftd/settings": {},
 	"cmd/raftd/server": {
 		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
 	},
 	"cmd/raftd/auth": {},
+	"cmd/raftd/web":  {}, // it is told the state, and knows no engine
 	"cmd/raftd/kv":   {"engine", "netio/resp"},
 }
 

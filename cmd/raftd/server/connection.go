@@ -18,6 +18,9 @@ const (
 	redisVersion = "7.0.15"
 )
 
+// Version is what raftd calls itself, as in INFO.
+func Version() string { return version }
+
 func connectionCommands() []*command {
 	flags := []string{"noscript", "loading", "stale", "fast", "no_auth", "allow_busy"}
 	return []*command{
