@@ -114,7 +114,8 @@ func (f front) get(w http.ResponseWriter, r *http.Request) {
 func (f front) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var failed *engine.Error
 	switch {
-	case errors.Is(err, engine.ErrNotLeader) && errors.As(err, &failed) && failed.LeaderAddress != "":
+	case errors.As(err, &failed) && failed.Reason == engine.ReasonNotLeader &&
+		failed.LeaderAddress != "":
 		there := "http://" + failed.LeaderAddress + r.URL.EscapedPath()
 		http.Redirect(w, r, there, http.StatusTemporaryRedirect)
 	case errors.Is(err, engine.ErrUnknown):
