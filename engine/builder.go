@@ -21,6 +21,8 @@ import (
 //	e, err := engine.New().ID(1).Dir("data").
 //		Members(engine.Member{ID: 1, Address: "127.0.0.1:7380"}).
 //		StateMachine(sm).Start(ctx)
+//
+// The slices that it is given are copied by Start, and are not to be changed before.
 type Builder struct {
 	id        uint64
 	cluster   uint64
@@ -168,7 +170,8 @@ func (b *Builder) Memory(n int64) *Builder { b.memory = n; return b }
 func (b *Builder) Compress(c ziplist.Codec) *Builder { b.codec = c; return b }
 
 // Slots is how many changes of the log may be on their way to the disk, one for a
-// batch of commands: 1024 by default, a power of two, 2 to 1,048,576.
+// batch of commands: 1024 by default, a power of two, 2 to 1,048,576. When all are under way
+// commands wait in their lanes. A slot takes 64 bytes.
 func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }
 
 // SegmentBytes is the length of the files of a new journal, in bytes: 64 MiB by
