@@ -21,6 +21,8 @@ import (
 //	e, err := engine.New().ID(1).Dir("data").
 //		Members(engine.Member{ID: 1, Address: "127.0.0.1:7380"}).
 //		StateMachine(sm).Start(ctx)
+//
+// The slices that it is given are copied by Start, and are not to be changed before.
 type Builder struct {
 	id        uint64
 	cluster   uint64
@@ -88,7 +90,9 @@ func (b *Builder) Dir(dir string) *Builder { b.dir = dir; return b }
 // The default, also when it is empty, is this member's address in Members, or the one that
 // its directory records, and without either a port of loopback that the system chooses.
 // With Members the port is the same as there, and the host may be another one of the same
-// machine, such as 0.0.0.0. With Join it is required, and what the members are told.
+// machine, such as 0.0.0.0. With Join, Expect or Discover, and without Members, it is
+// required, and what the members are told; with Discover a port alone, as ":7380", is one of
+// Discovery.Host.
 func (b *Builder) Listen(address string) *Builder { b.listen = address; return b }
 
 // Members is the list of a new cluster's voting members, one to seven, this one
@@ -166,7 +170,8 @@ func (b *Builder) Memory(n int64) *Builder { b.memory = n; return b }
 func (b *Builder) Compress(c ziplist.Codec) *Builder { b.codec = c; return b }
 
 // Slots is how many changes of the log may be on their way to the disk, one for a
-// batch of commands: 1024 by default, a power of two, 2 to 1,048,576.
+// batch of commands: 1024 by default, a power of two, 2 to 1,048,576. When all are under way
+// commands wait in their lanes. A slot takes 64 bytes.
 func (b *Builder) Slots(n int) *Builder { b.slots = n; return b }
 
 // SegmentBytes is the length of the files of a new journal, in bytes: 64 MiB by
@@ -213,9 +218,10 @@ func (b *Builder) times() member.Times {
 // Engine.Ready does. With Join and an empty directory it waits for a member of the
 // cluster. ctx bounds the start alone; the engine runs until Engine.Close.
 //
-// Errors are a *ConfigError, typed errors of package journal (*journal.DamageError,
-// for one), what the system said to a listener, or ctx's. After an error nothing is
-// left running. The builder may be changed and started again, for another member.
+// Errors are a *ConfigError; a *ListenError; typed errors of package journal (ErrLocked,
+// ErrNoDirect, *journal.IdentityError, *journal.DamageError and others); ErrUnfinished,
+// *SnapshotError and *AheadError; or ctx's, with what was waited for. After an error nothing
+// is left running. The builder may be changed and started again, for another member.
 func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	if err := b.check(); err != nil {
 		return nil, err
@@ -231,8 +237,13 @@ func (b *Builder) Start(ctx context.Context) (*Engine, error) {
 	own.secret.keys = keys
 	own.members, own.services = slices.Clone(b.members), slices.Clone(b.services)
 	own.join = slices.Clone(b.join)
-	if own.anyID && own.searches() {
-		own.id = 0 // until it is known
+	if own.searches() {
+		if own.anyID {
+			own.id = 0 // until it is known
+		}
+		if own.listen, err = own.reached(); err != nil {
+			return nil, &ConfigError{"Discover", err.Error()}
+		}
 	}
 	if own.stallLimit == 0 {
 		own.stallLimit = own.election

@@ -27,8 +27,8 @@ const (
 	laneBytesMax = 1 << 30
 )
 
-// Check says what Start would refuse before it takes anything: a *ConfigError, the first that is
-// found, or nil.
+// Check says what Start would refuse before it takes anything, a socket, a lock or a file: a
+// *ConfigError, the first that is found, or nil. It reads the file of secrets, and nothing else.
 func (b *Builder) Check() error { return b.check() }
 
 // check holds every option against what it may be, and against each other. Each
@@ -36,7 +36,7 @@ func (b *Builder) Check() error { return b.check() }
 func (b *Builder) check() error {
 	return cmp.Or(b.checkIdentity(), b.checkChoices(), b.checkTimes(), b.checkSizes(),
 		b.checkAddresses(), b.checkMembers(), b.checkWitness(), b.checkDiscovery(), b.checkJoin(),
-		b.checkExpect(), b.admitting.check(), b.connections.check())
+		b.checkExpect(), b.admitting.check(), b.connections.check(), b.checkSecret())
 }
 
 func (b *Builder) checkIdentity() error {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,18 +23,16 @@ type refused struct {
 	says string // what the error has to say: the value, or what would do
 }
 
-// refusals has an entry for each method of Builder; an empty one is of a method whose
-// every value will do.
+// refusals has an entry for each method of Builder that has values which Start refuses, takesAny
+// for each of the others with the reason.
 var refusals = map[string][]refused{
 	"ID": {{func(b *Builder) { b.ID(0) }, "not be 0"}},
-	// which of them a directory takes, TestADirectoryKeepsItsCluster says
-	"Check":   {}, // it tells of the others
-	"Cluster": {},
 	"Dir": {
 		{func(b *Builder) { b.Dir("") }, "journal.Memory"},
 		{func(b *Builder) { b.Dir("a\x00b") }, "no path"},
 	},
 	"Listen": {
+		{func(b *Builder) { b.Listen("127.0.0.1:1").Members(at(1, "127.0.0.1:2")) }, "same port"},
 		{func(b *Builder) { b.Listen("nowhere") }, "host:port"},
 		{func(b *Builder) { b.Listen("127.0.0.1:99999") }, "65535"},
 		{func(b *Builder) { b.Listen("127.0.0.1:-1") }, "65535"},
@@ -185,9 +184,22 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.Discover(Discovery{Interface: "lo"}) }, "multicast address"},
 		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Interface = "" }) }, "interface"},
 		{func(b *Builder) { b.discovering(func(d *Discovery) { d.Interface = "no0" }) }, "no0"},
+		{func(b *Builder) {
+			b.discovering(func(d *Discovery) { d.Interface = "no0" })
+			b.Listen(":7380")
+		}, "no0"},
+		{func(b *Builder) {
+			b.discovering(func(*Discovery) {})
+			b.Listen("")
+		}, "Listen is not given"},
 	},
 	"Logger": {{func(b *Builder) { b.Logger(nil) }, "nil"}},
-	"Start":  {}, // it refuses
+}
+
+var takesAny = map[string]string{
+	"Check":   "it tells of the others",
+	"Cluster": "every number will do; which a directory takes, TestADirectoryKeepsItsCluster says",
+	"Start":   "it refuses",
 }
 
 // expecting is Expect with all that it needs.
@@ -224,12 +236,13 @@ type noSecurer struct{ netio.Securer }
 func TestStartNamesTheMethod(t *testing.T) {
 	methods := reflect.TypeFor[*Builder]()
 	for i := range methods.NumMethod() {
-		if _, ok := refusals[methods.Method(i).Name]; !ok {
-			t.Errorf("Builder.%s has no values that are refused", methods.Method(i).Name)
+		name := methods.Method(i).Name
+		if (len(refusals[name]) > 0) == (takesAny[name] != "") {
+			t.Errorf("Builder.%s: either values that are refused, or why all are taken", name)
 		}
 	}
-	if len(refusals) != methods.NumMethod() {
-		t.Errorf("%d entries for %d methods", len(refusals), methods.NumMethod())
+	if n := len(refusals) + len(takesAny); n != methods.NumMethod() {
+		t.Errorf("%d entries for %d methods", n, methods.NumMethod())
 	}
 	before := goroutines()
 	for method, all := range refusals {
@@ -237,7 +250,11 @@ func TestStartNamesTheMethod(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
 			b := New().Dir(dir).StateMachine(&counter{})
 			r.set(b)
+			checked := b.Check()
 			e, err := b.Start(context.Background())
+			if fmt.Sprint(checked) != fmt.Sprint(err) {
+				t.Errorf("%s, value %d: Check says %v, and Start %v", method, i, checked, err)
+			}
 			if err == nil {
 				t.Errorf("%s, value %d: taken", method, i)
 				if err := e.Close(); err != nil {

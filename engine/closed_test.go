@@ -72,6 +72,15 @@ func closedEngine(t *testing.T, threads Threads, end func(*testing.T, *Engine)) 
 			first := e.Close()
 			return first == nil && e.Close() == nil
 		},
+		"Engine.Shutdown": func() bool { return e.Shutdown(ctx) == nil },
+		"Engine.Changed": func() bool { // there will be no change
+			select {
+			case <-e.Changed():
+				return false
+			default:
+				return true
+			}
+		},
 		"Engine.CommandMax": func() bool { return e.CommandMax() >= 0 },
 		"Engine.Refused":    func() bool { return e.Refused() == 0 },
 		"Engine.Done":       func() bool { <-e.Done(); return true },

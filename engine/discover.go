@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,6 +27,38 @@ type Discovery struct {
 // of the same Name are heard.
 func (b *Builder) Discover(d Discovery) *Builder { b.discovery = d; return b }
 
+// Host is the first IPv4 address of the interface: where Builder.Listen is whose address is a
+// port alone. Errors are the system's, or say that there is none.
+func (d Discovery) Host() (string, error) {
+	i, err := net.InterfaceByName(d.Interface)
+	if err != nil {
+		return "", err
+	}
+	all, err := i.Addrs()
+	if err != nil {
+		return "", err
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
+			return n.IP.String(), nil
+		}
+	}
+	return "", errors.New("it has no IPv4 address")
+}
+
+// reached is Listen as a directory that looks for its cluster tells it: with the host of the
+// interface, if it has none.
+func (b *Builder) reached() (string, error) {
+	host, port, err := net.SplitHostPort(b.listen)
+	if err != nil || host != "" || b.discovery.Group == "" {
+		return b.listen, nil // what is wrong with it is said elsewhere
+	}
+	if host, err = b.discovery.Host(); err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
 func (d *Discovery) group() (netip.AddrPort, error) { return netip.ParseAddrPort(d.Group) }
 
 func (b *Builder) checkDiscovery() error {
@@ -44,6 +77,12 @@ func (b *Builder) checkDiscovery() error {
 		return refuse("no interface given")
 	case b.secret.file == "" && len(b.secret.given) == 0:
 		return &ConfigError{"Secret", "none given: Discover hears only members that share one"}
+	}
+	if _, err = net.InterfaceByName(d.Interface); err == nil && b.searches() {
+		_, err = b.reached()
+	}
+	if err != nil {
+		return refuse("interface %q: %v", d.Interface, err)
 	}
 	return nil
 }

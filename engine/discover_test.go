@@ -53,6 +53,10 @@ func TestServersHearEachOther(t *testing.T) {
 		default:
 			b.hears(d).Name("a").AdmitLearners(4).Advertise("client:1")
 		}
+		if i == 3 { // a port alone
+			_, port, _ := net.SplitHostPort(h.peers[i])
+			b.Listen(":" + port)
+		}
 		if i < 3 {
 			b.Expect(3)
 		}
@@ -72,6 +76,11 @@ func TestServersHearEachOther(t *testing.T) {
 	h.start(0, 1, 2)
 	h.start(3)
 	h.every("1 voter, 2 voter, 3 voter, 4 voter")
+	for _, m := range h.engines[0].Membership().Members {
+		if m.ID == 4 && m.Address != h.peers[3] {
+			t.Errorf("the fourth is reached at %s, not at %s", m.Address, h.peers[3])
+		}
+	}
 	cluster := h.engines[0].Status().Cluster
 	for _, e := range h.engines[:4] {
 		until(t, "the others", func() bool {

@@ -10,7 +10,10 @@
 //	err = e.Ready(ctx)                        // a leader is known
 //	reply, err := e.Propose(ctx, command)     // a write
 //	answer, err := e.Read(ctx, query)         // a linearizable read
-//	err = e.Close()
+//	err = e.Shutdown(ctx)                     // leadership is handed over, then Close
+//
+// Builder checks nothing before Start, whose *ConfigError names the method to change. The page
+// docs/embedding.md goes from there to a cluster of three processes.
 //
 // Propose and Read wait for their answer. A Lane does not: it takes many requests
 // from one goroutine and allocates nothing for them. Builder.Serve registers a front
@@ -25,8 +28,9 @@
 //
 // Members come and go while the cluster runs. Builder.Join makes an empty directory one of
 // a cluster that there is, Engine.AddMember and the like change who belongs to it, and
-// Engine.Membership says who does. Those that share a secret, Builder.SecretFile, take nobody
-// else for a member, and what they say to each other is encrypted.
+// Engine.Membership says who does; Engine.Changed tells of each change, of the leader's, too.
+// Those that share a secret, Builder.SecretFile, take nobody else for a member, and what they
+// say to each other is encrypted.
 //
 // # The way of one command
 //

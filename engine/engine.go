@@ -23,15 +23,15 @@ import (
 // Engine is one running member of a cluster; Builder.Start returns it.
 //
 // Its methods may be called from any goroutine and at the same time. Those that
-// wait, Propose, Read, Ready, Transfer, AddMember and its like, and Close, must not be
-// called from a StateMachine, from a front end's handlers (see Env) or from LaneConfig.Notify:
-// these run in goroutines that have to do the very work that is waited for, so that
-// neither would ever go on.
+// wait, Propose, Read, Ready, Transfer, AddMember and its like, Snapshot, OpenSnapshot,
+// Shutdown and Close, must not be called from a StateMachine, from a front end's handlers
+// (see Env) or from LaneConfig.Notify: these run in goroutines that have to do the very
+// work that is waited for, so that neither would ever go on.
 //
 // After Close, or a failure that Err returns, every method may still be called, those of
 // its lanes too, and says that the engine is closed: by ErrClosed, or by a Status with
 // the role Stopped. A ctx that is over before the call keeps each of those that take one
-// from doing anything.
+// from doing anything, but Shutdown, which closes then.
 type Engine struct {
 	b          Builder
 	log        *slog.Logger
@@ -69,11 +69,13 @@ type Engine struct {
 	members   atomic.Pointer[Membership]
 	futures   *futures
 	readiness readiness
+	changes   changes
 	lifecycle lifecycle
 }
 
 // lifecycle is how far an engine has come, and why it ended.
 type lifecycle struct {
+	ending   atomic.Bool // Propose and Read are refused
 	stopping atomic.Bool
 	done     chan struct{}
 	failure  atomic.Pointer[error]
@@ -222,7 +224,7 @@ func (e *Engine) fail(err error) {
 
 // Close stops the engine and waits until it has stopped: requests still in lanes
 // are NotApplied, those in the log and not yet answered Unknown, the journal is
-// sealed. It does not hand leadership over; see Transfer. A write to the journal
+// sealed. It does not hand leadership over; see Shutdown. A write to the journal
 // that hangs is waited for as long as Builder.GiveUp says, 20 s if it says never.
 //
 // A DiskMachine is synced last. Every call returns the same error: what the journal, the
@@ -232,6 +234,7 @@ func (e *Engine) Close() error {
 	life := &e.lifecycle
 	life.closed.Do(func() {
 		life.stopping.Store(true)
+		e.changes.end()
 		e.ticker.end()
 		life.closeErr = e.announcer.close()
 		halted := e.run.stop(e.hangs) // the last poll answers everything

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
-	"github.com/ringraft/ringraft/internal/freeport"
 	"github.com/ringraft/ringraft/journal"
 )
 
@@ -49,17 +49,17 @@ func propose(
 // that goes to the wrong one comes back with the leader's id. What clients are to be
 // told, Advertise says.
 func ExampleEngine_Propose() {
-	addresses, err := freeport.Addresses(3) // of loopback
-	if err != nil {
-		log.Fatal(err)
-	}
-	var list []engine.Member
-	for i, a := range addresses {
-		list = append(list, engine.Member{ID: uint64(i + 1), Address: a})
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
+	// All of 127.0.0.0/8 is this machine: an address of it that no other process has.
+	n := os.Getpid()
+	host := fmt.Sprintf("127.%d.%d.%d", 64+n>>16, n>>8&255, n&255)
+	list := []engine.Member{
+		{ID: 1, Address: host + ":7381"},
+		{ID: 2, Address: host + ":7382"},
+		{ID: 3, Address: host + ":7383"},
+	}
 	members := make(map[uint64]*engine.Engine)
 	for _, m := range list {
 		e, err := engine.New().ID(m.ID).Members(list...).

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/gob"
 	"fmt"
@@ -8,63 +9,66 @@ import (
 	"log"
 	"maps"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/ringraft/ringraft/engine"
 )
 
-// kept is a stock that can be written to a file and read again.
-type kept struct{ stock }
+// votes is a state machine: each command is a vote for the name that it says.
+type votes struct{ of map[string]int64 }
+
+func (v *votes) Apply(entries []engine.Entry, replies *engine.Replies) {
+	for _, e := range entries {
+		v.of[string(e.Data)]++
+		if replies.Wanted() {
+			replies.End(strconv.AppendInt(replies.Begin(), v.of[string(e.Data)], 10))
+		}
+	}
+}
+
+func (v *votes) Read(name, dst []byte) []byte {
+	return strconv.AppendInt(dst, v.of[string(name)], 10)
+}
 
 // Snapshot copies the state, which is well for a small one. A large one hands over what
 // Apply changes while it is written.
-func (k *kept) Snapshot() (engine.View, error) {
-	return &keptView{amount: maps.Clone(k.amount)}, nil
-}
+func (v *votes) Snapshot() (engine.View, error) { return votesView{maps.Clone(v.of)}, nil }
 
 // Restore reads what a view has written, beside the state.
-func (k *kept) Restore(r io.Reader) (install func(), err error) {
-	var amount map[string]int64
-	if err := gob.NewDecoder(r).Decode(&amount); err != nil {
+func (v *votes) Restore(r io.Reader) (install func(), err error) {
+	var of map[string]int64
+	if err := gob.NewDecoder(r).Decode(&of); err != nil {
 		return nil, err
 	}
-	return func() { k.amount = amount }, nil
+	return func() { v.of = of }, nil
 }
 
-type keptView struct{ amount map[string]int64 }
+type votesView struct{ of map[string]int64 }
 
-func (v *keptView) WriteTo(w io.Writer) (n int64, err error) {
-	c := &counted{w: w}
-	err = gob.NewEncoder(c).Encode(v.amount)
-	return c.n, err
+func (v votesView) WriteTo(w io.Writer) (n int64, err error) {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(v.of); err != nil {
+		return 0, err
+	}
+	return b.WriteTo(w)
 }
 
-func (v *keptView) Close() error { return nil }
-
-// counted counts what is written.
-type counted struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counted) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
-}
+func (v votesView) Close() error { return nil }
 
 // A state machine whose log does not grow for ever: it starts from a file.
 func ExampleSnapshotter() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	dir, err := os.MkdirTemp("", "stock")
+	dir, err := os.MkdirTemp("", "ringraft-")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
 	start := func() *engine.Engine {
 		e, err := engine.New().Dir(dir).SnapshotAfter(64 << 20).
-			StateMachine(&kept{stock{amount: make(map[string]int64)}}).Start(ctx)
+			StateMachine(&votes{make(map[string]int64)}).Start(ctx)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -73,8 +77,12 @@ func ExampleSnapshotter() {
 		}
 		return e
 	}
+	vote := func(e *engine.Engine, name string) {
+		reply, err := e.Propose(ctx, []byte(name))
+		fmt.Printf("%s has %s, %v\n", name, reply, err)
+	}
 	e := start()
-	fmt.Println(change(ctx, e, "apples", 5))
+	vote(e, "ada")
 	info, err := e.Snapshot(ctx) // it takes them by itself, too
 	if err != nil {
 		log.Fatal(err)
@@ -83,10 +91,10 @@ func ExampleSnapshotter() {
 
 	e = start()
 	defer e.Close()
-	fmt.Println(change(ctx, e, "apples", -2))
-	fmt.Println(e.Status().Snapshot.Index == info.Index)
+	vote(e, "ada")
+	fmt.Println("from the snapshot:", e.Status().Snapshot.Index == info.Index)
 	// Output:
-	// 5 <nil>
-	// 3 <nil>
-	// true
+	// ada has 1, <nil>
+	// ada has 2, <nil>
+	// from the snapshot: true
 }

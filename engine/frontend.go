@@ -7,10 +7,9 @@ import "github.com/ringraft/ringraft/netio"
 //
 // The loop's handlers, and the functions that OnCompletions and OnTick name, run in
 // the loop and must not block it: it carries the other members' messages, too, and
-// with threads fused it does everything else. So they must not call Engine.Propose,
-// Engine.Read, Engine.Ready, Engine.Transfer, Engine.AddMember and its like or
-// Engine.Close, which would wait for the loop that waits for them. They use Lane, and
-// Engine.Leadership and Engine.Status.
+// with threads fused it does everything else. So they must not call what waits (see Engine):
+// that would wait for the loop that waits for it. They use Lane, and Engine.Leadership and
+// Engine.Status.
 type Env struct {
 	// Engine is the engine that serves. While the function given to Builder.Serve
 	// runs, it is not started yet; Leadership and Status may be called.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // futures implements the blocking calls, Propose and Read, over one shared lane.
@@ -14,6 +15,8 @@ type futures struct {
 	mu   sync.Mutex
 	lane *Lane
 	wait []chan result // by request & (cells-1)
+
+	underway atomic.Int64 // calls
 }
 
 type result struct {
@@ -90,7 +93,9 @@ func (f *futures) call(ctx context.Context, add func() (uint64, error)) ([]byte,
 		return nil, errors.Join(&Error{Outcome: NotApplied, Reason: ReasonNone}, err)
 	}
 	// the lane may stay open for ever: an engine that gave up has left it to a write
-	if f.e.lifecycle.stopping.Load() {
+	f.underway.Add(1)
+	defer f.underway.Add(-1)
+	if f.e.lifecycle.stopping.Load() || f.e.lifecycle.ending.Load() {
 		return nil, f.e.failed(NotApplied, ReasonClosing)
 	}
 	ch := make(chan result, 1)

@@ -54,7 +54,8 @@ func (b *Builder) checkJoin() error {
 	if b.listen == "" {
 		return refuse("Listen is not given: the members have to be told where they reach this one")
 	}
-	if err := checkDialable(b.listen); err != nil {
+	listen, _ := b.reached() // checkDiscovery has told what is wrong with the interface
+	if err := checkDialable(listen); err != nil {
 		return refuse("the members are to reach this one where Listen says, at %q: %v",
 			b.listen, err)
 	}

@@ -18,9 +18,10 @@ import (
 //
 // No two calls are made at the same time. With threads fused the network loop makes
 // them, which also polls every other stage; threaded, a goroutine for that alone. The
-// methods must not block for long, and must not call Engine.Propose, Engine.Read,
-// Engine.Ready, Engine.Transfer or Engine.Close: these wait for work that the calling
-// goroutine itself has to do, so they would wait forever.
+// methods must not block for long: fused, a call that takes longer than
+// Builder.ElectionTimeout keeps heartbeats back, and a leader is deposed by it. They must not
+// call the methods of Engine that wait, which are named there: what those wait for is work
+// that the calling goroutine itself has to do, so they would wait forever.
 //
 // At a start the state machine must be empty. The log is applied again from its beginning,
 // or, when it is a Snapshotter, from the newest snapshot on. A DiskMachine is as it has left
@@ -38,8 +39,10 @@ type StateMachine interface {
 	// replies.Wanted, it gives exactly one reply for each entry, in order;
 	// otherwise nobody reads them and it may give none.
 	//
-	// entries, their Data and replies are valid during the call only. Data must not
-	// be changed; what is to be kept has to be copied.
+	// entries, of which there is one at least, their Data and replies are valid during the
+	// call only. Data must not be changed; what is to be kept has to be copied. A command
+	// that makes no sense is handed over like any other: what it does, and its reply, are to
+	// be the same on every member.
 	Apply(entries []Entry, replies *Replies)
 	// Read answers a query against the state after the last Apply: it appends the
 	// answer to dst and returns the extended slice. It must not change the state:

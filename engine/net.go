@@ -76,8 +76,8 @@ func (e *Engine) listen(ctx context.Context) error {
 	if net == nil {
 		e.net = nil // what was set up is closed again
 	}
-	if err = errors.Join(err, wired); err != nil {
-		return fmt.Errorf("engine: %w", err)
+	if err = errors.Join(e.listenError(err), wired); err != nil {
+		return err
 	}
 	e.peers.Start(net.Loops()[0])
 	e.ticker.running.Add(1) // before the first poll, which may fail and close the engine
@@ -85,6 +85,30 @@ func (e *Engine) listen(ctx context.Context) error {
 	e.run.start(net.Loops()[0])
 	e.announcer.serve(e)
 	return ctx.Err()
+}
+
+// listenError says which method of Builder gave an address that cannot be listened on.
+func (e *Engine) listenError(err error) error {
+	var failed *netio.ListenError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &failed):
+		return fmt.Errorf("engine: %w", err)
+	}
+	option := "Listen"
+	if e.b.listen == "" && len(e.b.members) > 0 {
+		option = "Members"
+	}
+	for _, s := range e.b.services { // the later one of two that are the same has failed
+		switch failed.Addr {
+		case s.secureAddress:
+			option = "Secure"
+		case s.address:
+			option = "Serve"
+		}
+	}
+	return &ListenError{option, failed.Addr, failed}
 }
 
 // services are the front ends on the engine's own loops.

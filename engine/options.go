@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Pipeline says from where a leader's replication may read: from memory as soon
 // as an entry is there, or only what the leader's own journal has made durable.
@@ -71,6 +74,22 @@ type ConfigError struct {
 	Option  string
 	Problem string // the value and what it has to be
 }
+
+// ListenError: an address cannot be listened on. errors.Is matches it with what the system
+// said, as syscall.EADDRINUSE.
+type ListenError struct {
+	Option  string // the method of Builder that gives the address: Listen, Members, Serve or Secure
+	Address string
+	Err     error
+}
+
+// Error names the method and the address, and says what is wrong.
+func (e *ListenError) Error() string {
+	return "ringraft: " + e.Option + ": " + strings.TrimPrefix(e.Err.Error(), "netio: ")
+}
+
+// Unwrap returns what the system said.
+func (e *ListenError) Unwrap() error { return e.Err }
 
 // Error names the option and the problem.
 func (e *ConfigError) Error() string { return "ringraft: " + e.Option + ": " + e.Problem }

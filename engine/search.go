@@ -90,7 +90,7 @@ func (e *Engine) look(ctx context.Context) (f found, err error) {
 		}
 		s.gathering = founding.NewGathering(s.self, e.b.name, e.b.expect, nil)
 		if err := s.listen(); err != nil {
-			return f, fmt.Errorf("engine: %w", err)
+			return f, err
 		}
 	}
 	e.announcer.look(s)
@@ -114,7 +114,7 @@ func (s *search) listen() error {
 	if err == nil {
 		s.net = net
 	}
-	return err
+	return e.listenError(err)
 }
 
 func (s *search) close() error {

@@ -21,9 +21,16 @@ type secret struct {
 func (b *Builder) Secret(keys ...[]byte) *Builder { b.secret.given = keys; return b }
 
 // SecretFile is Secret from a file, with one secret for each line as hexadecimal digits or base64,
-// which nobody but its owner may read; raftd secret new makes one. Engine.ReloadSecret reads it
+// which nobody but its owner may read; secure.NewFile (package netio/secure) and raftd secret
+// new make one. Engine.ReloadSecret reads it
 // again. "", the default: none.
 func (b *Builder) SecretFile(path string) *Builder { b.secret.file = path; return b }
+
+// checkSecret refuses what no keys can be made of.
+func (b *Builder) checkSecret() error {
+	_, err := b.secret.load()
+	return err
+}
 
 // load makes keys of what was given; nil for nothing.
 func (s *secret) load() (*secure.Keys, error) {

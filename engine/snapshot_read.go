@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/ringraft/ringraft/engine/internal/snapshot"
@@ -65,6 +66,29 @@ func (r *SnapshotReader) ReadAt(b []byte, off int64) (n int, err error) {
 		return 0, ErrClosed
 	}
 	return r.reader.ReadAt(b, off)
+}
+
+// copyBytes is the buffer of WriteTo.
+const copyBytes = 256 << 10
+
+// WriteTo implements io.WriterTo: it writes the whole file to w, at the pace of ReadAt, and
+// returns how many bytes that were: a copy for VerifySnapshot and RestoreSnapshot. Errors are
+// those of w and of ReadAt; what was written is worth nothing then.
+func (r *SnapshotReader) WriteTo(w io.Writer) (n int64, err error) {
+	b := make([]byte, copyBytes)
+	for n < r.info.Bytes {
+		got, err := r.ReadAt(b[:min(copyBytes, r.info.Bytes-n)], n)
+		if got > 0 {
+			put, err := w.Write(b[:got])
+			if n += int64(put); err != nil {
+				return n, err
+			}
+		}
+		if err != nil && (err != io.EOF || n < r.info.Bytes) {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // Close closes the file.

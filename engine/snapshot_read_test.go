@@ -54,6 +54,14 @@ func TestReadASnapshot(t *testing.T) {
 	if info, err := VerifySnapshot(t.Context(), copied); err != nil || info != first {
 		t.Errorf("%+v, %v", info, err)
 	}
+	var whole bytes.Buffer
+	if n, err := r.WriteTo(&whole); err != nil || n != first.Bytes ||
+		!bytes.Equal(whole.Bytes(), b) {
+		t.Errorf("WriteTo: %d bytes of %d, %v", n, first.Bytes, err)
+	}
+	if n, err := r.WriteTo(full{}); !errors.Is(err, errFull) || n != 1 {
+		t.Errorf("WriteTo, where there is no room: %d bytes, %v", n, err)
+	}
 	rest, err := readAll(r, 4096)
 	if err != nil || !bytes.Equal(rest, b[4096:]) {
 		t.Error(err)
@@ -69,6 +77,9 @@ func TestReadASnapshot(t *testing.T) {
 	if _, err := r.ReadAt(make([]byte, 4096), 0); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
+	if n, err := r.WriteTo(io.Discard); !errors.Is(err, ErrClosed) || n != 0 {
+		t.Error(n, err)
+	}
 	if _, err := e.OpenSnapshot(first.Index); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
@@ -76,6 +87,13 @@ func TestReadASnapshot(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+var errFull = errors.New("full")
+
+// full takes one byte.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 1, errFull }
 
 func TestNoSnapshotToRead(t *testing.T) {
 	e := mustAlone(t, "", &summed{}, func(b *Builder) { b.Journal(journal.Memory) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,6 +79,21 @@ func TestStartOnATakenPort(t *testing.T) {
 			StateMachine(&counter{}).Start(context.Background())
 		if err == nil {
 			t.Fatal("two engines on one port")
+		}
+	}
+	open := func(Env) netio.Acceptor { return func(*netio.Conn) netio.Handler { return nil } }
+	for option, b := range map[string]*Builder{
+		"Listen":  New().Listen(address),
+		"Members": New().Members(Member{ID: 1, Address: address}),
+		"Serve":   New().Serve(address, open),
+		"Secure":  New().Serve("127.0.0.1:0", open).Secure(address, noSecurer{}),
+	} {
+		var failed *ListenError
+		_, err := b.Dir(t.TempDir()).StateMachine(&counter{}).Start(context.Background())
+		if !errors.As(err, &failed) || failed.Option != option || failed.Address != address ||
+			!errors.Is(err, syscall.EADDRINUSE) ||
+			!strings.HasPrefix(err.Error(), "ringraft: "+option+": cannot listen on "+address) {
+			t.Errorf("%s: %v", option, err)
 		}
 	}
 	until(t, "all goroutines to end", func() bool { return goroutines() <= before })

@@ -202,6 +202,25 @@ func (s *Status) Notice() string {
 	return s.Unfounded
 }
 
+// Unready says in words what a call of Ready waits for that has not returned, as far as this
+// status shows it: for whoever looks after the member.
+func (s *Status) Unready() string {
+	switch {
+	case s.Notice() != "":
+		return s.Notice()
+	case s.LedByWitness != 0:
+		return fmt.Sprintf("witness %d leads until a full member has what it has", s.LedByWitness)
+	case s.Leader == 0:
+		return "no leader is known"
+	case s.LeaderCommit == 0:
+		return fmt.Sprintf("leader %d has not said yet what is committed", s.Leader)
+	case s.Applied < s.LeaderCommit:
+		return fmt.Sprintf("applied %d of %d that leader %d has committed", s.Applied,
+			s.LeaderCommit, s.Leader)
+	}
+	return fmt.Sprintf("leader %d is silent, or its term has committed nothing yet", s.Leader)
+}
+
 // stop makes it the status of an engine that closes. What it shares with others it
 // copies.
 func (s *Status) stop() {
@@ -261,6 +280,7 @@ func (e *Engine) publishStatus() {
 	s.LeaderAddress = e.advertisedBy(s.Leader)
 	s.Witness, s.BeyondWitness = e.b.witness, e.member.BeyondWitness()
 	e.status.Store(s)
+	e.noteStanding()
 }
 
 // bound reports whether every voter of the configuration in force, which is committed,
@@ -334,11 +354,10 @@ func (e *Engine) advertisedBy(id uint64) string {
 }
 
 // Leadership says who leads as far as this member knows, which is nobody while a witness
-// does: whether it does itself,
-// the leader's id, 0 if none is known, and what the leader passed to
-// Builder.Advertise, "" if that is nothing or not known yet. Once the engine closes
+// does: whether this member does, the leader's id, 0 if none is known, and what the leader
+// passed to Builder.Advertise, "" if that is nothing or not known yet. Once the engine closes
 // nobody does. It costs next to nothing, waits for nothing, and may be asked for every
-// request.
+// request; Changed says when to ask again.
 func (e *Engine) Leadership() (leading bool, leader uint64, address string) {
 	if e.lifecycle.stopping.Load() {
 		return false, 0, ""

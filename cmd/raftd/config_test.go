@@ -83,6 +83,10 @@ func TestConfigCheckFindsNothing(t *testing.T) {
 			t.Errorf("%v: %q, %v", args, out, err)
 		}
 	}
+	_, err := tried(t, "config", "check", "--secret-file", "/not/there")
+	if err == nil || !strings.Contains(err.Error(), "secret-file: /not/there: no such file") {
+		t.Errorf("a file of secrets that is not there: %v", err)
+	}
 	if status := execute([]string{"config", "check", "--id", "0"}); status != 2 {
 		t.Errorf("status %d", status)
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,32 +75,15 @@ func (o *options) resolveFinding() error {
 	}
 	o.discovery = engine.Discovery{Group: o.discover, Interface: o.network}
 	if !o.typed("peer") {
-		host, err := addressOf(o.network)
+		host, err := o.discovery.Host()
 		if err != nil {
-			return usagef("--interface: %v", err)
+			return usagef("--interface: %s: %v; or say with --peer where this member listens",
+				o.network, err)
 		}
 		_, port, _ := net.SplitHostPort(o.peer)
 		o.peer = net.JoinHostPort(host, port)
 	}
 	return nil
-}
-
-// addressOf is the first IPv4 address of a network interface.
-func addressOf(name string) (string, error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	all, err := i.Addrs()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	for _, a := range all {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil {
-			return n.IP.String(), nil
-		}
-	}
-	return "", errors.New(name + " has no IPv4 address; say with --peer where this member listens")
 }
 
 // find has a member find the others as the flags say. Without --id, one that looks for its

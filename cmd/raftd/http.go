@@ -116,24 +116,10 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 
 // unready says what is missing on a member that is not ready.
 func unready(st *engine.Status, failure error) string {
-	switch {
-	case failure != nil:
+	if failure != nil {
 		return failure.Error()
-	case st.Notice() != "":
-		return "not ready: " + st.Notice()
-	case st.LedByWitness != 0:
-		return fmt.Sprintf("not ready: witness %d leads until a full member has what it has",
-			st.LedByWitness)
-	case st.Leader == 0:
-		return "not ready: no leader is known"
-	case st.LeaderCommit == 0:
-		return fmt.Sprintf("not ready: leader %d has not said yet what is committed", st.Leader)
-	case st.Applied < st.LeaderCommit:
-		return fmt.Sprintf("not ready: applied %d of %d that leader %d has committed", st.Applied,
-			st.LeaderCommit, st.Leader)
 	}
-	return fmt.Sprintf("not ready: leader %d is silent, or its term has committed nothing yet",
-		st.Leader)
+	return "not ready: " + st.Unready()
 }
 
 // collector reads everything at the moment of the scrape; nothing is kept up to date in between.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,6 +33,29 @@ func TestPageListsTheFlags(t *testing.T) {
 			strings.ReplaceAll(f.Usage, "|", "\\|"))
 	})
 	pages.Hold(t, page, "flags", s.String())
+}
+
+// TestEmbeddingHasEachFlag: docs/embedding.md says of each flag which method of engine.Builder it
+// is, or why none.
+func TestEmbeddingHasEachFlag(t *testing.T) {
+	b, err := os.ReadFile("../../docs/embedding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(b), "\n## raftd's flags and the chain\n")
+	if !ok {
+		t.Fatal("it has no table of flags")
+	}
+	newCommand().Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && !strings.Contains(table, "`--"+f.Name+"`") {
+			t.Errorf("--%s: say which method it is, or why it is raftd's alone", f.Name)
+		}
+	})
+	for _, m := range regexp.MustCompile("`--([a-z-]+)`").FindAllStringSubmatch(table, -1) {
+		if newCommand().Flags().Lookup(m[1]) == nil {
+			t.Errorf("there is no flag --%s", m[1])
+		}
+	}
 }
 
 // TestPageListsTheSettings holds docs/configuration.md against the settings.

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -337,6 +338,7 @@ func (d *daemon) closeHTTP() { d.http.close() }
 func explain(err error) string {
 	var config *engine.ConfigError
 	var hang *engine.HangError
+	var listen *engine.ListenError
 	var placed *placedError
 	switch {
 	case errors.As(err, &placed):
@@ -344,6 +346,13 @@ func explain(err error) string {
 	case errors.As(err, &hang):
 		return fmt.Sprintf("%v; look after the device, then start raftd again (--give-up says "+
 			"how long to wait)", err)
+	case errors.As(err, &listen):
+		_, why, _ := strings.Cut(err.Error(), listen.Option)
+		text := flagOf(listen.Option) + why + "; choose another address"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			text += ", or stop that process"
+		}
+		return text
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Sprintf("%v; choose another with --client, --peer or --http, or stop that "+
 			"process", err)

@@ -107,6 +107,7 @@ var mayImport = map[string][]string{
 		"cmd/raftd/kv", "cmd/raftd/auth", "cmd/raftd/settings", "cmd/raftd/web", "netio/secure",
 	},
 	"cmd/raftd/settings": {},
+	"examples/store":     {"engine"}, // what a program outside may import
 	"cmd/raftd/server": {
 		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
 	},
