@@ -17,15 +17,15 @@ import (
 
 const page = "../docs/embedding.md"
 
-// All code of the page compiles and runs: the program of three processes is examples/store, piece
-// by piece, and everything else stands in an example.
+// All code of the page compiles and runs: the program of three processes is in examples/store,
+// piece by piece, and everything else stands in an example.
 func TestPageShowsWhatRuns(t *testing.T) {
 	before, rest, ok := strings.Cut(read(t, page), "\n## Three processes\n")
 	program, after, ok2 := strings.Cut(rest, "\n## ")
 	if !ok || !ok2 {
 		t.Fatal("the page has no section with a program")
 	}
-	whole := read(t, "../examples/store/main.go")
+	whole := read(t, "examples/store/main.go")
 	if is := strings.Join(goBlocks(program), "\n"); is != whole {
 		t.Errorf("the pieces of the program are not examples/store/main.go, but\n%s", is)
 	}

@@ -106,8 +106,8 @@ var mayImport = map[string][]string{
 		"engine", "journal", "journal/record", "netio", "netio/resp", "cmd/raftd/server",
 		"cmd/raftd/kv", "cmd/raftd/auth", "cmd/raftd/settings", "cmd/raftd/web", "netio/secure",
 	},
-	"cmd/raftd/settings": {},
-	"examples/store":     {"engine"}, // what a program outside may import
+	"cmd/raftd/settings":    {},
+	"engine/examples/store": {"engine"}, // what a program outside may import
 	"cmd/raftd/server": {
 		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
 	},
