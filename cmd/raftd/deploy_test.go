@@ -168,7 +168,8 @@ func TestDeployUnitHasGoodSettings(t *testing.T) {
 		refusedEnvironment(t, less)
 	}
 	for _, line := range []string{"Type=notify", "ExecStart=/usr/local/bin/raftd",
-		"RestartPreventExitStatus=2", "User=raftd", "KillSignal=SIGTERM"} {
+		"RestartPreventExitStatus=2", "Environment=GOTRACEBACK=crash",
+		"User=raftd", "KillSignal=SIGTERM"} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
 			t.Errorf("the unit has no line %s", line)
 		}
