@@ -27,10 +27,10 @@ import (
 )
 
 // Three raftd as pods of docs/deploy/kubernetes.yaml: the program that the Dockerfile builds, alone
-// in a root that cannot be written, without root's rights, with the environment, volumes, probes and
-// preStop of the manifest, in network namespaces of their own. They start at once, find each other
-// by names of a headless service, and are then replaced one after the other under load, each by a
-// pod with another address. It needs root and iproute2, and leaves no namespace.
+// in a root that cannot be written, without root's rights, with the environment, volumes, probes
+// and preStop of the manifest, in network namespaces of their own. They start at once, find each
+// other by names of a headless service, and are then replaced one after the other under load, each
+// by a pod with another address. It needs root and iproute2, and leaves no namespace.
 func TestPodsAreReplacedUnderLoad(t *testing.T) {
 	if os.Getenv("RINGRAFT_NETNS") == "" {
 		t.Skip("RINGRAFT_NETNS is not set: it makes network namespaces")

@@ -23,7 +23,7 @@ func newProbeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "probe [readyz|healthz]",
 		Short: "Ask the member on this machine whether it is ready, as its --http says it",
-		Long: `Asks /readyz, or /healthz, at a member's --http, and prints the answer. It is meant for
+		Long: `Asks /readyz, or /healthz, at a member's --http, and prints the answer. It is for
 health checks of containers that have no other program, and needs no password.
 
 Exit status: 0 yes, 1 no, or nobody answers, 2 for a mistake on the command line.`,

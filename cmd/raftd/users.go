@@ -57,9 +57,9 @@ func (o *userOptions) read() (err error) {
 	return nil
 }
 
-// readPasswords reads the files of passwords: the user default has those of --requirepass-file from
-// now on. It returns as whom this member forwards; nobody, without a password for it. After an error
-// nothing has changed.
+// readPasswords reads the files of passwords: the user default has those of --requirepass-file
+// from now on. It returns as whom this member forwards; nobody, without a password for it. After an
+// error nothing has changed.
 func (o *userOptions) readPasswords() (forward server.Credential, err error) {
 	var passwords []string
 	if o.requirePass != "" {

@@ -43,7 +43,7 @@ type Config struct {
 	Client     string // address clients reach this member at, for INFO
 	Machine    *kv.Machine
 	Users      *auth.Registry    // nil: everybody may do everything
-	Forward    Credential        // of this member when it forwards to the leader, see Server.Forward
+	Forward    Credential        // of this member when it forwards, see Server.Forward
 	ForwardTLS *secure.TLSClient // that secures what it forwards; nil: it travels in plain text
 	Warnings   []string          // of unsafe settings, repeated in INFO
 	Logger     *slog.Logger      // nil: silent
