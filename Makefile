@@ -23,7 +23,7 @@ test: build
 	$(GO) test -count=1 -tags poison ./engine/internal/sim
 
 # Of the tests that start processes, some with much in them: all would take as long as the rest.
-RACED = TestAFailoverIsToldOnce|TestSecretIsChangedUnderLoad|TestUsersOfACluster|TestClusterOverTLS|TestRaftdFindsItsCluster
+RACED = TestAFailoverIsToldOnce|TestSecretIsChangedUnderLoad|TestPasswordIsChangedUnderLoad|TestUsersOfACluster|TestClusterOverTLS|TestRaftdFindsItsCluster
 race:
 	$(GO) test -race -short -p $(AT_ONCE) $$($(GO) list ./... | grep -v /internal/house | grep -v '/cmd/raftd$$')
 	$(GO) test -race -short -run '$(RACED)' ./cmd/raftd

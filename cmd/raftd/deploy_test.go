@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,7 +69,8 @@ func TestDeployFilesNameWhatThereIs(t *testing.T) {
 		for line := range strings.Lines(text) {
 			_, args, of := strings.Cut(line, "raftd")
 			if !of || strings.Contains(line, "useradd") || strings.Contains(line, "docker ") ||
-				strings.Contains(line, "systemctl") || strings.Contains(line, "systemd-analyze") {
+				strings.Contains(line, "systemctl") || strings.Contains(line, "systemd-analyze") ||
+				strings.Contains(line, "kubectl create") {
 				continue
 			}
 			for _, m := range raftdFlag.FindAllStringSubmatch(args, -1) {
@@ -87,11 +89,51 @@ func TestDeployFilesNameWhatThereIs(t *testing.T) {
 // checkEnvironment has raftd config check look at variables.
 func checkEnvironment(t *testing.T, lines map[string]string) {
 	t.Helper()
+	if err := environmentErr(t, lines); err != nil {
+		t.Error(err)
+	}
+}
+
+// refusedEnvironment does, and it must find a mistake.
+func refusedEnvironment(t *testing.T, lines map[string]string) {
+	t.Helper()
+	if err := environmentErr(t, lines); err == nil {
+		t.Errorf("no mistake is found in %v", lines)
+	}
+}
+
+func environmentErr(t *testing.T, lines map[string]string) error {
+	t.Helper()
 	for name, value := range lines {
 		t.Setenv(name, value)
 	}
-	if _, err := tried(t, "config", "check"); err != nil {
-		t.Error(err)
+	_, err := tried(t, "config", "check")
+	return err
+}
+
+// secretsOf are the settings that name files with secrets, and what the files are called.
+var secretsOf = map[string]string{"RAFTD_SECRET_FILE": "cluster.secret",
+	"RAFTD_REQUIREPASS_FILE": "password"}
+
+// withSecrets puts files that there are in the place of those.
+func withSecrets(t *testing.T, env map[string]string) map[string]string {
+	t.Helper()
+	env = maps.Clone(env)
+	env["RAFTD_SECRET_FILE"] = secret(t)
+	env["RAFTD_REQUIREPASS_FILE"] = secretFile(t, "a-password")
+	return env
+}
+
+// TestDeployFilesAreSafe: none of them opens a port without a secret or a password.
+func TestDeployFilesAreSafe(t *testing.T) {
+	files, err := os.ReadDir(deploy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.Contains(strings.ToLower(deployed(t, f.Name())), "insecure") {
+			t.Errorf("%s says insecure", f.Name())
+		}
 	}
 }
 
@@ -113,9 +155,21 @@ func TestDeployUnitHasGoodSettings(t *testing.T) {
 		t.Fatalf("%v", env)
 	}
 	env["RAFTD_CONFIG"] = filepath.Join(deploy, "raftd.toml")
-	checkEnvironment(t, env)
+	for setting, name := range secretsOf {
+		if env[setting] != "%d/"+name ||
+			!strings.Contains(unit, "\nLoadCredential="+name+":/etc/raftd/"+name+"\n") {
+			t.Errorf("%s is %s, which is no credential", setting, env[setting])
+		}
+	}
+	checkEnvironment(t, withSecrets(t, env))
+	for setting := range secretsOf { // no address is open to others without
+		less := withSecrets(t, env)
+		less[setting] = ""
+		refusedEnvironment(t, less)
+	}
 	for _, line := range []string{"Type=notify", "ExecStart=/usr/local/bin/raftd",
-		"RestartPreventExitStatus=2", "User=raftd", "KillSignal=SIGTERM"} {
+		"RestartPreventExitStatus=2", "Environment=GOTRACEBACK=crash",
+		"User=raftd", "KillSignal=SIGTERM"} {
 		if !strings.Contains(unit, "\n"+line+"\n") {
 			t.Errorf("the unit has no line %s", line)
 		}
@@ -131,7 +185,7 @@ func TestDeployDockerfile(t *testing.T) {
 	}
 	args := strings.Split(strings.ReplaceAll(m[1], `"`, ""), ", ")
 	cmd, rest, err := newCommand().Find(args)
-	if err != nil || cmd.Name() != "list" || cmd.ParseFlags(rest) != nil {
+	if err != nil || cmd.Name() != "probe" || cmd.ParseFlags(rest) != nil {
 		t.Errorf("%v is %v %v, %v", args, cmd.CommandPath(), rest, err)
 	}
 	for _, address := range []string{defaults().client, defaults().peer, defaults().http} {
@@ -155,6 +209,13 @@ type manifest struct {
 			Spec struct {
 				Grace      int `yaml:"terminationGracePeriodSeconds"`
 				Containers []container
+				Volumes    []struct {
+					Name   string
+					Secret struct {
+						SecretName  string `yaml:"secretName"`
+						DefaultMode int    `yaml:"defaultMode"`
+					}
+				}
 			}
 		}
 	}
@@ -166,6 +227,15 @@ type container struct {
 	ReadinessProbe probe `yaml:"readinessProbe"`
 	LivenessProbe  probe `yaml:"livenessProbe"`
 	StartupProbe   probe `yaml:"startupProbe"`
+	Lifecycle      struct {
+		PreStop struct {
+			Exec struct{ Command []string }
+		} `yaml:"preStop"`
+	}
+	VolumeMounts []struct {
+		Name      string
+		MountPath string `yaml:"mountPath"`
+	} `yaml:"volumeMounts"`
 }
 
 type containerPort struct {
@@ -216,6 +286,8 @@ func TestDeployKubernetes(t *testing.T) {
 	for _, e := range c.Env {
 		env[e.Name] = e.Value
 	}
+	checkSecretVolume(t, set, env)
+	checkPreStop(t, c)
 	for setting, name := range map[string]string{"RAFTD_CLIENT": "clients", "RAFTD_PEER": "members",
 		"RAFTD_HTTP": "http"} {
 		number, err := strconv.Atoi(port(env[setting]))
@@ -230,6 +302,52 @@ func TestDeployKubernetes(t *testing.T) {
 			pod[name] = strings.ReplaceAll(value, "$(POD_NAME)", set.Metadata.Name+"-"+id)
 		}
 		pod["RAFTD_ID"] = id // the label pod-index
-		checkEnvironment(t, pod)
+		// Names of pods are resolved where there are pods; --peer is what listens.
+		checkEnvironment(t, withSecrets(t, pod))
+		for setting := range secretsOf {
+			less := withSecrets(t, pod)
+			less[setting] = ""
+			refusedEnvironment(t, less)
+		}
+	}
+}
+
+// checkSecretVolume: the files with secrets are in the volume of the Secret, which nobody but the
+// container's user can read.
+func checkSecretVolume(t *testing.T, set *manifest, env map[string]string) {
+	t.Helper()
+	mounts := map[string]string{}
+	for _, m := range set.Spec.Template.Spec.Containers[0].VolumeMounts {
+		mounts[m.Name] = m.MountPath
+	}
+	for _, v := range set.Spec.Template.Spec.Volumes {
+		if v.Secret.SecretName == "" {
+			continue
+		}
+		if v.Secret.DefaultMode != 0o440 || v.Secret.SecretName != set.Metadata.Name {
+			t.Errorf("%+v", v)
+		}
+		for setting, name := range secretsOf {
+			if env[setting] != mounts[v.Name]+"/"+name {
+				t.Errorf("%s is %s, and the Secret is at %s", setting, env[setting],
+					mounts[v.Name])
+			}
+		}
+		return
+	}
+	t.Error("there is no volume with a Secret")
+}
+
+// checkPreStop: it is a command that there is, and takes less than a stop may.
+func checkPreStop(t *testing.T, c *container) {
+	t.Helper()
+	words := c.Lifecycle.PreStop.Exec.Command
+	if len(words) < 2 || words[0] != "/raftd" {
+		t.Fatalf("preStop: %q", words)
+	}
+	cmd, rest, err := newCommand().Find(words[1:])
+	if err != nil || cmd.Name() != "transfer" || cmd.ParseFlags(rest) != nil ||
+		!cmd.Flags().Changed("if-leader") || !cmd.Flags().Changed("pass-file") {
+		t.Errorf("%q is %v %v, %v", words, cmd.CommandPath(), rest, err)
 	}
 }

@@ -106,6 +106,7 @@ environment, and the environment before the file; raftd config show says what co
 	})
 	o.bindAll(cmd)
 	cmd.AddCommand(newJournalCommand(), newSnapshotCommand(), newMemberCommand(),
-		newStatusCommand(), newTransferCommand(), newSecretCommand(), newConfigCommand())
+		newStatusCommand(), newProbeCommand(), newTransferCommand(), newSecretCommand(),
+		newConfigCommand())
 	return cmd
 }

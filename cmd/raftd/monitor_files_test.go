@@ -16,6 +16,7 @@ import (
 const (
 	dashboard  = "../../docs/deploy/grafana-dashboard.json"
 	alarms     = "../../docs/deploy/alerts.yml"
+	alarmTests = "../../docs/deploy/alerts_test.yml"
 	operations = "../../docs/operations.md"
 )
 
@@ -144,9 +145,60 @@ func TestAlarmsHaveARunbook(t *testing.T) {
 		if err != nil {
 			t.Errorf("promtool: %v: %s", err, says)
 		}
+		says, err = exec.Command(promtool, "test", "rules", alarmTests).CombinedOutput()
+		if err != nil {
+			t.Errorf("promtool: %v: %s", err, says)
+		}
 	}
 	if rows != 0 || len(file.Groups) != 1 || len(file.Groups[0].Rules) < 10 {
 		t.Errorf("%d rows of the runbook belong to no alarm; %d groups", rows, len(file.Groups))
+	}
+}
+
+// alarmCases is a file of tests of rules as promtool reads it.
+type alarmCases struct {
+	Files    []string `yaml:"rule_files"`
+	Interval string   `yaml:"evaluation_interval"`
+	Tests    []struct {
+		Interval string
+		Series   []struct{ Series, Values string } `yaml:"input_series"`
+		Alerts   []struct {
+			At       string `yaml:"eval_time"`
+			Name     string `yaml:"alertname"`
+			Expected []struct {
+				Labels      map[string]string `yaml:"exp_labels"`
+				Annotations map[string]string `yaml:"exp_annotations"`
+			} `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	}
+}
+
+// Each alarm has a case of promtool's, with a series that it must fire on and one that it must not.
+func TestEachAlarmHasACase(t *testing.T) {
+	var rules alarmRules
+	var cases alarmCases
+	for file, into := range map[string]any{alarms: &rules, alarmTests: &cases} {
+		b, err := os.ReadFile(file)
+		if err == nil {
+			err = yaml.UnmarshalStrict(b, into)
+		}
+		if err != nil {
+			t.Fatal(file, err)
+		}
+	}
+	names, cased := described(t), map[string]bool{}
+	for _, c := range cases.Tests {
+		for _, s := range c.Series {
+			known(t, "a case", s.Series, names)
+		}
+		for _, a := range c.Alerts {
+			cased[a.Name] = len(a.Expected) > 0 && len(c.Series) > len(a.Expected)
+		}
+	}
+	for _, r := range rules.Groups[0].Rules {
+		if !cased[r.Alert] {
+			t.Errorf("%s has no case of promtool's", r.Alert)
+		}
 	}
 }
 

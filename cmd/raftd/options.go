@@ -41,6 +41,7 @@ type options struct {
 	snapshot  int64
 	witness   bool
 	keepLog   int64
+	httpOpen  bool
 	insecure  bool
 	userOptions
 	tlsOptions
@@ -88,6 +89,9 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.peer, "peer", o.peer, "address for the other members")
 	f.StringVar(&o.http, "http", o.http,
 		"address for the live page, /metrics, /healthz, /readyz and /debug/pprof; empty: none")
+	f.BoolVar(&o.httpOpen, "http-open", o.httpOpen,
+		"allow --http an address other than loopback: whoever reaches it sees the page, metrics "+
+			"and health, in plain text, and no profiles")
 	f.StringVar(&o.members, "members", o.members,
 		"founding members as ID=HOST:PORT,…, the same list for each, a witness as "+
 			"ID=HOST:PORT/witness; a directory that belongs to a cluster keeps its own")
@@ -299,7 +303,7 @@ func (o *options) checkAddresses() error {
 		}
 		switch {
 		case o.insecure, tcp.IP.IsLoopback(), a.flag == "--client" && o.locked(),
-			a.flag == "--peer" && o.secretFile != "":
+			a.flag == "--peer" && o.secretFile != "", a.flag == "--http" && o.httpOpen:
 			continue
 		case a.flag == "--peer":
 			return usagef("--peer %s can be reached from other machines, and the members have no "+
@@ -310,8 +314,8 @@ func (o *options) checkAddresses() error {
 			return o.openToAll(a.flag, a.address)
 		}
 		return usagef("%s %s can be reached from other machines, and that port has no "+
-			"authentication yet; use a loopback address, or type --insecure if the network "+
-			"is yours alone", a.flag, a.address)
+			"authentication; use a loopback address, or type --http-open if everybody who "+
+			"reaches it may see metrics and health", a.flag, a.address)
 	}
 	if o.advertise == "" {
 		o.advertise = o.client

@@ -41,7 +41,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"--client 0.0.0.0:7379", "--insecure"},
 		{"--client :7379", "--insecure"},
 		{"--peer 10.1.2.3:7380", "--insecure"},
-		{"--http 10.1.2.3:80", "--insecure"},
+		{"--http 10.1.2.3:80", "--http-open"},
 		{"--client nonsense", "is not HOST:PORT"},
 		{"--insecure --client 0.0.0.0:7379", "--advertise"},
 		{"--journal fast", "--journal"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,6 +41,7 @@ type steady struct {
 
 	mu      sync.Mutex
 	failed  []error
+	took    []time.Duration
 	longest time.Duration // that one command took
 	paused  time.Duration // longest that this process itself stood still
 }
@@ -79,6 +81,7 @@ func (s *steady) one(key string) {
 		took := time.Since(began)
 		s.count.Add(1)
 		s.mu.Lock()
+		s.took = append(s.took, took)
 		if s.longest = max(s.longest, took); err != nil {
 			s.failed = append(s.failed, fmt.Errorf("after %v: %w", took, err))
 		}
@@ -87,6 +90,12 @@ func (s *steady) one(key string) {
 			return // what was not written is not there
 		}
 	}
+}
+
+// quantile is what so many of the commands took at most; call it when the load has ended.
+func (s *steady) quantile(part float64) time.Duration {
+	slices.Sort(s.took)
+	return s.took[int(float64(len(s.took)-1)*part)]
 }
 
 func (s *steady) end() {

@@ -45,9 +45,8 @@ func run(o *options, out io.Writer) error {
 		return err
 	}
 	if reread != nil {
-		go d.rereadSecret(reread)
+		go d.reread(reread)
 	}
-	d.rereadCertificates()
 	d.announce(out)
 	d.notifyStarted()
 	go d.keepMemoryLimit()

@@ -54,9 +54,11 @@ send every raftd SIGHUP: it reads its file again. docs/security.md has it to cop
 	return cmd
 }
 
-// hangups are the signals at which the file of secrets is read again; nil: there is none.
+// hangups are the signals at which the files of secrets, certificates and passwords are read again;
+// nil: there are none, and SIGHUP ends the process.
 func hangups(p *plan) chan os.Signal {
-	if p.secretFile == "" {
+	if p.secretFile == "" && p.requirePass == "" && p.forwardPass == "" && p.tlsServer == nil &&
+		p.tlsDialer == nil {
 		return nil
 	}
 	c := make(chan os.Signal, 1)
@@ -64,13 +66,22 @@ func hangups(p *plan) chan os.Signal {
 	return c
 }
 
-// rereadSecret reads the file of secrets again at each of the signals.
-func (d *daemon) rereadSecret(signals <-chan os.Signal) {
+// reread reads the files again at each of the signals.
+func (d *daemon) reread(signals <-chan os.Signal) {
 	for range signals {
-		if err := d.engine.ReloadSecret(); err != nil {
-			d.log.Error("the secrets are what they were: the file cannot be used",
-				"err", explain(err))
-		}
+		d.rereadSecret()
+		d.rereadCertificates()
+		d.rereadPasswords()
+	}
+}
+
+func (d *daemon) rereadSecret() {
+	if d.plan.secretFile == "" {
+		return
+	}
+	if err := d.engine.ReloadSecret(); err != nil {
+		d.log.Error("the secrets are what they were: the file cannot be used",
+			"err", explain(err))
 	}
 }
 

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/pflag"
 
@@ -116,28 +114,12 @@ func (p *plan) inClear() bool {
 	return err == nil && !tcp.IP.IsLoopback() && p.locked()
 }
 
-// rereadCertificates does so at each SIGHUP. Connections stay as they are; with files that cannot
-// be used, the certificate stays, too.
+// rereadCertificates does so at SIGHUP. Connections stay as they are; with files that cannot be
+// used, the certificate stays, too.
 func (d *daemon) rereadCertificates() {
 	if d.plan.tlsServer == nil && d.plan.tlsDialer == nil {
 		return
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	go func() {
-		defer signal.Stop(hangup)
-		for {
-			select {
-			case <-hangup:
-				d.rereadOnce()
-			case <-d.engine.Done():
-				return
-			}
-		}
-	}()
-}
-
-func (d *daemon) rereadOnce() {
 	err := checkKey(d.plan.tlsFiles.Key)
 	if s := d.plan.tlsServer; err == nil && s != nil {
 		err = s.Reload()

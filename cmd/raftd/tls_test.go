@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -224,5 +225,29 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	}
 	if after, err := conn.ClientID(ctx).Result(); err != nil || after != before {
 		t.Fatalf("the connection of before: %v, %v", after, err)
+	}
+}
+
+// A client over TLS is a user with that user's rules, and trusts whom it was told to.
+func TestUsersOverTLS(t *testing.T) {
+	s, address := newSite(t), freeAddress(t)
+	users := secretFile(t, "user default off\nuser app on >pw ~app:* +@all -@dangerous\n")
+	member(t, t.TempDir(), append(s.flags(address), "--users-file", users)...)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	client := func(by *site, password string) *redis.Client {
+		c := redis.NewClient(&redis.Options{Addr: address, Username: "app", Password: password,
+			MaxRetries: -1, TLSConfig: by.config(t, false)})
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	c := client(s, "pw")
+	errorIs(t, "set", c.Set(ctx, "app:k", "v", 0).Err(), "")
+	errorIs(t, "a key of others", c.Get(ctx, "k").Err(), "NOPERM")
+	errorIs(t, "a dangerous command", c.FlushAll(ctx).Err(), "NOPERM")
+	errorIs(t, "a wrong password", client(s, "wp").Ping(ctx).Err(), "WRONGPASS")
+	err := client(newSite(t), "pw").Ping(ctx).Err()
+	if unknown := (x509.UnknownAuthorityError{}); !errors.As(err, &unknown) {
+		t.Errorf("with the authority of others: %v", err)
 	}
 }

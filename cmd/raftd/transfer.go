@@ -20,14 +20,15 @@ var errUnknownTransfer = errors.New("whether leadership was handed over is not k
 	"raftd status")
 
 func newTransferCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, ifLeader bool
 	var who access
 	addresses, timeout := defaults().client, 30*time.Second
 	cmd := &cobra.Command{
 		Use:   "transfer [ID]",
 		Short: "Hand leadership to a member, or to the most up-to-date one",
 		Long: `Finds the leader from any member, has it hand leadership over, and waits until
-another one leads. Clients see a pause of some milliseconds.
+another one leads. Clients see a pause of some milliseconds. With --if-leader nothing is
+done unless the member at --addr is the leader: before that member is stopped, for example.
 
 Exit status: 0 done, 1 refused, or nobody answers, 2 for a mistake on the command line,
 3 when it is not known whether leadership was handed over.`,
@@ -56,7 +57,8 @@ Exit status: 0 done, 1 refused, or nobody answers, 2 for a mistake on the comman
 			if err != nil {
 				return err
 			}
-			h := &handOver{asker: memberAsker{addresses: splitAddresses(addresses)}}
+			h := &handOver{asker: memberAsker{addresses: splitAddresses(addresses)},
+				ifLeader: ifLeader}
 			if err := h.run(ctx, words); err != nil {
 				return err
 			}
@@ -70,14 +72,17 @@ Exit status: 0 done, 1 refused, or nobody answers, 2 for a mistake on the comman
 		"addresses for clients, as HOST:PORT,…, of members to ask; the first that answers counts")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for the new leader")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&ifLeader, "if-leader", false,
+		"do nothing unless the member at --addr, the first that answers, is the leader")
 	who.bind(cmd.Flags())
 	return cmd
 }
 
 // handOver is a handing over of leadership that an operator asked for.
 type handOver struct {
-	asker memberAsker
-	done  struct {
+	asker    memberAsker
+	ifLeader bool
+	done     struct {
 		From   uint64  `json:"from"`
 		Leader uint64  `json:"leader"`
 		Millis float64 `json:"ms"`
@@ -86,6 +91,16 @@ type handOver struct {
 
 // run asks the leader, and waits until another one leads.
 func (h *handOver) run(ctx context.Context, words []string) error {
+	if h.ifLeader {
+		t, err := h.own(ctx)
+		if err != nil {
+			return fmt.Errorf("%w; --addr takes addresses for clients", err)
+		}
+		if t.Asked != t.Leader {
+			h.done.Leader = t.Leader
+			return nil
+		}
+	}
 	t, err := h.asker.list(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; --addr takes addresses for clients", err)
@@ -123,8 +138,22 @@ func (h *handOver) run(ctx context.Context, words []string) error {
 	}
 }
 
+// own is what the first member that answers says, whoever leads.
+func (h *handOver) own(ctx context.Context) (t memberTable, err error) {
+	for _, address := range h.asker.addresses {
+		if t, err = listAt(ctx, address); err == nil {
+			break
+		}
+	}
+	return t, err
+}
+
 func (h *handOver) print(w io.Writer) error {
 	p := &printer{w: w}
+	if h.done.From == 0 {
+		p.line("the member that was asked does not lead: nothing is handed over")
+		return p.err
+	}
 	p.line("member %d leads, after member %d; it took %.0f ms", h.done.Leader, h.done.From,
 		h.done.Millis)
 	return p.err

@@ -23,50 +23,84 @@ type userOptions struct {
 
 func (o *userOptions) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.requirePass, "requirepass-file", "",
-		"file with the password of the user default, mode 0600; the same for each member")
+		"file with the password of the user default, mode 0600; the same for each member; read "+
+			"again at SIGHUP, and of several lines while one is replaced by another")
 	f.StringVar(&o.usersFile, "users-file", "",
 		"file of users and what they may do, as Redis's aclfile, mode 0600; in place of "+
 			"--requirepass-file")
 	f.StringVar(&o.forwardUser, "forward-user", auth.Default,
 		"user as which this member forwards commands to the leader; it needs +raft.proxy")
 	f.StringVar(&o.forwardPass, "forward-pass-file", "",
-		"file with the password of --forward-user, mode 0600; not given: that of "+
-			"--requirepass-file")
+		"file with the password of --forward-user, mode 0600; read again at SIGHUP; not given: "+
+			"the first of --requirepass-file")
 }
 
 // read reads the files.
 func (o *userOptions) read() (err error) {
 	o.users = server.NewUsers()
-	var password string
 	switch {
 	case o.requirePass != "" && o.usersFile != "":
 		return usagef("--requirepass-file and --users-file: a file of users has the password of " +
 			"the user default; give one of the two")
-	case o.requirePass != "":
-		if password, err = auth.ReadPassword(o.requirePass); err != nil {
-			return fmt.Errorf("--requirepass-file: %w", err)
-		}
-		if err = o.users.Set(auth.Default, "resetpass", ">"+password); err != nil {
-			return fmt.Errorf("--requirepass-file: %w", err)
-		}
 	case o.usersFile != "":
 		if err = o.users.Open(o.usersFile); err != nil {
 			return fmt.Errorf("--users-file: %w", err)
 		}
 	}
-	if o.forwardPass != "" {
-		if password, err = auth.ReadPassword(o.forwardPass); err != nil {
-			return fmt.Errorf("--forward-pass-file: %w", err)
-		}
+	if o.forward, err = o.readPasswords(); err != nil {
+		return err
 	}
-	switch {
-	case password != "":
-		o.forward = server.Credential{User: o.forwardUser, Password: password}
-	case o.forwardUser != auth.Default:
+	if o.forward.User == "" && o.forwardUser != auth.Default {
 		return usagef("--forward-user %s: give its password with --forward-pass-file",
 			o.forwardUser)
 	}
 	return nil
+}
+
+// readPasswords reads the files of passwords: the user default has those of --requirepass-file
+// from now on. It returns as whom this member forwards; nobody, without a password for it. After an
+// error nothing has changed.
+func (o *userOptions) readPasswords() (forward server.Credential, err error) {
+	var passwords []string
+	if o.requirePass != "" {
+		if passwords, err = auth.ReadPasswords(o.requirePass); err != nil {
+			return forward, fmt.Errorf("--requirepass-file: %w", err)
+		}
+		forward = server.Credential{User: o.forwardUser, Password: passwords[0]}
+	}
+	if o.forwardPass != "" {
+		password, err := auth.ReadPassword(o.forwardPass)
+		if err != nil {
+			return forward, fmt.Errorf("--forward-pass-file: %w", err)
+		}
+		forward = server.Credential{User: o.forwardUser, Password: password}
+	}
+	if passwords == nil {
+		return forward, nil
+	}
+	rules := []string{"resetpass"}
+	for _, password := range passwords {
+		rules = append(rules, ">"+password)
+	}
+	if err = o.users.Set(auth.Default, rules...); err != nil {
+		return forward, fmt.Errorf("--requirepass-file: %w", err)
+	}
+	return forward, nil
+}
+
+// rereadPasswords does so at SIGHUP. Connections stay as they are; with files that cannot be used,
+// the passwords stay, too.
+func (d *daemon) rereadPasswords() {
+	if d.plan.requirePass == "" && d.plan.forwardPass == "" {
+		return
+	}
+	forward, err := d.plan.readPasswords()
+	if err != nil {
+		d.log.Error("the passwords are what they were: the files cannot be used", "err", err)
+		return
+	}
+	d.server.Forward(forward)
+	d.log.Info("the passwords were read again")
 }
 
 // locked reports whether a client needs a password.

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/pages":      {},
 	"internal/certs":      {}, // for tests
 	"internal/durations":  {},
+	"internal/private":    {},
 	// The second is imported in builds with the tag interleave.
 	"ring":             {"internal/poison", "internal/interleave"},
 	"ziplist":          {"journal/record", "internal/poison"},
@@ -35,7 +36,7 @@ var mayImport = map[string][]string{
 	},
 	"netio":                         {},
 	"netio/resp":                    {},
-	"netio/secure":                  {"netio"},
+	"netio/secure":                  {"netio", "internal/private"},
 	"netio/multicast":               {},
 	"engine/internal/raft/quorum":   {},
 	"engine/internal/raft/progress": {},
@@ -111,7 +112,7 @@ var mayImport = map[string][]string{
 	"cmd/raftd/server": {
 		"engine", "netio", "netio/resp", "netio/secure", "cmd/raftd/kv", "cmd/raftd/auth",
 	},
-	"cmd/raftd/auth": {},
+	"cmd/raftd/auth": {"internal/private"},
 	"cmd/raftd/web":  {}, // it is told the state, and knows no engine
 	"cmd/raftd/kv":   {"engine", "netio/resp"},
 }

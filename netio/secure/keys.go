@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/ringraft/ringraft/internal/private"
 )
 
 const (
@@ -164,7 +166,8 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 // ReadFile reads a file of secrets: one for each line, as hexadecimal digits or base64. Lines
 // that begin with # and empty ones are skipped. It must be a file that nobody but its owner can
-// read. The error is a *FileError.
+// read; one of root's may be readable by its group, too, for a process that is not root. The error
+// is a *FileError.
 func ReadFile(path string) (*Keys, error) {
 	fail := func(problem string, err error) (*Keys, error) {
 		return nil, &FileError{Path: path, Problem: problem, Err: err}
@@ -181,7 +184,7 @@ func ReadFile(path string) (*Keys, error) {
 		return fail(reason(err), err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	if st, err = f.Stat(); err == nil && st.Mode().Perm()&0o077 != 0 {
+	if st, err = f.Stat(); err == nil && !private.Kept(st) {
 		return fail(fmt.Sprintf("others than its owner can read or change it (mode %04o): "+
 			"chmod 600 %s", st.Mode().Perm(), path), nil)
 	}

@@ -149,9 +149,16 @@ func TestFilesThatOthersCanReadAreRefused(t *testing.T) {
 
 func TestPasswordFiles(t *testing.T) {
 	for text, want := range map[string]string{"pw": "pw", "pw\n": "pw", "pw\r\n": "pw",
-		" p w ": " p w ", "": "", "\n": "", "a\nb": "", "a\x00": "",
+		" p w ": " p w ", "": "", "\n": "", "a\x00": "", "a\rb": "",
+		"new\nold\n": "new|old", "new\r\nold": "new|old", "a\n\n": "", "\na": "",
+		"a\nb\nc\nd\n": "a|b|c|d", "a\nb\nc\nd\ne\n": "",
 		strings.Repeat("x", passwordMax+1): ""} {
-		got, err := ReadPassword(write(t, 0o600, text))
+		list, err := ReadPasswords(write(t, 0o600, text))
+		if first, _ := ReadPassword(write(t, 0o600, text)); first !=
+			append(slices.Clone(list), "")[0] {
+			t.Errorf("%.20q: the first of %q is %q", text, list, first)
+		}
+		got := strings.Join(list, "|")
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%.20q: %q, %v", text, got, err)
 		}

@@ -9,16 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ringraft/ringraft/internal/private"
 )
 
 const (
-	// fileMax bounds a file of users in bytes, passwordMax one with a password.
+	// fileMax bounds a file of users in bytes, passwordMax one with passwords.
 	fileMax     = 4 << 20
 	passwordMax = 4 << 10
+
+	// PasswordsMax is how many passwords a file has at most.
+	PasswordsMax = 4
 )
 
 // ReadSecret reads a file that nobody but its owner may read or write: the mode must be 0600 or
-// less. limit bounds its bytes.
+// less, or 0640 or less for a file of root's and a process that is not. limit bounds its bytes.
 func ReadSecret(file string, limit int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -29,7 +34,7 @@ func ReadSecret(file string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.Mode().Perm()&0o077 != 0 {
+	if !private.Kept(st) {
 		return nil, fmt.Errorf("%s can be read or written by others (mode %04o); chmod 600 it",
 			file, st.Mode().Perm())
 	}
@@ -40,20 +45,40 @@ func ReadSecret(file string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// ReadPassword reads a password from a file of its own: one line, of which the end does not count.
+// ReadPassword reads a password from a file of passwords: the first one.
 func ReadPassword(file string) (string, error) {
-	b, err := ReadSecret(file, passwordMax)
+	list, err := ReadPasswords(file)
 	if err != nil {
 		return "", err
 	}
-	s := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
-	switch {
-	case s == "":
-		return "", fmt.Errorf("%s is empty; write one line with a password", file)
-	case strings.ContainsAny(s, "\r\n\x00"):
-		return "", fmt.Errorf("%s has more than one line; write one, with a password", file)
+	return list[0], nil
+}
+
+// ReadPasswords reads a file of passwords: one for each line, of which the end does not count, at
+// most PasswordsMax. There are several while one is replaced: all of them are accepted, and who
+// reads the file to log in says the first.
+func ReadPasswords(file string) ([]string, error) {
+	b, err := ReadSecret(file, passwordMax)
+	if err != nil {
+		return nil, err
 	}
-	return s, nil
+	list := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	for i, s := range list {
+		s = strings.TrimSuffix(s, "\r")
+		switch {
+		case s == "" && len(list) == 1:
+			return nil, fmt.Errorf("%s is empty; write one line with a password", file)
+		case s == "":
+			return nil, fmt.Errorf("%s:%d: the line is empty; each has a password", file, i+1)
+		case strings.ContainsAny(s, "\r\x00"):
+			return nil, fmt.Errorf("%s:%d: a password has no control characters", file, i+1)
+		case i == PasswordsMax:
+			return nil, fmt.Errorf("%s has more than %d lines; each has a password, and there are "+
+				"several only while one is replaced", file, PasswordsMax)
+		}
+		list[i] = s
+	}
+	return list, nil
 }
 
 // Open reads the users from a file of lines user NAME RULES…, as Redis's aclfile has them, and

@@ -188,9 +188,13 @@ func (c *conn) boundLogin() {
 // Credential is what a member that forwards says; without a user nothing.
 type Credential struct{ User, Password string }
 
+// Forward says as whom this member forwards from the next connection to the leader on. Those that
+// are there stay as they are.
+func (s *Server) Forward(who Credential) { s.forward.Store(&who) }
+
 // greeting is what a connection of this member begins with.
 func (s *Server) greeting() []byte {
-	if who := s.cfg.Forward; who.User != "" {
+	if who := s.forward.Load(); who.User != "" {
 		return resp.AppendBulkStrings(nil, "RAFT.PROXY", proxyVersion, who.User, who.Password)
 	}
 	return greeting

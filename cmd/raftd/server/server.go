@@ -43,7 +43,7 @@ type Config struct {
 	Client     string // address clients reach this member at, for INFO
 	Machine    *kv.Machine
 	Users      *auth.Registry    // nil: everybody may do everything
-	Forward    Credential        // of this member when it forwards to the leader
+	Forward    Credential        // of this member when it forwards, see Server.Forward
 	ForwardTLS *secure.TLSClient // that secures what it forwards; nil: it travels in plain text
 	Warnings   []string          // of unsafe settings, repeated in INFO
 	Logger     *slog.Logger      // nil: silent
@@ -92,8 +92,9 @@ type Server struct {
 	lastID   atomic.Uint64
 	accepted atomic.Uint64
 
-	users  *auth.Registry
-	denied denials
+	users   *auth.Registry
+	denied  denials
+	forward atomic.Pointer[Credential]
 
 	backlog        atomic.Int64 // of all connections, see account.go
 	overloads      atomic.Uint64
@@ -141,6 +142,7 @@ func New(cfg Config) *Server {
 	if s.users == nil {
 		s.users = NewUsers()
 	}
+	s.Forward(cfg.Forward)
 	s.slowLog.init()
 	s.setLeast()
 	if cfg.Status != nil {
