@@ -47,10 +47,9 @@ func (c *Core) tickLeader(n int, e *Effects) {
 func (c *Core) quorumActive() bool {
 	var active quorum.Set
 	for i := range c.n {
-		if c.members[i].Active || i == c.self {
+		if c.members[i].Count() || i == c.self {
 			active = active.With(i)
 		}
-		c.members[i].Active = false
 	}
 	return quorum.JointVotes(c.voters, c.outgoing, active, 0) == quorum.Won
 }
