@@ -31,7 +31,9 @@ func (c *Core) tickLeader(n int, e *Effects) {
 		}
 	}
 	if c.transfer.to != 0 {
-		if c.transfer.elapsed += n; c.transfer.elapsed >= c.electionTicks {
+		// What this leader itself stood still is no time in which nothing came of it.
+		c.transfer.elapsed += min(n, c.heartbeatTicks)
+		if c.transfer.elapsed >= c.electionTicks {
 			c.transfer = transfer{}
 		}
 	}
