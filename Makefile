@@ -63,14 +63,18 @@ sim-traces: $(BIN)/sim.test
 	GOMAXPROCS=1 $(call TRACES,sim-race) | diff $(BIN)/traces -
 	GOMAXPROCS=2 $(call TRACES,sim-race) | diff $(BIN)/traces -
 
-# What simulation alone runs through, by file and package: whole clusters, and
-# the seeded clusters of cores, which also change their members.
+# What simulation alone runs through, by file and package: whole clusters, the
+# seeded clusters of cores, which also change their members, the seeded worlds of members
+# that give each other snapshots, and the seeded foundings.
 sim-coverage:
 	$(GO) test -c -cover -tags poison -o $(BIN)/sim-cover.test ./engine/internal/sim \
 	  -coverpkg=./engine/internal/raft/...,./engine/internal/replica,./engine/internal/pipeline,./engine/internal/peer,./engine/internal/member,./journal
 	$(BIN)/sim-cover.test -test.run '^TestSeeds$$|^TestTranscript$$' -sim.seeds 1..1000 -test.coverprofile=$(BIN)/sim.cover
 	$(GO) test -count=1 -run '^TestRandomCluster$$' -coverpkg=./engine/internal/raft/... -coverprofile=$(BIN)/core.cover ./engine/internal/raft
-	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover
+	$(GO) test -count=1 -run '^TestExchange' -coverprofile=$(BIN)/worlds.cover ./engine/internal/member \
+	  -coverpkg=./engine/internal/replica,./engine/internal/pipeline,./engine/internal/peer,./engine/internal/member
+	$(GO) test -count=1 -run '^TestFounding' -coverprofile=$(BIN)/founding.cover ./engine/internal/founding
+	$(GO) run ./internal/covered $(BIN)/sim.cover $(BIN)/core.cover $(BIN)/worlds.cover $(BIN)/founding.cover
 
 # Every order of loads, stores and wake-ups: on tiny rings, and of a lane's owner,
 # replica and apply.

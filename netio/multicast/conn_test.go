@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ringraft/ringraft/internal/loopback"
 )
 
 // group is one that no other test run uses at the same time, most likely.
@@ -22,30 +24,10 @@ func group(t *testing.T) netip.AddrPort {
 	defer c.Close()
 	port := c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	g := netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 255, byte(port >> 8), byte(port)}), port)
-	if err := possible(g); err != nil {
+	if err := loopback.Multicast(g); err != nil {
 		t.Skipf("there is no multicast on lo here: %v", err)
 	}
 	return g
-}
-
-// possible asks the system itself whether there is multicast on lo. Where there is, what Open or
-// Send cannot do is a fault of this package.
-func possible(g netip.AddrPort) error {
-	lo, err := net.InterfaceByName("lo")
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	to := unix.IPMreqn{Multiaddr: g.Addr().As4(), Ifindex: int32(lo.Index)}
-	return errors.Join(
-		unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &to),
-		unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &to),
-		unix.Sendto(fd, []byte("x"), 0,
-			&unix.SockaddrInet4{Port: int(g.Port()), Addr: to.Multiaddr}),
-		unix.Close(fd))
 }
 
 // ears are what somebody heard.

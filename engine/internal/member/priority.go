@@ -73,6 +73,6 @@ func (m *Member) preferred() (id uint64) {
 // but for what was written since the last tick.
 func (m *Member) fit(v *config.Member) bool {
 	p, ok := m.core.Member(v.ID)
-	return ok && m.connected(v.ID) && p.Room && p.Round > 0 && p.Mode == progress.Stream &&
-		p.Match >= max(p.Doubted, m.priority.commit)
+	return ok && m.connected(v.ID) && (p.Active || p.Lately) && p.Room && p.Round > 0 &&
+		p.Mode == progress.Stream && p.Match >= max(p.Doubted, m.priority.commit)
 }

@@ -37,6 +37,47 @@ func TestSingleVoter(t *testing.T) {
 	}
 }
 
+// A leader that did not run for an election timeout gives no transfer up for that: it has not
+// looked whether the member takes over. On a busy machine all turns are that long, and no
+// transfer came about.
+func TestAPauseGivesNoTransferUp(t *testing.T) {
+	c, err := New(Options{ID: 1, Config: Configuration{Voters: []uint64{1, 2, 3}}, First: 1,
+		HeartbeatTicks: 2, ElectionTicks: 10, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Effects{}
+	answer := func(kind MessageType, m Message) {
+		for _, from := range []uint64{2, 3} {
+			m.Type, m.From, m.To, m.Term = kind, from, 1, c.Hard().Term
+			c.Step(&m, e)
+		}
+	}
+	c.Campaign(e)
+	c.DurableHard(c.Hard(), e)
+	answer(VoteAck, Message{})
+	c.Durable(c.Last(), e)
+	answer(AppendAck, Message{Match: c.Last()})
+	if c.Role() != Leader || c.Transfer(2, e) != nil || !c.transfer.sent {
+		t.Fatal(c.Dump())
+	}
+	for range 3 {
+		answer(AppendAck, Message{Match: c.Last()})
+		if c.Tick(10, e); c.Transferring() != 2 {
+			t.Fatal("a pause of an election timeout ended it")
+		}
+	}
+	for n := 6; n < 10; n++ {
+		if c.Transferring() != 2 {
+			t.Fatalf("it was given up after %d ticks", n)
+		}
+		c.Tick(1, e)
+	}
+	if c.Transferring() != 0 || c.Role() != Leader {
+		t.Error("an election timeout in small steps did not end it", c.Dump())
+	}
+}
+
 // Every cell of the table says what happens.
 func TestHandlersComplete(t *testing.T) {
 	for r := range handlers {

@@ -31,7 +31,9 @@ func (c *Core) tickLeader(n int, e *Effects) {
 		}
 	}
 	if c.transfer.to != 0 {
-		if c.transfer.elapsed += n; c.transfer.elapsed >= c.electionTicks {
+		// What this leader itself stood still is no time in which nothing came of it.
+		c.transfer.elapsed += min(n, c.heartbeatTicks)
+		if c.transfer.elapsed >= c.electionTicks {
 			c.transfer = transfer{}
 		}
 	}
@@ -47,10 +49,9 @@ func (c *Core) tickLeader(n int, e *Effects) {
 func (c *Core) quorumActive() bool {
 	var active quorum.Set
 	for i := range c.n {
-		if c.members[i].Active || i == c.self {
+		if c.members[i].Count() || i == c.self {
 			active = active.With(i)
 		}
-		c.members[i].Active = false
 	}
 	return quorum.JointVotes(c.voters, c.outgoing, active, 0) == quorum.Won
 }

@@ -50,6 +50,7 @@ type Progress struct {
 	Round  uint64 // newest heartbeat round that it answered in this term
 	Mode   Mode
 	Active bool // it answered something since the leader last counted
+	Lately bool // or in the election timeout before that
 	Room   bool // its disk has room, as it said in its answer to Round
 	// it was on probation, as it said, and is none that can be relied on before it has the log
 	// so far; 0: it has not said so
@@ -63,9 +64,15 @@ func (p *Progress) Reset(next uint64) {
 
 // Doubt forgets what was acknowledged, as Reset does; whether the member is alive stays known.
 func (p *Progress) Doubt(next uint64) {
-	active := p.Active
+	active, lately := p.Active, p.Lately
 	p.Reset(next)
-	p.Active = active
+	p.Active, p.Lately = active, lately
+}
+
+// Count takes what was answered so far as of the past, and returns whether anything was.
+func (p *Progress) Count() (active bool) {
+	p.Lately, p.Active = p.Active, false
+	return p.Lately
 }
 
 // Regress takes note that the member lacks what it acknowledged last: it begins anew from there. A
