@@ -14,8 +14,8 @@ import (
 
 // parts are what is held to a bar, in per cent: files by the beginning of their path. A bar is
 // what is reached, rounded down: it rises with the plans, and falls for no new code. What is below
-// 100 is mostly words, checks that never fail, and roads of real threads; of the member also servers
-// that join by themselves, and of founding the reasons that it gives for waiting.
+// 100 is mostly words, checks that never fail, and what real threads alone do; of the member also
+// servers that join by themselves, and of founding the reasons that it gives for waiting.
 var parts = []struct {
 	name  string
 	bar   float64
