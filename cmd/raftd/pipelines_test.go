@@ -92,7 +92,7 @@ func (p *pipeliner) talk(c net.Conn, x *piped) {
 			x.commands = append(x.commands, cmd)
 		}
 		_ = c.SetDeadline(time.Now().Add(10 * time.Second)) // a failure shows below
-		go func() { _, _ = c.Write(out) }()                // replies may fill up meanwhile
+		go func() { _, _ = c.Write(out) }()                 // replies may fill up meanwhile
 		for i := first; i < len(x.commands); i++ {
 			if err := x.commands[i].read(r); err != nil {
 				if errors.Is(err, syscall.ETIMEDOUT) || isTimeout(err) {

@@ -70,9 +70,9 @@ func (d *command) sub(name []byte) *subcommand {
 	return nil
 }
 
-// onceSubs change something at once, and are answered otherwise, or change what commands before them
-// mean, when they are carried out a second time. So they wait until no reply is pending: what is
-// pending may go again, and what came behind it with it.
+// onceSubs change something at once, and are answered otherwise, or change what commands before
+// them mean, when they are carried out a second time. So they wait until no reply is pending: what
+// is pending may go again, and what came behind it with it.
 var onceSubs = strings.Fields(`acl|deluser acl|setuser client|kill client|pause client|unpause
 	config|resetstat config|set latency|reset slowlog|reset`)
 
