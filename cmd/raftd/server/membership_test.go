@@ -334,3 +334,22 @@ type timeless struct{ net.Conn }
 func (c timeless) SetReadDeadline(time.Time) error {
 	return c.Conn.SetReadDeadline(time.Now().Add(-time.Second))
 }
+
+// TestAddressesThatAreNone: one that is too long to be any is refused here, in a line that reaches
+// also a client of another member, and an empty one is not the same as none.
+func TestAddressesThatAreNone(t *testing.T) {
+	r := newRig(t, nil)
+	e, _ := r.changes()
+	c, w := r.connect()
+	long := strings.Repeat("a", 70000) + ":1"
+	for _, x := range [][]string{{"ADD", "4", long}, {"REPLACE", "3", "4", long},
+		{"REPLACE", "3", long}, {"SET", "3", "ADDRESS", long}, {"SET", "3", "ADDRESS", ""},
+		{"ADD", "4", ""}, {"REPLACE", "3", ""}} {
+		r.send(c, array(append([]string{"RAFT.MEMBER"}, x...)...))
+		got := w.take()
+		if !strings.Contains(got, "is not an address of a member, HOST:PORT") || len(got) > 256 ||
+			len(e.asked) > 0 {
+			t.Errorf("%.40v: %.300q, %d asked", x, got, len(e.asked))
+		}
+	}
+}
