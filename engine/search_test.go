@@ -446,7 +446,4 @@ func TestAdmittedAsAnotherKind(t *testing.T) {
 		h.engines[1] = e
 		t.Errorf("%v", err)
 	}
-	h.tune = tune
-	h.start(1)
-	h.every("1 voter, 2 learner")
 }
