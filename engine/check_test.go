@@ -176,6 +176,7 @@ var refusals = map[string][]refused{
 		{func(b *Builder) { b.expecting(3).ID(1) }, "leave it out"},
 		{func(b *Builder) { b.expecting(3).Cluster(5) }, "leave it out"},
 		{func(b *Builder) { b.expecting(3).Join() }, "nobody would be heard"},
+		{func(b *Builder) { b.expecting(3).Witness() }, "Witness is given, too"},
 		{func(b *Builder) { b.Expect(3) }, "Listen is not given"},
 	},
 	"Discover": {

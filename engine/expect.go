@@ -12,7 +12,8 @@ import "fmt"
 // Start waits until this one has promised, as long as its ctx lets it. The members have the ids 1
 // to n, in an order that nobody chooses; ID is not given. If there is a cluster already, this
 // one joins that, as with Join alone: so a member whose directory is lost does not found
-// another one. Listen is needed, and is where the others reach it. Without Members.
+// another one. Listen is needed, and is where the others reach it. Without Members, and not for a
+// Witness.
 func (b *Builder) Expect(n int) *Builder { b.expect = n; return b }
 
 // Name is a name of the cluster, by which servers that look for it tell it from others. It is
@@ -34,6 +35,9 @@ func (b *Builder) checkExpect() error {
 		return refuse("Expect", "%d members; must be 2 to %d", b.expect, votersMax)
 	case !b.anyID:
 		return refuse("Expect", "ID is given, too: the founding gives the ids, leave it out")
+	case b.witness:
+		return refuse("Expect", "Witness is given, too: full members found the cluster, and a "+
+			"witness is added to it, started with Join and ID")
 	case b.cluster != 0:
 		return refuse("Expect", "Cluster is given, too: it is made from the members, leave it out")
 	case len(b.join) == 0 && b.discovery.Group == "":

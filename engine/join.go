@@ -19,7 +19,8 @@ import (
 // with the id that it was given or, without ID, one that the leader gives it. If not, it needs an
 // ID, and waits to be added by Engine.AddMember on the leader; until then it neither votes
 // nor campaigns, and Status.Joining says so. Listen is needed, and is where the members
-// reach it. Without Members: those are for a new cluster.
+// reach it. Without Members: those are for a new cluster. A Witness needs an ID, and waits to be
+// added in any case.
 //
 // A directory keeps its cluster, so that Join need not be given again, and nothing comes of
 // it then. One that was made for a new cluster which is not founded yet is refused.

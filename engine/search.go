@@ -340,9 +340,17 @@ func (s *search) join(members []*reply, f *found) (done bool, err error) {
 	s.mu.Lock()
 	s.more = more
 	s.mu.Unlock()
-	if why != nil {
+	switch {
+	case why != nil && e.b.witness: // it is never asked to be admitted
+		return false, why
+	case why != nil:
 		s.admit(members)
 		return false, why
+	case f.admitted: // a journal would keep it from being what it was admitted as
+		as := Builder{id: f.id, witness: e.b.witness}
+		if err := as.checkKind(&first.config); err != nil {
+			return true, err
+		}
 	}
 	if f.id == 0 {
 		f.id = e.b.id
@@ -373,8 +381,11 @@ func (s *search) refusal(r *reply, before error) error {
 	id := s.e.b.id
 	_, taken := r.config.Find(id)
 	switch m := r.Meeting; {
-	case id != 0 && (taken || !m.GetAdmits()):
+	case id != 0 && (taken || !m.GetAdmits() || s.e.b.witness):
 		return nil
+	case s.e.b.witness: // the entry would name a full member
+		return &admitError{"a witness is not admitted by itself: give this one an --id, and add " +
+			"it: raftd member add --witness"}
 	case m.GetWhy() != "":
 		return &admitError{m.GetWhy()}
 	case before != nil:

@@ -381,3 +381,69 @@ func FuzzCandidate(f *testing.F) {
 		}
 	})
 }
+
+// A witness is not admitted by itself: the entry would name a full member, which it is not, and
+// neither kind of start would be let in. With an id it waits to be added as one.
+func TestAWitnessIsNotAdmittedByItself(t *testing.T) {
+	h := newHerd(t, 2, nil)
+	h.tune = func(i int, b *Builder) {
+		if b.AdmitLearners(0); i > 0 {
+			b.Join(h.peers[0]).Witness().StateMachine(nil)
+		}
+	}
+	h.start(0)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	e, err := h.builder(1).Start(ctx)
+	if err == nil {
+		h.engines[1] = e
+	}
+	if err == nil || !strings.Contains(err.Error(), "raftd member add") {
+		t.Errorf("%v", err)
+	}
+	h.is(0, "1 voter")
+	h.stop(1)
+	tune := h.tune
+	h.tune = func(i int, b *Builder) { tune(i, b); b.ID(uint64(i + 1)) }
+	h.start(1)
+	if s := h.engines[1].Status(); !s.Joining || s.ID != 2 || s.Refused || s.Admitted {
+		t.Errorf("%+v", s)
+	}
+	h.is(0, "1 voter")
+}
+
+// One that was admitted as a full member, and is started as a witness then, is told so before it
+// has a journal, which would keep it from being what it was admitted as.
+func TestAdmittedAsAnotherKind(t *testing.T) {
+	h := newHerd(t, 2, nil)
+	h.tune = func(i int, b *Builder) {
+		if b.AdmitLearners(0); i > 0 {
+			b.Join(h.peers[0])
+		}
+	}
+	h.start(0, 1)
+	h.every("1 voter, 2 learner")
+	d := h.engines[1].recovery.Directory
+	h.stop(1)
+	h.empty(1) // as a crash before it had a journal leaves it
+	if err := os.MkdirAll(h.dirs[1], 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(h.dirs[1], candidateName)
+	if err := writeSynced(path, encodeCandidate(d)); err != nil {
+		t.Fatal(err)
+	}
+	tune := h.tune
+	h.tune = func(i int, b *Builder) {
+		if tune(i, b); i > 0 {
+			b.Witness().StateMachine(nil)
+		}
+	}
+	var wrong *ConfigError
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if e, err := h.builder(1).Start(ctx); !errors.As(err, &wrong) || wrong.Option != "Witness" {
+		h.engines[1] = e
+		t.Errorf("%v", err)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -129,5 +130,44 @@ func TestWhoWaitsForSignsOfLife(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
 	if _, err := newNotifier(); err == nil {
 		t.Error("connected to nobody")
+	}
+}
+
+// TestAStopDuringTheStart: a member that is told to stop before it serves ends as one that serves
+// does. It may wait for others for ever.
+func TestAStopDuringTheStart(t *testing.T) {
+	p := prepareProcesses(t)[0]
+	p.args = append(p.args, "--members", "", "--join", freeAddress(t))
+	p.start(t)
+	await(t, "the search", func() bool { return p.says("waiting for a member at") })
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	p.cmd = nil
+	if !p.says(`msg="stopping before this member has started" err="a signal came: `) {
+		t.Error("it does not say why it ends")
+	}
+}
+
+// TestRecoveryTakesAsLongAsItTakes: only a member that waits for others gives up.
+func TestRecoveryTakesAsLongAsItTakes(t *testing.T) {
+	dir := t.TempDir()
+	if err := launch(t, dir).stop(); err != nil {
+		t.Fatal(err)
+	}
+	defer func(limit time.Duration) { startLimit = limit }(startLimit)
+	startLimit = time.Nanosecond
+	if err := launch(t, dir).stop(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := parse(t, "--data", t.TempDir(), "--peer", freeAddress(t), "--join", freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := start(context.Background(), p); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(d, err)
 	}
 }

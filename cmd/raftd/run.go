@@ -24,8 +24,8 @@ import (
 // logMemory bounds the log entries that are kept in memory for members that are behind.
 const logMemory = 64 << 20
 
-// startLimit bounds recovery and listening.
-const startLimit = 10 * time.Minute
+// startLimit bounds how long a member without a journal waits for others.
+var startLimit = 10 * time.Minute
 
 // run is a member's life, from options to the last signal.
 func run(o *options, out io.Writer) error {
@@ -41,6 +41,11 @@ func run(o *options, out io.Writer) error {
 	reread := hangups(p)
 
 	d, err := startUnlessTold(p)
+	if errors.Is(err, errToldToStop) {
+		slog.New(slog.NewTextHandler(os.Stderr, nil)).Info(
+			"stopping before this member has started", "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -102,11 +107,18 @@ type daemon struct {
 	stopping atomic.Bool
 }
 
+// errToldToStop: a signal came before the member had started, which ends as one that has.
+var errToldToStop = errors.New("a signal came")
+
 // startUnlessTold starts a member. A signal ends the start where it waits for others.
 func startUnlessTold(p *plan) (*daemon, error) {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
-	return start(ctx, p)
+	d, err := start(ctx, p)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("%w: %w", errToldToStop, err)
+	}
+	return d, err
 }
 
 func start(ctx context.Context, p *plan) (*daemon, error) {
@@ -122,8 +134,11 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
+	if _, known, err := journal.ReadIdentity(p.data); err != nil || !known {
+		limited, cancel := context.WithTimeout(ctx, startLimit)
+		defer cancel()
+		ctx = limited
+	} // else it waits for nobody, and reads its snapshot and its log for as long as that takes
 	if d.engine, err = d.builder().Start(ctx); err != nil {
 		web.close()
 		return nil, err

@@ -169,7 +169,8 @@ func runReset(f *front, c *conn, args [][]byte, dst []byte) []byte {
 const proxyVersion = "4"
 
 func runProxy(f *front, c *conn, args [][]byte, dst []byte) []byte {
-	if string(args[1]) != proxyVersion {
+	if string(args[1]) != proxyVersion { // nor is what follows meant for a client's connection
+		c.end()
 		return resp.AppendError(dst, "NOPROTO unsupported version of forwarding")
 	}
 	if fault := f.admitMember(c, args); fault != "" {

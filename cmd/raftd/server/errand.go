@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/ringraft/ringraft/netio/resp"
@@ -46,22 +45,22 @@ func (s *Server) runErrand(ctx context.Context, address string, command []byte) 
 		}
 		c = secured
 	}
-	if _, err := c.Write(append(slices.Clone(s.greeting()), command...)); err != nil {
-		return fault("UNKNOWNRESULT see RAFT.MEMBER LIST; the connection was lost to", err)
-	}
+	// The command goes when the greeting was taken: one that refuses it carries out what follows,
+	// as any client's.
 	e := errandReplies{conn: c}
-	greeted, err := e.next(ctx, s, address)
-	if err == nil && string(greeted) != "+OK\r\n" {
+	greeted, err := e.ask(ctx, s, address, s.greeting())
+	switch {
+	case err != nil:
+		return fault("TRYAGAIN not changed: RAFT.PROXY was not answered by", err)
+	case string(greeted) != "+OK\r\n":
 		return fault("TRYAGAIN not changed: RAFT.PROXY was refused by",
 			errors.New(printable(greeted, 128)))
 	}
-	if err == nil {
-		greeted, err = e.next(ctx, s, address)
-	}
+	reply, err := e.ask(ctx, s, address, command)
 	if err != nil {
 		return fault("UNKNOWNRESULT see RAFT.MEMBER LIST; no answer came from", err)
 	}
-	return greeted
+	return reply
 }
 
 // errandReplies reads the replies of one connection.
@@ -69,6 +68,15 @@ type errandReplies struct {
 	conn   net.Conn
 	parser resp.ReplyParser
 	b      []byte // read, and not returned yet
+}
+
+// ask sends a command, and returns its reply.
+func (e *errandReplies) ask(ctx context.Context, s *Server, address string,
+	command []byte) ([]byte, error) {
+	if _, err := e.conn.Write(command); err != nil {
+		return nil, err
+	}
+	return e.next(ctx, s, address)
 }
 
 // next returns the next reply, a copy.

@@ -93,13 +93,14 @@ func TestMarksAreResolvedBehindAFollower(t *testing.T) {
 
 func TestForwardingOfAnotherVersionIsRefused(t *testing.T) {
 	r := newRig(t, nil)
-	c, w := r.connect()
+	r.lane.auto = true
 	for _, version := range []string{"2", "3", "5", "x"} {
-		r.send(c, array("RAFT.PROXY", version))
+		c, w := r.connect()
+		r.send(c, array("RAFT.PROXY", version)+array("INCR", "n"))
 		expect(t, version, w.take(), "-NOPROTO unsupported version of forwarding\r\n")
-	}
-	if c.proxied {
-		t.Fatal("taken for a member")
+		if c.proxied || !w.closed || len(r.lane.sent) > 0 {
+			t.Fatal("taken for a member, or for a client")
+		}
 	}
 }
 

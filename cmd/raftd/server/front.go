@@ -170,7 +170,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		return false
 	case c.monitor != nil && d.encode != nil:
 		f.reject(c, d, faultMonitor)
-	case d.alone && !c.queue.empty():
+	case (d.alone || d.subs != nil && d.once(args)) && !c.queue.empty():
 		c.block(0)
 		return false
 	case d.slow && !f.mayRunSlow():

@@ -164,9 +164,24 @@ func parseChange(args [][]byte) (x memberChange, fault string) {
 	case "replace":
 		return x.parseReplace(rest)
 	case "add":
-		x.address, rest = string(rest[0]), rest[1:]
+		if x.address, fault = parseAddress(rest[0]); fault != "" {
+			return x, fault
+		}
+		rest = rest[1:]
 	}
 	return x, x.parseOptions(rest)
+}
+
+// addressMax is the longest address that there is: the name of a host and a port.
+const addressMax = 255 + len(":65535")
+
+// parseAddress takes what may be an address; the engine looks at it. Nothing longer is told to
+// anybody again.
+func parseAddress(arg []byte) (address, fault string) {
+	if n := len(arg); n == 0 || n > addressMax {
+		return "", "ERR '" + printable(arg, 64) + "' is not an address of a member, HOST:PORT"
+	}
+	return string(arg), ""
 }
 
 func parseMemberID(arg []byte) (id uint64, fault string) {
@@ -187,14 +202,15 @@ func (x memberChange) parseReplace(rest [][]byte) (memberChange, string) {
 	switch len(rest) {
 	case 0:
 	case 1:
-		x.address = string(rest[0])
+		x.address, fault = parseAddress(rest[0])
 		if _, err := strconv.ParseUint(x.address, 10, 64); err == nil {
 			return x, fmt.Sprintf("ERR where is member %s? RAFT.MEMBER REPLACE %d %s HOST:PORT",
 				x.address, x.old, x.address)
 		}
 	case 2:
-		x.id, fault = parseMemberID(rest[0])
-		x.address = string(rest[1])
+		if x.id, fault = parseMemberID(rest[0]); fault == "" {
+			x.address, fault = parseAddress(rest[1])
+		}
 	default:
 		fault = faultSyntax
 	}
@@ -215,7 +231,10 @@ func (x *memberChange) parseOptions(rest [][]byte) (fault string) {
 		case len(rest) == 1:
 			return faultSyntax
 		case x.verb == "set" && is(option, "ADDRESS"):
-			x.address, rest = string(rest[1]), rest[1:]
+			if x.address, fault = parseAddress(rest[1]); fault != "" {
+				return fault
+			}
+			rest = rest[1:]
 		case is(option, "PRIORITY"):
 			n, err := strconv.ParseInt(string(rest[1]), 10, 32)
 			if err != nil {

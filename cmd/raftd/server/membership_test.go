@@ -241,22 +241,31 @@ func leading(t *testing.T, answer string) (address string, got func() string) {
 			return
 		}
 		defer c.Close()
-		b := make([]byte, 1000)
-		n, _ := io.ReadAtLeast(c, b, len(greeting)+len(array("RAFT.MEMBER", "REMOVE", "3")))
-		_, _ = io.WriteString(c, answer) // whoever asked says what it got
-		heard <- string(b[:n])
+		// whoever asked says what it got
+		b := make([]byte, len(greeting)+len(array("RAFT.MEMBER", "REMOVE", "3")))
+		n, _ := io.ReadFull(c, b[:len(greeting)])
+		first, rest, _ := strings.Cut(answer, "|")
+		_, _ = io.WriteString(c, first)
+		more, _ := io.ReadFull(c, b[n:]) // nothing, from one that does not go on
+		_, _ = io.WriteString(c, rest)
+		heard <- string(b[:n+more])
 	}()
 	return l.Addr().String(), func() string { return <-heard }
 }
 
 // A follower asks the leader on a connection of its own; its other clients do not wait.
 func TestAFollowerAsksTheLeader(t *testing.T) {
-	for _, x := range []struct{ answer, says string }{
-		{"+OK\r\n+OK\r\n", "+OK\r\n"},
-		{"+OK\r\n-ERR no\r\n", "-ERR no\r\n"},
-		{"+OK\r\n", "-UNKNOWNRESULT see RAFT.MEMBER LIST; no answer came from the leader at "},
-		{"-NOPROTO\r\n", "-TRYAGAIN not changed: RAFT.PROXY was refused by the leader at "},
-		{"?", "-UNKNOWNRESULT see RAFT.MEMBER LIST; no answer came from the leader at "},
+	command := array("RAFT.MEMBER", "REMOVE", "3")
+	for _, x := range []struct{ answer, asked, says string }{
+		{"+OK\r\n|+OK\r\n", command, "+OK\r\n"},
+		{"+OK\r\n|-ERR no\r\n", command, "-ERR no\r\n"},
+		{"+OK\r\n|", command,
+			"-UNKNOWNRESULT see RAFT.MEMBER LIST; no answer came from the leader at "},
+		{"+OK\r\n|?", command,
+			"-UNKNOWNRESULT see RAFT.MEMBER LIST; no answer came from the leader at "},
+		// one that refuses the greeting would carry out what follows, as any client's
+		{"-NOPROTO\r\n|", "", "-TRYAGAIN not changed: RAFT.PROXY was refused by the leader at "},
+		{"?|", "", "-TRYAGAIN not changed: RAFT.PROXY was not answered by the leader at "},
 	} {
 		r := newRig(t, nil)
 		e, run := r.changes()
@@ -265,7 +274,7 @@ func TestAFollowerAsksTheLeader(t *testing.T) {
 		c, w := r.connect()
 		r.send(c, array("RAFT.MEMBER", "REMOVE", "3"))
 		run()
-		expect(t, "asked", heard(), string(greeting)+array("RAFT.MEMBER", "REMOVE", "3"))
+		expect(t, "asked", heard(), string(greeting)+x.asked)
 		if got := w.take(); !strings.HasPrefix(got, x.says) || strings.Count(got, "\n") != 1 {
 			t.Errorf("%q: %q", x.answer, got)
 		}
@@ -275,7 +284,7 @@ func TestAFollowerAsksTheLeader(t *testing.T) {
 	}
 	r := newRig(t, nil)
 	e, run := r.changes()
-	address, heard := leading(t, "+OK\r\n+OK\r\n")
+	address, heard := leading(t, "+OK\r\n|+OK\r\n")
 	e.err = &engine.Error{Reason: engine.ReasonNotLeader, Leader: 2, LeaderAddress: address}
 	c, w := r.connect()
 	r.send(c, array("RAFT.MEMBER", "REMOVE", "1"))
@@ -333,4 +342,23 @@ type timeless struct{ net.Conn }
 
 func (c timeless) SetReadDeadline(time.Time) error {
 	return c.Conn.SetReadDeadline(time.Now().Add(-time.Second))
+}
+
+// TestAddressesThatAreNone: one that is too long to be any is refused here, in a line that reaches
+// also a client of another member, and an empty one is not the same as none.
+func TestAddressesThatAreNone(t *testing.T) {
+	r := newRig(t, nil)
+	e, _ := r.changes()
+	c, w := r.connect()
+	long := strings.Repeat("a", 70000) + ":1"
+	for _, x := range [][]string{{"ADD", "4", long}, {"REPLACE", "3", "4", long},
+		{"REPLACE", "3", long}, {"SET", "3", "ADDRESS", long}, {"SET", "3", "ADDRESS", ""},
+		{"ADD", "4", ""}, {"REPLACE", "3", ""}} {
+		r.send(c, array(append([]string{"RAFT.MEMBER"}, x...)...))
+		got := w.take()
+		if !strings.Contains(got, "is not an address of a member, HOST:PORT") || len(got) > 256 ||
+			len(e.asked) > 0 {
+			t.Errorf("%.40v: %.300q, %d asked", x, got, len(e.asked))
+		}
+	}
 }

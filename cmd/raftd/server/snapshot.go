@@ -28,7 +28,7 @@ func snapshotCommands() []*command {
 			flags: []string{"admin", "noscript", "no_async_loading", "no_multi"},
 			group: "server", since: "1.0.0",
 			summary: "RAFT.SNAPSHOT TAKE: the connection waits, others do not"},
-		{name: "bgsave", arity: -1, class: beside,
+		{name: "bgsave", arity: -1, class: beside, alone: true,
 			flags: []string{"admin", "noscript", "no_async_loading"},
 			group: "server", since: "1.0.0",
 			summary: "Begin a snapshot of this member's keys, and do not wait for it"},

@@ -27,7 +27,7 @@ type command struct {
 	name  string // lower case
 	arity int    // number of arguments with the name; negative: at least that many
 	class class
-	alone bool // waits until no reply is pending: it changes what replies look like
+	alone bool // waits until no reply is pending: what is carried out must not go again behind it
 	// transaction: it is carried out also while a connection discards what follows a refused MULTI.
 	transaction bool
 	flags       []string // as COMMAND reports them
@@ -68,6 +68,17 @@ func (d *command) sub(name []byte) *subcommand {
 		}
 	}
 	return nil
+}
+
+// onceSubs change something at once, and are answered otherwise, or change what commands before
+// them mean, when they are carried out a second time. So they wait until no reply is pending: what
+// is pending may go again, and what came behind it with it.
+var onceSubs = strings.Fields(`acl|deluser acl|setuser client|kill client|pause client|unpause
+	config|resetstat config|set latency|reset slowlog|reset`)
+
+// once reports whether a command with subcommands must not be carried out a second time.
+func (d *command) once(args [][]byte) bool {
+	return len(args) > 1 && slices.Contains(onceSubs, d.fullName(args))
 }
 
 // commands is the table, in the order of COMMAND's output, and byName its index. They are filled in
