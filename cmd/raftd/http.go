@@ -133,6 +133,9 @@ func unready(st *engine.Status, failure error) string {
 		st.Leader)
 }
 
+// publishLimit is how long a scrape waits for what the loops have counted since their last ticks.
+const publishLimit = 100 * time.Millisecond
+
 // collector reads everything at the moment of the scrape; nothing is kept up to date in between.
 type collector struct{ d *daemon }
 
@@ -283,6 +286,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descClients, float64(now))
 	count(descAccepted, all)
 	count(descRejected, c.d.engine.Refused())
+	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
+	defer cancel()
+	c.d.server.Publish(ctx)
 	counts := c.d.server.Counts()
 	for name, n := range counts.Commands {
 		count(descCommands, n.Calls, name)

@@ -284,9 +284,9 @@ func (c *conn) tellCommand() {
 
 // tellActive lets others see that a connection asked for something, once a second.
 func (c *conn) tellActive() {
-	if second := c.front.began / int64(time.Second); second != c.activeAt {
+	if second := c.front.second; second != c.activeAt {
 		c.activeAt = second
-		c.client.active.Store(time.Now().Unix())
+		c.client.active.Store(second)
 	}
 }
 

@@ -111,6 +111,12 @@ func runAuth(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	return resp.AppendOK(dst)
 }
 
+// mayAll reports whether the connection may do everything, as most may: permits has nothing to look
+// at.
+func (c *conn) mayAll() bool {
+	return c.users == c.front.server.users.Table() && (c.proxied || c.known && c.user.Free())
+}
+
 // permits reports whether the connection may have the command carried out, and answers if not.
 func (f *front) permits(c *conn, d *command, args [][]byte) bool {
 	if t := f.server.users.Table(); t != c.users && !c.lookUp(t) {
