@@ -23,7 +23,8 @@ import (
 // logMemory bounds the log entries that are kept in memory for members that are behind.
 const logMemory = 64 << 20
 
-// startLimit bounds recovery and listening.
+// startLimit bounds recovery and listening. A server that looks for its cluster has none: it may
+// be the first of those that found it, and the others come when they come.
 const startLimit = 10 * time.Minute
 
 // run is a member's life, from options to the last signal.
@@ -96,6 +97,7 @@ type daemon struct {
 	server  *server.Server
 	engine  *engine.Engine
 	http    *httpServer
+	began   time.Time
 	places  int // for clients
 
 	notifier *notifier
@@ -122,21 +124,24 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
+	d.http = web
+	web.serve(d) // whoever looks sees what it waits for
+	if !p.searches() {
+		limited, cancel := context.WithTimeout(ctx, startLimit)
+		defer cancel()
+		ctx = limited
+	}
 	if d.engine, err = d.builder().Start(ctx); err != nil {
 		web.close()
 		return nil, err
 	}
 	d.live.engine.Store(d.engine)
-	d.http = web
-	web.serve(d)
 	return d, nil
 }
 
 // prepare makes a member that takes no socket, lock or file yet.
 func prepare(p *plan) (*daemon, error) {
-	d := &daemon{plan: p, machine: kv.New()}
+	d := &daemon{plan: p, began: time.Now(), machine: kv.New()}
 	d.level.Set(p.level)
 	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &d.level}))
 	limit, err := descriptorLimit()
