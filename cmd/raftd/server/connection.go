@@ -108,7 +108,7 @@ func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	for i := 2; i < len(args); i++ {
 		switch {
 		case is(args[i], "AUTH") && i+2 < len(args):
-			if fault := c.logIn(string(args[i+1]), args[i+2]); fault != "" {
+			if fault := c.logIn(args[0], string(args[i+1]), args[i+2]); fault != "" {
 				return resp.AppendError(dst, fault)
 			}
 			i += 2

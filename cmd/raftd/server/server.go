@@ -80,6 +80,7 @@ type Server struct {
 
 	slowLog     slowLog
 	latency     latencyMonitor
+	tuning      sync.Mutex                                          // held to change least
 	least       atomic.Int64                                        // see watch
 	slowest     atomic.Pointer[func() (write, apply time.Duration)] // of the engine; nil: not known
 	latencyBase [][latencyBuckets]uint64                            // by command, at a reset
@@ -95,6 +96,7 @@ type Server struct {
 
 	users  *auth.Registry
 	denied denials
+	aclLog aclLog
 
 	backlog        atomic.Int64 // of all connections, see account.go
 	overloads      atomic.Uint64
@@ -143,7 +145,8 @@ func New(cfg Config) *Server {
 		s.users = NewUsers()
 	}
 	s.slowLog.init()
-	s.setLeast()
+	s.aclLog.most.Store(128)
+	s.tune(func() {})
 	if cfg.Status != nil {
 		s.source.Store(&source{cfg.Status, cfg.Leadership})
 	}

@@ -218,8 +218,12 @@ func (f *front) tookLong(c *conn, d *command, place uint64, took int64, args [][
 	s.slowLog.add(time.Duration(took), list, c.client)
 }
 
-// setLeast works out from which time on a loop has to look.
-func (s *Server) setLeast() {
+// tune changes what commands are looked at for, and works out from which time on a loop has to
+// look. Of two at once the one that is second decides, else the first one's time could stay.
+func (s *Server) tune(change func()) {
+	s.tuning.Lock()
+	defer s.tuning.Unlock()
+	change()
 	least := int64(math.MaxInt64)
 	if us := s.slowLog.slower.Load(); us >= 0 && us < math.MaxInt64/1000 {
 		least = us * 1000
