@@ -60,12 +60,15 @@ func (c *caller) close() {
 type refusal struct{ address, text string }
 
 func (r *refusal) Error() string {
-	hint := ""
-	if strings.HasPrefix(r.text, "NOAUTH") {
-		hint = " Give --user and --pass-file, or the password in " + passwordVariable + "."
+	if r.wantsPassword() {
+		return r.address + " wants a password: give --pass-file, and --user where it is not that " +
+			"of the user named default, or the password in " + passwordVariable
 	}
-	return r.address + " says: " + r.text + hint
+	return r.address + " says: " + r.text
 }
+
+// wantsPassword reports whether the member answers nobody who has not said a password.
+func (r *refusal) wantsPassword() bool { return strings.HasPrefix(r.text, "NOAUTH") }
 
 // call asks for a command. Errors are a *refusal, ctx's, or what the network said.
 func (c *caller) call(ctx context.Context, args ...string) (resp.Reply, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -80,10 +81,10 @@ func (h *httpServer) close() {
 	}
 }
 
-// healthz: the process is alive and its journal is sound.
+// healthz: the process is alive and its journal is sound. So it is while it starts.
 func (d *daemon) healthz(w http.ResponseWriter, _ *http.Request) {
-	if err := d.engine.Err(); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	if e := d.live.engine.Load(); e != nil && e.Err() != nil {
+		http.Error(w, e.Err().Error(), http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ok")
@@ -95,10 +96,15 @@ func (p *plan) readyWait() time.Duration { return max(500*time.Millisecond, 3*p.
 
 // readyz: this member has applied what its leader had committed when it was asked.
 func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
+	e := d.live.engine.Load()
+	if e == nil {
+		http.Error(w, d.unstarted(), http.StatusServiceUnavailable)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), d.plan.readyWait())
 	defer cancel()
-	err := d.engine.Ready(ctx)
-	st := d.engine.Status()
+	err := e.Ready(ctx)
+	st := e.Status()
 	if d.stopping.Load() {
 		http.Error(w, "not ready: it stops", http.StatusServiceUnavailable)
 		return
@@ -111,7 +117,27 @@ func (d *daemon) readyz(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "ready: %s, leader %d, applied %d\n", role, st.Leader, st.Applied)
 		return
 	}
-	http.Error(w, unready(&st, d.engine.Err()), http.StatusServiceUnavailable)
+	http.Error(w, unready(&st, e.Err()), http.StatusServiceUnavailable)
+}
+
+// unstarted says what a member does whose engine has not started.
+func (d *daemon) unstarted() string {
+	p, since := d.plan, time.Since(d.began).Round(time.Second)
+	if !p.searches() {
+		return fmt.Sprintf("not ready: it recovers its data directory, for %v so far", since)
+	}
+	where := []string{}
+	if p.join != nil {
+		where = append(where, "--join "+strings.Join(p.join, ","))
+	}
+	if p.discover != "" {
+		where = append(where, "--discover "+p.discover)
+	}
+	if p.expect != 0 {
+		where = append(where, fmt.Sprintf("--bootstrap-expect %d", p.expect))
+	}
+	return fmt.Sprintf("not ready: for %v it looks for its cluster (%s), or recovers its data "+
+		"directory; the log says who has answered", since, strings.Join(where, ", "))
 }
 
 // unready says what is missing on a member that is not ready.
@@ -121,6 +147,9 @@ func unready(st *engine.Status, failure error) string {
 	}
 	return "not ready: " + st.Unready()
 }
+
+// publishLimit is how long a scrape waits for what the loops have counted since their last ticks.
+const publishLimit = 100 * time.Millisecond
 
 // collector reads everything at the moment of the scrape; nothing is kept up to date in between.
 type collector struct{ d *daemon }
@@ -220,6 +249,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
+	if c.d.live.engine.Load() == nil {
+		return // it has not started
+	}
 	st := c.d.engine.Status()
 	gauge(descRole, 1, st.Role.String())
 	gauge(descLeader, float64(st.Leader))
@@ -272,6 +304,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descClients, float64(now))
 	count(descAccepted, all)
 	count(descRejected, c.d.engine.Refused())
+	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
+	defer cancel()
+	c.d.server.Publish(ctx)
 	counts := c.d.server.Counts()
 	for name, n := range counts.Commands {
 		count(descCommands, n.Calls, name)

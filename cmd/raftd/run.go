@@ -24,7 +24,9 @@ import (
 // logMemory bounds the log entries that are kept in memory for members that are behind.
 const logMemory = 64 << 20
 
-// startLimit bounds how long a member without a journal waits for others.
+// startLimit bounds how long a member without a journal waits for the others of its list. A server
+// that looks for its cluster waits without a limit: it may be the first, and the others come when
+// they come.
 var startLimit = 10 * time.Minute
 
 // run is a member's life, from options to the last signal.
@@ -101,6 +103,7 @@ type daemon struct {
 	server  *server.Server
 	engine  *engine.Engine
 	http    *httpServer
+	began   time.Time
 	places  int // for clients
 
 	notifier *notifier
@@ -134,24 +137,25 @@ func start(ctx context.Context, p *plan) (*daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--http %s: %w", p.http, err)
 	}
-	if _, known, err := journal.ReadIdentity(p.data); err != nil || !known {
+	d.http = web
+	web.serve(d) // whoever looks sees what it waits for
+	_, known, err := journal.ReadIdentity(p.data)
+	if (err != nil || !known) && !p.searches() {
 		limited, cancel := context.WithTimeout(ctx, startLimit)
 		defer cancel()
 		ctx = limited
-	} // else it waits for nobody, and reads its snapshot and its log for as long as that takes
+	} // else what is there is read for as long as that takes
 	if d.engine, err = d.builder().Start(ctx); err != nil {
 		web.close()
 		return nil, err
 	}
 	d.live.engine.Store(d.engine)
-	d.http = web
-	web.serve(d)
 	return d, nil
 }
 
 // prepare makes a member that takes no socket, lock or file yet.
 func prepare(p *plan) (*daemon, error) {
-	d := &daemon{plan: p, machine: kv.New()}
+	d := &daemon{plan: p, began: time.Now(), machine: kv.New()}
 	d.level.Set(p.level)
 	d.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &d.level}))
 	limit, err := descriptorLimit()

@@ -206,6 +206,10 @@ func askCluster(ctx context.Context, addresses []string) (*clusterState, error) 
 	for len(addresses) > 0 {
 		addresses = q.round(ctx, addresses)
 	}
+	var refused *refusal
+	if len(q.answers) == 0 && errors.As(q.first, &refused) && refused.wantsPassword() {
+		return nil, &usageError{refused}
+	}
 	if len(q.answers) == 0 {
 		return nil, fmt.Errorf("%w: %w; is a member running there? --addr takes addresses for "+
 			"clients", errNobody, q.first)

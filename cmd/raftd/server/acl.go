@@ -20,12 +20,13 @@ func aclCommands() []*command {
 			subs: []subcommand{
 				{"acl|cat", -2, 0}, {"acl|deluser", -3, 0}, {"acl|dryrun", -4, 0},
 				{"acl|genpass", -2, 0}, {"acl|getuser", 3, 0}, {"acl|help", 2, 0},
-				{"acl|list", 2, 0}, {"acl|load", 2, 0}, {"acl|save", 2, 0},
-				{"acl|setuser", -3, 0}, {"acl|users", 2, 0}, {"acl|whoami", 2, 0},
+				{"acl|list", 2, 0}, {"acl|load", 2, 0}, {"acl|log", -2, 0},
+				{"acl|save", 2, 0}, {"acl|setuser", -3, 0}, {"acl|users", 2, 0},
+				{"acl|whoami", 2, 0},
 			},
 			run: runACL, group: "server", since: "6.0.0",
 			summary: "Users of this member and what they may do: CAT, DELUSER, DRYRUN, GENPASS, " +
-				"GETUSER, LIST, LOAD, SAVE, SETUSER, USERS, WHOAMI"},
+				"GETUSER, LIST, LOAD, LOG, SAVE, SETUSER, USERS, WHOAMI"},
 	}
 }
 
@@ -41,8 +42,9 @@ var keyAccess = map[string]auth.Access{
 }
 
 // adminSubs are the subcommands in the category admin, and so in dangerous.
-var adminSubs = strings.Fields(`acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|save
-	acl|setuser acl|users client|kill client|list client|no-evict client|pause client|unpause
+var adminSubs = strings.Fields(`acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|log
+	acl|save acl|setuser acl|users client|kill client|list client|no-evict client|pause
+	client|unpause
 	config|get config|resetstat config|rewrite config|set latency|doctor latency|histogram
 	latency|history latency|latest latency|reset raft.member|add raft.member|demote
 	raft.member|help raft.member|list raft.member|promote raft.member|remove raft.member|replace
@@ -161,6 +163,8 @@ func runACL(f *front, c *conn, args [][]byte, dst []byte) []byte {
 			dst = resp.AppendBulkString(dst, u.Line())
 		}
 		return dst
+	case "log":
+		return f.server.aclLog.run(args, dst)
 	case "setuser":
 		return setUser(users, args, dst)
 	case "users":
@@ -334,6 +338,8 @@ var aclHelp = []string{
 	"    Show users details in config file format.",
 	"LOAD",
 	"    Reload users from the file of --users-file.",
+	"LOG [<count> | RESET]",
+	"    Show the ACL log entries.",
 	"SAVE",
 	"    Save the users to the file of --users-file.",
 	"SETUSER <username> <attribute> [<attribute> ...]",

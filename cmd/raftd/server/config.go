@@ -92,7 +92,7 @@ func runConfig(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	case "help":
 		return appendHelp(dst, configHelp)
 	}
-	f.publishLatency() // resetstat
+	f.publishCounts() // resetstat
 	f.server.resetLatencies()
 	return resp.AppendOK(dst)
 }

@@ -111,7 +111,7 @@ func runHello(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	for i := 2; i < len(args); i++ {
 		switch {
 		case is(args[i], "AUTH") && i+2 < len(args):
-			if fault := c.logIn(string(args[i+1]), args[i+2]); fault != "" {
+			if fault := c.logIn(args[0], string(args[i+1]), args[i+2]); fault != "" {
 				return resp.AppendError(dst, fault)
 			}
 			i += 2
@@ -288,9 +288,9 @@ func (c *conn) tellCommand() {
 
 // tellActive lets others see that a connection asked for something, once a second.
 func (c *conn) tellActive() {
-	if second := c.front.began / int64(time.Second); second != c.activeAt {
+	if second := c.front.second; second != c.activeAt {
 		c.activeAt = second
-		c.client.active.Store(time.Now().Unix())
+		c.client.active.Store(second)
 	}
 }
 

@@ -11,8 +11,8 @@ func (s *Server) Alive(ctx context.Context) bool {
 	loops := slices.Clone(s.loops)
 	s.mu.Unlock()
 	done := make(chan struct{}, len(loops))
-	for _, do := range loops {
-		if do(func() { done <- struct{}{} }) != nil {
+	for _, f := range loops {
+		if f.do(func() { done <- struct{}{} }) != nil {
 			return false
 		}
 	}

@@ -41,6 +41,7 @@ type front struct {
 	first  *conn // has the right of way into the lane, because it waited for room; nil: none
 	now    func() int64
 	began  int64 // when the batch of commands under way began
+	second int64 // since 1970, as of the last tick
 
 	sentMuch bool // since the clock was read
 
@@ -92,7 +93,7 @@ type waiting struct {
 // useCounts count the commands of this loop.
 type useCounts struct {
 	counts  []commandCount // by command
-	touched []int          // commands counted in this batch
+	touched []int          // commands whose time in this batch is not known yet
 	tally   tally
 }
 
@@ -121,8 +122,9 @@ func newFront(s *Server, l lane) *front {
 	n := l.Cells()
 	return &front{
 		server: s, lane: l, cells: make([]cell, n), mask: uint64(n - 1),
-		now: s.now, start: func(g func()) { go g() }, keeper: keeper{machine: s.cfg.Machine},
-		watch: watch{room: slowRoom, least: s.least.Load()}, watches: s.fronts.Add(1) == 1,
+		now: s.now, second: time.Now().Unix(), start: func(g func()) { go g() },
+		keeper: keeper{machine: s.cfg.Machine},
+		watch:  watch{room: slowRoom, least: s.least.Load()}, watches: s.fronts.Add(1) == 1,
 		forwarders: make(map[route]*forwarder),
 		useCounts: useCounts{
 			counts: make([]commandCount, len(commands)),
@@ -162,7 +164,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.fault(unknownFault(args))
 	case !d.arityFits(len(args)):
 		f.reject(c, d, arityFault(d.name))
-	case !f.permits(c, d, args):
+	case !c.mayAll() && !f.permits(c, d, args):
 		f.denied = true
 	case c.discards && !d.transaction:
 		f.reject(c, d, faultInMulti)
@@ -177,7 +179,7 @@ func (f *front) execute(c *conn, args [][]byte, raw []byte) bool {
 		c.slow = true
 		c.block(c.pendingMax())
 		return false
-	case d.isLocal(args):
+	case d.class == local || d.partly && d.isLocal(args):
 		f.runLocal(c, d, args)
 	default:
 		c.command = &d.name
@@ -224,7 +226,9 @@ func (f *front) runLocal(c *conn, d *command, args [][]byte) {
 	f.reply = d.run(f, c, args, f.reply[:0])
 	if measured {
 		now := f.now()
-		f.measure(c, d, 0, start, now, args)
+		if d.listed {
+			f.measure(c, d, 0, start, now, args)
+		}
 		if d.slow {
 			f.slowUsed += now - start
 		}
@@ -491,7 +495,9 @@ func (f *front) finish() {
 		f.giveUpForwarders()
 	}
 	for {
-		f.settleRefused()
+		if len(f.unsettled) > 0 {
+			f.settleRefused()
+		}
 		if f.laneUsed {
 			f.laneUsed = false
 			f.lane.Flush()
@@ -512,7 +518,7 @@ func (f *front) finish() {
 	if len(f.behind) > 0 && f.server.ClientBytes() > clientsFull {
 		f.settleAll()
 	}
-	f.publishCounts()
+	f.publishLane()
 	f.finishing = false
 }
 
@@ -524,12 +530,14 @@ func (f *front) tick() {
 		f.checkGreetings()
 	}
 	f.slowUsed, f.watch.room = 0, slowRoom
+	f.second = time.Now().Unix()
 	f.watchEngine()
 	f.sendMonitors()
 	f.forgetBulk()
 	f.settleAll()
 	f.wake = f.wake || len(f.holders) > 0
 	f.finish()
+	f.publishCounts()
 }
 
 // resume lets blocked connections go on, and reports whether one did.

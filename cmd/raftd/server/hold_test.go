@@ -68,6 +68,7 @@ func TestWaitingForALeaderEnds(t *testing.T) {
 	r.later(501 * time.Millisecond)
 	r.send(c, array("GET", "k"))
 	expect(t, "later it waits again", w.take(), "")
+	r.front.publishCounts()
 	if n := r.front.server.Counts(); n.Held != 1 || n.Refused != 3 {
 		t.Fatalf("%+v", n)
 	}
@@ -113,6 +114,7 @@ func TestRefusedCommandsGoAgainInOrder(t *testing.T) {
 		array("INCR", "m"))
 	feed(t, r.dialed[0], ":1\r\n$1\r\n1\r\n:2\r\n:1\r\n")
 	expect(t, "replies", w.take(), ":1\r\n+PONG\r\n$1\r\n1\r\n:2\r\n:1\r\n")
+	r.front.publishCounts()
 	if n := r.front.server.Counts().Retried; n != 3 {
 		t.Fatalf("%d went again", n)
 	}

@@ -50,6 +50,7 @@ func runInfo(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	all := asked["all"] || asked["everything"]
 	standard := len(args) == 1 || asked["default"]
 	st := f.server.status()
+	f.publishCounts()
 	var b strings.Builder
 	for _, s := range sections {
 		if !asked[s.name] && !all && (!standard || notDefault[s.name]) {

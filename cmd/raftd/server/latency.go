@@ -177,29 +177,7 @@ func bucketMicros(i int) int64 {
 // latencyCounts is the histogram of one command in one loop, written by that loop.
 type latencyCounts [latencyBuckets]atomic.Uint64
 
-// latencyRun is a number of equal commands one after the other, not counted yet: those of a batch
-// take as long as each other.
-type latencyRun struct {
-	command    int
-	began, now int64 // monotonic ns
-	n          uint64
-}
-
-// noteLatency counts commands in the histogram.
-func (f *front) noteLatency(command int, began, now int64, n uint64) {
-	f.publishLatency()
-	f.watch.run = latencyRun{command, began, now, n}
-}
-
-func (f *front) publishLatency() {
-	if r := &f.watch.run; r.n > 0 {
-		at := &f.tally.published.latency[r.command][latencyBucket(r.now-r.began)]
-		at.Store(at.Load() + r.n) // only this loop writes it
-		r.n = 0
-	}
-}
-
-// Latencies is the histogram of each command that was ever answered: how many took at most
+// latencies is the histogram of each command that was ever answered: how many took at most
 // 1024 << i ns, and longer than that of i-1.
 func (s *Server) latencies() map[string]*[latencyBuckets]uint64 {
 	s.mu.Lock()
@@ -304,7 +282,7 @@ func runLatency(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	case is(args[1], "DOCTOR"):
 		return resp.AppendVerbatim(dst, "txt", m.doctor())
 	case is(args[1], "HISTOGRAM"):
-		f.publishLatency()
+		f.publishCounts()
 		return f.server.appendHistograms(dst, args[2:])
 	}
 	return appendHelp(dst, latencyHelp)

@@ -101,3 +101,46 @@ func TestLatencyBuckets(t *testing.T) {
 		t.Errorf("bucket %d", got)
 	}
 }
+
+// What a loop counts is seen by others after the next tick, and at once by whoever asks it.
+func TestCountsArePublishedByTick(t *testing.T) {
+	r := newRig(t, nil)
+	r.lane.auto = true
+	c, w := r.connect()
+	r.send(c, array("SET", "k", "v"))
+	r.front.completions()
+	s := r.front.server
+	if n := s.Counts().Commands["set"].Calls; n != 0 {
+		t.Errorf("%d calls before a tick", n)
+	}
+	r.later(0)
+	if n := s.Counts().Commands["set"].Calls; n != 1 {
+		t.Errorf("%d calls after a tick", n)
+	}
+	r.send(c, array("SET", "k", "v"))
+	r.front.completions()
+	w.take()
+	if got := r.ask(c, "INFO", "commandstats"); !strings.Contains(got, "cmdstat_set:calls=2,") {
+		t.Errorf("INFO: %s", got)
+	}
+	r.send(c, array("SET", "k", "v"))
+	s.loops = []*front{r.front}
+	r.front.do = func(f func()) error { f(); return nil }
+	s.Publish(t.Context())
+	if n := s.Counts().Commands["set"].Calls; n != 3 {
+		t.Errorf("%d calls after Publish", n)
+	}
+}
+
+// Commands that are no rows of the table have no histogram, least of all that of the first row.
+func TestStatefulCommandsHaveNoHistogram(t *testing.T) {
+	r := newRig(t, nil)
+	c, _ := r.connect()
+	r.ask(c, "CONFIG", "SET", "slowlog-log-slower-than", "0")
+	r.ask(c, "MULTI")
+	r.ask(c, "DISCARD")
+	first := commands[0].name
+	if got := r.ask(c, "LATENCY", "HISTOGRAM", first); got != "*0\r\n" {
+		t.Errorf("the histogram of %s: %q", first, got)
+	}
+}

@@ -80,13 +80,14 @@ func (c *conn) become(u *auth.User) {
 // restricted reports whether nothing but logging in is allowed.
 func (c *conn) restricted() bool { return !c.known && !c.users.Default().Open() }
 
-// logIn makes the connection that of a user, or says why not.
-func (c *conn) logIn(name string, password []byte) (fault string) {
+// logIn makes the connection that of a user, or says why not. command is what asked, as typed.
+func (c *conn) logIn(command []byte, name string, password []byte) (fault string) {
 	s := c.front.server
 	t := s.users.Table()
 	u := t.Login(name, password)
 	if u == nil {
 		s.denied.auth.Add(1)
+		c.noteLogin(command, name)
 		return faultWrongPass
 	}
 	c.users, c.known = t, true
@@ -105,10 +106,16 @@ func runAuth(f *front, c *conn, args [][]byte, dst []byte) []byte {
 	case f.server.users.Table().Default().NoPass():
 		return resp.AppendError(dst, faultNoPassword)
 	}
-	if fault := c.logIn(name, password); fault != "" {
+	if fault := c.logIn(args[0], name, password); fault != "" {
 		return resp.AppendError(dst, fault)
 	}
 	return resp.AppendOK(dst)
+}
+
+// mayAll reports whether the connection may do everything, as most may: permits has nothing to look
+// at.
+func (c *conn) mayAll() bool {
+	return c.users == c.front.server.users.Table() && (c.proxied || c.known && c.user.Free())
 }
 
 // permits reports whether the connection may have the command carried out, and answers if not.
@@ -130,10 +137,11 @@ func (f *front) permits(c *conn, d *command, args [][]byte) bool {
 	case isMember(d, args): // runProxy looks who it is
 		return true
 	}
-	verdict, _ := c.user.Check(&q)
+	verdict, at := c.user.Check(&q)
 	if verdict == auth.Allowed {
 		return true
 	}
+	c.noteDenied(verdict, d, args, at)
 	f.reject(c, d, f.server.denies(verdict, d.fullName(args)))
 	return false
 }
@@ -214,11 +222,12 @@ func (f *front) admitMember(c *conn, args [][]byte) (fault string) {
 	case len(args) == 2: // permits has looked
 		return ""
 	}
-	if fault := c.logIn(string(args[2]), args[3]); fault != "" {
+	if fault := c.logIn(args[0], string(args[2]), args[3]); fault != "" {
 		return fault
 	}
 	q, _ := d.request(args)
-	if v, _ := c.user.Check(&q); v != auth.Allowed {
+	if v, at := c.user.Check(&q); v != auth.Allowed {
+		c.noteDenied(v, d, args, at)
 		return f.server.denies(v, d.name)
 	}
 	return ""

@@ -179,6 +179,7 @@ func TestWhateverGoesAgainGoesOnceAndInOrder(t *testing.T) {
 				t.Fatalf("seed %d client %d: %q left over", seed, i, replies)
 			}
 		}
+		s.front.publishCounts()
 		retried += s.front.server.Counts().Retried
 	}
 	if retried < 1000 {

@@ -37,7 +37,7 @@ func (s *Server) Serve(env engine.Env) netio.Acceptor {
 		time.AfterFunc(d, func() { _ = f.do(g) }) // an error: the loop has ended
 	}
 	s.mu.Lock()
-	s.loops = append(s.loops, f.do)
+	s.loops = append(s.loops, f)
 	s.mu.Unlock()
 	env.OnCompletions(f.completions)
 	env.OnTick(f.tick)

@@ -8,6 +8,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -79,6 +80,7 @@ type Server struct {
 
 	slowLog     slowLog
 	latency     latencyMonitor
+	tuning      sync.Mutex                                          // held to change least
 	least       atomic.Int64                                        // see watch
 	slowest     atomic.Pointer[func() (write, apply time.Duration)] // of the engine; nil: not known
 	latencyBase [][latencyBuckets]uint64                            // by command, at a reset
@@ -94,6 +96,7 @@ type Server struct {
 
 	users   *auth.Registry
 	denied  denials
+	aclLog  aclLog
 	forward atomic.Pointer[Credential]
 
 	backlog        atomic.Int64 // of all connections, see account.go
@@ -103,7 +106,7 @@ type Server struct {
 	mu      sync.Mutex
 	clients map[uint64]*client
 	totals  []*totals // one per loop
-	loops   []func(func()) error
+	loops   []*front  // for what is done in the loop
 }
 
 // source is where a server learns of the engine.
@@ -144,7 +147,8 @@ func New(cfg Config) *Server {
 	}
 	s.Forward(cfg.Forward)
 	s.slowLog.init()
-	s.setLeast()
+	s.aclLog.most.Store(128)
+	s.tune(func() {})
 	if cfg.Status != nil {
 		s.source.Store(&source{cfg.Status, cfg.Leadership})
 	}
@@ -241,10 +245,10 @@ func (p *client) setName(name []byte) {
 	p.name.Store(&s)
 }
 
-// totals is what a loop has counted, published once per batch.
+// totals is what a loop has counted, published once a tick, and requests in the lane once a batch.
 type totals struct {
 	commands       []commandTotal  // by command
-	latency        []latencyCounts // by command, see noteLatency
+	latency        []latencyCounts // by command
 	faults         atomic.Uint64
 	refused        atomic.Uint64
 	forwarded      atomic.Uint64
@@ -268,10 +272,12 @@ type CommandCounts struct {
 
 type commandTotal struct{ calls, rejected, failed, nanos atomic.Uint64 }
 
-// commandCount is the loop's own side of commandTotal.
+// commandCount is the loop's own side of commandTotal and latencyCounts.
 type commandCount struct {
 	CommandCounts
 	unspread uint64 // calls whose time has not been measured
+	changed  bool   // since it was published
+	latency  [latencyBuckets]uint64
 }
 
 // tally is the loop's own side of totals.
@@ -280,9 +286,7 @@ type tally struct {
 	inLane                                                           int64
 
 	published  *totals
-	last       [6]uint64
 	lastInLane int64
-	lastHeld   int64
 }
 
 func (s *Server) newTotals() *totals {
@@ -297,73 +301,74 @@ func (s *Server) newTotals() *totals {
 func (f *front) count(d *command) {
 	n := f.counted(d)
 	n.Calls++
+	if n.unspread == 0 {
+		f.touched = append(f.touched, d.place)
+	}
 	n.unspread++
 }
 
-// counted are the counts of a command, which are published at the end of the batch.
+// counted are the counts of a command, which are published at the next tick.
 func (f *front) counted(d *command) *commandCount {
-	f.touch(d)
-	return &f.counts[d.place]
+	n := &f.counts[d.place]
+	n.changed = true
+	return n
 }
 
 // spread shares the time since start among the commands that were carried out since then.
 func (f *front) spread(start int64) {
+	if len(f.touched) == 0 {
+		return
+	}
 	calls := uint64(0)
 	for _, p := range f.touched {
 		calls += f.counts[p].unspread
 	}
-	if calls == 0 {
-		return
-	}
-	each := time.Duration(f.now()-start) / time.Duration(calls)
+	each := (f.now() - start) / int64(calls)
 	for _, p := range f.touched {
 		n := &f.counts[p]
-		n.Time += each * time.Duration(n.unspread)
+		n.Time += time.Duration(each) * time.Duration(n.unspread)
 		if d := commands[p]; d.class == local && !d.slow && !f.measuresAll() {
-			f.noteLatency(p, 0, int64(each), n.unspread)
+			n.latency[latencyBucket(each)] += n.unspread
 		}
 		n.unspread = 0
 	}
+	f.touched = f.touched[:0]
 }
 
-func (f *front) touch(d *command) {
-	for _, p := range f.touched {
-		if p == d.place {
-			return
-		}
-	}
-	f.touched = append(f.touched, d.place)
-}
-
+// publishCounts lets others see what was counted, once a tick: that is much for a batch of one
+// command.
 func (f *front) publishCounts() {
 	t := f.tally.published
-	for _, p := range f.touched {
+	f.watch.run = latencyRun{} // it counts without a word
+	for p := range f.counts {
 		n := &f.counts[p]
+		if !n.changed {
+			continue
+		}
+		n.changed = false
 		t.commands[p].calls.Store(n.Calls)
 		t.commands[p].rejected.Store(n.Rejected)
 		t.commands[p].failed.Store(n.Failed)
 		t.commands[p].nanos.Store(uint64(n.Time))
+		for i, count := range n.latency {
+			t.latency[p][i].Store(count)
+		}
 	}
-	f.touched = f.touched[:0]
-	f.publishLatency()
-	now := [6]uint64{f.tally.faults, f.tally.refused, f.tally.forwarded, f.tally.forwardersLost,
-		f.tally.retried, f.tally.slowSkipped}
-	if now != f.tally.last {
-		f.tally.last = now
-		t.faults.Store(now[0])
-		t.refused.Store(now[1])
-		t.forwarded.Store(now[2])
-		t.forwardersLost.Store(now[3])
-		t.retried.Store(now[4])
-		t.slowSkipped.Store(now[5])
-	}
-	if held := int64(len(f.holders)); held != f.tally.lastHeld {
-		f.tally.lastHeld = held
-		t.held.Store(held)
-	}
+	t.faults.Store(f.tally.faults)
+	t.refused.Store(f.tally.refused)
+	t.forwarded.Store(f.tally.forwarded)
+	t.forwardersLost.Store(f.tally.forwardersLost)
+	t.retried.Store(f.tally.retried)
+	t.slowSkipped.Store(f.tally.slowSkipped)
+	t.held.Store(int64(len(f.holders)))
+}
+
+// publishLane lets others see how many requests the lane has, at the end of each batch: whoever
+// stops a member waits until there is none.
+func (f *front) publishLane() {
 	if f.tally.inLane != f.tally.lastInLane {
 		f.tally.lastInLane = f.tally.inLane
-		t.inLane.Store(f.tally.inLane)
+		f.tally.published.inLane.Store(f.tally.inLane)
 	}
 }
 
@@ -392,7 +397,28 @@ type Counts struct {
 	Held           int64  // clients that wait for a leader now
 }
 
-// Counts sums up the loops.
+// Publish has each loop publish what it has counted since its last tick, and waits for that until
+// ctx is over.
+func (s *Server) Publish(ctx context.Context) {
+	s.mu.Lock()
+	loops := slices.Clone(s.loops)
+	s.mu.Unlock()
+	done := make(chan struct{}, len(loops))
+	for _, f := range loops {
+		if f.do(func() { f.publishCounts(); done <- struct{}{} }) != nil {
+			return // the loop has ended
+		}
+	}
+	for range loops {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Counts sums up the loops, as of the last tick of each.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -158,18 +158,28 @@ type watch struct {
 	run   latencyRun
 }
 
+// latencyRun is what is known of commands that took as long as each other: equal ones of a batch.
+type latencyRun struct {
+	command    *command
+	began, now int64   // monotonic ns
+	bucket     *uint64 // of the loop's histogram of the command
+	long       bool    // somebody wants to know
+}
+
 // fastLocal is how long a command takes at most that is answered at once and looks at little. It
 // is measured alone when even that is to be noted.
 const fastLocal = int64(time.Millisecond)
 
 // measure notes how long a command took. args is nil for one that was answered later.
 func (f *front) measure(c *conn, d *command, place uint64, began, now int64, args [][]byte) {
-	if r := &f.watch.run; r.began == began && r.now == now && r.command == d.place {
-		r.n++ // one of the same batch
-	} else {
-		f.noteLatency(d.place, began, now, 1)
+	r := &f.watch.run
+	if r.began != began || r.now != now || r.command != d {
+		took := now - began
+		*r = latencyRun{d, began, now, &f.counted(d).latency[latencyBucket(took)],
+			took >= f.watch.least}
 	}
-	if now-began >= f.watch.least {
+	*r.bucket++
+	if r.long {
 		f.tookLong(c, d, place, now-began, args)
 	}
 }
@@ -208,8 +218,12 @@ func (f *front) tookLong(c *conn, d *command, place uint64, took int64, args [][
 	s.slowLog.add(time.Duration(took), list, c.client)
 }
 
-// setLeast works out from which time on a loop has to look.
-func (s *Server) setLeast() {
+// tune changes what commands are looked at for, and works out from which time on a loop has to
+// look. Of two at once the one that is second decides, else the first one's time could stay.
+func (s *Server) tune(change func()) {
+	s.tuning.Lock()
+	defer s.tuning.Unlock()
+	change()
 	least := int64(math.MaxInt64)
 	if us := s.slowLog.slower.Load(); us >= 0 && us < math.MaxInt64/1000 {
 		least = us * 1000

@@ -112,6 +112,7 @@ func TestSlowLogIsBounded(t *testing.T) {
 	r.front.completions()
 	w.take()
 	s := r.front.server
+	r.front.publishCounts()
 	if n, skipped := s.slowLog.len(), s.Counts().SlowSkipped; n != slowRoom ||
 		skipped != 2*slowRoom {
 		t.Errorf("%d noted, %d skipped", n, skipped)

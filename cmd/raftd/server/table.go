@@ -50,6 +50,7 @@ type command struct {
 
 	listed bool // in the table, as opposed to stateful
 	slow   bool // local, and not fast
+	partly bool // of another class, and some of its subcommands are local
 	place  int  // in the table, for counters
 }
 
@@ -99,6 +100,7 @@ func joined(lists ...[]*command) (all []*command) {
 	for _, list := range lists {
 		for _, d := range list {
 			d.place, d.listed = len(all), true
+			d.partly = d.class == errand || d.name == "acl"
 			d.slow = (d.class == local || d.subs != nil) && !slices.Contains(d.flags, "fast")
 			all = append(all, d)
 		}

@@ -8,9 +8,11 @@ import (
 	"github.com/ringraft/ringraft/cmd/raftd/kv"
 )
 
-// watchSettings are what SLOWLOG and LATENCY note: CONFIG SET changes it until raftd ends.
+// watchSettings are what SLOWLOG, LATENCY and ACL LOG note: CONFIG SET changes it until raftd ends.
 func (s *Server) watchSettings() []Setting {
 	return []Setting{
+		{Name: "acllog-max-len", Get: decimal(s.aclLog.most.Load),
+			Prepare: integer(0, s.aclLog.setMost)},
 		{Name: "latency-monitor-threshold", Get: decimal(s.latency.threshold.Load),
 			Prepare: integer(0, s.setLatencyThreshold)},
 		{Name: "slowlog-log-slower-than", Get: decimal(s.slowLog.slower.Load),
@@ -25,14 +27,12 @@ func (s *Server) setLatencyThreshold(ms int64) {
 	if slowest := s.slowest.Load(); slowest != nil {
 		(*slowest)() // what was before does not count
 	}
-	s.latency.threshold.Store(ms)
-	s.setLeast()
+	s.tune(func() { s.latency.threshold.Store(ms) })
 }
 
 // setSlowerThan takes µs; -1: SLOWLOG notes nothing.
 func (s *Server) setSlowerThan(us int64) {
-	s.slowLog.slower.Store(us)
-	s.setLeast()
+	s.tune(func() { s.slowLog.slower.Store(us) })
 }
 
 func decimal(get func() int64) func() string {
