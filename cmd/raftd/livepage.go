@@ -23,6 +23,9 @@ type liveState struct {
 
 // read is called by one goroutine at a time.
 func (l *liveState) read() web.State {
+	if l.d.live.engine.Load() == nil { // from then on d.engine is there
+		return l.d.starting()
+	}
 	st := l.d.engine.Status()
 	s := web.State{Time: time.Now().UnixMilli(), Uptime: st.Uptime.Milliseconds(),
 		Cluster: fmt.Sprintf("%016x", st.Cluster), ID: decimal(st.ID), Incarnation: st.Incarnation,
@@ -43,6 +46,13 @@ func (l *liveState) read() web.State {
 	}
 	l.fill(&s, &st)
 	return s
+}
+
+// starting is what the page shows of a member whose engine has not started.
+func (d *daemon) starting() web.State {
+	return web.State{Time: time.Now().UnixMilli(), Uptime: time.Since(d.began).Milliseconds(),
+		ID: decimal(d.plan.id), Version: server.Version(), Role: "starting",
+		Problems: []string{d.unstarted()}, Members: []web.Member{}, Stages: []web.Stage{}}
 }
 
 func decimal(id uint64) string { return strconv.FormatUint(id, 10) }

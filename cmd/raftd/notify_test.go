@@ -152,7 +152,7 @@ func TestAStopDuringTheStart(t *testing.T) {
 	}
 }
 
-// TestRecoveryTakesAsLongAsItTakes: only a member that waits for others gives up.
+// TestRecoveryTakesAsLongAsItTakes: only a member that waits for others of its list gives up.
 func TestRecoveryTakesAsLongAsItTakes(t *testing.T) {
 	dir := t.TempDir()
 	if err := launch(t, dir).stop(); err != nil {
@@ -163,7 +163,9 @@ func TestRecoveryTakesAsLongAsItTakes(t *testing.T) {
 	if err := launch(t, dir).stop(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := parse(t, "--data", t.TempDir(), "--peer", freeAddress(t), "--join", freeAddress(t))
+	own := freeAddress(t)
+	p, err := parse(t, "--data", t.TempDir(), "--peer", own, "--members",
+		"1="+own+",2="+freeAddress(t))
 	if err != nil {
 		t.Fatal(err)
 	}
