@@ -74,6 +74,7 @@ type Status struct {
 	Counters   Counters
 	Snapshot   SnapshotStatus
 	Ring       RingStatus
+	Heartbeats HeartbeatStatus
 
 	Journal        string        // Builder.Journal
 	JournalDurable bool          // what was acknowledged survives a power cut
@@ -238,6 +239,8 @@ func (e *Engine) publishStatus() {
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
 		Frames: st.Frames, BadFrames: st.BadFrames + core.Counters().Garbled,
 		Elections: st.Elections}
+	s.Heartbeats = HeartbeatStatus{Alone: st.Heartbeats, Multicast: st.BeatsSent,
+		Hearing: replica.Hearers(), Heard: st.BeatsTaken, Refused: st.BeatsRefused}
 	zs := e.member.Store().Stats()
 	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
 	s.Counters.StoreMemory = uint64(zs.Held())
