@@ -110,7 +110,8 @@ func (r *Replica) fold(a *peer.Actor, m *raft.Message) bool {
 	}
 	h := g.hearer(m.To, m.Term, connection)
 	folds := g.hears(h) && now-h.alone < r.half()
-	asks := !g.hears(h) && now-g.at >= r.half() && h.alone != 0 // whether it hears, now and then
+	// Who has not answered is asked whether it hears, now and then.
+	asks := !g.hears(h) && h.alone != 0 && (g.at == 0 || now-g.at >= r.half())
 	if m.HintIndex != 0 {
 		folds, asks = false, false
 	}
