@@ -9,7 +9,8 @@ import (
 var shortKey = []byte("short 0123456789")
 
 func shortGate() *gate {
-	return newGate(&shortOnes, "a", [][]byte{shortKey}, func() Sender { return Sender{Incarnation: 9} })
+	self := Sender{Incarnation: 9}
+	return newGate(&shortOnes, "a", [][]byte{shortKey}, func() Sender { return self })
 }
 
 // shortOne is a short datagram of cluster "a".

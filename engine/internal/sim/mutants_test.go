@@ -467,7 +467,9 @@ var mutants = []mutant{
 		"true"},
 	{"first-of-a-term-folded", "who heard the leader of an earlier term is told of the next to all",
 		"engine/internal/replica/group.go",
-		"if h.term != term || h.connection != connection {", "if h.connection != connection {"},
+		"h := g.hearer(m.To, m.Term, connection)\n",
+		"h := g.hearer(m.To, m.Term, connection)\n" +
+			"\tif h.alone == 0 && g.number > 0 {\n\t\th.heard, h.alone = g.number, now\n\t}\n"},
 	{"nonce-folded", "what one on probation waits for is said to all, without its nonce",
 		"engine/internal/replica/group.go",
 		"if m.HintIndex != 0 {\n\t\tfolds", "if false {\n\t\tfolds"},
