@@ -223,7 +223,9 @@ func TestADatagramHasNoAuthority(t *testing.T) {
 		{name: "an older one", beat: good, ride: func(g *rig) {
 			g.hears(with(func(b *wire.Beat) { b.Number = 8 }), raft.Directory{})
 		}},
-		{name: "a connection that is silent", beat: good, ride: func(g *rig) { g.now += 6 * rigTick }},
+		{name: "a connection that is silent", beat: good, ride: func(g *rig) {
+			g.now += 6 * rigTick
+		}},
 		{name: "a connection that brings only answers", beat: good, ride: func(g *rig) {
 			g.now += 6 * rigTick
 			g.from(2, raft.Message{Type: raft.AppendAck, Term: 3, Match: 1})
