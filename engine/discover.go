@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ringraft/ringraft/engine/internal/discovery"
+	"github.com/ringraft/ringraft/engine/internal/wire"
 	"github.com/ringraft/ringraft/netio/multicast"
 	"github.com/ringraft/ringraft/netio/secure"
 )
@@ -16,6 +17,9 @@ import (
 // Discovery is how servers hear of each other without an address that somebody gave them:
 // by datagrams to a group, with a key that belongs to Builder.Secret. What they hear are hints of
 // where to dial, and nothing else.
+//
+// Members that hear the group hear their leader's heartbeats there too, in one datagram for all.
+// Who does not has its own over its connection, so nothing depends on datagrams that arrive.
 type Discovery struct {
 	Group     string // an IPv4 multicast address and a port, as "239.255.42.42:7382"
 	Interface string // the only one on which datagrams are sent and heard, as "eth0"
@@ -99,6 +103,7 @@ type announcer struct {
 	once sync.Once
 
 	began time.Time
+	beats chan wire.Beat // to be sent
 
 	mu     sync.Mutex
 	table  *discovery.Table
@@ -106,9 +111,9 @@ type announcer struct {
 	e      *Engine // that is told of addresses; nil: it does not run yet
 }
 
-// datagramKeys are the keys of announcements that belong to the secrets.
-func datagramKeys(keys *secure.Keys) (list [][]byte) {
-	for _, k := range keys.Derive(secure.LabelDatagram) {
+// datagramKeys are the keys of datagrams of a kind that belong to the secrets.
+func datagramKeys(keys *secure.Keys, kind secure.Label) (list [][]byte) {
+	for _, k := range keys.Derive(kind) {
 		list = append(list, k[:])
 	}
 	return list
@@ -126,15 +131,20 @@ func (e *Engine) openAnnouncer() error {
 	}
 	drawn := drawDirectory()
 	a.table, a.stop, a.began = discovery.New(drawn[0]), make(chan struct{}), time.Now()
+	a.beats = make(chan wire.Beat, 1)
+	keys := e.b.secret.keys
 	a.mu.Lock() // what is heard waits until there is a connection
 	a.conn, err = multicast.Open(multicast.Config{Group: group, Interface: d.Interface,
-		Cluster: e.b.name, Keys: datagramKeys(e.b.secret.keys),
-		Self: multicast.Sender{Directory: drawn}, Receive: a.hear})
+		Cluster: e.b.name, Keys: datagramKeys(keys, secure.LabelDatagram),
+		Self: multicast.Sender{Directory: drawn}, Receive: a.hear,
+		Short: multicast.Short{Keys: datagramKeys(keys, secure.LabelHeartbeat),
+			Receive: a.hearBeat}})
 	a.mu.Unlock()
 	if err != nil {
 		return &ConfigError{"Discover", err.Error()}
 	}
 	a.done.Go(a.run)
+	a.done.Go(a.beat)
 	return nil
 }
 
@@ -299,6 +309,9 @@ type DiscoveryStatus struct {
 	// refused: "size", "protocol", "cluster", "source_rate", "total_rate", "mac", "outdated",
 	// "replayed".
 	Arrived map[string]uint64
+	// Heartbeats counts datagrams with heartbeats in the same words. What became of those that
+	// were taken is in Status.Heartbeats.
+	Heartbeats map[string]uint64
 }
 
 // Discovery returns what was heard of other servers; the zero value without Builder.Discover.
@@ -314,8 +327,10 @@ func (e *Engine) Discovery() (s DiscoveryStatus) {
 	a.mu.Unlock()
 	c := a.conn.Counters()
 	s.Sent, s.Unsent, s.Arrived = c.Sent, c.Unsent, map[string]uint64{}
-	for v, n := range c.Arrived {
-		s.Arrived[multicast.Verdict(v).String()] = n
+	s.Heartbeats = map[string]uint64{}
+	for v := range c.Arrived {
+		name := multicast.Verdict(v).String()
+		s.Arrived[name], s.Heartbeats[name] = c.Arrived[v], c.Short.Arrived[v]
 	}
 	return s
 }

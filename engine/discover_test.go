@@ -217,7 +217,8 @@ func says(t *testing.T, d Discovery, s discovery.Server) {
 		t.Fatal(err)
 	}
 	c, err := multicast.Open(multicast.Config{Group: g, Interface: d.Interface, Cluster: "a",
-		Keys: datagramKeys(keys), Self: multicast.Sender{Directory: drawDirectory()}})
+		Keys: datagramKeys(keys, secure.LabelDatagram),
+		Self: multicast.Sender{Directory: drawDirectory()}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func (e *Engine) newPeers() *link.Peers {
 		Advertised: e.b.advertise,
 		Longest:    e.longest, Limits: peer.Limits{Command: e.b.maxCommand,
 			Run: min(e.longest+runBytes, e.journal.Largest()), Snapshots: true,
-			Witness: e.b.witness},
+			Witness: e.b.witness, Datagrams: e.announcer.conn != nil},
 		Kind:     e.isWitness,
 		Keys:     e.b.secret.keys,
 		Across:   e.b.threads == Threaded,

@@ -327,6 +327,7 @@ func (e *Engine) assemble() error {
 		Link: e.newLink, Unlink: e.peers.Remove,
 		Snapshots: e.snapshots(), WitnessLog: e.witnessLog(), From: e.from,
 		Admission: member.Admission{Open: e.b.admitting.open, Voters: e.b.admitting.voters},
+		Group:     e.announcer.group(e.membership.Cluster),
 		Start:     e.startJob, Fused: e.b.threads == Fused, Serial: e.b.pipeline == Serial,
 		Store: ziplist.Config{BudgetBytes: e.b.memory, Codec: e.b.codec,
 			Background: new(ziplist.Pace).Take},

@@ -93,7 +93,8 @@ func (e *Engine) setKeys(s *secret) error {
 	}
 	e.peers.SetKeys(keys)
 	if e.announcer.conn != nil {
-		_ = e.announcer.conn.SetKeys(datagramKeys(keys)) // they are as long as they have to be
+		_ = e.announcer.conn.SetKeys(datagramKeys(keys, secure.LabelDatagram),
+			datagramKeys(keys, secure.LabelHeartbeat)) // they are as long as they have to be
 	}
 	e.log.Info("the secrets were replaced", "accepted", keys.Names(), "dials_with", keys.Names()[0])
 	e.run.wake()

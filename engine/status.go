@@ -75,6 +75,7 @@ type Status struct {
 	Snapshot   SnapshotStatus
 	Ring       RingStatus
 	Log        LogStatus // Last, Durable, Commit and Applied of one moment
+	Heartbeats HeartbeatStatus
 
 	Journal        string        // Builder.Journal
 	JournalDurable bool          // what was acknowledged survives a power cut
@@ -264,6 +265,8 @@ func (e *Engine) publishStatus() {
 	s.Counters = Counters{Proposals: st.Proposals, Batches: st.Batches, Refused: st.Refused,
 		Frames: st.Frames, BadFrames: st.BadFrames + core.Counters().Garbled,
 		Elections: st.Elections}
+	s.Heartbeats = HeartbeatStatus{Alone: st.Heartbeats, Multicast: st.BeatsSent,
+		Hearing: replica.Hearers(), Heard: st.BeatsTaken, Refused: st.BeatsRefused}
 	zs := e.member.Store().Stats()
 	s.Counters.StoreEntries, s.Counters.StoreBytes = zs.Entries, uint64(zs.Bytes)
 	s.Counters.StoreMemory = uint64(zs.Held())

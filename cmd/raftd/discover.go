@@ -104,10 +104,23 @@ var (
 
 	descDatagrams = desc("discovery_datagrams_total",
 		"Datagrams that arrived for --discover, by what became of them.", "outcome")
+
+	descBeats = desc("heartbeats_multicast_total",
+		"Heartbeats sent in a datagram, to all members that hear --discover.")
+	descAlone   = desc("heartbeats_alone_total", "Heartbeats sent over a connection to one member.")
+	descHearing = desc("heartbeats_hearing_members",
+		"Members that a leader leaves to datagrams for now: they have answered the last one.")
+	descBeatsHeard = desc("heartbeats_heard_total",
+		"Datagrams that were taken for a sign of life of the leader.")
+	descUnbacked = desc("heartbeats_unbacked_total",
+		"Datagrams of a leader that said what its connection has not.")
+	descBeatsIn = desc("heartbeats_datagrams_total",
+		"Datagrams with heartbeats that arrived, by what became of them.", "outcome")
 )
 
 // discovery collects what was heard; without --discover there is nothing.
-func (c *collector) discovery(gauge func(*prometheus.Desc, float64, ...string),
+func (c *collector) discovery(beats *engine.HeartbeatStatus,
+	gauge func(*prometheus.Desc, float64, ...string),
 	count func(*prometheus.Desc, uint64, ...string)) {
 	if c.d.plan.discover == "" {
 		return
@@ -118,4 +131,12 @@ func (c *collector) discovery(gauge func(*prometheus.Desc, float64, ...string),
 	for outcome, n := range s.Arrived {
 		count(descDatagrams, n, outcome)
 	}
+	for outcome, n := range s.Heartbeats {
+		count(descBeatsIn, n, outcome)
+	}
+	count(descBeats, beats.Multicast)
+	count(descAlone, beats.Alone)
+	gauge(descHearing, float64(beats.Hearing))
+	count(descBeatsHeard, beats.Heard)
+	count(descUnbacked, beats.Refused)
 }

@@ -233,7 +233,8 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 		descSnapRuns, descSnapFails, descSnapTaken, descSnapLog, descSnapView, descFirst,
 		descJournal, descStage, descKeys, descMemory, descBacklog, descRetained,
 		descOverload, descClients, descAccepted, descRejected,
-		descCommands, descRefused, descForwarded, descHeard, descSent, descDatagrams} {
+		descCommands, descRefused, descForwarded, descHeard, descSent, descDatagrams,
+		descBeats, descAlone, descHearing, descBeatsHeard, descUnbacked, descBeatsIn} {
 		out <- d
 	}
 	for _, d := range moreDescs {
@@ -314,7 +315,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(descRefused, counts.Faults, "fault")
 	count(descRefused, counts.Refused, "state")
 	count(descForwarded, counts.Forwarded)
-	c.discovery(gauge, count)
+	c.discovery(&st.Heartbeats, gauge, count)
 	c.more(&st, out)
 }
 

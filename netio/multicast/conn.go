@@ -27,14 +27,30 @@ type Config struct {
 	// Receive is called with each datagram that is taken, in a goroutine of the
 	// connection's.
 	Receive func(Datagram)
+
+	// Short are datagrams of a second kind: of ShortSize bytes, under keys of their own, with
+	// rates and windows of their own. Without keys none are sent or heard.
+	Short Short
+}
+
+// Short is Config.Short.
+type Short struct {
+	Keys    [][]byte
+	Receive func(Datagram) // in the same goroutine
 }
 
 // Counters count since Open.
 type Counters struct {
+	Counts         // of long datagrams, and of those of no size that there is
+	Short   Counts // of short ones
+	Unheard uint64 // errors of the system where a datagram was expected
+}
+
+// Counts count datagrams.
+type Counts struct {
 	Arrived [verdicts]uint64 // by Verdict
 	Sent    uint64
 	Unsent  uint64 // the system did not take them
-	Unheard uint64 // errors of the system where a datagram was expected
 }
 
 // Conn is a place in a group. Its methods may be called from any goroutine.
@@ -42,15 +58,22 @@ type Conn struct {
 	cfg   Config
 	udp   *net.UDPConn
 	gate  *gate
+	short *gate // nil: there are none
 	done  chan struct{}
 	began time.Time
 
 	mu       sync.Mutex
 	self     Sender
+	way      way // of long ones
+	shortWay way
+	counters Counters
+}
+
+// way is the way out of datagrams of a kind.
+type way struct {
 	sequence uint64
 	mac      *mac
-	out      [Size]byte
-	counters Counters
+	out      [Size]byte // the first bytes of it, of short ones
 }
 
 // Errors of Open, beside those of the system.
@@ -66,16 +89,20 @@ func Open(cfg Config) (*Conn, error) {
 	switch {
 	case !a.Is4() || !a.IsMulticast() || cfg.Group.Port() == 0:
 		return nil, fmt.Errorf("%w: %v", ErrGroup, cfg.Group)
-	case !fit(cfg.Keys):
+	case !fit(cfg.Keys) || len(cfg.Short.Keys) > 0 && !fit(cfg.Short.Keys):
 		return nil, ErrKey
 	}
 	udp, err := open(cfg.Group, cfg.Interface)
 	if err != nil {
 		return nil, fmt.Errorf("multicast: %v on %s: %w", cfg.Group, cfg.Interface, err)
 	}
-	c := &Conn{cfg: cfg, udp: udp, done: make(chan struct{}), began: time.Now(), self: cfg.Self,
-		mac: newMAC(cfg.Keys[0], cfg.Cluster)}
-	c.gate = newGate(&cfg, c.sender)
+	c := &Conn{cfg: cfg, udp: udp, done: make(chan struct{}), began: time.Now(), self: cfg.Self}
+	c.way.mac = newMAC(cfg.Keys[0], cfg.Cluster)
+	c.gate = newGate(&longOnes, cfg.Cluster, cfg.Keys, c.sender)
+	if k := cfg.Short.Keys; len(k) > 0 {
+		c.shortWay.mac = newMAC(k[0], cfg.Cluster)
+		c.short = newGate(&shortOnes, cfg.Cluster, k, c.sender)
+	}
 	go c.receive()
 	return c, nil
 }
@@ -86,15 +113,20 @@ func fit(keys [][]byte) bool {
 	return len(keys) > 0 && !slices.ContainsFunc(keys, short)
 }
 
-// SetKeys replaces Config.Keys. ErrKey: they cannot be used, and nothing has changed.
-func (c *Conn) SetKeys(keys [][]byte) error {
-	if !fit(keys) {
+// SetKeys replaces Config.Keys, and, where there are any, those of Config.Short. ErrKey: they
+// cannot be used, and nothing has changed.
+func (c *Conn) SetKeys(keys, shorts [][]byte) error {
+	if !fit(keys) || c.short != nil && !fit(shorts) {
 		return ErrKey
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mac = newMAC(keys[0], c.cfg.Cluster)
+	c.way.mac = newMAC(keys[0], c.cfg.Cluster)
 	c.gate.next.Store(macsOf(keys, c.cfg.Cluster))
+	if c.short != nil {
+		c.shortWay.mac = newMAC(shorts[0], c.cfg.Cluster)
+		c.short.next.Store(macsOf(shorts, c.cfg.Cluster))
+	}
 	return nil
 }
 
@@ -177,9 +209,13 @@ func (c *Conn) receive() {
 			time.Sleep(pauseAfter)
 			continue
 		}
-		d, v := c.gate.pass(b[:n], from.Addr().Unmap(), int64(time.Since(c.began)))
-		if v == Taken && c.cfg.Receive != nil {
-			c.cfg.Receive(d)
+		gate, take := c.gate, c.cfg.Receive
+		if n == ShortSize && c.short != nil {
+			gate, take = c.short, c.cfg.Short.Receive
+		}
+		d, v := gate.pass(b[:n], from.Addr().Unmap(), int64(time.Since(c.began)))
+		if v == Taken && take != nil {
+			take(d)
 		}
 	}
 }
@@ -197,25 +233,41 @@ func (c *Conn) SetSelf(s Sender) {
 	c.mu.Unlock()
 }
 
-// ErrPayload: there are more than PayloadMax bytes.
-var ErrPayload = fmt.Errorf("multicast: a payload has at most %d bytes", PayloadMax)
+// Errors of Send and SendShort.
+var (
+	ErrPayload = fmt.Errorf("multicast: a payload has at most %d bytes, and %d in a short datagram",
+		PayloadMax, ShortBytes)
+	ErrNoShort = errors.New("multicast: there are no keys for short datagrams")
+)
 
-// Send sends a payload, which it copies, to all who hear the group. An error means that this
-// one was not sent.
+// Send sends a payload of at most PayloadMax bytes, which it copies, to all who hear the group. An
+// error means that this one was not sent.
 func (c *Conn) Send(payload []byte) error {
-	if len(payload) > PayloadMax {
+	return c.send(payload, &c.way, &longOnes, &c.counters.Counts)
+}
+
+// SendShort is Send with a short datagram, of at most ShortBytes.
+func (c *Conn) SendShort(payload []byte) error {
+	if c.short == nil {
+		return ErrNoShort
+	}
+	return c.send(payload, &c.shortWay, &shortOnes, &c.counters.Short)
+}
+
+func (c *Conn) send(payload []byte, w *way, of *shape, n *Counts) error {
+	if len(payload) > of.size-headSize-macSize {
 		return ErrPayload
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sequence++
-	seal(c.out[:], c.gate.tag, c.self, c.sequence, payload, c.mac)
-	_, err := c.udp.WriteToUDPAddrPort(c.out[:], c.cfg.Group)
-	if err != nil {
-		c.counters.Unsent++
+	w.sequence++
+	b := w.out[:of.size]
+	seal(b, c.gate.tag, c.self, w.sequence, payload, w.mac)
+	if _, err := c.udp.WriteToUDPAddrPort(b, c.cfg.Group); err != nil {
+		n.Unsent++
 		return fmt.Errorf("multicast: %w", err)
 	}
-	c.counters.Sent++
+	n.Sent++
 	return nil
 }
 
@@ -226,6 +278,9 @@ func (c *Conn) Counters() Counters {
 	all := c.counters
 	for i := range all.Arrived {
 		all.Arrived[i] = c.gate.counts[i].Load()
+		if c.short != nil {
+			all.Short.Arrived[i] = c.short.counts[i].Load()
+		}
 	}
 	return all
 }

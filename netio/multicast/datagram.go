@@ -9,16 +9,28 @@ import (
 
 // Sizes in bytes.
 const (
-	Size       = 1200 // of each datagram
-	PayloadMax = macAt - headSize
-	headSize   = 48
-	macSize    = 16
-	macAt      = Size - macSize
+	Size       = 1200 // of each long datagram
+	PayloadMax = Size - headSize - macSize
+
+	ShortSize  = 128 // of each short one
+	ShortBytes = ShortSize - headSize - macSize
+
+	headSize = 48
+	macSize  = 16
 )
 
-const (
-	magic   = 0x434d5252 // "RRMC"
-	version = 1
+const magic = 0x434d5252 // "RRMC"
+
+// shape is a kind of datagrams: how they are told, and how many a second are looked at.
+type shape struct {
+	size                  int
+	version               uint16
+	sourceRate, totalRate int64
+}
+
+var (
+	longOnes  = shape{Size, 1, 64, 512}
+	shortOnes = shape{ShortSize, 2, 512, 1024}
 )
 
 // Sender is a start of a data directory.
@@ -49,15 +61,18 @@ func newMAC(key []byte, name string) *mac {
 // of returns the MAC of a datagram, valid until the next call.
 func (m *mac) of(b []byte) []byte {
 	m.hash.Reset()
-	m.hash.Write(b[:macAt])
+	m.hash.Write(b[:len(b)-macSize])
 	return m.hash.Sum(m.sum[:0])[:macSize]
 }
 
-// seal makes a datagram in b, which has Size bytes.
+// seal makes a datagram in b, which has Size or ShortSize bytes.
 func seal(b []byte, tag uint64, from Sender, sequence uint64, payload []byte, m *mac) {
-	le := binary.LittleEndian
+	le, macAt, of := binary.LittleEndian, len(b)-macSize, &longOnes
+	if len(b) == ShortSize {
+		of = &shortOnes
+	}
 	le.PutUint32(b, magic)
-	le.PutUint16(b[4:], version)
+	le.PutUint16(b[4:], of.version)
 	le.PutUint16(b[6:], uint16(len(payload)))
 	le.PutUint64(b[8:], tag)
 	le.PutUint64(b[16:], from.Directory[0])

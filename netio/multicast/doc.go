@@ -2,12 +2,16 @@
 // interface. It knows no members: what a datagram says is for its reader to judge, and may
 // be no more than a hint.
 //
-// All datagrams have one size, so an answer is never larger than what it answers:
+// There are two kinds, long and short, and those of a kind have one size, so an answer is never
+// larger than what it answers:
 //
 //	   0 magic u32 "RRMC" │ 4 version u16 │ 6 bytes of payload u16 │ 8 tag u64
 //	  16 directory of the sender, two u64 │ 32 its incarnation u64 │ 40 sequence u64
 //	  48 payload, then zeros
-//	1184 MAC, 16 bytes, of everything before
+//	1184 MAC, 16 bytes, of everything before; 112 in a short one
+//
+// Each kind has its own version, 1 and 2, its own keys, rates, sequences and windows. Releases
+// that know the long ones alone refuse the others for their size, before anything else.
 //
 // Integers are little endian. The tag is of the cluster's name, and tells datagrams of other
 // clusters without much work. The MAC is HMAC-SHA-256, cut to its first half, under a key
@@ -19,7 +23,7 @@
 //	size, magic, version, tag     a few comparisons
 //	sender                        its own ones come back, for members on one host hear each other
 //	rate                          of its source, then of all
-//	MAC                           3 µs
+//	MAC                           3 µs; 1 µs for a short one
 //	replay                        a window of 64 sequences behind the newest of its sender
 //
 // Nothing is allocated for it. Whoever has the key is trusted. Without a key one can make

@@ -22,7 +22,7 @@ type Verdict uint8
 
 // The verdicts, in the order in which they are looked for.
 const (
-	OtherSize     Verdict = iota // not of Size bytes, or it says that its payload is longer
+	OtherSize     Verdict = iota // of no size that there is, or its payload is said to be longer
 	OtherProtocol                // it is none of this package, or of another version
 	OtherCluster                 // its tag is not that of the cluster's name
 	Own                          // sent here
@@ -41,13 +41,6 @@ func (v Verdict) String() string {
 		"outdated", "replayed", "taken", ""}[min(v, verdicts)]
 }
 
-// Rates bound how many datagrams a second have their MACs computed. A burst is of two
-// seconds.
-const (
-	sourceRate = 64
-	totalRate  = 512
-)
-
 // windows is how many senders are remembered. For one more, the one that was silent for
 // longest is forgotten.
 const windows = 64
@@ -56,7 +49,8 @@ const windows = 64
 // by a hash that nobody else knows.
 const sourceBuckets = 256
 
-// bucket is a token bucket: the time at which it is full again.
+// bucket is a token bucket: the time at which it is full again. Rates bound how many datagrams
+// a second have their MACs computed. A burst is of two seconds.
 type bucket int64
 
 // take takes a token at now, in ns; false when there is none.
@@ -78,8 +72,9 @@ type window struct {
 	at     int64  // of the last one
 }
 
-// gate decides about datagrams. It is for one goroutine, but for its counts.
+// gate decides about datagrams of one shape. It is for one goroutine, but for its counts.
 type gate struct {
+	*shape
 	tag  uint64
 	macs *[]*mac                // of the keys
 	next atomic.Pointer[[]*mac] // that come in their place; nil: they stay
@@ -93,8 +88,8 @@ type gate struct {
 	counts [verdicts]atomic.Uint64
 }
 
-func newGate(cfg *Config, self func() Sender) *gate {
-	g := &gate{tag: tagOf(cfg.Cluster), macs: macsOf(cfg.Keys, cfg.Cluster), self: self,
+func newGate(of *shape, cluster string, keys [][]byte, self func() Sender) *gate {
+	g := &gate{shape: of, tag: tagOf(cluster), macs: macsOf(keys, cluster), self: self,
 		seed: maphash.MakeSeed(), windows: make([]window, 0, windows)}
 	return g
 }
@@ -118,9 +113,9 @@ func (g *gate) pass(b []byte, from netip.Addr, now int64) (d Datagram, v Verdict
 func (g *gate) judge(b []byte, from netip.Addr, now int64) (d Datagram, v Verdict) {
 	le := binary.LittleEndian
 	switch {
-	case len(b) != Size:
+	case len(b) != g.size:
 		return d, OtherSize
-	case le.Uint32(b) != magic || le.Uint16(b[4:]) != version:
+	case le.Uint32(b) != magic || le.Uint16(b[4:]) != g.version:
 		return d, OtherProtocol
 	case le.Uint64(b[8:]) != g.tag:
 		return d, OtherCluster
@@ -131,13 +126,13 @@ func (g *gate) judge(b []byte, from netip.Addr, now int64) (d Datagram, v Verdic
 	address := from.As16()
 	source := &g.sources[maphash.Bytes(g.seed, address[:])%sourceBuckets]
 	switch {
-	case n > PayloadMax:
+	case n > g.size-headSize-macSize:
 		return d, OtherSize
 	case d.Sender == g.self():
 		return d, Own
-	case !source.take(now, sourceRate):
+	case !source.take(now, g.sourceRate):
 		return d, SourceRate
-	case !g.total.take(now, totalRate):
+	case !g.total.take(now, g.totalRate):
 		return d, TotalRate
 	case !g.proved(b):
 		return d, BadMAC
@@ -152,7 +147,7 @@ func (g *gate) proved(b []byte) bool {
 		g.macs = g.next.Swap(nil)
 	}
 	for _, m := range *g.macs {
-		if hmac.Equal(m.of(b), b[macAt:]) {
+		if hmac.Equal(m.of(b), b[len(b)-macSize:]) {
 			return true
 		}
 	}

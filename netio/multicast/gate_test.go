@@ -19,7 +19,7 @@ func testGate(name string, old []byte) *gate {
 	if old != nil {
 		keys = append(keys, old)
 	}
-	return newGate(&Config{Cluster: name, Keys: keys}, func() Sender { return self })
+	return newGate(&longOnes, name, keys, func() Sender { return self })
 }
 
 // made is a datagram of a cluster.
@@ -59,7 +59,7 @@ func TestThePrefilterComesFirst(t *testing.T) {
 		{made("b", key, Sender{}, 1, ""), OtherCluster},
 		{made("a", key, Sender{[2]uint64{9, 9}, 1}, 1, ""), Own},
 	} {
-		for range 10 * totalRate {
+		for range 10 * longOnes.totalRate {
 			if _, v := g.pass(x.b, source, 1); v != x.want {
 				t.Fatalf("%v, not %v", v, x.want)
 			}
@@ -145,7 +145,7 @@ func TestFloods(t *testing.T) {
 	for range 10000 {
 		g.pass(bad, source, 1)
 	}
-	if n := g.counts[BadMAC].Load(); n != 2*sourceRate {
+	if n := g.counts[BadMAC].Load(); n != uint64(2*longOnes.sourceRate) {
 		t.Errorf("%d MACs for one source", n)
 	}
 	if _, v := g.pass(one(1), netip.MustParseAddr("10.0.0.2"), 1); v != Taken {
@@ -154,7 +154,7 @@ func TestFloods(t *testing.T) {
 	for i := range 100000 {
 		g.pass(bad, netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 1)
 	}
-	if n := g.counts[BadMAC].Load(); n != 2*totalRate-1 {
+	if n := g.counts[BadMAC].Load(); n != uint64(2*longOnes.totalRate-1) {
 		t.Errorf("%d MACs for all", n)
 	}
 	if _, v := g.pass(one(2), source, int64(time.Second)); v != Taken {
@@ -208,7 +208,7 @@ func FuzzGate(f *testing.F) {
 		if sealed && len(b) == Size {
 			m := newMAC(key, "a")
 			b = bytes.Clone(b)
-			copy(b[macAt:], m.of(b))
+			copy(b[Size-macSize:], m.of(b))
 		}
 		d, v := g.pass(b, source, 1)
 		if v == Taken && (len(d.Payload) > PayloadMax || !sealed && string(b) != string(one(1))) {

@@ -34,6 +34,7 @@ type Label string
 const (
 	LabelLink       Label = "link"        // pre-shared key of the handshake between members
 	LabelDatagram   Label = "datagram"    // authenticates datagrams
+	LabelHeartbeat  Label = "heartbeat"   // authenticates datagrams with heartbeats
 	LabelClusterTag Label = "cluster tag" // by which datagrams of a cluster are told from others'
 	labelName       Label = "name"        // by which an operator tells keys apart
 )

@@ -109,7 +109,8 @@ func TestNewFile(t *testing.T) {
 func TestDerive(t *testing.T) {
 	ks := keysOf(t, "one", "two")
 	seen := map[[32]byte]Label{}
-	for _, l := range []Label{LabelLink, LabelDatagram, LabelClusterTag, labelName} {
+	for _, l := range []Label{LabelLink, LabelDatagram, LabelHeartbeat, LabelClusterTag,
+		labelName} {
 		keys := ks.Derive(l)
 		if len(keys) != 2 {
 			t.Fatalf("%d keys", len(keys))

@@ -233,6 +233,9 @@ func raftFields(st *engine.Status) []field {
 		{"raft_journal_shortage", oneField(st.Shortage)},
 		{"raft_stall_transfers", number(st.Counters.StallTransfers)},
 		{"raft_space_transfers", number(st.Counters.SpaceTransfers)},
+		{"raft_heartbeats_alone", number(st.Heartbeats.Alone)},
+		{"raft_heartbeats_multicast", number(st.Heartbeats.Multicast)},
+		{"raft_heartbeats_hearing", number(st.Heartbeats.Hearing)},
 	}
 	return append(fields, snapshotFields(st)...)
 }

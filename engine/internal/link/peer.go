@@ -335,7 +335,8 @@ func (p *Peer) note(h *Hello) {
 		Snapshots: h.Features&wire.FeatureSnapshots != 0,
 		Foundings: h.Features&wire.FeatureDirectories != 0,
 		Changes:   h.Features&wire.FeatureChanges != 0,
-		Witnesses: h.Features&wire.FeatureWitness != 0, Witness: h.Witness}}
+		Witnesses: h.Features&wire.FeatureWitness != 0, Witness: h.Witness,
+		Datagrams: h.Features&wire.FeatureDatagrams != 0}}
 	before := p.said.Swap(&now)
 	if now.limits.Command == 0 && (before == nil || before.limits.Command != 0) {
 		p.peers.cfg.Logger.Info("a member of an earlier release does not say how long a command "+

@@ -281,5 +281,8 @@ func (t *Peers) hello(to uint64) Hello {
 	if t.cfg.Limits.Snapshots {
 		h.Features |= wire.FeatureSnapshots
 	}
+	if t.cfg.Limits.Datagrams {
+		h.Features |= wire.FeatureDatagrams
+	}
 	return h
 }

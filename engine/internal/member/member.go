@@ -56,6 +56,8 @@ type Config struct {
 	Link   func(id uint64, address string) Link
 	Unlink func(id uint64)
 	Start  func(Job) // runs a job beside the polling goroutine
+	// Group carries heartbeats to several members at once; nil: each has its own.
+	Group replica.Group
 
 	// WitnessLog is the most that a witness keeps of the log before its newest snapshot for
 	// full voters that are behind, in bytes.
@@ -193,7 +195,7 @@ func Build(cfg Config, rec *journal.Recovery) (*Member, error) {
 	m.replica = replica.New(replica.Config{ID: cfg.ID, Core: core, Store: m.store,
 		Journal: cfg.Journal, Actors: actors, Apply: m.apply, Fused: cfg.Fused, Lanes: cfg.Lanes,
 		Slots: cfg.Sizes.Slots, Serial: cfg.Serial, ApplyDurable: m.disk != nil,
-		Tick: int64(m.tick), ElectionTicks: o.ElectionTicks,
+		Group: cfg.Group, Tick: int64(m.tick), ElectionTicks: o.ElectionTicks,
 		OnRole: m.roleChanged, OnConfig: cfg.OnConfig,
 		OnSnapshot: m.onSnapshot, OnFounding: m.hearFounder,
 		Timing: cfg.Timing, Clock: cfg.Clock}, rec.Last)

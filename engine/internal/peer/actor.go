@@ -59,6 +59,7 @@ type Limits struct {
 	Changes   bool // it reads configurations whole, also joint ones
 	Witnesses bool // it knows that members may be witnesses
 	Witness   bool // it is one
+	Datagrams bool // it takes heartbeats out of datagrams, and says which
 }
 
 // Terms returns the term of a log index; the core implements it.
@@ -380,6 +381,12 @@ func (a *Actor) fits(run *ziplist.Run) bool {
 
 // Unfit is the entry that the member cannot take, and for which it waits.
 func (a *Actor) Unfit() Unfit { return a.unfit }
+
+// Connection is a number that changes with every connection to the member, 0 while there is none.
+func (a *Actor) Connection() uint64 {
+	n, _ := a.cfg.Link.State()
+	return n
+}
 
 // Limits is what the member said that it can take.
 func (a *Actor) Limits() Limits { return a.cfg.Link.Limits() }

@@ -61,7 +61,7 @@ func (t MessageType) String() string {
 //	AppendAck     Term Match, or Reject PrevIndex (of the refused append) HintIndex HintTerm
 //	Heartbeat     Term Commit Round PrevIndex (the leader's last index) HintIndex (nonce echoed)
 //	              Floor FloorMember (both to a witness alone)
-//	HeartbeatAck  Term Round HintIndex (nonce of a member on probation) Full
+//	HeartbeatAck  Term Round HintIndex (nonce of a member on probation) Full Heard
 //	PreVote       Term (the one it would campaign in) PrevIndex PrevTerm (its last entry) Round
 //	PreVoteAck    Term (granted: the asked one; Reject: the voter's own) Round LastResort
 //	Vote          Term PrevIndex PrevTerm (its last entry) Force
@@ -92,6 +92,9 @@ type Message struct {
 	Full       bool // the sender's disk has no room for more of the log
 	// every full voter has the log durably so far, and who has the least of it: see Floor
 	Floor, FloorMember uint64
+	// the newest datagram of the leader's that the sender has taken: the caller's, like Directory,
+	// and the core neither sets nor reads it
+	Heard uint64
 }
 
 // String is one line with the fields that the type uses.

@@ -40,6 +40,7 @@ func (r *Replica) flush() {
 	for _, a := range r.actors {
 		a.Flush()
 	}
+	r.sendBeat()
 }
 
 // AddActor has a serve its member from now on, in the place of an actor that
@@ -65,6 +66,7 @@ func (r *Replica) RemoveActor(member uint64) {
 	}
 	r.actors[i].Stop()
 	r.actors = slices.Delete(slices.Clone(r.actors), i, i+1)
+	r.group.forget(member)
 	r.gate.drop(member)
 }
 

@@ -86,7 +86,11 @@ func (r *Replica) step(s *Source, off uint64, rec []byte) {
 			a.Ack(m.Match, r.clock.now)
 		}
 	}
+	if m.Type == raft.HeartbeatAck && m.Heard != 0 && !m.Reject {
+		r.answered(m)
+	}
 	r.out.call(input{frame: f}, func(e *raft.Effects) { r.core.Step(m, e) })
+	r.noteLed(s, m)
 }
 
 // Unfit is what a leader sent last that this member's own journal cannot write.

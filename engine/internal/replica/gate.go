@@ -61,9 +61,20 @@ func (r *Replica) send(e *raft.Effect) {
 }
 
 func (r *Replica) sendNow(m *raft.Message) {
-	if a := r.actor(m.To); a != nil {
-		a.Send(m)
+	a := r.actor(m.To)
+	if a == nil {
+		return
 	}
+	switch m.Type {
+	case raft.Heartbeat:
+		if r.cfg.Group != nil && r.fold(a, m) {
+			return
+		}
+		r.stats.Heartbeats++
+	case raft.HeartbeatAck:
+		r.echo(m)
+	}
+	a.Send(m)
 }
 
 // takeDurable follows the journal: hard states, acks and the own match.

@@ -57,6 +57,8 @@ type Config struct {
 	// OnSnapshot takes a frame of the transfer of a snapshot, of the member that it names;
 	// f and its data are valid during the call only. Nil: there are no transfers.
 	OnSnapshot func(f *wire.Snapshot)
+	// Group carries heartbeats to several members at once; nil: each has its own.
+	Group Group
 	// Timing receives stage times, one call per batch. Clock is the time, in
 	// the terms of Poll's argument, at which it calls: a write done inline
 	// takes longer than a turn. Nothing but measurement depends on it.
@@ -81,6 +83,7 @@ type Replica struct {
 	gate    gate
 
 	sources sources
+	group   group
 	config  configEntry
 	lanes   lanes
 	reads   readRounds
@@ -123,6 +126,11 @@ type Stats struct {
 	Proposals, Batches uint64
 	Refused            uint64
 	Elections          uint64
+
+	Heartbeats uint64 // sent, each to one member
+	// Datagrams with heartbeats: sent, taken, and those that nothing came of, for connections did
+	// not say the same.
+	BeatsSent, BeatsTaken, BeatsRefused uint64
 }
 
 // New returns a replica over its parts. last is the index where the durable
@@ -196,6 +204,7 @@ func (r *Replica) Turn(now int64, parts Part) (n int) {
 	n += r.takeDurable()
 	if parts&Frames != 0 {
 		n += r.takeFrames()
+		n += r.takeBeats()
 	}
 	if parts&Ticks != 0 {
 		n += r.takeTicks()

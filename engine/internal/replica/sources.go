@@ -19,6 +19,7 @@ type Source struct {
 	directory raft.Directory // that the connection proved
 	id        uint16
 	mark      mark
+	led       int64 // when it brought what the leader of the present term says last; ns
 	closed    atomic.Bool
 	gone      atomic.Bool
 }

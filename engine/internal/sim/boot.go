@@ -108,7 +108,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 			Election: time.Duration(p.Election), Stall: time.Duration(p.Election)},
 		Sizes: member.Sizes{Slots: p.Slots, CommandMax: h.limits.Command,
 			FrameBytes: p.FrameBytes, ReadBytes: 32 << 10},
-		Journal: j, Machine: h.stateMachine(),
+		Journal: j, Machine: h.stateMachine(), Group: h.inGroup(),
 		Lanes: func() []*pipeline.Lane {
 			h.seam()
 			return h.lanes
@@ -135,6 +135,7 @@ func (h *host) boot(j *journal.Journal, rec *journal.Recovery, from *member.Star
 	h.clock, h.real = 1, w.now
 	h.rounds, h.agreed, h.fullAt, h.stuckAt = h.rounds[:0], map[raft.Directory]int64{}, 0, 0
 	h.forces, h.told = h.forces[:0], false
+	h.ledBy = ledBy{silent: w.now, looked: w.now}
 	for _, o := range w.hosts {
 		h.led[o.id] = lead{}
 		if o != h && o.up && o.core.Role() == raft.Leader {
@@ -229,6 +230,7 @@ func (h *host) onRole(role raft.Role, leader, term uint64) {
 	switch {
 	case role == raft.Leader:
 		h.noop, h.quiet, h.looked, h.counted = h.core.Last(), w.now, w.now, [16]uint64{}
+		h.leads = w.now
 		w.judge.elected(h, term)
 	case was == raft.Leader && term == h.term:
 		w.hit(SteppedDown)

@@ -52,6 +52,8 @@ const (
 	Reentry
 	Move
 	Prefer
+	DeafMember
+	DeadPath
 	faultKinds
 )
 
@@ -118,6 +120,8 @@ func init() {
 		Reentry:          {"its id, emptied, comes back", never, (*World).faultReentry},
 		Move:             {"another address", never, (*World).faultMove},
 		Prefer:           {"another priority", never, (*World).faultPrefer},
+		DeafMember:       {"a member hears no datagrams", never, (*World).faultDeaf},
+		DeadPath:         {"only datagrams arrive", never, (*World).faultDeadPath},
 		AskSnapshot:      {"a snapshot is asked for", never, (*World).faultAskSnapshot},
 	}
 }

@@ -20,7 +20,10 @@ func (w *World) heal() {
 	w.logf("HEAL")
 	w.healed = true
 	w.net.storm, w.net.losses, w.net.delay = 0, 0, 200*us
-	w.net.cut = [16][16]bool{}
+	w.net.cut, w.net.deaf = [16][16]bool{}, [16]bool{}
+	for _, c := range w.net.connections {
+		c.revive()
+	}
 	w.net.clog = [16][16]int64{}
 	for _, h := range w.hosts {
 		h.paused, h.busy, h.stalledTo, h.applyStall = 0, min(h.busy, w.now), 0, 0

@@ -34,7 +34,8 @@ type host struct {
 	schedule
 	crashPlan
 	observed
-	kept kept // of the state machine, on its disk
+	kept  kept // of the state machine, on its disk
+	ledBy ledBy
 }
 
 // localClock is the host's monotonic clock. It showed clock at the world's time real.
@@ -114,6 +115,7 @@ type observed struct {
 	role          raft.Role
 	term          uint64 // of role
 	noop          uint64 // index of its no-op, when it leads
+	leads         int64  // since when it does
 	lastAck       uint64
 	restored      uint64 // entry of the snapshot that took its log's place last
 	wanted        uint64 // digest of the snapshot of which it wanted more
@@ -142,7 +144,8 @@ type crashed struct{}
 func newHost(w *World, id uint64, rng random) *host {
 	h := &host{w: w, id: id, rng: rng, localClock: localClock{clock: 1}}
 	h.limits = peer.Limits{Command: w.plan.command(id), Snapshots: true, Foundings: true,
-		Changes: true, Witnesses: true, Witness: w.plan.Witness[id]}
+		Changes: true, Witnesses: true, Witness: w.plan.Witness[id],
+		Datagrams: w.plan.Group && w.plan.Hears[id]}
 	h.witness = w.plan.Witness[id]
 	h.disk = newDisk(w, h, rng.fork(1))
 	h.directory, h.address = raft.Directory{id, 1}, fmt.Sprint("n", id)

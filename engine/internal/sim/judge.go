@@ -145,6 +145,7 @@ func (j *judge) turned(h *host) {
 	j.compacted(h)
 	j.keeping(h)
 	j.checkQuorum(h)
+	j.led(h)
 	j.counts(h)
 	hard := h.core.Hard()
 	if hard.Term < h.hard.Term || hard.Term == h.hard.Term && h.hard.Vote != 0 &&

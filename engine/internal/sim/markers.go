@@ -153,6 +153,12 @@ const (
 	KindRefused
 	WitnessesRefused
 
+	BeatSent
+	BeatTaken
+	BeatRefused
+	BeatFolded
+	BeatUnbacked
+
 	markers
 )
 
@@ -295,6 +301,11 @@ var markerNames = [markers]string{
 	WitnessBeyond:         "a witness cannot bring a full member up to date",
 	KindRefused:           "a host is refused as what it is not",
 	WitnessesRefused:      "a change is refused that leaves too few full voters",
+	BeatSent:              "a leader sends a heartbeat to a group",
+	BeatTaken:             "a datagram is taken for its leader's sign of life",
+	BeatRefused:           "a datagram says what connections do not",
+	BeatFolded:            "a member is left to datagrams",
+	BeatUnbacked:          "datagrams of a leader arrive while its connection is dead",
 }
 
 func (m Marker) String() string { return markerNames[m] }

@@ -19,9 +19,13 @@ type network struct {
 	connections []*connection
 	cut         [16][16]bool // from, to
 	clog        [16][16]int64
-	storm       int64    // more losses until then
-	made        uint64   // connections, so far
-	old         []*frame // what was sent some time ago, for replays
+	dead        [16][16]bool // nothing arrives, and nobody notices; datagrams to the group do
+	deaf        [16]bool     // hears no datagrams
+	deafAt      [16]int64    // since when
+	heard       raft.Message // that is being looked at
+	storm       int64        // more losses until then
+	made        uint64       // connections, so far
+	old         []*frame     // what was sent some time ago, for replays
 	free        []*frame
 	hello       []byte
 	message     raft.Message // that is being sent
@@ -55,6 +59,8 @@ type connection struct {
 	frames   netio.Frames
 	source   *replica.Source
 	life     int // of the receiver, in which the source was made
+	made     int64
+	beat     beaten
 	dialing  bool
 }
 
@@ -119,7 +125,8 @@ func (c *connection) connect() {
 	}
 	a, b := c.from.id, c.to.id
 	still := c.to.paused > c.w.now || c.from.paused > c.w.now
-	if c.address != c.to.address || t.cut[a][b] || t.cut[b][a] || still {
+	cut := t.cut[a][b] || t.cut[b][a] || t.dead[a][b] || t.dead[b][a]
+	if c.address != c.to.address || cut || still {
 		c.dial(t.rng.between(20*ms, 200*ms))
 		return
 	}
@@ -129,6 +136,7 @@ func (c *connection) connect() {
 	}
 	t.made++
 	c.number, c.last, c.arrived, c.sent = t.made, 0, 0, 0
+	c.made = c.w.now
 	inbox := c.w.plan.Inbox
 	c.grant = inbox / 4
 	c.source, c.life = replica.NewSource(a, c.from.directory, c.inbox()), c.to.life
@@ -209,6 +217,9 @@ func (c *connection) Flush() {
 	c.queue = c.queue[:0]
 }
 
+// payload is what the frame carries.
+func (f *frame) payload() []byte { return f.buf[netio.FrameHeaderSize:] }
+
 func (t *network) frame() *frame {
 	if n := len(t.free); n > 0 {
 		f := t.free[n-1]
@@ -245,6 +256,9 @@ func (c *connection) transmit(q *queued) {
 	if !founds {
 		w.judge.sent(c.from, m)
 	}
+	if m.Type == raft.Heartbeat {
+		c.beat = beaten{term: m.Term, round: m.Round}
+	}
 	if m.Type == raft.TimeoutNow {
 		w.judge.handsOver(c, m, q.last)
 	}
@@ -267,6 +281,10 @@ func (c *connection) pass(f *frame, kind raft.MessageType) {
 func (c *connection) route(f *frame) {
 	w, t := c.w, &c.w.net
 	a, b := c.from.id, c.to.id
+	if t.dead[a][b] {
+		t.free = append(t.free, f)
+		return
+	}
 	loss := t.losses
 	if t.storm > w.now {
 		loss = max(loss, 0.5)
@@ -390,6 +408,8 @@ func (c *connection) give(f *frame) {
 		c.broken()
 	case c.frames.Stats.Dropped != dropped:
 		w.hit(FrameDropped)
+	case !f.flipped:
+		c.speaks(f)
 	}
 	c.to.wake(w.plan.Gap / 2)
 }

@@ -45,6 +45,7 @@ type Plan struct {
 	Joiners int // hosts that no founder knows
 	KeptPlan
 	WitnessPlan
+	GroupPlan
 
 	Clients []ClientPlan
 	Keys    int
@@ -177,6 +178,7 @@ func NewPlan(seed uint64, mode Mode) *Plan {
 	p.drawChanges()
 	p.drawKept()
 	p.drawWitnesses()
+	p.drawGroup()
 	return p
 }
 
@@ -333,8 +335,9 @@ func (p *Plan) insert(f Fault) {
 func (p *Plan) Shape() string {
 	return fmt.Sprintf("%v, %d members, %d clients, slots %d, lanes %d×%d cells, "+
 		"heartbeat %v, election %v, frames of %d, groups of %d, "+
-		"datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f",
+		"datagrams %t, delay %v, loss %.3f, disk %v, partial %.2f, %v",
 		p.Mode, p.Members, len(p.Clients), p.Slots, p.Lanes, p.Cells,
 		seconds(p.Heartbeat), seconds(p.Election), p.FrameBytes, p.GroupBytes,
-		p.Datagrams, seconds(p.Delay), p.Loss, seconds(p.DiskMean), p.Partial)
+		p.Datagrams, seconds(p.Delay), p.Loss, seconds(p.DiskMean), p.Partial,
+		&p.GroupPlan)
 }

@@ -33,6 +33,7 @@ type World struct {
 
 	sched, rng random
 	owners     random // what they do within turns
+	group      random // of datagrams
 	hosts      []*host
 	net        network
 	clients    []*client
@@ -103,6 +104,7 @@ func Run(p *Plan, out io.Writer) (r *Result) {
 func newWorld(p *Plan, out io.Writer) *World {
 	root := random{mix(p.Seed, 0xa11ce)}
 	w := &World{plan: p, out: out, sched: root.fork(1), rng: root.fork(2), owners: root.fork(4),
+		group: root.fork(5),
 		trace: p.Seed}
 	w.judge.init(w)
 	w.net.init(w, root.fork(3))

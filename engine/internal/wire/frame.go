@@ -29,10 +29,13 @@ const (
 	FeatureChanges = 1 << 2
 	// FeatureWitness: it knows that a member may be a witness.
 	FeatureWitness = 1 << 3
+	// FeatureDatagrams: it takes heartbeats out of datagrams to a group, and says in its answers
+	// which it has heard.
+	FeatureDatagrams = 1 << 4
 )
 
 // FrontMax bounds the bytes that AppendFront writes.
-const FrontMax = 19*11 + 16
+const FrontMax = 20*11 + 16
 
 // ErrFrame reports bytes that are not a frame. The checksum was right, so the
 // sender is not a replica of this protocol version.
@@ -66,6 +69,7 @@ const (
 	fieldAnswer
 	fieldFloor // of heartbeats, which have no run, to witnesses
 	fieldFloorMember
+	fieldHeard // of answers to heartbeats
 )
 
 // AppendFront appends the fields of m, without a run, and returns the
@@ -89,7 +93,8 @@ func AppendFront(dst []byte, m *raft.Message) []byte {
 	dst = appendUint(dst, fieldLastResort, flag(m.LastResort))
 	dst = appendUint(dst, fieldFull, flag(m.Full))
 	dst = appendUint(dst, fieldFloor, m.Floor)
-	return appendUint(dst, fieldFloorMember, m.FloorMember)
+	dst = appendUint(dst, fieldFloorMember, m.FloorMember)
+	return appendUint(dst, fieldHeard, m.Heard)
 }
 
 // AppendRunFront appends the tag and length of the run field for a run of n
@@ -214,6 +219,8 @@ func number(m *raft.Message, field int) *uint64 {
 		return &m.Round
 	case fieldFloor:
 		return &m.Floor
+	case fieldHeard:
+		return &m.Heard
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func random(rng *rand.Rand) raft.Message {
 	return raft.Message{Type: raft.MessageType(rng.IntN(10)), From: id(), To: id(), Term: u(),
 		PrevIndex: u(), PrevTerm: u(), EntryTerm: u(), Count: rng.Uint32(), Commit: u(), Match: u(),
 		Reject: b(), HintIndex: u(), HintTerm: u(), Round: u(), Force: b(), LastResort: b(),
-		Full: b(), Floor: u(), FloorMember: id()}
+		Full: b(), Floor: u(), FloorMember: id(), Heard: u()}
 }
 
 func TestEqualToGeneratedCode(t *testing.T) {
@@ -27,13 +27,13 @@ func TestEqualToGeneratedCode(t *testing.T) {
 		m := random(rng)
 		run := make([]byte, rng.IntN(40))
 		if len(run) > 0 {
-			m.Full, m.Floor, m.FloorMember = false, 0, 0
+			m.Full, m.Floor, m.FloorMember, m.Heard = false, 0, 0, 0
 		}
 		f := &Frame{Type: uint32(m.Type), From: m.From, To: m.To, Term: m.Term,
 			PrevIndex: m.PrevIndex, PrevTerm: m.PrevTerm, EntryTerm: m.EntryTerm, Count: m.Count,
 			Commit: m.Commit, Match: m.Match, Reject: m.Reject, HintIndex: m.HintIndex,
 			HintTerm: m.HintTerm, Round: m.Round, Force: m.Force, LastResort: m.LastResort,
-			Run: run, Full: m.Full, Floor: m.Floor, FloorMember: m.FloorMember}
+			Run: run, Full: m.Full, Floor: m.Floor, FloorMember: m.FloorMember, Heard: m.Heard}
 		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(f)
 		if err != nil {
 			t.Fatal(err)

@@ -58,6 +58,8 @@ type Frame struct {
 	// least of it.
 	Floor       uint64 `protobuf:"varint,22,opt,name=floor,proto3" json:"floor,omitempty"`
 	FloorMember uint64 `protobuf:"varint,23,opt,name=floor_member,json=floorMember,proto3" json:"floor_member,omitempty"`
+	// Of answers to heartbeats: the newest datagram of the leader's that was taken; 0: none was.
+	Heard uint64 `protobuf:"varint,24,opt,name=heard,proto3" json:"heard,omitempty"`
 	// Alone in its frame.
 	Founding      *Founding `protobuf:"bytes,40,opt,name=founding,proto3" json:"founding,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -251,6 +253,13 @@ func (x *Frame) GetFloor() uint64 {
 func (x *Frame) GetFloorMember() uint64 {
 	if x != nil {
 		return x.FloorMember
+	}
+	return 0
+}
+
+func (x *Frame) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
 	}
 	return 0
 }
@@ -1229,7 +1238,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\x10ringraft.wire.v1\x1a\rmeeting.proto\"\x85\x06\n" +
+	"wire.proto\x12\x10ringraft.wire.v1\x1a\rmeeting.proto\"\x9b\x06\n" +
 	"\x05Frame\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
@@ -1258,7 +1267,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x0esnapshot_chunk\x18\x14 \x01(\v2\x1f.ringraft.wire.v1.SnapshotChunkR\rsnapshotChunk\x12I\n" +
 	"\x0fsnapshot_answer\x18\x15 \x01(\v2 .ringraft.wire.v1.SnapshotAnswerR\x0esnapshotAnswer\x12\x14\n" +
 	"\x05floor\x18\x16 \x01(\x04R\x05floor\x12!\n" +
-	"\ffloor_member\x18\x17 \x01(\x04R\vfloorMember\x126\n" +
+	"\ffloor_member\x18\x17 \x01(\x04R\vfloorMember\x12\x14\n" +
+	"\x05heard\x18\x18 \x01(\x04R\x05heard\x126\n" +
 	"\bfounding\x18( \x01(\v2\x1a.ringraft.wire.v1.FoundingR\bfounding\"\xbf\x01\n" +
 	"\rSnapshotOffer\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
