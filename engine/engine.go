@@ -62,6 +62,7 @@ type Engine struct {
 	net       *netio.Server
 	peers     *link.Peers
 	announcer announcer
+	mover     mover
 	services  services
 	ticker    ticker
 
@@ -233,6 +234,7 @@ func (e *Engine) Close() error {
 	life.closed.Do(func() {
 		life.stopping.Store(true)
 		e.ticker.end()
+		e.mover.close()
 		life.closeErr = e.announcer.close()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
 		e.lanes.close()
