@@ -668,8 +668,6 @@ func attacks() []garbage {
 		{"--http", "GET /metrics HTTP/1.1\r\nX: ", "x", 5 * time.Second},
 		{"--http", "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", "b",
 			10 * time.Second},
-		{"--http", strings.Repeat("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 300), "",
-			15 * time.Second},
 	}
 }
 
