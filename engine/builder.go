@@ -58,7 +58,8 @@ type Builder struct {
 	giveUp     time.Duration
 	keepAlive  time.Duration
 	logger     *slog.Logger
-	files      device.FS // tests; nil: the directory
+	files      device.FS     // tests; nil: the directory
+	moveEvery  time.Duration // tests; 0: a second
 }
 
 // defaultGiveUp is how long a disk may hang before the engine closes itself.

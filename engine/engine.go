@@ -62,6 +62,7 @@ type Engine struct {
 	net       *netio.Server
 	peers     *link.Peers
 	announcer announcer
+	mover     mover
 	services  services
 	ticker    ticker
 
@@ -236,6 +237,7 @@ func (e *Engine) Close() error {
 		life.stopping.Store(true)
 		e.changes.end()
 		e.ticker.end()
+		e.mover.close()
 		life.closeErr = e.announcer.close()
 		halted := e.run.stop(e.hangs) // the last poll answers everything
 		e.lanes.close()

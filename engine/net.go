@@ -84,6 +84,7 @@ func (e *Engine) listen(ctx context.Context) error {
 	go e.tickLoop()
 	e.run.start(net.Loops()[0])
 	e.announcer.serve(e)
+	e.startMover()
 	return ctx.Err()
 }
 

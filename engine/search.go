@@ -288,7 +288,8 @@ func (s *search) gather(replies []reply) (list []byte, err error) {
 	for i := range replies {
 		r := &replies[i]
 		v := viewOf(r.Meeting)
-		if !errors.Is(r.err, link.ErrNotFounded) || v.Expects == 0 {
+		if !errors.Is(r.err, link.ErrNotFounded) || v.Expects == 0 ||
+			checkDialable(r.Address) != nil { // nobody could be told of it
 			continue
 		}
 		s.gathering.Hear(founding.Candidate{Directory: r.Directory, Address: r.Address}, v)

@@ -41,7 +41,7 @@ func cluster(t *testing.T, args ...string) []*daemon {
 
 // leader waits until all members agree on a leader that they can reach, and returns it and the
 // others.
-func leader(t *testing.T, members []*daemon) (lead *daemon, others []*daemon) {
+func leader(t testing.TB, members []*daemon) (lead *daemon, others []*daemon) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)

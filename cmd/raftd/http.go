@@ -48,6 +48,41 @@ func (h *httpServer) serve(d *daemon) {
 	if h == nil {
 		return
 	}
+	h.server = &http.Server{Handler: bounded(d.routes(h.listener.Addr().String())),
+		ReadHeaderTimeout: httpHeaderTime, IdleTimeout: time.Minute}
+	go func() {
+		if err := h.server.Serve(h.listener); err != http.ErrServerClosed {
+			d.log.Error("http stopped", "err", err)
+		}
+	}()
+}
+
+const (
+	// httpHeaderTime is how long a request may take to come, and as long again with its body, which
+	// nobody reads.
+	httpHeaderTime = 5 * time.Second
+	// httpWriteTime is how long an answer may take to go.
+	httpWriteTime = 10 * time.Second
+)
+
+// bounded bounds how long a request holds one of the few places: who sends the body of a request,
+// or takes an answer, as slowly as can be keeps nobody else out. A profile takes as long as it was
+// asked for.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		if r.Body != http.NoBody {
+			_ = c.SetReadDeadline(time.Now().Add(httpHeaderTime)) // of a connection: it can be set
+		}
+		if !strings.HasPrefix(r.URL.Path, profilePath) {
+			_ = c.SetWriteDeadline(time.Now().Add(httpWriteTime))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// routes are what is answered on an address.
+func (d *daemon) routes(address string) *http.ServeMux {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{d})
@@ -55,16 +90,9 @@ func (h *httpServer) serve(d *daemon) {
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", d.healthz)
 	mux.HandleFunc("/readyz", d.readyz)
-	loopback := isLoopback(h.listener.Addr().String())
-	web.Handle(mux, loopback, (&liveState{d: d}).read)
-	serveProfiles(mux, h.listener.Addr().String())
-	h.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout: time.Minute}
-	go func() {
-		if err := h.server.Serve(h.listener); err != http.ErrServerClosed {
-			d.log.Error("http stopped", "err", err)
-		}
-	}()
+	web.Handle(mux, isLoopback(address), (&liveState{d: d}).read)
+	serveProfiles(mux, address)
+	return mux
 }
 
 func (h *httpServer) close() {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func parse(t *testing.T, args ...string) (*plan, error) {
+func parse(t testing.TB, args ...string) (*plan, error) {
 	t.Helper()
 	o := defaults()
 	f := pflag.NewFlagSet("raftd", pflag.ContinueOnError)

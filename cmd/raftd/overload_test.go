@@ -69,6 +69,17 @@ func outside(load string) int {
 			turns.Add(1)
 		}
 	}
+	if load == "flood" {
+		load, err := io.ReadAll(os.Stdin)
+		if err == nil {
+			err = floods(string(load))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	play := rude
 	if rest, ok := strings.CutPrefix(load, "idle "); ok {
 		play, load = idle, rest

@@ -16,7 +16,7 @@ import (
 )
 
 // freeAddress is a loopback address that nothing else listens on.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	list, err := freeport.Addresses(1)
 	if err != nil {
@@ -26,7 +26,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // launch starts a member that the caller stops.
-func launch(t *testing.T, dir string, args ...string) *daemon {
+func launch(t testing.TB, dir string, args ...string) *daemon {
 	t.Helper()
 	p, err := parse(t, append([]string{"--data", dir, "--client", freeAddress(t),
 		"--peer", freeAddress(t), "--http", freeAddress(t), "--log-level", "error",

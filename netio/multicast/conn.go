@@ -60,7 +60,6 @@ type Conn struct {
 	gate  *gate
 	short *gate // nil: there are none
 	done  chan struct{}
-	began time.Time
 
 	mu       sync.Mutex
 	self     Sender
@@ -96,14 +95,15 @@ func Open(cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("multicast: %v on %s: %w", cfg.Group, cfg.Interface, err)
 	}
-	c := &Conn{cfg: cfg, udp: udp, done: make(chan struct{}), began: time.Now(), self: cfg.Self}
+	c := &Conn{cfg: cfg, udp: udp, done: make(chan struct{}), self: cfg.Self}
 	c.way.mac = newMAC(cfg.Keys[0], cfg.Cluster)
 	c.gate = newGate(&longOnes, cfg.Cluster, cfg.Keys, c.sender)
 	if k := cfg.Short.Keys; len(k) > 0 {
 		c.shortWay.mac = newMAC(k[0], cfg.Cluster)
 		c.short = newGate(&shortOnes, cfg.Cluster, k, c.sender)
 	}
-	go c.receive()
+	began := time.Now()
+	go c.receive(udp, func() int64 { return int64(time.Since(began)) }, time.Sleep)
 	return c, nil
 }
 
@@ -190,15 +190,33 @@ func join(fd int, group netip.AddrPort, index int) error {
 	return nil
 }
 
-// pauseAfter an error of the system, so that one that repeats takes no processor.
-const pauseAfter = 10 * time.Millisecond
+const (
+	// pauseAfter an error of the system, so that one that repeats takes no processor.
+	pauseAfter = 10 * time.Millisecond
+	// readRate bounds how many datagrams a second are read, with a burst of two seconds: to read
+	// one, and to see that it is none of the cluster's, takes 2 µs. Of a flood the system drops
+	// what the queue of the socket has no room for, at the cost of who sends it.
+	readRate = 16384
+	// pauseFor is how long nothing is read then. The queue holds about as many datagrams, of the
+	// size that they have here, as may be read after it.
+	pauseFor = 5 * time.Millisecond
+)
 
-// receive takes datagrams until the connection is closed.
-func (c *Conn) receive() {
+// reader is what datagrams are read from: a socket.
+type reader interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+}
+
+// receive takes datagrams until the connection is closed. now is a monotonic clock in ns.
+func (c *Conn) receive(from reader, now func() int64, sleep func(time.Duration)) {
 	defer close(c.done)
 	b := make([]byte, Size+1) // one that is longer shows
+	var reads bucket
 	for {
-		n, from, err := c.udp.ReadFromUDPAddrPort(b)
+		for !reads.take(now(), readRate) {
+			sleep(pauseFor)
+		}
+		n, at, err := from.ReadFromUDPAddrPort(b)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -206,14 +224,14 @@ func (c *Conn) receive() {
 			c.mu.Lock()
 			c.counters.Unheard++
 			c.mu.Unlock()
-			time.Sleep(pauseAfter)
+			sleep(pauseAfter)
 			continue
 		}
 		gate, take := c.gate, c.cfg.Receive
 		if n == ShortSize && c.short != nil {
 			gate, take = c.short, c.cfg.Short.Receive
 		}
-		d, v := gate.pass(b[:n], from.Addr().Unmap(), int64(time.Since(c.began)))
+		d, v := gate.pass(b[:n], at.Addr().Unmap(), now())
 		if v == Taken && take != nil {
 			take(d)
 		}

@@ -196,3 +196,34 @@ func TestReach(t *testing.T) {
 		}
 	}
 }
+
+// floodOf is a socket that always has a datagram, and a clock that its reading drives.
+type floodOf struct {
+	datagram []byte
+	reads    int
+	now      int64
+	end      int64
+}
+
+func (f *floodOf) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	if f.now >= f.end {
+		return 0, netip.AddrPort{}, net.ErrClosed
+	}
+	f.reads++
+	f.now += int64(2 * time.Microsecond) // as long as it takes
+	return copy(b, f.datagram), netip.AddrPortFrom(source, 1), nil
+}
+
+// Of a flood no more is read than a rate allows, whatever is in it: what is beyond that the system
+// drops, which costs this process nothing.
+func TestAFloodIsNotReadToItsEnd(t *testing.T) {
+	for what, b := range map[string][]byte{"good": one(1), "empty": nil,
+		"foreign": made("b", key, Sender{}, 1, "")} {
+		f := &floodOf{datagram: b, end: int64(10 * time.Second)}
+		c := &Conn{gate: testGate("a", nil), done: make(chan struct{})}
+		c.receive(f, func() int64 { return f.now }, func(d time.Duration) { f.now += int64(d) })
+		if most := 12 * readRate; f.reads > most || f.reads < most/2 {
+			t.Errorf("%s: %d were read in 10 s, %d are the most", what, f.reads, most)
+		}
+	}
+}

@@ -461,3 +461,39 @@ func FuzzOpen(f *testing.F) {
 		session.End(nil)
 	})
 }
+
+// FuzzHandshake has a server hear anything instead of a handshake: it ends with an error, soon.
+func FuzzHandshake(f *testing.F) {
+	s := newSite(f)
+	srv := newServer(f, s, false)
+	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03"))
+	f.Add([]byte("\x16\x03\x01\xff\xff"))
+	f.Add([]byte("PING\r\n"))
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	near, far := net.Pipe()
+	hello := make([]byte, 2048)
+	go func() { _ = tls.Client(far, s.trusting(f)).Handshake() }() // nobody answers
+	n, err := near.Read(hello)
+	if err != nil {
+		f.Fatal(err)
+	}
+	near.Close()
+	f.Add(hello[:n])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		near, far := net.Pipe()
+		go func() {
+			_, _ = far.Write(b) // the other side may have seen enough of it
+			_ = far.Close()
+		}()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if session, err := srv.Secure(ctx, near); err == nil {
+			session.End(nil)
+			t.Error("it was taken for a handshake")
+		} else if ctx.Err() != nil {
+			t.Error(err)
+		}
+		near.Close()
+	})
+}

@@ -58,3 +58,40 @@ func converse(t *testing.T, input string, piece int, eager bool) string {
 	}
 	return w.got.String()
 }
+
+// FuzzWithoutPassword holds that who has not said a password has nothing carried out, and no more
+// than the words of refusal, whatever it sends and however the network cuts it.
+func FuzzWithoutPassword(f *testing.F) {
+	f.Add(array("GET", "k")+array("SET", "k", "v"), uint8(3))
+	f.Add("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n"+array("SET", "k", "v"),
+		uint8(7))
+	f.Add("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nSET k\r\n0\r\n\r\n", uint8(200))
+	f.Add("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n"+array("GET", "k"), uint8(1))
+	f.Add("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c", uint8(9)) // the second version of that
+	f.Add(string(greeting)+array("GET", "k"), uint8(2))
+	f.Add(array("AUTH", "default", "wrong")+array("HELLO", "3", "AUTH", "default", "x"), uint8(5))
+	f.Add("*10\r\n$16384\r\n", uint8(4))
+	f.Add("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", uint8(4)) // TLS
+	f.Fuzz(func(t *testing.T, input string, cut uint8) {
+		for _, word := range []string{"secret", "proxy", "member", "reader"} {
+			if strings.Contains(strings.ToLower(input), word) && input != string(greeting) {
+				t.Skip("it may know a password")
+			}
+		}
+		r := withPassword(t)
+		_, w := r.connect()
+		for rest := input; len(rest) > 0 && !w.closed; {
+			n := min(len(rest), int(cut)+1)
+			w.receive(rest[:n])
+			rest = rest[n:]
+			r.front.completions()
+			r.front.tick()
+		}
+		if len(r.lane.sent) > 0 {
+			t.Fatalf("%d requests were handed on", len(r.lane.sent))
+		}
+		if n := len(w.rest); n > 200<<10 {
+			t.Fatalf("%d bytes wait", n)
+		}
+	})
+}

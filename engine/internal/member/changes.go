@@ -58,11 +58,13 @@ const (
 	Replace                          // a member by another one, or by another directory of its id
 	Update                           // its address and its priority
 	Admit                            // a learner that asks for it, with the directory that it says
+	Move                             // its address, as it was found to have moved
 )
 
 var changeNames = [...]string{AddLearner: "adding a learner", AddVoter: "adding a voter",
 	Promote: "promoting a learner", Demote: "demoting a voter", Remove: "removing a member",
-	Replace: "replacing a member", Update: "updating a member", Admit: "admitting a learner"}
+	Replace: "replacing a member", Update: "updating a member", Admit: "admitting a learner",
+	Move: "following a member that has moved"}
 
 // String says what is being done.
 func (k ChangeKind) String() string {
@@ -77,6 +79,7 @@ type Change struct {
 	kind      ChangeKind
 	with      config.Member // its Directory is what answers at its Address, found out
 	old       uint64        // Replace: whom
+	from      string        // Move: the address until now
 	answer    func(index uint64, err error)
 	abandoned atomic.Bool
 
@@ -127,6 +130,14 @@ func NewReplacement(old uint64, with config.Member,
 	return c
 }
 
+// NewMove asks for another address of a member, whose directory is connected there. Nothing
+// comes of it if the configuration has another one by then than from.
+func NewMove(with config.Member, from string, answer func(index uint64, err error)) *Change {
+	c := NewChange(Move, with, answer)
+	c.with.Directory, c.from = with.Directory, from
+	return c
+}
+
 // Abandon says that nobody waits for the answer any more. Any goroutine. The change goes
 // no further than it has come: what was added stays a learner, and a joint configuration
 // is left.
@@ -151,7 +162,8 @@ func (m *Member) RequestChange(x *Change) {
 
 // prepares is the member whose address the change under way says; 0: none.
 func (s *changes) prepares() uint64 {
-	if x := s.underway; x != nil && x.kind != Update && x.with.Address != "" {
+	x := s.underway
+	if x != nil && x.kind != Update && x.kind != Move && x.with.Address != "" {
 		return x.with.ID
 	}
 	return 0
@@ -310,6 +322,8 @@ func (x *Change) done(conf *config.Config) bool {
 		return !member
 	case Update:
 		return member && now.Address == x.with.Address && now.Priority == x.with.Priority
+	case Move:
+		return member && now.Address == x.with.Address
 	}
 	if _, stays := conf.Find(x.old); stays && x.old != x.with.ID {
 		return false
@@ -332,6 +346,8 @@ func (x *Change) begin(m *Member, conf *config.Config, now int64) error {
 		return x.room(m, conf)
 	case Replace:
 		return x.beginReplace(m, conf)
+	case Move:
+		return x.beginMove(m, &old)
 	}
 	if x.kind != Update {
 		x.with.Witness = old.Witness
@@ -368,6 +384,22 @@ func (m *Member) allOfThisRelease(conf *config.Config) error {
 		case m.connected(v.ID) && !m.Link(v.ID).Limits().Changes:
 			return fmt.Errorf("%w: upgrade member %d", ErrEarlier, v.ID)
 		}
+	}
+	return nil
+}
+
+// beginMove refuses what is not so any more: the member is none, or has another directory, or
+// is not connected where it is said to be.
+func (x *Change) beginMove(m *Member, old *config.Member) error {
+	id := x.with.ID
+	x.with.Priority, x.with.Witness = old.Priority, old.Witness
+	switch o := m.other(id); {
+	case old.ID != id || old.Address != x.from:
+		return noMember(fmt.Sprintf("there is no member %d at %s any more", id, x.from))
+	case old.Directory != x.with.Directory || m.directoryOf(id) != x.with.Directory:
+		return fmt.Errorf("%w: member %d", ErrOtherDirectory, id)
+	case id != m.cfg.ID && o.address != x.with.Address:
+		return fmt.Errorf("%w: member %d at %s", ErrNotConnected, id, x.with.Address)
 	}
 	return nil
 }
@@ -435,7 +467,7 @@ func (x *Change) next(m *Member, conf *config.Config, now int64) (*config.Config
 		return x.shrunk(m, conf, id, true)
 	case Remove:
 		return x.shrunk(m, conf, id, false)
-	case Update:
+	case Update, Move:
 		next := conf.Updated(id, x.with.Address, x.with.Priority)
 		return &next, nil
 	}

@@ -321,6 +321,53 @@ func TestAddressesAreHints(t *testing.T) {
 	}
 }
 
+// A member that is connected elsewhere is put right in the configuration, with the priority that it
+// has there, if it is still what it was when that was asked for.
+func TestAMemberThatMoved(t *testing.T) {
+	conf := alone()
+	second := config.Member{ID: 2, Address: "b:2", Priority: 3, Directory: raft.Directory{2, 2}}
+	conf.Learners = []config.Member{second}
+	g := changeRig(t, conf)
+	move := func(to, from string, d raft.Directory) *answer {
+		x := config.Member{ID: 2, Address: to, Directory: d}
+		return g.change(NewMove(x, from, nil), rigElection)
+	}
+	own := second.Directory
+	g.run(rigElection)
+	g.Introduce(2, "y:2")
+	if g.run(rigHeartbeat); g.Link(2).(*rigLink).at != "y:2" {
+		t.Fatal("it is not dialed where it says that it is")
+	}
+	g.up[2] = true
+	g.run(rigElection)
+	for _, x := range []struct {
+		to, from string
+		d        raft.Directory
+		want     error
+	}{
+		{"y:2", "x:2", own, ErrNotMember},
+		{"z:2", "b:2", own, ErrNotConnected},
+		{"y:2", "b:2", raft.Directory{9, 9}, ErrOtherDirectory},
+	} {
+		if a := move(x.to, x.from, x.d); a.times != 1 || !errors.Is(a.err, x.want) {
+			t.Errorf("%+v: %+v", x, *a)
+		}
+	}
+	if a := move("y:2", "b:2", own); a.times != 1 || a.err != nil {
+		t.Error(*a)
+	}
+	if m, _ := g.members().Find(2); m.Address != "y:2" || m.Priority != 3 || m.Directory != own {
+		t.Errorf("%+v", m)
+	}
+	if g.run(rigElection); g.Link(2).(*rigLink).at != "y:2" {
+		t.Error("the connection was given up")
+	}
+	g.up[2] = false
+	if a := move("y:2", "y:2", own); !errors.Is(a.err, ErrOtherDirectory) {
+		t.Errorf("nobody is connected: %+v", *a)
+	}
+}
+
 // Those that connect by themselves are answered as long as they are connected, a few of
 // them, and are told that they are no members.
 func TestGuests(t *testing.T) {
