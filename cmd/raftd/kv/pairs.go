@@ -102,7 +102,6 @@ func (p pair) hash() uint64     { return binary.LittleEndian.Uint64(p.buf[hashAt
 func (p pair) length() int      { return int(binary.LittleEndian.Uint32(p.buf) & lengthMask) }
 func (p pair) view() uint32     { return binary.LittleEndian.Uint32(p.buf) >> lengthBits }
 func (p pair) place() uint32    { return binary.LittleEndian.Uint32(p.buf[p.start():]) }
-func (p pair) isLarge() bool    { return p.length() == valueIsLarge }
 func (p pair) setKeyLen(n int)  { binary.LittleEndian.PutUint32(p.buf[keyLengthAt:], uint32(n)) }
 func (p pair) setView(v uint32) { p.setHead(p.length(), v) }
 

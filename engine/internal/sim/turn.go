@@ -60,6 +60,8 @@ func (h *host) cut(f func()) (cut bool) {
 			if _, ok := x.(crashed); !ok {
 				panic(x)
 			}
+			// What it called committed since its turn began may be on its disk by now.
+			h.w.judge.committed(h)
 			h.crash()
 			h.restart(10*ms, 2*sec)
 			cut = true
