@@ -22,7 +22,8 @@ func (w *World) faultEmptied(f *Fault) {
 	w.cutWhile(f.Span, func(a, b uint64) bool { return behind[a] || behind[b] })
 	life := victim.life
 	w.later(f.Span*9/10, func() {
-		if w.healed || !victim.up || victim.life != life || !w.mayDamage(victim) {
+		if w.healed || !victim.up || victim.life != life || !w.mayDamage(victim) ||
+			w.isNeeded(victim, voters) {
 			return
 		}
 		r := f.random()
@@ -40,6 +41,27 @@ func (w *World) faultEmptied(f *Fault) {
 			}
 		}
 	})
+}
+
+// isNeeded reports that no other full voter can be brought up to date without this one: each lacks
+// what a witness has let go, beyond its bound. The cluster stands still then until it comes back, as
+// docs/raft.md has it, so it is not lost for good.
+func (w *World) isNeeded(victim *host, voters []*host) bool {
+	first := uint64(0)
+	for _, h := range voters {
+		if h.witness && h.up {
+			first = max(first, h.core.First())
+		}
+	}
+	if victim.witness || first == 0 {
+		return false
+	}
+	for _, h := range voters {
+		if h != victim && !h.witness && uint64(len(h.disk.platter.log))+1 >= first {
+			return false
+		}
+	}
+	return true
 }
 
 // empty gives a process that is down an empty directory in the place of its own.

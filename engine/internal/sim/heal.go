@@ -94,7 +94,8 @@ func (w *World) check() {
 	}
 	et := 2*w.plan.Election + w.slack()
 	switch {
-	case leader == 0 && since > leaderWithin*et:
+	// While leadership is handed to who should lead, nobody has it for a moment.
+	case leader == 0 && min(since, w.now-w.wished) > leaderWithin*et:
 		w.late("no leader", why)
 	case since > answersWithin*et && w.outstanding() > 0:
 		w.logOutstanding()

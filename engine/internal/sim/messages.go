@@ -105,7 +105,9 @@ func (j *judge) sentAck(h *host, m *raft.Message, durable func(bool)) {
 	h.lastAck = m.Match
 	e, ok := p.at(m.Match)
 	t, known := h.core.Term(m.Match)
-	durable(ok && (!known || e.term == t))
+	// What an earlier leader is told may have been overruled in memory by now, and not on the disk.
+	past := h.core.Hard().Term > m.Term
+	durable(ok && (!known || past || e.term == t))
 	if v := h.core.Verified(); h.core.Hard().Term == m.Term && m.Match > v {
 		w.fail("acknowledged is the leader's",
 			"member %d sends %v, the leader has shown that the logs agree up to %d", h.id, m, v)
