@@ -100,9 +100,13 @@ func idleLeast(taken int) int { return taken/10 + 3 }
 func idleMost(taken int) int { return taken/2 + 6 }
 
 // SparesMost is how many segments wait to be used again at most, beside a log that has
-// so many when it is longest. The journal's other files are smaller than one more, which
-// is counted.
-func SparesMost(log int64) int64 { return int64(idleMost(int(log))) + 1 }
+// so many when it is longest: what a cycle took and idleLeast, for the first one takes all
+// that the log has then and gives little back, or idleMost. The journal's other files are
+// smaller than one more, which is counted.
+func SparesMost(log int64) int64 {
+	n := int(log)
+	return int64(max(idleMost(n), n+idleLeast(n))) + 1
+}
 
 // cycle is what happened since the last compaction.
 type cycle struct {
