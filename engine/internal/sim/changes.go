@@ -18,17 +18,16 @@ func (p *Plan) drawChanges() {
 	if p.Mode != Atlas || p.Small != [16]bool{} || !r.chance(0.5) {
 		return
 	}
-	from := 2 * sec
 	for _, f := range p.Faults {
-		if f.Kind == FullDisks { // nothing else is to happen then, nor before
-			from = f.At + f.Span
+		if f.Kind == FullDisks { // nothing else is to happen then
+			return
 		}
 	}
 	p.Joiners = 1 + r.n(3)
 	menu := []FaultKind{Join, Join, Promotion, Demotion, Removal, Replacement, Reentry, Move,
 		Prefer}
 	for range 10 + r.n(12) {
-		p.insert(Fault{At: r.between(from, p.Duration-2*sec), Kind: menu[r.n(len(menu))],
+		p.insert(Fault{At: r.between(2*sec, p.Duration-2*sec), Kind: menu[r.n(len(menu))],
 			Member: r.n(p.Members+p.Joiners) + 1, Span: r.between(10*ms, 2*sec), X: r.next()})
 	}
 }

@@ -34,9 +34,8 @@ func (p *Plan) drawFull() {
 // has room. Then every disk is full: once all know, nobody may disturb the leader, which
 // goes on reading.
 func (w *World) faultFullDisks(f *Fault) {
-	g := &filling{w: w, until: w.now + f.Span, patience: 6*w.plan.Election + sec,
-		hosts: w.hosts[:w.plan.Members]} // others may become members later
-	for _, h := range g.hosts {
+	g := &filling{w: w, until: w.now + f.Span, patience: 6*w.plan.Election + sec}
+	for _, h := range w.hosts {
 		g.lives = append(g.lives, h.life)
 	}
 	g.one()
@@ -45,7 +44,6 @@ func (w *World) faultFullDisks(f *Fault) {
 // filling is such a fault under way.
 type filling struct {
 	w        *World
-	hosts    []*host // the members
 	until    int64
 	patience int64 // how long leadership may take to move
 	lives    []int // of the members when it began
@@ -59,7 +57,7 @@ func (g *filling) again(f func()) { g.w.later(10*ms, f) }
 
 // whole reports that nothing has happened to any member.
 func (g *filling) whole() bool {
-	for i, h := range g.hosts {
+	for i, h := range g.w.hosts {
 		if !h.up || h.life != g.lives[i] || h.founding || h.suspect || h.probation || h.emptied {
 			return false
 		}
@@ -69,7 +67,7 @@ func (g *filling) whole() bool {
 
 // leads is who leads the newest term, nil if nobody does.
 func (g *filling) leads() (leader *host) {
-	for _, h := range g.hosts {
+	for _, h := range g.w.hosts {
 		if h.core.Role() == raft.Leader &&
 			(leader == nil || h.core.Hard().Term > leader.core.Hard().Term) {
 			leader = h
@@ -109,7 +107,7 @@ func (g *filling) one() {
 
 // followed reports that the leader knows a member with room that has all of its log.
 func (g *filling) followed() bool {
-	for _, h := range g.hosts {
+	for _, h := range g.w.hosts {
 		p, _ := g.leader.core.Member(h.id)
 		if h != g.leader && h.fullAt == 0 && p.Match >= g.leader.core.Last() {
 			return true
@@ -119,7 +117,7 @@ func (g *filling) followed() bool {
 }
 
 func (g *filling) all() {
-	for _, h := range g.hosts {
+	for _, h := range g.w.hosts {
 		h.disk.full = true
 	}
 	g.since = 0
@@ -135,7 +133,7 @@ func (g *filling) still() {
 		g.free()
 		return
 	}
-	for _, h := range g.hosts {
+	for _, h := range w.hosts {
 		know = know && h.fullAt != 0
 	}
 	switch leader := g.leads(); {
@@ -151,7 +149,7 @@ func (g *filling) still() {
 }
 
 func (g *filling) free() {
-	for _, h := range g.hosts {
+	for _, h := range g.w.hosts {
 		if h.disk.full {
 			g.w.hit(SpaceReturned)
 		}
