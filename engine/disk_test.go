@@ -8,7 +8,7 @@ import (
 
 // However much is written, the directory takes no more than Disk says.
 func TestDiskIsBounded(t *testing.T) {
-	// A piece is half a segment: it may be written while a snapshot is taken, which Disk leaves out.
+	// A piece is half a segment: Disk leaves out what is written while a snapshot is taken.
 	const pieces, commands, size, after = 192, 32, 8 << 10, 4 << 20
 	dir := t.TempDir()
 	e := mustAlone(t, dir, &summed{}, func(b *Builder) { b.SnapshotAfter(after) })

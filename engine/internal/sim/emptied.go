@@ -43,9 +43,9 @@ func (w *World) faultEmptied(f *Fault) {
 	})
 }
 
-// isNeeded reports that no other full voter can be brought up to date without this one: each lacks
-// what a witness has let go, beyond its bound. The cluster stands still then until it comes back, as
-// docs/raft.md has it, so it is not lost for good.
+// isNeeded reports that no other full voter can be brought up to date without this one: each
+// lacks what a witness has let go, beyond its bound. The cluster stands still then until it comes
+// back, as docs/raft.md has it, so it is not lost for good.
 func (w *World) isNeeded(victim *host, voters []*host) bool {
 	first := uint64(0)
 	for _, h := range voters {

@@ -189,6 +189,9 @@ func (j *judge) toGroup(h *host, m *raft.Message) {
 		w.fail("to one alone", "member %d sends %v to all", h.id, m)
 	}
 	conf := h.core.Config()
+	if h.group.index != conf.Index {
+		h.group.index, h.group.since = conf.Index, w.now
+	}
 	for _, c := range h.connections {
 		member := false
 		for _, list := range [][]uint64{conf.Voters, conf.Outgoing, conf.Learners} {
@@ -198,7 +201,8 @@ func (j *judge) toGroup(h *host, m *raft.Message) {
 		}
 		settled := c.number != 0 && c.linked && w.now-c.made > 3*w.plan.Heartbeat
 		if !member || !settled || h.core.Role() != raft.Leader || m.Term != h.core.Hard().Term ||
-			w.now-h.leads < w.plan.Heartbeat || conf.Index > h.core.Commit() {
+			w.now-h.leads < w.plan.Heartbeat || conf.Index > h.core.Commit() ||
+			w.now-h.group.since < 2*w.plan.Heartbeat { // it may have come, or come back, just now
 			continue
 		}
 		switch {

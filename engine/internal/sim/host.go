@@ -36,6 +36,10 @@ type host struct {
 	observed
 	kept  kept // of the state machine, on its disk
 	ledBy ledBy
+	group struct { // the configuration in which a datagram went to all last, and since when
+		index uint64
+		since int64
+	}
 }
 
 // localClock is the host's monotonic clock. It showed clock at the world's time real.
