@@ -414,6 +414,32 @@ func TestRemovedIsReported(t *testing.T) {
 	}
 }
 
+// One that said where it is, while it was no member, is dialed there when it is one again and the
+// configuration has an address that leads nowhere: as long as it is connected it says no more.
+func TestAMemberThatComesBackIsDialedWhereItSaid(t *testing.T) {
+	g := changeRig(t, alone())
+	g.up[4] = true
+	g.Introduce(4, "y:4")
+	g.run(rigElection)
+	g.up[4] = false
+	if g.run(guestKept + time.Second); g.Link(4) != nil {
+		t.Fatal("it is no guest")
+	}
+	g.up[4], g.directories[4] = true, raft.Directory{4, 4}
+	if a := g.change(NewChange(AddLearner, at(4, "b:4"), nil), time.Second); a.err != nil ||
+		a.times != 1 {
+		t.Fatal(*a)
+	}
+	g.up[4] = false
+	dialed := func() string { return g.Link(4).(*rigLink).at }
+	for i, want := range []string{"b:4", "y:4", "b:4"} {
+		if g.run(rigHeartbeat); dialed() != want {
+			t.Errorf("%d: %s", i, dialed())
+		}
+		g.run(dialedFor)
+	}
+}
+
 // A leader that no configuration names is answered, though the way to it was dropped before
 // it came to lead.
 func TestALeaderIsReached(t *testing.T) {

@@ -151,6 +151,17 @@ func (g *introductions) remember(s config.Member) {
 	}
 }
 
+// whereabouts is where one said that it is when it connected last. It may have been no
+// member since, by the configurations of a log that is behind, and its connection stays.
+func (g *introductions) whereabouts(id uint64) (address string, ok bool) {
+	for _, s := range g.heard {
+		if s.ID == id {
+			return s.Address, true
+		}
+	}
+	return "", false
+}
+
 // reachLeader makes the way to a leader that no configuration here names. It may have
 // connected long ago, and the way to it may have been dropped since.
 func (m *Member) reachLeader(now int64) {
@@ -158,11 +169,9 @@ func (m *Member) reachLeader(now int64) {
 	if leader == 0 || leader == m.cfg.ID || m.other(leader) != nil {
 		return
 	}
-	for _, s := range m.guests.heard {
-		if s.ID == leader {
-			o := m.connect(s.ID, s.Address, now)
-			o.introduced, o.said = true, s.Address
-		}
+	if address, ok := m.guests.whereabouts(leader); ok {
+		o := m.connect(leader, address, now)
+		o.introduced, o.said = true, address
 	}
 }
 
@@ -367,6 +376,7 @@ func (m *Member) connect(id uint64, address string, now int64) *otherMember {
 	m.replica.AddActor(m.newActor(id, address))
 	o := &m.links[len(m.links)-1]
 	o.seen = now
+	o.said, _ = m.guests.whereabouts(id)
 	return o
 }
 
