@@ -58,16 +58,24 @@ func upTo(n int) (all []int) {
 func TestHeartbeatsGoToAllWhoHear(t *testing.T) {
 	h, leader := hearing(t, 4, 3, nil)
 	before := h.engines[leader].Status()
-	var now Status
-	until(t, "datagrams", func() bool {
-		now = h.engines[leader].Status()
-		return now.Heartbeats.Multicast >= before.Heartbeats.Multicast+40
-	})
-	sent := now.Heartbeats.Multicast - before.Heartbeats.Multicast
-	alone := now.Heartbeats.Alone - before.Heartbeats.Alone
-	// One round in twenty goes alone to the two that hear, and each to the one that does not.
-	if alone > 2*sent || alone+3 < sent {
-		t.Errorf("%d datagrams, and %d heartbeats alone", sent, alone)
+	// One round in twenty goes alone to the two that hear, and each to the one that does not. When
+	// both miss a datagram they are spoken to alone for half an election timeout: not always.
+	folds := false
+	for n := 0; n < 10 && !folds; n++ {
+		from := h.engines[leader].Status().Heartbeats
+		now := from
+		until(t, "datagrams", func() bool {
+			now = h.engines[leader].Status().Heartbeats
+			return now.Multicast >= from.Multicast+20
+		})
+		sent, alone := now.Multicast-from.Multicast, now.Alone-from.Alone
+		if alone+3 < sent {
+			t.Errorf("%d datagrams, and %d heartbeats alone", sent, alone)
+		}
+		folds = alone <= 2*sent
+	}
+	if !folds {
+		t.Error("those that hear are spoken to alone as often as the others")
 	}
 	for i, e := range h.engines {
 		s := e.Status()
