@@ -230,11 +230,11 @@ func (p *pods) create(id int) {
 	pod := p.all[id]
 	if pod == nil {
 		name := filepath.Join(p.dir, podName(id))
-		for _, dir := range []string{"/root/data", "/root/secret", "/root/etc", "/root/proc",
+		for _, dir := range []string{"/image/data", "/image/secret", "/image/etc", "/image/proc",
 			"/data"} {
 			p.must(os.MkdirAll(name+dir, 0o755))
 		}
-		for _, file := range []string{"/root/raftd", "/root/etc/resolv.conf"} {
+		for _, file := range []string{"/image/raftd", "/image/etc/resolv.conf"} {
 			p.must(os.WriteFile(name+file, nil, 0o755))
 		}
 		p.must(os.Chown(name+"/data", 0, podUser)) // as fsGroup has it
@@ -249,7 +249,7 @@ func (p *pods) create(id int) {
 
 // inPod is what runs the image's program, with arguments, in a pod.
 func (p *pods) inPod(id int, args ...string) []string {
-	const script = `set -e; r=$1/root; d=$2; shift 2
+	const script = `set -e; r=$1/image; d=$2; shift 2
 mount --bind $r $r
 mount --bind $r/../data $r/data; mount --bind $d/secret $r/secret
 mount --bind $d/resolv.conf $r/etc/resolv.conf; mount --bind $d/raftd $r/raftd
